@@ -1,0 +1,54 @@
+"""Failures that every transport can report.
+
+Tree::
+
+    MLSrvError            code INTERNAL; the base of every error with a sentence for the caller
+    ├── InvalidPayload    INVALID_ARGUMENT; what a client sent breaks a rule of the protocol
+    └── InvalidOutput     INTERNAL; what a model returned cannot be sent
+
+A transport maps `Code` to its own status in one table. `str(error)` is a whole sentence: what is wrong, where, and what to do.
+"""
+
+from enum import Enum
+
+
+class Code(str, Enum):
+    """What kind of failure it is, independent of any transport."""
+
+    INVALID_ARGUMENT = "INVALID_ARGUMENT"
+    NOT_FOUND = "NOT_FOUND"
+    NOT_READY = "NOT_READY"
+    ALREADY_EXISTS = "ALREADY_EXISTS"
+    TOO_LARGE = "TOO_LARGE"
+    OVERLOADED = "OVERLOADED"
+    DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
+    CANCELLED = "CANCELLED"
+    UNIMPLEMENTED = "UNIMPLEMENTED"
+    INTERNAL = "INTERNAL"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class MLSrvError(Exception):
+    """A failure with a sentence that may be shown to the caller.
+
+    Subclasses set `code`. Instances can be pickled, so they travel between processes.
+    """
+
+    code: Code = Code.INTERNAL
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+
+
+class InvalidPayload(MLSrvError):
+    """A request (or, on a client, a response) breaks a rule of the protocol."""
+
+    code = Code.INVALID_ARGUMENT
+
+
+class InvalidOutput(MLSrvError):
+    """A model returned a response that no wire form can carry: wrong count, unsupported type, value out of range."""
+
+    code = Code.INTERNAL

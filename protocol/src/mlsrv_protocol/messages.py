@@ -1,0 +1,59 @@
+"""What every message of the protocol has in common: conversions of fields, comparison of data."""
+
+from collections.abc import Iterable
+from typing import Any, TypeAlias, TypeGuard, TypeVar
+
+import numpy as np
+
+from mlsrv_protocol.datatypes import Datatype
+from mlsrv_protocol.parameters import Parameters
+
+TensorData: TypeAlias = Any
+"""The elements of a tensor, row-major.
+
+From a wire form: a flat C-contiguous numpy array for numeric datatypes (BF16 as uint16 bit patterns), a list of `str` or `bytes` for
+BYTES. A model author may also give a shaped array, an array of another dtype, or (nested) lists; they are normalised when encoded.
+"""
+
+M = TypeVar("M")
+
+
+def to_datatype(value: Datatype | str) -> Datatype:
+    """Converter of a `datatype` field."""
+    return value if type(value) is Datatype else Datatype(value)
+
+
+def to_parameters(value: Parameters | dict[str, Any] | None) -> Parameters | None:
+    """Converter of a `parameters` field."""
+    return Parameters(**value) if isinstance(value, dict) else value
+
+
+def to_shape(value: Iterable[int]) -> list[int]:
+    """Converter of a `shape` field: tuples, as `array.shape` gives them, become lists."""
+    return value if type(value) is list else list(value)
+
+
+def to_list(cls: type[M], values: Iterable[M | dict[str, Any]]) -> list[M]:
+    """Converter of a field that holds messages: dicts become instances of `cls`; a list without dicts is kept as it is."""
+    if isinstance(values, list) and all_are(cls, values):
+        return values
+    return [cls(**value) if isinstance(value, dict) else value for value in values]
+
+
+def all_are(cls: type[M], values: list[Any]) -> TypeGuard[list[M]]:
+    """Whether every value is an instance of exactly `cls`."""
+    for value in values:  # a generator inside all() costs more than the whole loop
+        if type(value) is not cls:
+            return False
+    return True
+
+
+def same_data(left: TensorData, right: TensorData) -> bool:
+    """Whether two tensors' elements are equal; shaped and flat arrays compare alike, NaN equals NaN."""
+    if not isinstance(left, np.ndarray) and not isinstance(right, np.ndarray):
+        return bool(left == right)
+    try:
+        a, b = np.asarray(left).reshape(-1), np.asarray(right).reshape(-1)
+    except ValueError:  # a ragged list
+        return False
+    return np.array_equal(a, b, equal_nan=a.dtype.kind == "f" and b.dtype.kind == "f")

@@ -1,0 +1,109 @@
+"""The `parameters` object that requests, responses and tensors carry."""
+
+from collections.abc import ItemsView, KeysView
+from typing import Any
+
+from mlsrv_protocol.errors import InvalidPayload
+from mlsrv_protocol.quoting import clip
+
+Extra = dict[str, Any]
+
+
+class Parameters:
+    """Named values beside a tensor, a request or a response. Any key is allowed; two have a meaning of their own.
+
+    Keys other than `content_type` and `headers` live in `extra` and can also be read and set as attributes
+    (`parameters.temperature`), as long as they are not the name of a method.
+
+    Args:
+        content_type: which codec decodes or encodes the tensor.
+        headers: the headers of the transport, names in lower case.
+        extra: whatever else was sent. None counts as absent.
+
+    Raises:
+        InvalidPayload: `content_type` is not a string, or `headers` is not a dict of strings.
+    """
+
+    __slots__ = ("content_type", "extra", "headers")
+
+    content_type: str | None
+    headers: dict[str, str] | None
+    extra: Extra
+
+    def __init__(
+        self, /, content_type: str | None = None, headers: dict[str, str] | None = None, **extra: Any
+    ) -> None:
+        if content_type is not None and not isinstance(content_type, str):
+            raise InvalidPayload(f"parameters.content_type is {clip(content_type)}; it must be a string.")
+        if headers is not None and not _are_headers(headers):
+            raise InvalidPayload("parameters.headers must be an object whose values are strings.")
+        _set(self, "content_type", content_type)
+        _set(self, "headers", headers)
+        _set(self, "extra", extra)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of `key`, wherever it is held, or `default` when it is absent or None."""
+        value = getattr(self, key) if key in _FIELDS else self.extra.get(key)
+        return default if value is None else value
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything that is present (not None) as a new dict; nested values are shared, not copied."""
+        found: dict[str, Any] = {}
+        if self.content_type is not None:
+            found["content_type"] = self.content_type
+        if self.headers is not None:
+            found["headers"] = self.headers
+        for key, value in self.extra.items():
+            if value is not None:
+                found[key] = value
+        return found
+
+    def keys(self) -> KeysView[str]:
+        """The keys that are present."""
+        return self.to_dict().keys()
+
+    def items(self) -> ItemsView[str, Any]:
+        """The keys that are present, with their values."""
+        return self.to_dict().items()
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.to_dict()
+
+    def __getattr__(self, name: str) -> Any:
+        # Reached only when normal lookup fails. A slot that is not filled yet must not look itself up again.
+        if name not in _SLOTS and name in self.extra:
+            return self.extra[name]
+        raise AttributeError(f"There is no parameter {clip(name)}.")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _SLOTS:
+            _set(self, name, value)
+        else:
+            self.extra[name] = value
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Parameters):
+            return NotImplemented
+        return self.to_dict() == other.to_dict()
+
+    def __repr__(self) -> str:
+        inside = ", ".join(f"{key}={value!r}" for key, value in self.items())
+        return f"Parameters({inside})"
+
+    def __reduce__(self) -> tuple[Any, tuple[str | None, dict[str, str] | None, Extra]]:
+        return _rebuild, (self.content_type, self.headers, self.extra)
+
+
+_FIELDS = frozenset({"content_type", "headers"})
+_SLOTS = frozenset(Parameters.__slots__)
+_set = object.__setattr__
+
+
+def _are_headers(headers: object) -> bool:
+    return isinstance(headers, dict) and all(
+        isinstance(key, str) and isinstance(value, str) for key, value in headers.items()
+    )
+
+
+def _rebuild(content_type: str | None, headers: dict[str, str] | None, extra: Extra) -> Parameters:
+    return Parameters(content_type, headers, **extra)
