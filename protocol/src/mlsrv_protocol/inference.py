@@ -65,12 +65,17 @@ class InferenceRequest:
         id: echoed in the response.
         parameters: for the request as a whole.
         outputs: the outputs wanted; None means all.
+        model_name: the model that is asked. It is part of the address (the URL, the gRPC message), never of the JSON
+            body, so it is neither read from nor written to JSON.
+        model_version: its version; None lets the server choose.
     """
 
     inputs: list[RequestInput] = field(converter=_inputs)
     id: str | None = None
     parameters: Parameters | None = field(default=None, converter=to_parameters)
     outputs: list[RequestOutput] | None = field(default=None, converter=_wanted)
+    model_name: str = ""
+    model_version: str | None = None
 
 
 @define(on_setattr=NO_OP)
@@ -93,15 +98,15 @@ class InferenceResponse:
     """What a model answers: a list of output tensors.
 
     Args:
-        model_name: the model that answered.
+        model_name: the model that answered; a server fills it in.
         outputs: `ResponseOutput`s or dicts of their fields.
         model_version: its version, when it has one.
         id: that of the request.
         parameters: for the response as a whole; its `headers` become headers of the transport.
     """
 
-    model_name: str
-    outputs: list[ResponseOutput] = field(converter=_outputs)
+    model_name: str = ""
+    outputs: list[ResponseOutput] = field(factory=list, converter=_outputs)
     model_version: str | None = None
     id: str | None = None
     parameters: Parameters | None = field(default=None, converter=to_parameters)
