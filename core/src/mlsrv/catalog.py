@@ -1,0 +1,169 @@
+"""What models may use: codecs and runtimes, compiled from the plugins' offers. Made in each process that hosts models."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlsrv.codecs.registry import CodecRegistry
+from mlsrv.custom import CustomCode
+from mlsrv.errors import ModelLoadError, OfferClash
+from mlsrv.offers import CodecOffer, RuntimeOffer, resolve_target
+from mlsrv.plugins import PluginRow, Plugins
+from mlsrv.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from mlsrv.model import MLModel
+
+
+class Catalog:
+    """Codecs and runtimes.
+
+    Attributes:
+        codecs: the codecs of all plugins.
+        runtimes: the offered runtimes by name.
+
+    Raises:
+        OfferClash: two plugins offer the same codec, runtime or alias.
+    """
+
+    def __init__(self, plugins: Plugins) -> None:
+        self._plugins = plugins
+        self.codecs = CodecRegistry(plugins.attributed(CodecOffer))
+        self.runtimes: dict[str, RuntimeOffer] = {}
+        self._by_alias: dict[str, tuple[str, RuntimeOffer]] = {}
+        for distribution, offer in plugins.attributed(RuntimeOffer):
+            self.runtimes[offer.name] = offer
+            for name in (offer.name, *offer.aliases):
+                if name in self._by_alias:
+                    raise OfferClash.between("runtime", name, self._by_alias[name][0], distribution)
+                self._by_alias[name] = (distribution, offer)
+
+    @classmethod
+    def discover(cls, block: Iterable[str] = ()) -> Catalog:
+        """The catalog of all installed plugins."""
+        return cls(Plugins(block=block))
+
+    def select(self, model: ModelSettings) -> str:
+        """The runtime of a model whose settings do not name one: what a plugin says, else what the artifact fits.
+
+        Raises:
+            ModelLoadError: no runtime fits, or several do.
+        """
+        files = _files(model)
+        chosen = self._plugins.select_runtime(model, files)
+        if chosen is not None:
+            return chosen
+        fitting = [name for name, offer in self.runtimes.items() if any(_fits(offer, file) for file in files)]
+        if len(fitting) == 1:
+            return fitting[0]
+        listed = ", ".join(file.name for file in files[:8]) or "no files"
+        if fitting:
+            raise ModelLoadError(
+                f"Model {model.name}: the artifact ({listed}) fits several runtimes ({', '.join(fitting)}); "
+                'name one in "implementation".'
+            )
+        raise ModelLoadError(
+            f"Model {model.name} has no implementation, and no installed runtime knows its artifact ({listed}); "
+            f"installed runtimes: {', '.join(sorted(self.runtimes)) or 'none'}.{self._failures()}"
+        )
+
+    def runtime_class(self, model: ModelSettings) -> tuple[type[MLModel], CustomCode | None]:
+        """Import the class that ``implementation`` names, and the model's own code if it comes from its folder.
+
+        Raises:
+            ModelLoadError: it cannot be imported, or is not an `MLModel`; with model, file and line.
+        """
+        from mlsrv.model import MLModel
+
+        wanted = model.implementation
+        code: CustomCode | None = None
+        found: object
+        if isinstance(wanted, str) and wanted in self._by_alias:
+            distribution, offer = self._by_alias[wanted]
+            try:
+                found = resolve_target(offer.target)
+            except (ImportError, AttributeError) as error:
+                raise ModelLoadError(
+                    f'Model {model.name}: the runtime "{wanted}" of {distribution} cannot be imported: {error}'
+                ) from error
+        elif isinstance(wanted, str):
+            code, found = self._dotted(model, wanted)
+        else:
+            found = wanted
+        if not (isinstance(found, type) and issubclass(found, MLModel)):
+            raise ModelLoadError(
+                f"Model {model.name}: {wanted!r} is {_described(found)}, not a subclass of mlsrv.MLModel."
+            )
+        return found, code
+
+    def artifacts(self, model: ModelSettings) -> tuple[str, ...]:
+        """The well-known artifact names of the model's runtime; empty for custom code."""
+        wanted = model.implementation
+        return (
+            self._by_alias[wanted][1].artifacts
+            if isinstance(wanted, str) and wanted in self._by_alias
+            else ()
+        )
+
+    def _dotted(self, model: ModelSettings, wanted: str) -> tuple[CustomCode | None, object]:
+        module_name, _, attribute = wanted.replace(":", ".").rpartition(".")
+        if not module_name:
+            raise ModelLoadError(
+                f'Model {model.name}: unknown runtime "{wanted}"; installed are '
+                f"{', '.join(sorted(self.runtimes)) or 'none'}, or write package.module.Class.{self._failures(wanted)}"
+            )
+        code = CustomCode.of(model, module_name)
+        try:
+            found: object
+            if code is None:
+                found = resolve_target(f"{module_name}:{attribute}")
+            else:
+                found = getattr(code.import_module(module_name), attribute)
+        except Exception as error:  # importing runs the author's code, which may raise anything
+            raise ModelLoadError(
+                f"Model {model.name}: {wanted} cannot be imported: {_located(error, code)}{self._failures(wanted)}"
+            ) from error
+        return code, found
+
+    def _failures(self, wanted: str | None = None) -> str:
+        rows: Sequence[PluginRow] = self._plugins.failed
+        if wanted is not None:
+            rows = [row for row in rows if row.name in wanted or row.distribution.replace("-", "_") in wanted]
+        return "".join(f" The plugin {row.label} did not load: {row.error}." for row in rows)
+
+
+def _fits(offer: RuntimeOffer, file: Path) -> bool:
+    return any(fnmatch.fnmatch(file.name, pattern) for pattern in offer.artifacts)
+
+
+def _files(model: ModelSettings) -> list[Path]:
+    uri = model.parameters.uri
+    path = (
+        Path(uri.removeprefix("file://")) if uri and ("://" not in uri or uri.startswith("file://")) else None
+    )
+    if path is None:
+        return []
+    if path.is_dir():
+        return sorted(child for child in path.iterdir() if child.is_file() and not child.name.startswith("."))
+    return [path]
+
+
+def _described(found: object) -> str:
+    return f"the class {found.__qualname__}" if isinstance(found, type) else f"a {type(found).__name__}"
+
+
+def _located(error: BaseException, code: CustomCode | None) -> str:
+    """The error with the file and line of the author's code where it happened, if that is known."""
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, SyntaxError):
+        return text
+    line = None
+    trace = error.__traceback__
+    while trace is not None:
+        if code is not None and code.owns(trace.tb_frame.f_code.co_filename):
+            line = f"{trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno}"
+        trace = trace.tb_next
+    return f"{text} ({line})" if line else text

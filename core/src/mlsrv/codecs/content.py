@@ -1,0 +1,112 @@
+"""Which codec applies to what: the precedence rules of content types."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mlsrv.codecs.base import InputCodec, RequestCodec
+from mlsrv.errors import CodecNotFound
+from mlsrv_protocol.types import (
+    InferenceRequest,
+    InferenceResponse,
+    MetadataTensor,
+    Parameters,
+    RequestInput,
+    RequestOutput,
+    ResponseOutput,
+)
+
+if TYPE_CHECKING:
+    from mlsrv.codecs.registry import AnyInputCodec, AnyRequestCodec
+    from mlsrv.model import MLModel
+
+
+class DecodedInput(RequestInput):
+    """An input whose own content type has been applied: `data` is the Python value, no longer wire data.
+
+    Request codecs that treat each input by itself (a DataFrame's columns) take such values as they are.
+    """
+
+
+def _content_type(parameters: Parameters | None) -> str | None:
+    return parameters.content_type if parameters is not None else None
+
+
+def _declared(tensors: list[MetadataTensor], name: str) -> str | None:
+    for tensor in tensors:
+        if tensor.name == name:
+            return _content_type(tensor.parameters)
+    return None
+
+
+def _input_codec(model: MLModel, content_type: str | None, where: str) -> AnyInputCodec | None:
+    if content_type is None:
+        return None
+    codec = model.codecs.input_codec(content_type)
+    if codec is None:
+        raise CodecNotFound.for_content_type(content_type, model.codecs.content_types("input"), where)
+    return codec
+
+
+def decode_input(model: MLModel, request_input: RequestInput, default_codec: AnyInputCodec | None) -> Any:
+    if isinstance(request_input, DecodedInput):
+        return request_input.data
+    content_type = _content_type(request_input.parameters) or _declared(model.inputs, request_input.name)
+    codec = _input_codec(model, content_type, f'input "{request_input.name}"') or default_codec
+    return request_input.data if codec is None else codec.decode_input(request_input)
+
+
+def decode_request(model: MLModel, request: InferenceRequest, default_codec: AnyRequestCodec | None) -> Any:
+    content_type = _content_type(request.parameters) or model.settings.parameters.content_type
+    codec = default_codec
+    if content_type is not None:
+        codec = model.codecs.request_codec(content_type)
+        if codec is None:
+            raise CodecNotFound.for_content_type(
+                content_type, model.codecs.content_types("request"), "request"
+            )
+    inputs = [_decoded(model, request_input) for request_input in request.inputs]
+    if any(new is not old for new, old in zip(inputs, request.inputs, strict=True)):
+        request = InferenceRequest(
+            inputs=inputs, id=request.id, parameters=request.parameters, outputs=request.outputs
+        )
+    return request if codec is None else codec.decode_request(request)
+
+
+def _decoded(model: MLModel, request_input: RequestInput) -> RequestInput:
+    content_type = _content_type(request_input.parameters) or _declared(model.inputs, request_input.name)
+    codec = _input_codec(model, content_type, f'input "{request_input.name}"')
+    if codec is None:
+        return request_input
+    return DecodedInput(
+        name=request_input.name,
+        shape=request_input.shape,
+        datatype=request_input.datatype,
+        data=codec.decode_input(request_input),
+        parameters=request_input.parameters,
+    )
+
+
+def encode_output(
+    model: MLModel, payload: Any, request_output: RequestOutput, default_codec: AnyInputCodec | None
+) -> ResponseOutput:
+    name = request_output.name
+    content_type = _content_type(request_output.parameters) or _declared(model.outputs, name)
+    codec = (
+        _input_codec(model, content_type, f'output "{name}"')
+        or model.codecs.input_codec_for(payload)
+        or default_codec
+    )
+    if codec is None:
+        raise CodecNotFound.for_payload(payload, f'Model {model.name}, output "{name}"')
+    return codec.encode_output(name, payload)
+
+
+def encode_response(model: MLModel, payload: Any, default_codec: AnyRequestCodec | None) -> InferenceResponse:
+    codec = model.codecs.request_codec_for(payload) or default_codec
+    if codec is None:
+        raise CodecNotFound.for_payload(payload, f"Model {model.name}, response")
+    return codec.encode_response(model.name, payload, model.version)
+
+
+__all__ = ["DecodedInput", "InputCodec", "RequestCodec"]

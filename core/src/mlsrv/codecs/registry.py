@@ -1,0 +1,106 @@
+"""Which codecs there are, by content type, by payload and by type hint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, TypeAlias
+
+from mlsrv.codecs.base import InputCodec, RequestCodec
+from mlsrv.errors import CodecError, OfferClash
+from mlsrv.offers import CodecOffer, resolve_target
+
+AnyInputCodec: TypeAlias = "type[InputCodec] | InputCodec"
+AnyRequestCodec: TypeAlias = "type[RequestCodec] | RequestCodec"
+Kind: TypeAlias = Literal["input", "request"]
+
+
+def _is_of(payload: object, names: Iterable[str]) -> bool:
+    """Whether the payload's class, or a base of it, is one of "package.ClassName". Only the first part of the module
+    counts, since libraries move their classes between submodules."""
+    for base in type(payload).__mro__[:-1]:
+        if f"{base.__module__.partition('.')[0]}.{base.__qualname__}" in names:
+            return True
+    return False
+
+
+class CodecRegistry:
+    """The codecs of one kernel, or of one model on top of its kernel's.
+
+    Args:
+        offers: (distribution, offer) pairs, in order of precedence for payloads.
+        parent: asked for what is not found here.
+
+    Raises:
+        OfferClash: two offers of one name and kind.
+    """
+
+    def __init__(
+        self, offers: Iterable[tuple[str, CodecOffer]] = (), parent: CodecRegistry | None = None
+    ) -> None:
+        self._parent = parent
+        self._offers: dict[tuple[Kind, str], tuple[str, CodecOffer]] = {}
+        self._resolved: dict[tuple[Kind, str], Any] = {}
+        for distribution, offer in offers:
+            self.add(offer, distribution)
+
+    def add(self, offer: CodecOffer, origin: str) -> None:
+        """Add one codec. Raises `OfferClash` if this registry (not its parent) has one of the same name and kind."""
+        key: tuple[Kind, str] = (offer.kind, offer.name)
+        if key in self._offers:
+            raise OfferClash.between(f"{offer.kind} codec", offer.name, self._offers[key][0], origin)
+        self._offers[key] = (origin, offer)
+
+    def child(self) -> CodecRegistry:
+        """A registry for one model, whose codecs come first and which nobody else sees."""
+        return CodecRegistry(parent=self)
+
+    def content_types(self, kind: Kind) -> list[str]:
+        """Every known content type of a kind, sorted."""
+        own = {name for of_kind, name in self._offers if of_kind == kind}
+        return sorted(own | set(self._parent.content_types(kind) if self._parent else ()))
+
+    def input_codec(self, content_type: str) -> AnyInputCodec | None:
+        """The codec of tensors for a content type, or None."""
+        return self._find("input", content_type)  # type: ignore[no-any-return]  # of that kind
+
+    def request_codec(self, content_type: str) -> AnyRequestCodec | None:
+        """The codec of whole requests for a content type, or None."""
+        return self._find("request", content_type)  # type: ignore[no-any-return]  # of that kind
+
+    def input_codec_for(self, payload: object) -> AnyInputCodec | None:
+        """The first codec of tensors that encodes `payload`, or None."""
+        return next(self._encoders("input", payload), None)
+
+    def request_codec_for(self, payload: object) -> AnyRequestCodec | None:
+        """The first codec of whole requests that encodes `payload`, or None."""
+        return next(self._encoders("request", payload), None)
+
+    def all(self, kind: Kind) -> Iterator[Any]:
+        """Every codec of a kind, imported; the model's own first. For deciding on type hints."""
+        for of_kind, name in self._offers:
+            if of_kind == kind:
+                yield self._find(kind, name)
+        if self._parent:
+            yield from self._parent.all(kind)
+
+    def _encoders(self, kind: Kind, payload: object) -> Iterator[Any]:
+        for (of_kind, name), (_, offer) in self._offers.items():
+            if of_kind == kind and (not offer.payloads or _is_of(payload, offer.payloads)):
+                codec = self._find(kind, name)
+                if codec.can_encode(payload):
+                    yield codec
+        if self._parent:
+            yield from self._parent._encoders(kind, payload)
+
+    def _find(self, kind: Kind, name: str) -> Any:
+        key = (kind, name)
+        codec = self._resolved.get(key)
+        if codec is None and key in self._offers:
+            origin, offer = self._offers[key]
+            try:
+                codec = self._resolved[key] = resolve_target(offer.target)
+            except (ImportError, AttributeError) as error:
+                raise CodecError(f'The codec "{name}" of {origin} cannot be imported: {error}') from error
+        if codec is None and self._parent:
+            return self._parent._find(kind, name)
+        return codec

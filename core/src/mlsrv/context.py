@@ -1,0 +1,102 @@
+"""What travels with a request beside its payload."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from types import MappingProxyType
+
+from attrs import define, field
+
+from mlsrv.errors import DeadlineExceeded, RequestCancelled
+
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+_prefix = os.urandom(10).hex()
+_counter = itertools.count(int.from_bytes(os.urandom(5), "big"))
+
+
+def _new_prefix() -> None:
+    global _prefix, _counter
+    _prefix = os.urandom(10).hex()
+    _counter = itertools.count(int.from_bytes(os.urandom(5), "big"))
+
+
+os.register_at_fork(after_in_child=_new_prefix)
+
+
+def new_request_id() -> str:
+    """A request id of 32 hexadecimal digits, unique across processes, without a system call."""
+    return f"{_prefix}{next(_counter) & 0xFFFFFFFFFFFF:012x}"
+
+
+@define(slots=True, eq=False)
+class CallContext:
+    """Travels explicitly with one request through every hop, into other processes too.
+
+    Attributes:
+        request_id: the id that the client sees in the response and the operator in the log.
+        deadline: `time.monotonic` seconds after which nobody waits for the answer any more, or None.
+        priority: 0 is the default, 1 the highest, larger numbers are less urgent (OIP schedule policy).
+        headers: request headers (REST), metadata (gRPC) or message headers (Kafka), names in lower case.
+        trace: W3C trace context headers (``traceparent``, ``tracestate``) of the caller; may be empty.
+        transport: name of the transport that took the request, ``""`` for an embedding app.
+    """
+
+    request_id: str = field(factory=new_request_id)
+    deadline: float | None = None
+    priority: int = 0
+    headers: Mapping[str, str] = _NO_HEADERS
+    trace: Mapping[str, str] = _NO_HEADERS
+    transport: str = ""
+    _cancelled: bool = field(default=False, init=False)
+    _callbacks: list[Callable[[], None]] | None = field(default=None, init=False, repr=False)
+
+    @classmethod
+    def with_timeout(cls, seconds: float, **values: object) -> CallContext:
+        """A context whose deadline is `seconds` from now."""
+        return cls(deadline=time.monotonic() + seconds, **values)  # type: ignore[arg-type]  # fields of this class
+
+    @property
+    def cancelled(self) -> bool:
+        """True once nobody waits for the answer. Long-running user code may poll it, from any thread."""
+        return self._cancelled or (self.deadline is not None and time.monotonic() >= self.deadline)
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until the deadline (0.0 once it has passed), None without one."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    def cancel(self) -> None:
+        """Give the request up. Idempotent; the callbacks run once, in the caller's thread."""
+        if self._cancelled:
+            return
+        self._cancelled = True
+        for callback in self._callbacks or ():
+            callback()
+
+    def on_cancel(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when the request is given up; at once if it already is."""
+        if self._cancelled:
+            callback()
+        elif self._callbacks is None:
+            self._callbacks = [callback]
+        else:
+            self._callbacks.append(callback)
+
+    def check(self) -> None:
+        """Raise if nobody waits for the answer: called before queued work starts.
+
+        Raises:
+            RequestCancelled, DeadlineExceeded
+        """
+        if self._cancelled:
+            raise RequestCancelled(f"Request {self.request_id} was cancelled before it ran.")
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            raise DeadlineExceeded(f"The deadline of request {self.request_id} passed before it ran.")
+
+
+current_context: ContextVar[CallContext | None] = ContextVar("mlsrv_context", default=None)
+"""The context of the request that is being answered, for user code: ``current_context.get()``; None outside one."""

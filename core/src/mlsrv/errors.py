@@ -1,0 +1,236 @@
+"""Every error that mlsrv raises on purpose.
+
+Each class carries a transport-neutral `Code`; a transport maps the code, never the class::
+
+    MLSrvError                      INTERNAL           root of all
+    ├── InvalidPayload              INVALID_ARGUMENT   a message breaks the protocol (mlsrv_protocol)
+    ├── InferenceError              INVALID_ARGUMENT   the model refuses the request
+    │   ├── CodecError              INVALID_ARGUMENT   a payload cannot be decoded or encoded
+    │   ├── CodecNotFound           INVALID_ARGUMENT   no codec for a content type or a Python type
+    │   ├── InputsNotFound          INVALID_ARGUMENT   inputs are missing or unknown
+    │   └── OutputNotFound          INVALID_ARGUMENT   a requested output does not exist
+    ├── ModelNotFound               NOT_FOUND          unknown model or version
+    ├── ModelNotReady               NOT_READY          known, but not loaded (yet)
+    ├── ServerNotReady              NOT_READY          the server is starting or stopping
+    ├── Overloaded                  OVERLOADED         a bounded queue is full
+    ├── TooLarge                    TOO_LARGE          a request is over the size limit
+    ├── DeadlineExceeded            DEADLINE_EXCEEDED  the time that the client gave has passed
+    ├── RequestCancelled            CANCELLED          the client went away
+    ├── Unsupported                 UNIMPLEMENTED      the model or the server cannot do this
+    ├── ModelFailed                 INTERNAL           user code raised while it served a request
+    ├── ModelLoadError              INTERNAL           a model cannot be loaded
+    │   ├── InvalidModelURI         INTERNAL           ``parameters.uri`` leads nowhere
+    │   └── ModelParametersMissing  INTERNAL           a runtime needs a parameter that is not set
+    └── ConfigurationError          INVALID_ARGUMENT   settings are wrong (lists every problem)
+        ├── PluginError             INVALID_ARGUMENT   a plugin that is needed failed to load
+        └── OfferClash              INVALID_ARGUMENT   two plugins offer the same name
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from mlsrv_protocol.errors import Code, InvalidPayload, MLSrvError
+
+__all__ = [
+    "Code",
+    "CodecError",
+    "CodecNotFound",
+    "ConfigurationError",
+    "DeadlineExceeded",
+    "InferenceError",
+    "InputsNotFound",
+    "InvalidModelURI",
+    "InvalidPayload",
+    "MLSrvError",
+    "ModelFailed",
+    "ModelLoadError",
+    "ModelNotFound",
+    "ModelNotReady",
+    "ModelParametersMissing",
+    "OfferClash",
+    "OutputNotFound",
+    "Overloaded",
+    "PluginError",
+    "RequestCancelled",
+    "ServerNotReady",
+    "TooLarge",
+    "Unsupported",
+]
+
+
+def _model(name: str, version: str | None) -> str:
+    return f"Model {name}" if version is None else f"Model {name} with version {version}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
+
+
+class InferenceError(MLSrvError):
+    """The request is well-formed, but this model cannot answer it. Runtimes raise it with their own sentence."""
+
+    code = Code.INVALID_ARGUMENT
+
+
+class CodecError(InferenceError):
+    """A payload cannot be decoded or encoded by the codec that applies to it."""
+
+
+class CodecNotFound(InferenceError):
+    """No codec is known for a content type, or for the type of a payload."""
+
+    @classmethod
+    def for_content_type(cls, content_type: str, known: Iterable[str], where: str) -> CodecNotFound:
+        return cls(f'{where}: unknown content type "{content_type}"; known are {_listed(known)}.')
+
+    @classmethod
+    def for_payload(cls, payload: object, where: str) -> CodecNotFound:
+        kind = type(payload)
+        return cls(
+            f"{where}: no codec encodes a {kind.__module__}.{kind.__qualname__}; name a content type for it."
+        )
+
+
+class InputsNotFound(InferenceError):
+    """Inputs that the model needs are missing, or inputs were sent that it does not know."""
+
+    @classmethod
+    def missing(cls, model: str, names: Iterable[str], expected: Iterable[str]) -> InputsNotFound:
+        return cls(f"Model {model} misses the inputs {_listed(names)}; it takes {_listed(expected)}.")
+
+    @classmethod
+    def unknown(cls, model: str, names: Iterable[str], expected: Iterable[str]) -> InputsNotFound:
+        return cls(f"Model {model} does not know the inputs {_listed(names)}; it takes {_listed(expected)}.")
+
+
+class OutputNotFound(InferenceError):
+    """The request asks for an output that the model does not have."""
+
+    @classmethod
+    def unknown(cls, model: str, name: str, known: Iterable[str]) -> OutputNotFound:
+        return cls(f'Model {model} has no output "{name}"; it has {_listed(known)}.')
+
+
+class ModelNotFound(MLSrvError):
+    """No model of this name, or no such version of it, is known."""
+
+    code = Code.NOT_FOUND
+
+    @classmethod
+    def of(cls, name: str, version: str | None = None) -> ModelNotFound:
+        return cls(f"{_model(name, version)} not found")
+
+
+class ModelNotReady(MLSrvError):
+    """The model is known, but not READY: still loading, unloaded, or failed."""
+
+    code = Code.NOT_READY
+
+    @classmethod
+    def of(cls, name: str, version: str | None, state: str, reason: str = "") -> ModelNotReady:
+        because = f": {reason}" if reason else ""
+        return cls(f"{_model(name, version)} is not ready ({state}){because}")
+
+
+class ServerNotReady(MLSrvError):
+    """The server does not take requests now: it is starting or stopping."""
+
+    code = Code.NOT_READY
+
+
+class Overloaded(MLSrvError):
+    """A bounded queue is full; the client may try again after `retry_after` seconds."""
+
+    code = Code.OVERLOADED
+    retry_after: float = 1.0
+
+    @classmethod
+    def of(cls, what: str, limit: int) -> Overloaded:
+        return cls(f"{what} is overloaded: {limit} requests are already waiting or running; try again later.")
+
+
+class TooLarge(MLSrvError):
+    """A request is larger than the server takes."""
+
+    code = Code.TOO_LARGE
+
+    @classmethod
+    def of(cls, limit: int) -> TooLarge:
+        return cls(f"The request body is larger than the limit of {limit} bytes.")
+
+
+class DeadlineExceeded(MLSrvError):
+    """The deadline of the request passed before an answer was there."""
+
+    code = Code.DEADLINE_EXCEEDED
+
+
+class RequestCancelled(MLSrvError):
+    """The client, or the server while it stops, gave the request up."""
+
+    code = Code.CANCELLED
+
+
+class Unsupported(MLSrvError):
+    """The operation exists in the protocol, but not for this model or server."""
+
+    code = Code.UNIMPLEMENTED
+
+
+class ModelFailed(MLSrvError):
+    """User code raised an exception that is none of ours. The log has the traceback, the client this sentence."""
+
+    @classmethod
+    def of(cls, name: str, version: str | None, error: BaseException) -> ModelFailed:
+        text = " ".join(str(error).split())[:300]
+        return cls(f"{_model(name, version)} failed: {type(error).__name__}{': ' if text else ''}{text}")
+
+
+class ModelLoadError(MLSrvError):
+    """A model cannot be loaded; the sentence says which, why, and what to do."""
+
+
+class InvalidModelURI(ModelLoadError):
+    """``parameters.uri`` does not lead to an artifact."""
+
+    @classmethod
+    def of(cls, name: str, uri: str | None) -> InvalidModelURI:
+        if uri is None:
+            return cls(f"Model {name} has no parameters.uri and no folder of its own; set parameters.uri.")
+        return cls(f"Model {name}: parameters.uri {uri!r} is neither a file nor a folder.")
+
+
+class ModelParametersMissing(ModelLoadError):
+    """A runtime needs a parameter that the model's settings do not have."""
+
+    @classmethod
+    def of(cls, name: str, parameter: str) -> ModelParametersMissing:
+        return cls(f"Model {name} misses the parameter {parameter}; add it to model-settings.json.")
+
+
+class ConfigurationError(MLSrvError):
+    """Settings are wrong. `problems` has one sentence for each thing that is."""
+
+    code = Code.INVALID_ARGUMENT
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("; ".join(self.problems))
+
+    def __reduce__(self) -> tuple[type[ConfigurationError], tuple[list[str]]]:
+        return type(self), (self.problems,)
+
+
+class PluginError(ConfigurationError):
+    """A plugin that the settings or a model need did not load."""
+
+
+class OfferClash(ConfigurationError):
+    """Two plugins offer the same name."""
+
+    @classmethod
+    def between(cls, kind: str, name: str, first: str, second: str) -> OfferClash:
+        return cls(
+            f'The {kind} "{name}" is offered by both {first} and {second}; block or uninstall one of them.'
+        )

@@ -1,0 +1,94 @@
+"""Where models run: in this process, in worker processes, in a cluster."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from attrs import field, frozen
+
+from mlsrv.context import CallContext
+from mlsrv.settings import ModelSettings
+from mlsrv_protocol.types import InferenceRequest, InferenceResponse, MetadataTensor
+
+if TYPE_CHECKING:
+    from mlsrv.kernel import Kernel
+
+
+@frozen
+class ModelInfo:
+    """What a loaded model says of itself; plain data, so that it crosses process boundaries.
+
+    Attributes:
+        platform, versions, inputs, outputs: the model's metadata, after `MLModel.load` had its say.
+        streams: whether it has a `predict_stream` of its own.
+        predicts: whether it has a `predict` of its own.
+        handlers: custom handlers, as attribute name -> the options given to `mlsrv.handlers.custom_handler`.
+    """
+
+    platform: str = ""
+    versions: tuple[str, ...] = ()
+    inputs: tuple[MetadataTensor, ...] = ()
+    outputs: tuple[MetadataTensor, ...] = ()
+    streams: bool = False
+    predicts: bool = True
+    handlers: Mapping[str, Mapping[str, Any]] = field(factory=dict)
+
+
+class Placement(ABC):
+    """A model that was loaded somewhere. `mlsrv.host.ModelHost` is the one in this process."""
+
+    info: ModelInfo
+
+    @abstractmethod
+    async def infer(self, request: InferenceRequest, context: CallContext) -> InferenceResponse:
+        """Answer one request. Raises an `MLSrvError`, whatever the model raised."""
+
+    @abstractmethod
+    def stream(
+        self, requests: AsyncIterator[InferenceRequest], context: CallContext
+    ) -> AsyncIterator[InferenceResponse]:
+        """Answer with many responses. Closing the iterator stops the model's generator."""
+
+    @abstractmethod
+    async def call(self, method: str, arguments: Mapping[str, Any], context: CallContext) -> Any:
+        """Call a custom handler of the model by its attribute name."""
+
+    @abstractmethod
+    async def unload(self) -> None:
+        """Unload the model and free what it holds. Idempotent."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why it cannot answer now (for example, its workers are being replaced), or None."""
+        return None
+
+
+class Executor(ABC):
+    """Places models. The kernel makes one instance per boot and enters it as an async context manager."""
+
+    priority: ClassVar[int] = 0
+    """Among the executors that claim a model, the one with the highest priority gets it; ``inline`` has -100."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+
+    async def __aenter__(self) -> Executor:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        return None
+
+    @abstractmethod
+    def claims(self, model: ModelSettings) -> bool:
+        """Whether this model should run here."""
+
+    @abstractmethod
+    async def load(self, model: ModelSettings) -> Placement:
+        """Load the model and return where it is. Raises an `MLSrvError`; then nothing is left behind."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why the executor as a whole is unhealthy, or None."""
+        return None

@@ -1,0 +1,157 @@
+"""One version of one model as the kernel knows it: its state, and the loaded instance behind it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+
+from mlsrv.context import CallContext
+from mlsrv.errors import DeadlineExceeded, ModelNotReady, Overloaded
+from mlsrv.executor import ModelInfo, Placement
+from mlsrv.interceptor import Interceptor
+from mlsrv.pipeline import compile_infer, compile_stream
+from mlsrv.settings import ModelSettings
+from mlsrv_protocol.types import InferenceRequest, InferenceResponse, State
+
+
+class Instance:
+    """One loaded instance of a model: a placement and the pipeline compiled around it.
+
+    Args:
+        settings: the resolved settings that it was loaded with.
+        placement: where it is.
+        interceptors: entered already, outermost first.
+        stack: left by `close`: leaves the interceptors and unloads the placement.
+        limit: how many requests may be waiting or running at once.
+    """
+
+    def __init__(
+        self,
+        settings: ModelSettings,
+        placement: Placement,
+        interceptors: Sequence[Interceptor],
+        stack: AsyncExitStack,
+        limit: int,
+    ) -> None:
+        self.settings = settings
+        self.placement = placement
+        self.interceptors = tuple(interceptors)
+        self.limit = limit
+        self.in_flight = 0
+        self._infer = compile_infer(interceptors, placement)
+        self._stream = compile_stream(interceptors, placement)
+        self._stack = stack
+        self._idle: asyncio.Event | None = None
+
+    async def infer(self, request: InferenceRequest, context: CallContext) -> InferenceResponse:
+        self._enter()
+        try:
+            if context.deadline is None:
+                return await self._infer(request, context)
+            return await self._within_deadline(request, context)
+        except asyncio.CancelledError:
+            context.cancel()
+            raise
+        finally:
+            self._leave()
+
+    async def stream(
+        self, requests: AsyncIterator[InferenceRequest], context: CallContext
+    ) -> AsyncIterator[InferenceResponse]:
+        self._enter()
+        responses = self._stream(requests, context)
+        try:
+            async for response in responses:
+                if context.cancelled:
+                    context.check()
+                yield response
+        except (asyncio.CancelledError, GeneratorExit):
+            context.cancel()
+            raise
+        finally:
+            close = getattr(responses, "aclose", None)
+            if close is not None:
+                await close()
+            self._leave()
+
+    async def close(self, grace: float) -> int:
+        """Wait up to `grace` seconds for requests in flight, then unload. Returns how many were still running."""
+        if self.in_flight and grace > 0:
+            self._idle = asyncio.Event()
+            try:
+                async with asyncio.timeout(grace):
+                    await self._idle.wait()
+            except TimeoutError:
+                pass  # the count that is returned tells
+        left = self.in_flight
+        await self._stack.aclose()
+        return left
+
+    async def _within_deadline(self, request: InferenceRequest, context: CallContext) -> InferenceResponse:
+        try:
+            async with asyncio.timeout(context.remaining) as timer:
+                return await self._infer(request, context)
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            context.cancel()
+            raise DeadlineExceeded(
+                f"Model {self.settings.name} did not answer before the deadline of request {context.request_id}."
+            ) from None
+
+    def _enter(self) -> None:
+        if self.in_flight >= self.limit:
+            raise Overloaded.of(f"Model {self.settings.name}", self.limit)
+        self.in_flight += 1
+
+    def _leave(self) -> None:
+        self.in_flight -= 1
+        if self._idle is not None and not self.in_flight:
+            self._idle.set()
+
+
+class ModelHandle:
+    """One version of one model.
+
+    Attributes:
+        name, version: what it is called.
+        state: see `mlsrv_protocol.types.State`.
+        reason: why it is UNAVAILABLE, or why its last reload failed; else empty.
+        settings: the latest settings, or None if the repository could not even describe it.
+        wanted: whether it should be loaded; False once it was unloaded on purpose.
+        lock: held while it is loaded or unloaded.
+    """
+
+    def __init__(self, name: str, version: str | None) -> None:
+        self.name = name
+        self.version = version
+        self.state = State.UNAVAILABLE
+        self.reason = ""
+        self.settings: ModelSettings | None = None
+        self.wanted = False
+        self.instance: Instance | None = None
+        self.lock = asyncio.Lock()
+
+    @property
+    def info(self) -> ModelInfo | None:
+        """What the loaded model says of itself, or None."""
+        return self.instance.placement.info if self.instance else None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it answers requests now."""
+        return self.instance is not None and self.state is State.READY and self.problem is None
+
+    @property
+    def problem(self) -> str | None:
+        """Why it does not answer now, or None."""
+        if self.instance is None or self.state is not State.READY:
+            return self.reason or f"its state is {self.state.value}"
+        return self.instance.placement.problem
+
+    def loaded(self) -> Instance:
+        """The live instance. Raises `ModelNotReady`."""
+        if self.instance is None:
+            raise ModelNotReady.of(self.name, self.version, self.state.value, self.reason)
+        return self.instance

@@ -1,0 +1,39 @@
+"""The executor that the kernel itself offers: models live in this process."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, ClassVar
+
+from mlsrv.executor import Executor, Placement
+from mlsrv.host import ModelHost
+from mlsrv.settings import KernelSettings, ModelSettings
+
+if TYPE_CHECKING:
+    from mlsrv.kernel import Kernel
+
+
+class InlineExecutor(Executor):
+    """Async user code runs on the event loop, synchronous user code in a thread of a fixed pool."""
+
+    priority: ClassVar[int] = -100
+
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__(kernel)
+        wanted = kernel.settings.of(KernelSettings).inline_threads
+        self._threads = ThreadPoolExecutor(
+            wanted or (os.cpu_count() or 1) + 4, thread_name_prefix="mlsrv-inline"
+        )
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        # Not waiting: a model that is stuck in a thread must not keep the server from stopping.
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def claims(self, model: ModelSettings) -> bool:
+        return True
+
+    async def load(self, model: ModelSettings) -> Placement:
+        host = ModelHost(model, self.kernel.catalog, self._threads, self.kernel.record)
+        await host.load()
+        return host

@@ -1,0 +1,52 @@
+"""What stands between a transport and an executor: observation, admission, caching, batching."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable
+from enum import IntEnum
+from typing import ClassVar, TypeAlias
+
+from mlsrv.context import CallContext
+from mlsrv_protocol.types import InferenceRequest, InferenceResponse
+
+CallNext: TypeAlias = Callable[[InferenceRequest, CallContext], Awaitable[InferenceResponse]]
+StreamNext: TypeAlias = Callable[
+    [AsyncIterator[InferenceRequest], CallContext], AsyncIterator[InferenceResponse]
+]
+
+
+class Phase(IntEnum):
+    """The order of interceptors, outermost first. Within a phase they are ordered by plugin name."""
+
+    OBSERVE = 10
+    GUARD = 20
+    CACHE = 30
+    BATCH = 40
+
+
+class Interceptor(ABC):
+    """Made once for each load of a model, then called for each request; see the hook ``mlsrv_interceptors``.
+
+    It is an async context manager, entered before the model becomes ready and left after the model is drained.
+    """
+
+    phase: ClassVar[Phase] = Phase.GUARD
+
+    async def __aenter__(self) -> Interceptor:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        return None
+
+    @abstractmethod
+    async def __call__(
+        self, request: InferenceRequest, context: CallContext, call_next: CallNext
+    ) -> InferenceResponse:
+        """Answer the request, in most cases with what ``await call_next(request, context)`` gives."""
+
+    def stream(
+        self, requests: AsyncIterator[InferenceRequest], context: CallContext, call_next: StreamNext
+    ) -> AsyncIterator[InferenceResponse]:
+        """Answer a stream; unless overridden, streams pass by."""
+        return call_next(requests, context)

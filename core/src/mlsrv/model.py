@@ -1,0 +1,137 @@
+"""The base class of all inference runtimes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from mlsrv.codecs.base import InputCodec, RequestCodec
+from mlsrv.codecs.content import decode_input, decode_request, encode_output, encode_response
+from mlsrv.errors import Unsupported
+from mlsrv.settings import ModelSettings
+from mlsrv_protocol.types import (
+    InferenceRequest,
+    InferenceResponse,
+    MetadataModelResponse,
+    MetadataTensor,
+    RequestInput,
+    RequestOutput,
+    ResponseOutput,
+)
+
+if TYPE_CHECKING:
+    from mlsrv.codecs.registry import CodecRegistry
+
+
+class MLModel:
+    """Base class of inference runtimes and custom models.
+
+    Override `load` and `predict` (and, where it makes sense, `predict_stream` and `unload`). Each of them may be
+    ``async def``, which runs on the event loop, or a plain ``def``, which runs in a thread and may block.
+
+    Attributes:
+        settings: the model's settings; ``settings.parameters.extra`` holds what the runtime is given.
+        inputs, outputs: the declared tensors (`MetadataTensor`); `load` may set them.
+    """
+
+    def __init__(self, settings: ModelSettings) -> None:
+        self.settings = settings
+        self.inputs: list[MetadataTensor] = list(settings.inputs)
+        self.outputs: list[MetadataTensor] = list(settings.outputs)
+        self.ready = False
+        self._codecs: CodecRegistry | None = None
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.settings.name
+
+    @property
+    def version(self) -> str | None:
+        """The model's version, or None."""
+        return self.settings.version
+
+    @property
+    def codecs(self) -> CodecRegistry:
+        """The codecs that this model may use: those of the kernel's plugins and its own module's."""
+        if self._codecs is None:
+            from mlsrv.catalog import Catalog
+
+            self._codecs = Catalog.discover().codecs
+        return self._codecs
+
+    def bind(self, codecs: CodecRegistry) -> None:
+        """Give the model its codecs; the host does this before `load`."""
+        self._codecs = codecs
+
+    async def load(self) -> bool:
+        """Load the artifact. True (or None) means that the model is ready, False that it cannot be used.
+
+        Raises:
+            ModelLoadError, or anything: the model becomes UNAVAILABLE with the exception as its reason.
+        """
+        return True
+
+    async def unload(self) -> bool:
+        """Free what `load` took. Called once, after the last request has been answered."""
+        return True
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        """Answer one request."""
+        raise Unsupported(f"Model {self.name} answers streams only; use infer_stream.")
+
+    async def predict_stream(
+        self, payloads: AsyncIterator[InferenceRequest]
+    ) -> AsyncIterator[InferenceResponse]:
+        """Answer with any number of responses (an async generator). By default: one `predict` for each request."""
+        raise Unsupported(f"Model {self.name} does not stream.")
+        yield  # pragma: no cover - makes this an async generator
+
+    async def metadata(self) -> MetadataModelResponse:
+        """The model's metadata, asked once after `load`."""
+        return MetadataModelResponse(
+            name=self.name,
+            platform=self.settings.platform,
+            versions=list(self.settings.versions),
+            inputs=self.inputs,
+            outputs=self.outputs,
+        )
+
+    def decode(
+        self, request_input: RequestInput, default_codec: type[InputCodec] | InputCodec | None = None
+    ) -> Any:
+        """The Python value of one input.
+
+        The codec is, first match wins: the content type of the input, that of the model's metadata for it,
+        `default_codec`; without any, the raw ``data``.
+
+        Raises:
+            CodecNotFound: an unknown content type (the message lists the known ones).
+            CodecError: the codec refuses the data.
+        """
+        return decode_input(self, request_input, default_codec)
+
+    def decode_request(
+        self,
+        inference_request: InferenceRequest,
+        default_codec: type[RequestCodec] | RequestCodec | None = None,
+    ) -> Any:
+        """The Python value of a whole request: the content type of the request, then ``parameters.content_type`` of
+        the model's settings, then `default_codec`; without any, the request itself. Raises as `decode`."""
+        return decode_request(self, inference_request, default_codec)
+
+    def encode(
+        self,
+        payload: Any,
+        request_output: RequestOutput,
+        default_codec: type[InputCodec] | InputCodec | None = None,
+    ) -> ResponseOutput:
+        """One output: by the content type that the request asks for, then that of the model's metadata, then the
+        type of `payload`, then `default_codec`. Raises as `decode`."""
+        return encode_output(self, payload, request_output, default_codec)
+
+    def encode_response(
+        self, payload: Any, default_codec: type[RequestCodec] | RequestCodec | None = None
+    ) -> InferenceResponse:
+        """A whole response: by the type of `payload`, then `default_codec`. Raises as `decode`."""
+        return encode_response(self, payload, default_codec)

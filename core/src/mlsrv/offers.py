@@ -1,0 +1,130 @@
+"""What a plugin hands to the kernel: small frozen records that name a thing and say where it is.
+
+A target is either the object itself or a string ``"package.module:Attribute"``, which is imported
+only when the thing is needed. Plugins use strings, so that importing ``plugin.py`` stays cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from attrs import field, frozen
+
+if TYPE_CHECKING:
+    from mlsrv.settings import Settings
+
+Target: TypeAlias = "str | Callable[..., Any]"
+
+
+def resolve_target(target: Target) -> Any:
+    """Import what a lazy target names; any other object is returned as it is.
+
+    Raises:
+        ImportError, AttributeError: the module or the attribute does not exist.
+    """
+    if not isinstance(target, str):
+        return target
+    module_name, _, attribute = target.partition(":")
+    found: Any = importlib.import_module(module_name)
+    for part in attribute.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def _check_target(_offer: object, _attribute: object, value: object) -> None:
+    if isinstance(value, str) and not all(value.partition(":")):
+        raise ValueError(f'the target {value!r} must read "package.module:Attribute"')
+
+
+@frozen
+class SettingsOffer:
+    """Settings that a plugin owns.
+
+    Attributes:
+        scope: ``"server"`` for keys of ``settings.json``, ``"model"`` for keys of ``model-settings.json``.
+        cls: a frozen attrs class made with `mlsrv.settings.setting` fields, each with a default.
+    """
+
+    scope: Literal["server", "model"]
+    cls: type
+
+
+@frozen
+class CodecOffer:
+    """A codec that every model may use.
+
+    Attributes:
+        name: the content type, for example ``"np"``.
+        target: an `mlsrv.codecs.InputCodec` or `mlsrv.codecs.RequestCodec` class.
+        kind: ``"input"`` for one tensor, ``"request"`` for a whole request. One name may be offered once as each.
+        payloads: the Python types that it encodes, as ``"package.ClassName"`` (``"numpy.ndarray"``,
+            ``"builtins.list"``); the codec is imported only when a payload of such a type turns up.
+    """
+
+    name: str
+    target: Target = field(validator=_check_target)
+    kind: Literal["input", "request"] = "input"
+    payloads: tuple[str, ...] = ()
+
+
+@frozen
+class RuntimeOffer:
+    """An inference runtime.
+
+    Attributes:
+        name: what users write in ``implementation``, for example ``"sklearn"``.
+        target: an `mlsrv.MLModel` class.
+        artifacts: well-known file names (``"model.joblib"``) and patterns (``"*.skops"``) of its models; they select
+            the runtime when ``implementation`` is absent, and find the artifact when ``parameters.uri`` is a folder.
+        aliases: further dotted names that mean the same runtime.
+    """
+
+    name: str
+    target: Target = field(validator=_check_target)
+    artifacts: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+
+
+@frozen
+class RepositoryOffer:
+    """A kind of model repository. The target is an `mlsrv.repository.ModelRepository` class."""
+
+    name: str
+    target: Target = field(validator=_check_target)
+
+
+@frozen
+class ExecutorOffer:
+    """A place where models run. The target is an `mlsrv.executor.Executor` class."""
+
+    name: str
+    target: Target = field(validator=_check_target)
+
+
+@frozen
+class TransportOffer:
+    """A way in for requests.
+
+    Attributes:
+        name: for example ``"rest"``.
+        target: an `mlsrv.transport.Transport` class.
+        enabled: asked once at boot with the resolved settings; the target is imported only if it says True.
+    """
+
+    name: str
+    target: Target = field(validator=_check_target)
+    enabled: Callable[[Settings], bool] = lambda settings: True
+
+
+@frozen
+class MeterOffer:
+    """A backend for metrics. The target is an `mlsrv.metrics.Meter` class; several may be on at once."""
+
+    name: str
+    target: Target = field(validator=_check_target)
+    enabled: Callable[[Settings], bool] = lambda settings: True
+
+
+Offer: TypeAlias = "SettingsOffer | CodecOffer | RuntimeOffer | RepositoryOffer | ExecutorOffer | TransportOffer | MeterOffer"

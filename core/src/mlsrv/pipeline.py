@@ -1,0 +1,43 @@
+"""Interceptors and a placement, composed once at load into nested callables."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+from mlsrv.context import CallContext
+from mlsrv.executor import Placement
+from mlsrv.interceptor import CallNext, Interceptor, StreamNext
+from mlsrv_protocol.types import InferenceRequest, InferenceResponse
+
+
+def compile_infer(interceptors: Sequence[Interceptor], placement: Placement) -> CallNext:
+    """The function that answers one request; the first interceptor is the outermost."""
+    call: CallNext = placement.infer
+    for interceptor in reversed(interceptors):
+        call = _around(interceptor, call)
+    return call
+
+
+def compile_stream(interceptors: Sequence[Interceptor], placement: Placement) -> StreamNext:
+    """The function that answers a stream. Interceptors that do not override `stream` are left out."""
+    call: StreamNext = placement.stream
+    for interceptor in reversed(interceptors):
+        if type(interceptor).stream is not Interceptor.stream:
+            call = _around_stream(interceptor, call)
+    return call
+
+
+def _around(interceptor: Interceptor, inner: CallNext) -> CallNext:
+    async def call(request: InferenceRequest, context: CallContext) -> InferenceResponse:
+        return await interceptor(request, context, inner)
+
+    return call
+
+
+def _around_stream(interceptor: Interceptor, inner: StreamNext) -> StreamNext:
+    def call(
+        requests: AsyncIterator[InferenceRequest], context: CallContext
+    ) -> AsyncIterator[InferenceResponse]:
+        return interceptor.stream(requests, context, inner)
+
+    return call

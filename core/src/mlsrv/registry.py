@@ -1,0 +1,88 @@
+"""The models that a kernel knows: name -> versions -> handle."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from mlsrv.errors import MLSrvError, ModelNotFound, ModelNotReady
+from mlsrv.handle import Instance, ModelHandle
+
+
+def version_key(version: str | None) -> tuple[bool, list[tuple[int, int, str]]]:
+    """Orders versions: a model without one comes last (and so is the default), numbers inside count as numbers, so
+    that ``v10`` follows ``v9``."""
+    if version is None:
+        return True, []
+    return False, [
+        (0, int(part), "") if part.isdecimal() else (1, 0, part)
+        for part in re.split(r"(\d+)", version)
+        if part
+    ]
+
+
+class Registry:
+    """Handles by name and version, and a flat table of the instances that answer requests.
+
+    The table `live` is the one lookup of the data plane: ``(name, version)``, and ``(name, None)`` for the default
+    version.
+    """
+
+    def __init__(self) -> None:
+        self._models: dict[str, dict[str | None, ModelHandle]] = {}
+        self.live: dict[tuple[str, str | None], Instance] = {}
+
+    def __iter__(self) -> Iterator[ModelHandle]:
+        for versions in self._models.values():
+            yield from versions.values()
+
+    def names(self) -> list[str]:
+        """Every known model, sorted."""
+        return sorted(self._models)
+
+    def versions(self, name: str) -> list[ModelHandle]:
+        """The handles of a model, in the order of their versions. Raises `ModelNotFound`."""
+        if name not in self._models:
+            raise ModelNotFound.of(name)
+        return sorted(self._models[name].values(), key=lambda handle: version_key(handle.version))
+
+    def ensure(self, name: str, version: str | None) -> ModelHandle:
+        """The handle of a model's version, made if it is new."""
+        versions = self._models.setdefault(name, {})
+        if version not in versions:
+            versions[version] = ModelHandle(name, version)
+        return versions[version]
+
+    def handle(self, name: str, version: str | None = None) -> ModelHandle:
+        """A handle; without a version the default: the last one that is live, else the last one.
+
+        Raises:
+            ModelNotFound: the model or the version is unknown.
+        """
+        versions = self.versions(name)
+        if version is not None:
+            found = self._models[name].get(version)
+            if found is None:
+                raise ModelNotFound.of(name, version)
+            return found
+        live = [handle for handle in versions if handle.instance is not None]
+        return (live or versions)[-1]
+
+    def why_not(self, name: str, version: str | None) -> MLSrvError:
+        """The error for a request that `live` has no instance for."""
+        try:
+            handle = self.handle(name, version)
+        except ModelNotFound as error:
+            return error
+        return ModelNotReady.of(handle.name, version, handle.state.value, handle.reason)
+
+    def refresh(self, name: str) -> None:
+        """Bring `live` up to date after a handle of this model changed."""
+        for key in [key for key in self.live if key[0] == name]:
+            del self.live[key]
+        live = [handle for handle in self.versions(name) if handle.instance is not None]
+        for handle in live:
+            if handle.instance is not None:
+                self.live[name, handle.version] = handle.instance
+        if live and live[-1].instance is not None:
+            self.live[name, None] = live[-1].instance

@@ -1,0 +1,50 @@
+"""Where models come from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, TypeAlias
+
+from attrs import frozen
+
+from mlsrv.settings import ModelSettings
+
+
+@frozen
+class BrokenModel:
+    """A model that the repository found but cannot describe; it shows up in the index with its reason.
+
+    Attributes:
+        name: what is known of its name, for example the folder's.
+        source: the file that is wrong.
+        reason: one sentence.
+        version: its version, if that much is known.
+    """
+
+    name: str
+    source: str
+    reason: str
+    version: str | None = None
+
+
+Listing: TypeAlias = "ModelSettings | BrokenModel"
+
+
+class ModelRepository(ABC):
+    """Lists the models that can be loaded. Custom repositories are named in ``model_repository_implementation``.
+
+    Args:
+        root: the setting ``model_repository_root``.
+        args: the setting ``model_repository_implementation_args``.
+    """
+
+    def __init__(self, root: str, **args: Any) -> None:
+        self.root = root
+
+    @abstractmethod
+    async def list(self) -> list[Listing]:
+        """Every model and version, read afresh. May be slow; must not block the event loop."""
+
+    async def find(self, name: str) -> list[Listing]:
+        """Every version of one model; an empty list if there is none."""
+        return [found for found in await self.list() if found.name == name]

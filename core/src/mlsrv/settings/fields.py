@@ -1,0 +1,44 @@
+"""How settings classes are written: frozen attrs classes with flat, documented fields."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, cast, dataclass_transform
+
+import attrs
+
+_T = TypeVar("_T")
+
+
+def setting(default: Any = attrs.NOTHING, *, help: str, factory: Any = None) -> Any:
+    """A field of a settings class.
+
+    Args:
+        default: its value when no source sets it.
+        help: what it does, in one or two sentences, with units; shown by ``mlsrv config show``.
+        factory: makes the default of a mutable value.
+    """
+    metadata = {"help": help}
+    if factory is not None:
+        return attrs.field(factory=factory, metadata=metadata)
+    return attrs.field(default=default, metadata=metadata)
+
+
+@dataclass_transform(field_specifiers=(setting,), frozen_default=True, kw_only_default=True)
+def settings_class(cls: type[_T]) -> type[_T]:
+    """Make a frozen settings class. Types of fields: bool, int, float, str, Literal, None, lists and dicts of these,
+    and other settings classes."""
+    made = attrs.frozen(kw_only=True)(cls)
+    return cast("type[_T]", attrs.resolve_types(made))
+
+
+def help_of(attribute: attrs.Attribute[Any]) -> str:
+    """The help text of a field."""
+    return str(attribute.metadata.get("help", ""))
+
+
+def default_of(attribute: attrs.Attribute[Any]) -> Any:
+    """The default of a field, made afresh."""
+    default = attribute.default
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # attrs types Factory as a function
+        return default.factory()
+    return default

@@ -1,0 +1,43 @@
+"""What to tell somebody who wrote a key that nobody knows."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+
+# Keys that users of this kind of server have in their files, by the distribution that would understand them.
+OWNERS: dict[str, tuple[str, ...]] = {
+    "mlsrv-rest": ("http_port", "root_path", "cors_settings", "gzip_enabled", "http_server"),
+    "mlsrv-grpc": ("grpc_port", "grpc_max_message_length"),
+    "mlsrv-kafka": ("kafka_enabled", "kafka_servers", "kafka_topic_input", "kafka_topic_output"),
+    "mlsrv-workers": ("parallel_workers", "parallel_workers_timeout", "environments_dir", "warm_workers"),
+    "mlsrv-batching": ("max_batch_size", "max_batch_time"),
+    "mlsrv-cache": ("cache_enabled", "cache_size"),
+    "mlsrv-prometheus": ("metrics_endpoint", "metrics_port", "metrics_rest_server_prefix", "metrics_dir"),
+    "mlsrv-opentelemetry": ("tracing_server",),
+}
+
+
+def explain_unknown(
+    key: str, known: Iterable[str], distributions: Iterable[str] = (), failed: Mapping[str, str] | None = None
+) -> str:
+    """One sentence about an unknown key: the plugin that is missing or broken, or the nearest known name.
+
+    Args:
+        key: what was written.
+        known: the keys that exist.
+        distributions: those that are loaded; one of them does not own the key, whatever it did in other versions.
+        failed: plugins that are installed and did not load, with the reason.
+    """
+    loaded = set(distributions)
+    for distribution, keys in OWNERS.items():
+        if key not in keys or distribution in loaded:
+            continue
+        if failed and distribution in failed:
+            return f'unknown key "{key}": the plugin {distribution} is installed but did not load: {failed[distribution]}'
+        return (
+            f'unknown key "{key}": it belongs to the plugin {distribution}, '
+            f"which is not installed (pip install {distribution})"
+        )
+    near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.6)
+    return f'unknown key "{key}"; did you mean "{near[0]}"?' if near else f'unknown key "{key}"'

@@ -1,0 +1,178 @@
+"""Server settings: the contents of ``settings.json``, the environment and the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from mlsrv.errors import ConfigurationError
+from mlsrv.settings.fields import setting, settings_class
+from mlsrv.settings.sections import Effective, Layer, Owner, Sections, resolve
+
+_T = TypeVar("_T")
+
+ENVIRONMENT_PREFIX = "MLSRV_"
+MODEL_ENVIRONMENT_PREFIX = "MLSRV_MODEL_"
+KERNEL_DISTRIBUTION = "mlsrv-core"
+
+
+@settings_class
+class KernelSettings:
+    """The settings that the kernel itself owns; every other one belongs to a plugin."""
+
+    debug: bool = setting(False, help="Log more: debug level, and the traceback of every failed request.")
+    server_name: str = setting("mlsrv", help="Name of the server in its metadata.")
+    server_version: str | None = setting(
+        None, help="Version of the server in its metadata; the version of mlsrv-core when not set."
+    )
+    extensions: list[str] = setting(
+        factory=list, help="Protocol extensions to list in the server metadata beside those of the plugins."
+    )
+    host: str = setting("0.0.0.0", help="Address on which the transports listen.")
+    load_models_at_startup: bool = setting(True, help="Load every model of the repository at the start.")
+    on_load_failure: Literal["serve", "exit"] = setting(
+        "serve",
+        help='What a model that fails to load at the start means: "serve" the others and answer not ready, or "exit".',
+    )
+    model_repository_root: str | None = setting(
+        None, help="Folder (or other root) in which models are looked for."
+    )
+    model_repository_implementation: str | None = setting(
+        None,
+        help="Kind of repository: the name of a plugin's, or the dotted path of a class. Default: files.",
+    )
+    model_repository_implementation_args: dict[str, Any] = setting(
+        factory=dict, help="Further keyword arguments for the model repository."
+    )
+    executor: str | None = setting(
+        None,
+        help="Where models run, by name; by default the best of the installed executors that takes the model.",
+    )
+    inline_threads: int | None = setting(
+        None, help="Threads for synchronous code of models in this process; default: number of cores + 4."
+    )
+    max_in_flight: int = setting(
+        1000, help="Requests that one model may have waiting or running; one more is refused as overload."
+    )
+    shutdown_timeout: float = setting(
+        10.0, help="Seconds that requests in flight get to finish when the server stops."
+    )
+    use_structured_logging: bool = setting(False, help="Log JSON lines instead of text.")
+    logging_settings: str | dict[str, Any] | None = setting(
+        None, help="A logging configuration (dictConfig), or the path of a file with one (JSON or INI)."
+    )
+
+
+class Settings:
+    """Server settings, flat: fields of the kernel and of every plugin side by side.
+
+    ``Settings(http_port=8085)`` holds values as they were written. A `Kernel` resolves them at boot against the
+    fields that its plugins own, and hands the result out as ``kernel.settings``: ``settings.http_port`` is the
+    value, ``settings.of(RestSettings)`` one plugin's class, and iteration gives every value with its origin.
+    """
+
+    def __init__(self, **values: Any) -> None:
+        self._layers: tuple[Layer, ...] = (Layer("code", values),) if values else ()
+        self._sections: Sections | None = None
+        self.model_layer: Layer | None = None
+
+    @classmethod
+    def from_layers(cls, layers: Sequence[Layer], model_layer: Layer | None = None) -> Settings:
+        """Settings from sources, the weakest first. `model_layer` holds model fields from the environment."""
+        made = cls()
+        made._layers = tuple(layers)
+        made.model_layer = model_layer
+        return made
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        return self._layers
+
+    def resolve(self, owners: Sequence[Owner], failed: Mapping[str, str] | None = None) -> Settings:
+        """The same settings, converted and complete. `failed` names plugins that did not load, with the reason.
+
+        Raises:
+            ConfigurationError: with one sentence for each unknown key and each value of a wrong type.
+        """
+        sections, problems = resolve(
+            [Owner(KERNEL_DISTRIBUTION, KernelSettings), *owners], self._layers, failed
+        )
+        if problems:
+            raise ConfigurationError(problems)
+        made = Settings.from_layers(self._layers, self.model_layer)
+        made._sections = sections
+        return made
+
+    def of(self, cls: type[_T]) -> _T:
+        """The instance of one plugin's settings class, or of `KernelSettings`."""
+        return self._resolved().of(cls)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._resolved(), name)
+
+    def __iter__(self) -> Iterator[Effective]:
+        return iter(self._resolved())
+
+    def _resolved(self) -> Sections:
+        if self._sections is None:
+            self._sections = self.resolve(())._resolved()
+        return self._sections
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds one object.
+
+    Raises:
+        ConfigurationError: it cannot be read, is not JSON (with line and column), or is not an object.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigurationError(f"{path}: cannot be read: {reason}") from None
+    try:
+        found = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        where = (
+            f" at line {error.lineno}, column {error.colno}"
+            if isinstance(error, json.JSONDecodeError)
+            else ""
+        )
+        raise ConfigurationError(f"{path}: is not valid JSON{where}") from None
+    if not isinstance(found, dict):
+        raise ConfigurationError(f"{path}: must hold one JSON object, not {type(found).__name__}")
+    return found
+
+
+def file_layer(path: Path) -> Layer:
+    """The layer of a ``settings.json``."""
+    return Layer(str(path), read_object(path))
+
+
+def environment_layers(environ: Mapping[str, str]) -> tuple[Layer, Layer]:
+    """The server's and the models' layer of an environment: ``MLSRV_HTTP_PORT``, ``MLSRV_MODEL_NAME``, …"""
+    server: dict[str, str] = {}
+    model: dict[str, str] = {}
+    names: dict[str, str] = {}
+    for name, value in sorted(environ.items()):
+        upper = name.upper()
+        if upper.startswith(MODEL_ENVIRONMENT_PREFIX):
+            key = upper.removeprefix(MODEL_ENVIRONMENT_PREFIX).lower()
+            # The server has fields of its own that begin with "model_": model_repository_root and its siblings.
+            if key.startswith("repository_"):
+                server["model_" + key] = value
+                names["model_" + key] = name
+            else:
+                model[key] = value
+                names[key] = name
+        elif upper.startswith(ENVIRONMENT_PREFIX):
+            key = upper.removeprefix(ENVIRONMENT_PREFIX).lower()
+            server[key] = value
+            names[key] = name
+    return Layer("environment", server, text=True, names=names), Layer(
+        "environment", model, text=True, names=names
+    )

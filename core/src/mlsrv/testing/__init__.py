@@ -1,0 +1,10 @@
+"""For tests of plugins and of applications that embed a kernel: tiny models, requests, contract suites.
+
+The suites and everything that needs pytest are in `mlsrv.testing.contracts`; the fixtures in
+`mlsrv.testing.fixtures` (``pytest_plugins = ["mlsrv.testing.fixtures"]``).
+"""
+
+from mlsrv.testing.models import EchoModel, FailingModel, SlowModel
+from mlsrv.testing.requests import tensor_request, text_request
+
+__all__ = ["EchoModel", "FailingModel", "SlowModel", "tensor_request", "text_request"]

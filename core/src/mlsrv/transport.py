@@ -1,0 +1,41 @@
+"""A way in for requests: REST, gRPC, Kafka, …"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlsrv.kernel import Kernel
+
+
+class Transport(ABC):
+    """Takes requests from somewhere, hands them to the kernel, and writes the answers back.
+
+    The kernel makes one instance per boot. `start` and `stop` are idempotent. A transport translates bytes and
+    errors; it decides nothing about models.
+    """
+
+    extensions: Sequence[str] = ()
+    """Protocol extensions that this transport serves, listed in the server metadata once it is started."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Bind and accept. Returns when requests are accepted.
+
+        Raises:
+            ConfigurationError: the address cannot be used; one sentence with the address in it.
+        """
+
+    @abstractmethod
+    async def stop(self, grace: float) -> None:
+        """Stop accepting at once, let requests in flight finish for up to `grace` seconds, then cut them."""
+
+    @property
+    def endpoints(self) -> Sequence[str]:
+        """Where it listens once started, as URLs, for example ``["http://127.0.0.1:8080"]``."""
+        return ()

@@ -1,0 +1,49 @@
+"""Helpers for authors of runtimes."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from mlsrv.errors import InvalidModelURI
+from mlsrv.settings import ModelSettings
+
+
+def model_uri(settings: ModelSettings, wellknown_filenames: Sequence[str] = ()) -> str:
+    """Where the model's artifact is.
+
+    Args:
+        settings: the model's settings.
+        wellknown_filenames: names or patterns looked for, in this order, when ``parameters.uri`` is a folder.
+
+    Returns:
+        A path of a file or folder; a URI whose scheme is not ``file`` is returned as it is.
+
+    Raises:
+        InvalidModelURI: there is no URI, or it is neither a file nor a folder.
+    """
+    uri = settings.parameters.uri
+    if not uri:
+        raise InvalidModelURI.of(settings.name, None)
+    if "://" in uri:
+        parts = urlsplit(uri)
+        if parts.scheme != "file":
+            return uri
+        uri = unquote(parts.path)
+    path = Path(uri)
+    if path.is_file():
+        return str(path)
+    if not path.is_dir():
+        raise InvalidModelURI.of(settings.name, uri)
+    names = sorted(child.name for child in path.iterdir())
+    for wanted in wellknown_filenames:
+        for name in fnmatch.filter(names, wanted):
+            return str(path / name)
+    return str(path)
+
+
+async def get_model_uri(settings: ModelSettings, wellknown_filenames: Sequence[str] = ()) -> str:
+    """`model_uri`, awaitable, as authors of async ``load`` methods know it."""
+    return model_uri(settings, wellknown_filenames)
