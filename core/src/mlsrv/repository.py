@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from abc import ABC, abstractmethod
 from typing import Any, TypeAlias
 
@@ -42,9 +43,9 @@ class ModelRepository(ABC):
         self.root = root
 
     @abstractmethod
-    async def list(self) -> list[Listing]:
+    async def list(self) -> builtins.list[Listing]:
         """Every model and version, read afresh. May be slow; must not block the event loop."""
 
-    async def find(self, name: str) -> list[Listing]:
+    async def find(self, name: str) -> builtins.list[Listing]:
         """Every version of one model; an empty list if there is none."""
         return [found for found in await self.list() if found.name == name]
