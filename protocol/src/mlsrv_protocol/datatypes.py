@@ -12,6 +12,19 @@ import numpy.typing as npt
 from mlsrv_protocol.errors import InvalidPayload
 from mlsrv_protocol.quoting import clip
 
+_BF16_MAX = float(np.array(0x7F7F0000, np.uint32).view(np.float32))
+
+
+def _limits(name: str, dtype: np.dtype[Any] | None) -> tuple[float, float]:
+    if name == "BF16":
+        return -_BF16_MAX, _BF16_MAX
+    if dtype is None or dtype.kind == "b":
+        return 0, 0 if dtype is None else 1
+    if dtype.kind == "f":
+        largest = float(np.finfo(dtype).max)
+        return -largest, largest
+    return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+
 
 class Datatype(str, Enum):
     """The type of a tensor's elements; a `str`, so that `Datatype.FP32 == "FP32"`.
@@ -20,13 +33,19 @@ class Datatype(str, Enum):
     """
 
     dtype: np.dtype[Any] | None
-    """The little-endian numpy dtype of one element in memory; None for BYTES. BF16 is held as its bit patterns in uint16."""
+    """The little-endian numpy dtype of one element in memory; None for BYTES. BF16 is held as its bit
+    patterns in uint16.
+    """
     itemsize: int | None
     """Bytes per element; None for BYTES, whose elements vary in length."""
     is_float: bool
     """True for FP16, FP32, FP64 and BF16: the types that know NaN and the infinities."""
     is_integer: bool
     """True for INT8 to INT64 and UINT8 to UINT64; false for BOOL."""
+    lowest: float
+    """The smallest finite value (0 for BYTES); an int where the datatype is BOOL or an integer."""
+    highest: float
+    """The largest finite value (0 for BYTES); an int where the datatype is BOOL or an integer."""
 
     def __new__(cls, name: str, code: str | None = None) -> "Datatype":
         self = str.__new__(cls, name)
@@ -35,6 +54,7 @@ class Datatype(str, Enum):
         self.itemsize = None if self.dtype is None else self.dtype.itemsize
         self.is_float = "FP" in name or name == "BF16"
         self.is_integer = "INT" in name
+        self.lowest, self.highest = _limits(name, self.dtype)
         return self
 
     BOOL = "BOOL", "?"
@@ -66,7 +86,8 @@ class Datatype(str, Enum):
     def from_numpy(cls, dtype: npt.DTypeLike) -> "Datatype":
         """The datatype whose elements a numpy dtype holds.
 
-        Strings (`str_`, `bytes_`, `object`, `StringDType`) are BYTES; `ml_dtypes.bfloat16` is BF16. Byte order does not matter.
+        Strings (`str_`, `bytes_`, `object`, `StringDType`) are BYTES; `ml_dtypes.bfloat16` is BF16. Byte
+        order does not matter.
 
         Raises:
             InvalidPayload: no datatype holds such elements (complex, dates, structures, …).
@@ -80,7 +101,7 @@ class Datatype(str, Enum):
         if given.name == "bfloat16":
             return cls.BF16
         raise InvalidPayload(
-            f"No datatype of the protocol holds numpy {given}; convert the array to a number, boolean or string type."
+            f"No datatype holds numpy {given}; convert the array to a number, boolean or string type."
         )
 
 
@@ -99,9 +120,11 @@ def bf16_to_float32(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
 
 
 def float32_to_bf16(values: npt.ArrayLike) -> npt.NDArray[np.uint16]:
-    """The BF16 bit patterns nearest to some values, ties to even, as in IEEE 754. Any shape; the result has the same.
+    """The BF16 bit patterns nearest to some values, ties to even, as in IEEE 754. Any shape; the result has
+    the same.
 
-    NaN stays NaN (quiet); values beyond the range become infinities. Values of another type are first made float32.
+    NaN stays NaN (quiet); values beyond the range become infinities. Values of another type are first made
+    float32.
     """
     with np.errstate(over="ignore"):
         single = np.asarray(values).astype(np.float32)

@@ -6,7 +6,8 @@ Tree::
     ├── InvalidPayload    INVALID_ARGUMENT; what a client sent breaks a rule of the protocol
     └── InvalidOutput     INTERNAL; what a model returned cannot be sent
 
-A transport maps `Code` to its own status in one table. `str(error)` is a whole sentence: what is wrong, where, and what to do.
+A transport maps `Code` to its own status in one table. `str(error)` is a whole sentence: what is wrong,
+where, and what to do.
 """
 
 from enum import Enum
@@ -49,6 +50,8 @@ class InvalidPayload(MLSrvError):
 
 
 class InvalidOutput(MLSrvError):
-    """A model returned a response that no wire form can carry: wrong count, unsupported type, value out of range."""
+    """A model returned a response that no wire form can carry: wrong count, unsupported type, value out of
+    range.
+    """
 
     code = Code.INTERNAL

@@ -1,14 +1,19 @@
 """Inference requests and responses. Source: Open Inference Protocol, "Inference"."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
 
 from attrs import cmp_using, define, field
 from attrs.setters import NO_OP
 
 from mlsrv_protocol.datatypes import Datatype
+from mlsrv_protocol.errors import InvalidOutput, InvalidPayload, MLSrvError
+from mlsrv_protocol.jsontext import Body, loads_message
 from mlsrv_protocol.messages import (
+    Fields,
+    Message,
     TensorData,
+    present,
     same_data,
     to_datatype,
     to_list,
@@ -16,10 +21,22 @@ from mlsrv_protocol.messages import (
     to_shape,
 )
 from mlsrv_protocol.parameters import Parameters
+from mlsrv_protocol.quoting import clip
+from mlsrv_protocol.reading import (
+    read_array,
+    read_object,
+    read_optional_text,
+    read_parameters,
+    read_tensor,
+    read_text,
+    read_wanted,
+)
+from mlsrv_protocol.validation import check_request_parameters, check_unique
+from mlsrv_protocol.writing import write_tensor
 
 
 @define(on_setattr=NO_OP)
-class RequestInput:
+class RequestInput(Message):
     """One input tensor.
 
     Args:
@@ -39,13 +56,27 @@ class RequestInput:
     data: TensorData = field(eq=cmp_using(eq=same_data))
     parameters: Parameters | None = field(default=None, converter=to_parameters)
 
+    def to_plain(self) -> Fields:
+        """The JSON form, data flat; raises InvalidPayload when the parts do not fit."""
+        return write_tensor(self.name, self.shape, self.datatype, self.data, self.parameters)
+
+    @classmethod
+    def parse_obj(cls, obj: Any) -> Self:
+        """See `Message.parse_obj`."""
+        return cls(*read_tensor(obj, "inputs", 0))
+
 
 @define(on_setattr=NO_OP)
-class RequestOutput:
+class RequestOutput(Message):
     """An output that the caller wants; without any, a model returns all."""
 
     name: str
     parameters: Parameters | None = field(default=None, converter=to_parameters)
+
+    @classmethod
+    def parse_obj(cls, obj: Any) -> Self:
+        """See `Message.parse_obj`."""
+        return cls(*read_wanted(obj, 0))
 
 
 def _inputs(values: Iterable[RequestInput | dict[str, Any]]) -> list[RequestInput]:
@@ -57,7 +88,7 @@ def _wanted(values: Iterable[RequestOutput | dict[str, Any]] | None) -> list[Req
 
 
 @define(on_setattr=NO_OP)
-class InferenceRequest:
+class InferenceRequest(Message):
     """What a model is asked: a list of input tensors.
 
     Args:
@@ -65,8 +96,8 @@ class InferenceRequest:
         id: echoed in the response.
         parameters: for the request as a whole.
         outputs: the outputs wanted; None means all.
-        model_name: the model that is asked. It is part of the address (the URL, the gRPC message), never of the JSON
-            body, so it is neither read from nor written to JSON.
+        model_name: the model that is asked. It is part of the address (the URL, the gRPC message), never of
+            the JSON body, so it is neither read from nor written to JSON.
         model_version: its version; None lets the server choose.
     """
 
@@ -77,9 +108,48 @@ class InferenceRequest:
     model_name: str = ""
     model_version: str | None = None
 
+    def to_plain(self) -> Fields:
+        """The JSON form, data as flat arrays or flat lists of str.
+
+        Raises:
+            InvalidPayload: an input's parts do not fit each other; the sentence names the input.
+        """
+        return present(
+            {
+                "id": self.id,
+                "parameters": self.parameters,
+                "inputs": _plain_tensors(self.inputs, "inputs", InvalidPayload),
+                "outputs": self.outputs,
+            }
+        )
+
+    @classmethod
+    def parse_obj(cls, obj: Any) -> Self:
+        """See `Message.parse_obj`. Unknown keys are ignored."""
+        fields = read_object(obj, "The request")
+        inputs = [
+            RequestInput(*read_tensor(item, "inputs", index))
+            for index, item in enumerate(read_array(fields.get("inputs"), "inputs"))
+        ]
+        if len(inputs) > 1:
+            check_unique((tensor.name for tensor in inputs), "inputs")
+        parameters = read_parameters(fields.get("parameters"))
+        if parameters is not None:
+            check_request_parameters(parameters)
+        wanted = fields.get("outputs")
+        outputs = None if wanted is None else _read_wanted(wanted)
+        return cls(inputs, read_optional_text(fields.get("id"), "id"), parameters, outputs)
+
+    @classmethod
+    def parse_raw(cls, text: Body) -> Self:
+        """See `Message.parse_raw`. Numeric data is parsed into numpy arrays without Python numbers in
+        between.
+        """
+        return cls.parse_obj(loads_message(text, "inputs"))
+
 
 @define(on_setattr=NO_OP)
-class ResponseOutput:
+class ResponseOutput(Message):
     """One output tensor; the fields are those of `RequestInput`."""
 
     name: str
@@ -88,13 +158,22 @@ class ResponseOutput:
     data: TensorData = field(eq=cmp_using(eq=same_data))
     parameters: Parameters | None = field(default=None, converter=to_parameters)
 
+    def to_plain(self) -> Fields:
+        """The JSON form, data flat; raises InvalidPayload when the parts do not fit."""
+        return write_tensor(self.name, self.shape, self.datatype, self.data, self.parameters)
+
+    @classmethod
+    def parse_obj(cls, obj: Any) -> Self:
+        """See `Message.parse_obj`."""
+        return cls(*read_tensor(obj, "outputs", 0))
+
 
 def _outputs(values: Iterable[ResponseOutput | dict[str, Any]]) -> list[ResponseOutput]:
     return to_list(ResponseOutput, values)
 
 
 @define(on_setattr=NO_OP)
-class InferenceResponse:
+class InferenceResponse(Message):
     """What a model answers: a list of output tensors.
 
     Args:
@@ -111,9 +190,75 @@ class InferenceResponse:
     id: str | None = None
     parameters: Parameters | None = field(default=None, converter=to_parameters)
 
+    def to_plain(self) -> Fields:
+        """The JSON form, data as flat arrays or flat lists of str.
+
+        Raises:
+            InvalidOutput: an output's parts do not fit each other; the sentence names the output.
+        """
+        plain: Fields = {"model_name": self.model_name}
+        if self.model_version is not None:
+            plain["model_version"] = self.model_version
+        if self.id is not None:
+            plain["id"] = self.id
+        if self.parameters is not None and (parameters := self.parameters.dict()):
+            plain["parameters"] = parameters
+        plain["outputs"] = _plain_tensors(self.outputs, "outputs", InvalidOutput)
+        return plain
+
+    @classmethod
+    def parse_obj(cls, obj: Any) -> Self:
+        """See `Message.parse_obj`. Unknown keys are ignored."""
+        fields = read_object(obj, "The response")
+        outputs = [
+            ResponseOutput(*read_tensor(item, "outputs", index))
+            for index, item in enumerate(read_array(fields.get("outputs"), "outputs"))
+        ]
+        if len(outputs) > 1:
+            check_unique((tensor.name for tensor in outputs), "outputs")
+        return cls(
+            read_text(fields.get("model_name"), "model_name"),
+            outputs,
+            read_optional_text(fields.get("model_version"), "model_version"),
+            read_optional_text(fields.get("id"), "id"),
+            read_parameters(fields.get("parameters")),
+        )
+
+    @classmethod
+    def parse_raw(cls, text: Body) -> Self:
+        """See `Message.parse_raw`. Numeric data is parsed into numpy arrays without Python numbers in
+        between.
+        """
+        return cls.parse_obj(loads_message(text, "outputs"))
+
 
 @define(on_setattr=NO_OP)
-class InferenceErrorResponse:
+class InferenceErrorResponse(Message):
     """The body of every failure."""
 
     error: str
+
+    @classmethod
+    def parse_obj(cls, obj: Any) -> Self:
+        """See `Message.parse_obj`."""
+        return cls(read_text(read_object(obj, "The body").get("error"), "error"))
+
+
+def _read_wanted(wanted: object) -> list[RequestOutput]:
+    outputs = [
+        RequestOutput(*read_wanted(item, index)) for index, item in enumerate(read_array(wanted, "outputs"))
+    ]
+    check_unique((output.name for output in outputs), "outputs")
+    return outputs
+
+
+def _plain_tensors(
+    tensors: Sequence[RequestInput | ResponseOutput], group: str, failure: type[MLSrvError]
+) -> list[Fields]:
+    plain = []
+    for index, tensor in enumerate(tensors):
+        try:
+            plain.append(tensor.to_plain())
+        except InvalidPayload as error:
+            raise failure(f"{group}[{index}] {clip(tensor.name)}: {error}") from None
+    return plain

@@ -1,21 +1,70 @@
-"""What every message of the protocol has in common: conversions of fields, comparison of data."""
+"""What every message of the protocol has in common: JSON form, conversions of fields, comparison of data."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Any, TypeAlias, TypeGuard, TypeVar
+from typing import Any, ClassVar, Self, TypeAlias, TypeGuard, TypeVar
 
+import attrs
 import numpy as np
 
 from mlsrv_protocol.datatypes import Datatype
+from mlsrv_protocol.jsontext import dumps, loads
 from mlsrv_protocol.parameters import Parameters
 
+Fields = dict[str, Any]
 TensorData: TypeAlias = Any
 """The elements of a tensor, row-major.
 
-From a wire form: a flat C-contiguous numpy array for numeric datatypes (BF16 as uint16 bit patterns), a list of `str` or `bytes` for
-BYTES. A model author may also give a shaped array, an array of another dtype, or (nested) lists; they are normalised when encoded.
+From a wire form: a flat C-contiguous numpy array for numeric datatypes (BF16 as uint16 bit patterns), a list
+of `str` or `bytes` for BYTES. A model author may also give a shaped array, an array of another dtype, or
+(nested) lists; they are normalised when encoded.
 """
 
 M = TypeVar("M")
+
+
+class Message(ABC):
+    """A message that knows its JSON form. The names of the methods are those that users of MLServer know."""
+
+    __slots__ = ()
+    __attrs_attrs__: ClassVar[tuple["attrs.Attribute[Any]", ...]]
+
+    def to_plain(self) -> Any:
+        """The fields that are present, for `jsontext.dumps`: arrays and other messages may be inside."""
+        return present({field.name: getattr(self, field.name) for field in self.__attrs_attrs__})
+
+    def dict(self) -> Any:
+        """Plain data, ready for any JSON library: data as flat lists, NaN as None, bytes as str, nothing that
+        is None or absent.
+        """
+        return loads(dumps(self))
+
+    def json(self) -> str:
+        """The JSON text of the message."""
+        return dumps(self).decode()
+
+    @classmethod
+    @abstractmethod
+    def parse_obj(cls, obj: Any) -> Self:
+        """The message that some plain data holds; every rule of the protocol is checked.
+
+        Raises:
+            InvalidPayload: a rule is broken; the sentence says which, and where.
+        """
+
+    @classmethod
+    def parse_raw(cls, text: str | bytes) -> Self:
+        """The message that a JSON text holds; otherwise as `parse_obj`."""
+        return cls.parse_obj(loads(text))
+
+
+def present(fields: Fields) -> Fields:
+    """Fields without those that are None and without empty parameters."""
+    return {
+        name: value
+        for name, value in fields.items()
+        if value is not None and not (isinstance(value, Parameters) and not value.dict())
+    }
 
 
 def to_datatype(value: Datatype | str) -> Datatype:
@@ -34,7 +83,9 @@ def to_shape(value: Iterable[int]) -> list[int]:
 
 
 def to_list(cls: type[M], values: Iterable[M | dict[str, Any]]) -> list[M]:
-    """Converter of a field that holds messages: dicts become instances of `cls`; a list without dicts is kept as it is."""
+    """Converter of a field that holds messages: dicts become instances of `cls`; a list without dicts is kept
+    as it is.
+    """
     if isinstance(values, list) and all_are(cls, values):
         return values
     return [cls(**value) if isinstance(value, dict) else value for value in values]
@@ -42,7 +93,7 @@ def to_list(cls: type[M], values: Iterable[M | dict[str, Any]]) -> list[M]:
 
 def all_are(cls: type[M], values: list[Any]) -> TypeGuard[list[M]]:
     """Whether every value is an instance of exactly `cls`."""
-    for value in values:  # a generator inside all() costs more than the whole loop
+    for value in values:  # noqa: SIM110  # a generator inside all() costs more than the whole loop
         if type(value) is not cls:
             return False
     return True

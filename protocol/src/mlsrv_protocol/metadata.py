@@ -1,18 +1,29 @@
-"""Descriptions of servers and models. Source: Open Inference Protocol, "Server Metadata" and "Model Metadata"."""
+"""Descriptions of servers and models. Source: Open Inference Protocol, "Server Metadata" and "Model
+Metadata".
+"""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 from attrs import define, field
 from attrs.setters import NO_OP
 
 from mlsrv_protocol.datatypes import Datatype
-from mlsrv_protocol.messages import to_datatype, to_list, to_parameters, to_shape
+from mlsrv_protocol.errors import InvalidPayload
+from mlsrv_protocol.messages import Message, to_datatype, to_list, to_parameters, to_shape
 from mlsrv_protocol.parameters import Parameters
+from mlsrv_protocol.quoting import clip
+from mlsrv_protocol.reading import (
+    read_array,
+    read_datatype,
+    read_object,
+    read_parameters,
+    read_text,
+)
 
 
 @define(on_setattr=NO_OP)
-class MetadataTensor:
+class MetadataTensor(Message):
     """An input or output of a model; `-1` in the shape is a dimension of any length."""
 
     name: str
@@ -20,13 +31,30 @@ class MetadataTensor:
     shape: list[int] = field(converter=to_shape)
     parameters: Parameters | None = field(default=None, converter=to_parameters)
 
+    @classmethod
+    def parse_obj(cls, obj: Any) -> Self:
+        """See `Message.parse_obj`."""
+        fields = read_object(obj, "The tensor")
+        shape = read_array(fields.get("shape"), "shape")
+        for length in shape:
+            if type(length) is not int or length < -1:
+                raise InvalidPayload(
+                    f"shape contains {clip(length)}; each dimension must be an integer from -1 up."
+                )
+        return cls(
+            read_text(fields.get("name"), "name"),
+            read_datatype(fields.get("datatype")),
+            shape,
+            read_parameters(fields.get("parameters")),
+        )
+
 
 def _tensors(values: Iterable[MetadataTensor | dict[str, Any]]) -> list[MetadataTensor]:
     return to_list(MetadataTensor, values)
 
 
 @define(on_setattr=NO_OP)
-class MetadataModelResponse:
+class MetadataModelResponse(Message):
     """What a model is: its versions, its platform, its inputs and outputs."""
 
     name: str
@@ -36,11 +64,38 @@ class MetadataModelResponse:
     outputs: list[MetadataTensor] = field(factory=list, converter=_tensors)
     parameters: Parameters | None = field(default=None, converter=to_parameters)
 
+    @classmethod
+    def parse_obj(cls, obj: Any) -> Self:
+        """See `Message.parse_obj`."""
+        fields = read_object(obj, "The model's metadata")
+        return cls(
+            read_text(fields.get("name"), "name"),
+            read_text(fields.get("platform", ""), "platform"),
+            _texts(fields.get("versions"), "versions"),
+            [MetadataTensor.parse_obj(item) for item in read_array(fields.get("inputs", []), "inputs")],
+            [MetadataTensor.parse_obj(item) for item in read_array(fields.get("outputs", []), "outputs")],
+            read_parameters(fields.get("parameters")),
+        )
+
 
 @define(on_setattr=NO_OP)
-class MetadataServerResponse:
+class MetadataServerResponse(Message):
     """What a server is, and which extensions of the protocol it serves."""
 
     name: str
     version: str
     extensions: list[str] = field(factory=list)
+
+    @classmethod
+    def parse_obj(cls, obj: Any) -> Self:
+        """See `Message.parse_obj`."""
+        fields = read_object(obj, "The server's metadata")
+        return cls(
+            read_text(fields.get("name"), "name"),
+            read_text(fields.get("version"), "version"),
+            _texts(fields.get("extensions"), "extensions"),
+        )
+
+
+def _texts(value: object, what: str) -> list[str]:
+    return [] if value is None else [read_text(item, what) for item in read_array(value, what)]

@@ -7,10 +7,12 @@ from mlsrv_protocol.errors import InvalidPayload
 from mlsrv_protocol.quoting import clip
 
 Extra = dict[str, Any]
+Headers = dict[str, str]
 
 
 class Parameters:
-    """Named values beside a tensor, a request or a response. Any key is allowed; two have a meaning of their own.
+    """Named values beside a tensor, a request or a response. Any key is allowed; two have a meaning of their
+    own.
 
     Keys other than `content_type` and `headers` live in `extra` and can also be read and set as attributes
     (`parameters.temperature`), as long as they are not the name of a method.
@@ -27,11 +29,11 @@ class Parameters:
     __slots__ = ("content_type", "extra", "headers")
 
     content_type: str | None
-    headers: dict[str, str] | None
+    headers: Headers | None
     extra: Extra
 
     def __init__(
-        self, /, content_type: str | None = None, headers: dict[str, str] | None = None, **extra: Any
+        self, /, content_type: str | None = None, headers: Headers | None = None, **extra: Any
     ) -> None:
         if content_type is not None and not isinstance(content_type, str):
             raise InvalidPayload(f"parameters.content_type is {clip(content_type)}; it must be a string.")
@@ -46,9 +48,9 @@ class Parameters:
         value = getattr(self, key) if key in _FIELDS else self.extra.get(key)
         return default if value is None else value
 
-    def to_dict(self) -> dict[str, Any]:
+    def dict(self) -> Extra:
         """Everything that is present (not None) as a new dict; nested values are shared, not copied."""
-        found: dict[str, Any] = {}
+        found: Extra = {}
         if self.content_type is not None:
             found["content_type"] = self.content_type
         if self.headers is not None:
@@ -58,16 +60,20 @@ class Parameters:
                 found[key] = value
         return found
 
+    def to_plain(self) -> Extra:
+        """The JSON form: the same as `dict()`."""
+        return self.dict()
+
     def keys(self) -> KeysView[str]:
         """The keys that are present."""
-        return self.to_dict().keys()
+        return self.dict().keys()
 
     def items(self) -> ItemsView[str, Any]:
         """The keys that are present, with their values."""
-        return self.to_dict().items()
+        return self.dict().items()
 
     def __contains__(self, key: object) -> bool:
-        return key in self.to_dict()
+        return key in self.dict()
 
     def __getattr__(self, name: str) -> Any:
         # Reached only when normal lookup fails. A slot that is not filled yet must not look itself up again.
@@ -84,13 +90,13 @@ class Parameters:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Parameters):
             return NotImplemented
-        return self.to_dict() == other.to_dict()
+        return self.dict() == other.dict()
 
     def __repr__(self) -> str:
         inside = ", ".join(f"{key}={value!r}" for key, value in self.items())
         return f"Parameters({inside})"
 
-    def __reduce__(self) -> tuple[Any, tuple[str | None, dict[str, str] | None, Extra]]:
+    def __reduce__(self) -> tuple[Any, tuple[str | None, Headers | None, Extra]]:
         return _rebuild, (self.content_type, self.headers, self.extra)
 
 
@@ -105,5 +111,5 @@ def _are_headers(headers: object) -> bool:
     )
 
 
-def _rebuild(content_type: str | None, headers: dict[str, str] | None, extra: Extra) -> Parameters:
+def _rebuild(content_type: str | None, headers: Headers | None, extra: Extra) -> Parameters:
     return Parameters(content_type, headers, **extra)

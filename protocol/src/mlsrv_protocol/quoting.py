@@ -1,4 +1,6 @@
-"""How values that somebody sent are quoted inside an error's sentence: in JSON's spelling, and never at length."""
+"""How values that somebody sent are quoted inside an error's sentence: in JSON's spelling, and never at
+length.
+"""
 
 import json
 

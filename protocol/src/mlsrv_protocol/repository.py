@@ -1,13 +1,18 @@
-"""The model repository extension. Source: Triton's "Model Repository Extension", with MLServer's names for the messages."""
+"""The model repository extension. Source: Triton's "Model Repository Extension", with MLServer's names for
+the messages.
+"""
 
 from collections.abc import Iterable
 from enum import Enum
-from typing import Any
+from typing import Any, Self
 
 from attrs import define, field
 from attrs.setters import NO_OP
 
-from mlsrv_protocol.messages import to_list
+from mlsrv_protocol.errors import InvalidPayload
+from mlsrv_protocol.messages import Message, to_list
+from mlsrv_protocol.quoting import clip
+from mlsrv_protocol.reading import read_array, read_object, read_optional_text, read_text
 
 
 class State(str, Enum):
@@ -24,20 +29,39 @@ class State(str, Enum):
 
 
 @define(on_setattr=NO_OP)
-class RepositoryIndexRequest:
+class RepositoryIndexRequest(Message):
     """Asks for the models of the repository; `ready=True` for those alone that can serve now."""
 
     ready: bool | None = None
 
+    @classmethod
+    def parse_obj(cls, obj: Any) -> Self:
+        """See `Message.parse_obj`."""
+        ready = read_object(obj, "The body").get("ready")
+        if ready is None or type(ready) is bool:
+            return cls(ready)
+        raise InvalidPayload(f"ready is {clip(ready)}; it must be true or false.")
+
 
 @define(on_setattr=NO_OP)
-class RepositoryIndexResponseItem:
+class RepositoryIndexResponseItem(Message):
     """One version of one model; `reason` says why it is not ready."""
 
     name: str
     state: State = field(converter=State)
     version: str | None = None
     reason: str = ""
+
+    @classmethod
+    def parse_obj(cls, obj: Any) -> Self:
+        """See `Message.parse_obj`."""
+        fields = read_object(obj, "The model")
+        return cls(
+            read_text(fields.get("name"), "name"),
+            _state(fields.get("state")),
+            read_optional_text(fields.get("version"), "version"),
+            read_optional_text(fields.get("reason"), "reason") or "",
+        )
 
 
 def _items(
@@ -47,21 +71,47 @@ def _items(
 
 
 @define(on_setattr=NO_OP)
-class RepositoryIndexResponse:
+class RepositoryIndexResponse(Message):
     """The models of the repository; on the wire it is a bare array of its items."""
 
     items: list[RepositoryIndexResponseItem] = field(factory=list, converter=_items)
 
+    def to_plain(self) -> list[RepositoryIndexResponseItem]:
+        """The JSON form: an array, as the extension has it."""
+        return self.items
+
+    @classmethod
+    def parse_obj(cls, obj: Any) -> Self:
+        """See `Message.parse_obj`; the plain form is a list."""
+        return cls([RepositoryIndexResponseItem.parse_obj(item) for item in read_array(obj, "The index")])
+
 
 @define(on_setattr=NO_OP)
-class RepositoryLoadErrorResponse:
+class RepositoryLoadErrorResponse(Message):
     """Why a model could not be loaded."""
 
     error: str | None = None
 
+    @classmethod
+    def parse_obj(cls, obj: Any) -> Self:
+        """See `Message.parse_obj`."""
+        return cls(read_optional_text(read_object(obj, "The body").get("error"), "error"))
+
 
 @define(on_setattr=NO_OP)
-class RepositoryUnloadErrorResponse:
+class RepositoryUnloadErrorResponse(Message):
     """Why a model could not be unloaded."""
 
     error: str | None = None
+
+    @classmethod
+    def parse_obj(cls, obj: Any) -> Self:
+        """See `Message.parse_obj`."""
+        return cls(read_optional_text(read_object(obj, "The body").get("error"), "error"))
+
+
+def _state(value: object) -> State:
+    for state in State:
+        if state.value == value:
+            return state
+    raise InvalidPayload(f"state is {clip(value)}; it is one of {', '.join(State)}.")

@@ -1,0 +1,145 @@
+"""Large messages: numeric `data` straight from JSON text into numpy buffers, without Python numbers in
+between.
+
+Everything here is a short cut. What it cannot vouch for (a null, a string, ragged nesting, a repeated key, a
+syntax error, …) it leaves to the ordinary way, by answering None.
+
+Two things about pysimdjson shape the code. `as_list` and `as_dict` must not be used: they trust a length that
+saturates at 2**24 - 1 and write past the end of longer arrays. And looking up a key scans the object, so
+objects with many keys are left alone.
+"""
+
+from typing import Any, Literal
+
+import numpy as np
+import orjson
+import simdjson
+
+from mlsrv_protocol.datatypes import Datatype
+
+_KINDS: dict[Any, tuple[Literal["d", "i", "u"], type[np.generic]]] = {
+    datatype.value: ("d", np.float64)
+    if datatype.is_float
+    else ("u", np.uint64)
+    if datatype is Datatype.UINT64
+    else ("i", np.int64)
+    for datatype in Datatype
+    if datatype.is_float or datatype.is_integer
+}
+_BYTES_PER_TENSOR = 1024
+_MAX_KEYS = 16
+_MAX_NESTING = 32
+_SATURATED = 2**24 - 1
+_KEEP = 16 * 2**20
+
+_spare: list[simdjson.Parser] = []
+"""At most one parser, kept because its buffers are costly to map anew. It is taken out while in use."""
+
+
+class _Unsure(ValueError):
+    """The short cut cannot vouch for the message."""
+
+
+def load_arrays(body: bytes, key: str) -> dict[str, Any] | None:
+    """Plain data of a message, numeric `data` as flat arrays of float64, int64 or uint64; or None.
+
+    Args:
+        body: JSON text.
+        key: where the tensors are, `inputs` or `outputs`.
+    """
+    if body.startswith(b"\xef\xbb\xbf"):  # simdjson would skip a byte order mark
+        return None
+    try:
+        parser = _spare.pop()
+    except IndexError:
+        parser = simdjson.Parser()
+    try:
+        message = _load(parser, body, key)
+    except (
+        ValueError,
+        TypeError,
+        RuntimeError,
+    ):  # what simdjson raises for text and types that it cannot take
+        return None
+    if len(body) <= _KEEP and not _spare:
+        _spare.append(parser)
+    return message
+
+
+def _load(parser: simdjson.Parser, body: bytes, key: str) -> dict[str, Any]:
+    message = _fields(parser.parse(body))
+    tensors = message.pop(key, None)
+    if not isinstance(tensors, simdjson.Array) or len(tensors) * _BYTES_PER_TENSOR > len(body):
+        raise _Unsure
+    found = [_fields(tensor) for tensor in tensors]
+    if not any(tensor.get("datatype") in _KINDS for tensor in found):
+        raise _Unsure
+    arrays = 1 + _unwrap(message)
+    for tensor in found:
+        data, kind = tensor.get("data"), _KINDS.get(tensor.get("datatype"))
+        if kind is not None and isinstance(data, simdjson.Array):
+            arrays += _count_arrays(data)
+            of_type, dtype = kind
+            buffer = memoryview(data.as_buffer(of_type=of_type))
+            tensor["data"] = np.frombuffer(buffer, dtype) if buffer.nbytes else np.empty(0, dtype)
+        arrays += _unwrap(tensor)
+    # as_buffer flattens whatever it meets. Every array that was seen here has its bracket in the text, so
+    # when there are no more brackets than that, there is no array that was not seen.
+    if body.count(b"[") != arrays:
+        raise _Unsure
+    message[key] = found
+    return message
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """The fields of an object; values that are objects and arrays are still simdjson's."""
+    if not isinstance(value, simdjson.Object) or len(value) > _MAX_KEYS:
+        raise _Unsure
+    fields = {name: value[name] for name in value}
+    if len(fields) != len(value):  # a repeated key
+        raise _Unsure
+    return fields
+
+
+def _unwrap(fields: dict[str, Any]) -> int:
+    """Turns what is still simdjson's into plain data. Returns how many arrays it met."""
+    arrays = 0
+    for name, value in fields.items():
+        if isinstance(value, simdjson.Object | simdjson.Array):
+            fields[name] = orjson.loads(value.mini)
+            arrays += _count_lists(fields[name])
+    return arrays
+
+
+def _count_lists(value: Any) -> int:
+    if isinstance(value, dict):
+        return sum(map(_count_lists, value.values()))
+    return 1 + sum(map(_count_lists, value)) if isinstance(value, list) else 0
+
+
+def _count_arrays(data: simdjson.Array) -> int:
+    """How many arrays a rectangular one consists of, itself included, provided that its innermost ones are
+    flat.
+    """
+    lengths = []
+    inner: Any = data
+    while isinstance(inner, simdjson.Array):
+        lengths.append(len(inner))
+        inner = inner[0] if lengths[-1] else None
+    if len(lengths) == 1:
+        return 1
+    if len(lengths) > _MAX_NESTING or _SATURATED in lengths:
+        raise _Unsure
+    return 1 + _count_rows(data, lengths[1:])
+
+
+def _count_rows(data: simdjson.Array, lengths: list[int]) -> int:
+    length, *deeper = lengths
+    rows = 0
+    for row in data:
+        if type(row) is not simdjson.Array or len(row) != length:
+            raise _Unsure
+        rows += 1
+        if deeper:
+            rows += _count_rows(row, deeper)
+    return rows

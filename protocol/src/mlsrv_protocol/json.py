@@ -1,0 +1,94 @@
+"""The JSON wire form. Source: Open Inference Protocol, "HTTP/REST"; decisions where servers differ are in
+this package's README.
+"""
+
+from typing import Any
+
+from mlsrv_protocol.errors import InvalidOutput, InvalidPayload, MLSrvError
+from mlsrv_protocol.inference import InferenceRequest, InferenceResponse
+from mlsrv_protocol.jsontext import Body, dumps, loads
+from mlsrv_protocol.quoting import clip
+from mlsrv_protocol.reading import read_object
+
+__all__ = [
+    "decode_json_object",
+    "decode_request",
+    "decode_response",
+    "dumps",
+    "encode_error",
+    "encode_request",
+    "encode_response",
+]
+
+
+def decode_request(body: Body) -> InferenceRequest:
+    """The request that a JSON body holds.
+
+    Numeric `data` is a flat C-contiguous array of its datatype's dtype (BF16: bit patterns), `data` of BYTES
+    a flat list of str; either has as many elements as the shape means. A scalar has shape `[]`. Empty
+    parameters are None.
+
+    Raises:
+        InvalidPayload: the body is not JSON, or breaks a rule of the protocol; the sentence says which, and
+            where.
+    """
+    return InferenceRequest.parse_raw(body)
+
+
+def decode_response(body: Body) -> InferenceResponse:
+    """The response that a JSON body holds, for clients; data as in `decode_request`.
+
+    Raises:
+        InvalidPayload: the body is not a response of the protocol.
+    """
+    return InferenceResponse.parse_raw(body)
+
+
+def encode_request(request: InferenceRequest) -> bytes:
+    """The JSON body of a request, for clients; data is written flat.
+
+    Raises:
+        InvalidPayload: the request cannot be written; the sentence names the input.
+    """
+    return _encode(request, "inputs", request.inputs, InvalidPayload)
+
+
+def encode_response(response: InferenceResponse) -> bytes:
+    """The JSON body of a response; data is written flat.
+
+    NaN becomes null, the infinities "Infinity" and "-Infinity". Bytes that are not UTF-8 make all elements of
+    their output base64, and its `parameters.content_type` "base64".
+
+    Raises:
+        InvalidOutput: the response cannot be written; the sentence names the output.
+    """
+    return _encode(response, "outputs", response.outputs, InvalidOutput)
+
+
+def decode_json_object(body: Body) -> dict[str, Any]:
+    """The plain data of a small body, such as that of a repository call.
+
+    Raises:
+        InvalidPayload: the body is not a JSON object.
+    """
+    return read_object(loads(body), "The body")
+
+
+def encode_error(message: str) -> bytes:
+    """The JSON body of a failure, `{"error": …}`."""
+    return dumps({"error": message.encode("utf-8", "replace").decode()})
+
+
+def _encode(
+    message: InferenceRequest | InferenceResponse, group: str, tensors: list[Any], failure: type[MLSrvError]
+) -> bytes:
+    try:
+        return dumps(message.to_plain())
+    except TypeError as error:
+        problem = str(error)
+    for index, tensor in enumerate(tensors):
+        try:
+            dumps(tensor)
+        except TypeError as error:
+            raise failure(f"{group}[{index}] {clip(tensor.name)} has no JSON form: {error}.") from None
+    raise failure(f"The message has no JSON form: {problem}.")

@@ -1,0 +1,145 @@
+"""JSON text to plain Python data and back: strict, and without Python numbers for numpy arrays."""
+
+import json
+import math
+from typing import Any, TypeAlias
+
+import numpy as np
+import orjson
+
+from mlsrv_protocol.buffers import load_arrays
+from mlsrv_protocol.errors import InvalidPayload
+
+Body: TypeAlias = bytes | bytearray | memoryview | str
+
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY
+_LARGE = 1024
+
+
+def loads(body: Body) -> Any:
+    """Plain data of a JSON text.
+
+    Raises:
+        InvalidPayload: the text is not JSON in UTF-8, or is nested too deep.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        problem = error.msg
+    raise _not_json(body, problem)
+
+
+def loads_message(body: Body, tensors: str) -> Any:
+    """Plain data of a message whose key `tensors` holds tensors. Numeric `data` may come as flat numpy
+    arrays.
+
+    The bare literals NaN, Infinity and -Infinity become floats.
+
+    Raises:
+        InvalidPayload: the text is not JSON in UTF-8, or is nested too deep.
+    """
+    if len(body) >= _LARGE:
+        body = _bytes(body)
+        message = load_arrays(body, tensors)
+        if message is not None:
+            return message
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        problem = error.msg
+    body = _bytes(body)
+    if b"NaN" in body or b"Infinity" in body:
+        return _loads_literals(body)
+    raise _not_json(body, problem)
+
+
+def dumps(data: Any) -> bytes:
+    """JSON text of plain data. Numpy arrays and messages may be anywhere in it.
+
+    NaN becomes null; in arrays the infinities become "Infinity" and "-Infinity".
+
+    Raises:
+        TypeError: something in it has no JSON form; the text says what.
+    """
+    text = orjson.dumps(data, default=_plain, option=_OPTIONS)
+    if b"null" in text:
+        # A non-finite number is always written as null, so only such a text can hold one that should read
+        # differently.
+        return orjson.dumps(data, default=_plain_or_array)
+    return text
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(type(value), "to_plain"):  # on the type: parameters answer to any name that a client made up
+        return value.to_plain()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, bytes):
+        return value.decode()
+    raise TypeError(f"a value of type {type(value).__name__} has no JSON form")
+
+
+def _plain_or_array(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind == "f" and np.isinf(value).any():
+            return orjson.Fragment(_with_infinities(value))
+        return orjson.Fragment(orjson.dumps(value, default=_plain, option=_OPTIONS))
+    return _plain(value)
+
+
+def _with_infinities(array: np.ndarray[Any, Any]) -> bytes:
+    """orjson writes null for NaN and the infinities alike; put the right word in the place of each."""
+    words = [
+        b"null" if math.isnan(value) else b'"Infinity"' if value > 0 else b'"-Infinity"'
+        for value in array[~np.isfinite(array)].tolist()
+    ]
+    pieces = orjson.dumps(array, option=_OPTIONS).split(b"null")
+    joined = [b""] * (2 * len(words) + 1)
+    joined[::2] = pieces
+    joined[1::2] = words
+    return b"".join(joined)
+
+
+def _loads_literals(body: bytes) -> Any:
+    """The slow way, for texts with bare NaN or Infinity, which some clients send; else just as strict."""
+    try:
+        text = body.decode()
+        data = json.loads(text, parse_float=_finite)
+        if "\\u" in text:
+            json.dumps(data, ensure_ascii=False).encode()  # an escape may have made a lone surrogate
+        return data
+    except InvalidPayload:
+        raise
+    except json.JSONDecodeError as error:
+        problem = f"{error.msg}: line {error.lineno} column {error.colno}"
+    except UnicodeError:
+        problem = "it is not UTF-8"
+    except (ValueError, RecursionError) as error:
+        problem = "an integer is too long" if isinstance(error, ValueError) else "it is nested too deep"
+    raise _not_json(body, problem)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise InvalidPayload("The body is not valid JSON: a number is beyond the range of a double.")
+    return value
+
+
+def _bytes(body: Body) -> bytes:
+    return body.encode("utf-8", "surrogatepass") if isinstance(body, str) else bytes(body)
+
+
+def _not_json(body: Body, problem: str) -> InvalidPayload:
+    start = _bytes(body[:3])
+    if not start:
+        return InvalidPayload("The body is empty; send a JSON object.")
+    if start == b"\xef\xbb\xbf":
+        return InvalidPayload(
+            "The body is not valid JSON: it starts with a byte order mark; send it without."
+        )
+    if "UTF-8" in problem:
+        problem = "it is not UTF-8, or a string holds half of a surrogate pair"
+    return InvalidPayload(f"The body is not valid JSON: {problem}.")

@@ -1,0 +1,129 @@
+"""From plain data, as a JSON text or a user's dict holds it, to the parts of messages. Checks everything."""
+
+from typing import Any
+
+import numpy as np
+
+from mlsrv_protocol import strings
+from mlsrv_protocol.datatypes import Datatype
+from mlsrv_protocol.errors import InvalidPayload
+from mlsrv_protocol.messages import TensorData
+from mlsrv_protocol.parameters import Parameters
+from mlsrv_protocol.quoting import clip
+from mlsrv_protocol.tensors import numeric
+from mlsrv_protocol.validation import check_count, check_name, check_parameter_values, check_shape
+
+_DATATYPES: dict[Any, Datatype] = {datatype.value: datatype for datatype in Datatype}
+_SCALARS = frozenset({str, int, bool})
+_ELSEWHERE = ("binary_data_size", "shared_memory_region")
+
+
+def read_object(value: object, what: str) -> dict[str, Any]:
+    """`value` as the JSON object that it must be."""
+    if type(value) is dict:
+        return value
+    raise InvalidPayload(f"{what} is {clip(value)}; it must be a JSON object.")
+
+
+def read_array(value: object, what: str) -> list[Any]:
+    """`value` as the JSON array that it must be."""
+    if type(value) is list:
+        return value
+    if value is None:
+        raise InvalidPayload(f"{what} is missing; it must be an array.")
+    raise InvalidPayload(f"{what} is {clip(value)}; it must be an array.")
+
+
+def read_text(value: object, what: str) -> str:
+    """`value` as the string that it must be."""
+    if type(value) is str:
+        return value
+    if value is None:
+        raise InvalidPayload(f"{what} is missing; it must be a string.")
+    raise InvalidPayload(f"{what} is {clip(value)}; it must be a string.")
+
+
+def read_optional_text(value: object, what: str) -> str | None:
+    """`value` as a string, or None when it is absent or null."""
+    return None if value is None else read_text(value, what)
+
+
+def read_parameters(value: object) -> Parameters | None:
+    """`parameters` of anything; absent, null and empty objects are all None."""
+    if value is None or value == {}:
+        return None
+    values = read_object(value, "parameters")
+    for inner in values.values():
+        if type(inner) not in _SCALARS:
+            check_parameter_values(values)
+            break
+    return Parameters(**values)
+
+
+def read_datatype(value: object) -> Datatype:
+    """The datatype of that name."""
+    if isinstance(value, str):
+        return _DATATYPES.get(value) or Datatype(value)
+    if value is None:
+        raise InvalidPayload(f"datatype is missing; it is one of {', '.join(Datatype)}.")
+    raise InvalidPayload(f"datatype is {clip(value)}; it is one of {', '.join(Datatype)}.")
+
+
+def read_tensor(
+    value: object, group: str, index: int
+) -> tuple[str, list[int], Datatype, TensorData, Parameters | None]:
+    """Name, shape, datatype, data and parameters of one entry of `inputs` or of a response's `outputs`.
+
+    The data is a flat array of the datatype's dtype, or a flat list of str for BYTES; its length fits the
+    shape.
+
+    Raises:
+        InvalidPayload: anything is wrong; the sentence starts with the place, such as `inputs[0] "x"`.
+    """
+    try:
+        fields = read_object(value, "the tensor")
+        name = check_name(fields.get("name"))
+        shape: Any = fields.get("shape")
+        expected = check_shape(shape)
+        datatype = read_datatype(fields.get("datatype"))
+        given = fields.get("parameters")
+        parameters = None if given is None else read_parameters(given)
+        data = _read_data(fields.get("data"), datatype, expected, parameters)
+        check_count(len(data), shape, expected)
+        return name, shape, datatype, data, parameters
+    except InvalidPayload as error:
+        problem = str(error)
+    raise InvalidPayload(f"{_place(value, group, index)}: {problem}")
+
+
+def read_wanted(value: object, index: int) -> tuple[str, Parameters | None]:
+    """Name and parameters of one entry of a request's `outputs`."""
+    try:
+        fields = read_object(value, "the output")
+        return check_name(fields.get("name")), read_parameters(fields.get("parameters"))
+    except InvalidPayload as error:
+        problem = str(error)
+    raise InvalidPayload(f"{_place(value, 'outputs', index)}: {problem}")
+
+
+def _read_data(data: Any, datatype: Datatype, expected: int, parameters: Parameters | None) -> TensorData:
+    if parameters is not None and parameters.extra:
+        for key in _ELSEWHERE:
+            if key in parameters.extra:
+                raise InvalidPayload(
+                    f"parameters.{key} is set, but the data of this request is JSON; leave it out."
+                )
+    if data is None:
+        if expected:
+            raise InvalidPayload("data is missing; it must be an array.")
+        data = []  # some clients send null for a tensor without elements
+    if not isinstance(data, list | np.ndarray):
+        raise InvalidPayload(f"data is {clip(data)}; it must be an array.")
+    if datatype is not Datatype.BYTES:
+        return numeric(data, datatype)
+    return strings.from_json(data if isinstance(data, list) else data.tolist())
+
+
+def _place(value: object, group: str, index: int) -> str:
+    name = value.get("name") if isinstance(value, dict) else None
+    return f"{group}[{index}] {clip(name)}" if isinstance(name, str) else f"{group}[{index}]"

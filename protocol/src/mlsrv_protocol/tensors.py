@@ -1,0 +1,220 @@
+"""Between the data of a tensor, as a client or a model author gives it, and the flat form that wires and
+codecs work with.
+
+Nothing is ever coerced in silence: a value that its datatype cannot hold is an `InvalidPayload` that says
+which element it is. The sentences start with `data`; whoever calls puts the name of the tensor in front.
+"""
+
+import math
+from itertools import chain
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from mlsrv_protocol.datatypes import Datatype, bf16_to_float32, float32_to_bf16
+from mlsrv_protocol.errors import InvalidPayload
+from mlsrv_protocol.quoting import clip
+
+Array = npt.NDArray[Any]
+
+MAX_NESTING = 64
+"""How deep lists in `data` may be nested."""
+
+_SMALL = 64
+_EXACT = 2**53
+_NONE = type(None)
+_NUMBERS = frozenset({int, float})
+_FLOATS = frozenset({int, float, _NONE, str})
+_BITS = frozenset({int, bool})
+_TRUTHS = frozenset({0, 1})
+_PLAIN = frozenset({int, float, _NONE, str, bool, bytes, dict})
+_NAMED = {None: math.nan, "NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+def numeric(data: Any, datatype: Datatype) -> Array:
+    """The elements of a numeric tensor as a flat C-contiguous array of the datatype's dtype, without a copy
+    where possible.
+
+    Args:
+        data: an array of any shape and dtype, or (nested) lists of numbers. Lists may hold None, "NaN",
+            "Infinity" and "-Infinity" for floating-point datatypes. For BF16 a uint16 array holds bit
+            patterns, anything else holds values.
+        datatype: any but BYTES.
+
+    Raises:
+        InvalidPayload: the nesting is ragged, or an element does not fit the datatype exactly (floats may be
+            rounded).
+    """
+    if type(data) is list:
+        return _from_list(data, datatype)
+    if isinstance(data, np.ndarray):
+        return _from_array(data, datatype)
+    return _from_other(data, datatype)
+
+
+def flatten(data: list[Any]) -> tuple[list[Any], set[type]]:
+    """The leaves of nested lists, row by row, and their types. A flat list is returned as it is.
+
+    Raises:
+        InvalidPayload: the lists of one level differ in length, or are mixed with elements; or they are
+            nested too deep.
+    """
+    level = data
+    for _ in range(MAX_NESTING):
+        types = set(map(type, level))
+        if list not in types:
+            return level, types
+        if len(types) > 1 or len(set(map(len, level))) > 1:
+            raise InvalidPayload("data is ragged; nested arrays of one level must have the same length.")
+        level = list(chain.from_iterable(level))
+    raise InvalidPayload(f"data is nested more than {MAX_NESTING} levels deep.")
+
+
+def refuse(leaves: list[Any], datatype: Datatype) -> NoReturn:
+    """Says which of some elements does not fit the datatype, knowing that one does not."""
+    for index, value in enumerate(leaves):
+        if not _fits(value, datatype):
+            raise InvalidPayload(
+                f"data[{index}] is {clip(value)}, but {datatype} takes only {_takes(datatype)}."
+            )
+    raise InvalidPayload(f"data does not fit {datatype}, which takes only {_takes(datatype)}.")
+
+
+def _from_list(data: list[Any], datatype: Datatype) -> Array:
+    leaves, types = data, set(map(type, data))
+    if list in types:
+        leaves, types = flatten(data)
+    if datatype.is_float:
+        if types <= _FLOATS:
+            return _floats(leaves, types, datatype)
+    elif datatype.is_integer:
+        if types <= _NUMBERS:
+            return _integers(leaves, types, datatype)
+    elif types <= _BITS and _TRUTHS.issuperset(leaves):
+        return np.array(leaves, dtype=np.bool_)
+    if types <= _PLAIN:
+        refuse(leaves, datatype)
+    return _from_other(data, datatype)  # numpy scalars, tuples, arrays inside a list: Python code made it
+
+
+def _integers(leaves: list[Any], types: set[type], datatype: Datatype) -> Array:
+    if float in types:
+        whole = [int(value) if type(value) is float and _is_whole(value) else value for value in leaves]
+        if not set(map(type, whole)) <= {int}:
+            refuse(leaves, datatype)
+        leaves = whole
+    if leaves and not _in_range(leaves, datatype):
+        refuse(leaves, datatype)
+    return np.array(leaves, dtype=datatype.dtype)
+
+
+def _floats(leaves: list[Any], types: set[type], datatype: Datatype) -> Array:
+    if not types <= _NUMBERS:
+        try:
+            leaves = [value if type(value) in _NUMBERS else _NAMED[value] for value in leaves]
+        except KeyError:
+            refuse(leaves, datatype)
+    if 0 < len(leaves) <= _SMALL and datatype is not Datatype.BF16 and _in_range(leaves, datatype):
+        return np.array(leaves, dtype=datatype.dtype)
+    try:
+        wide = np.array(leaves, dtype=np.float64)
+    except OverflowError:  # an integer beyond the range of a double
+        refuse(leaves, datatype)
+    return _round(wide, datatype)
+
+
+def _in_range(leaves: list[Any], datatype: Datatype) -> bool:
+    """Whether no number can overflow. For few of them this is cheaper than to ask numpy afterwards."""
+    return bool(min(leaves) >= datatype.lowest and max(leaves) <= datatype.highest)
+
+
+def _from_array(array: Array, datatype: Datatype) -> Array:
+    flat = array.reshape(-1)
+    if flat.dtype == datatype.dtype:
+        return np.ascontiguousarray(flat)
+    kind = flat.dtype.kind
+    if kind in "biuf" and not (datatype is Datatype.BF16 and kind != "f"):
+        if datatype.is_float:
+            return _round(flat, datatype)
+        if kind == "f" and not (np.isfinite(flat).all() and (flat == np.trunc(flat)).all()):
+            refuse(flat.tolist(), datatype)
+        if flat.size and not (datatype.lowest <= int(flat.min()) and int(flat.max()) <= datatype.highest):
+            refuse(flat.tolist(), datatype)
+        return flat.astype(datatype.dtype)
+    if datatype is Datatype.BF16 and flat.dtype.name == "bfloat16":
+        return flat.view(np.uint16)
+    raise InvalidPayload(f"data is a numpy array of {flat.dtype}, which cannot be sent as {datatype}.")
+
+
+def _from_other(data: Any, datatype: Datatype) -> Array:
+    try:
+        array = np.asarray(data)
+    except ValueError:
+        raise InvalidPayload(
+            "data is ragged; nested arrays of one level must have the same length."
+        ) from None
+    if array.dtype.kind in "OSUTV" and array.dtype.name != "bfloat16":
+        raise InvalidPayload(f"data is {clip(data)}, which cannot be sent as {datatype}.")
+    return _from_array(array, datatype)
+
+
+def _round(wide: Array, datatype: Datatype) -> Array:
+    """To the nearest value of a floating-point datatype; a finite value that would become infinite is
+    refused.
+    """
+    if wide.dtype == np.float64 and datatype is Datatype.FP64:
+        return wide
+    with np.errstate(over="ignore", invalid="ignore"):
+        if datatype is Datatype.BF16:
+            narrow: Array = float32_to_bf16(wide)
+            infinite = (narrow & 0x7FFF) == 0x7F80
+        else:
+            narrow = wide.astype(datatype.dtype)
+            infinite = np.isinf(narrow)
+    if infinite.any() and np.isfinite(wide[infinite]).any():
+        refuse(wide.tolist(), datatype)
+    return narrow
+
+
+def _takes(datatype: Datatype) -> str:
+    if datatype is Datatype.BYTES:
+        return "strings"
+    if datatype is Datatype.BOOL:
+        return "true, false, 0 and 1"
+    if datatype.is_integer:
+        return f"whole numbers from {datatype.lowest} to {datatype.highest}"
+    return f'numbers up to ±{datatype.highest:g}, null, "NaN", "Infinity" and "-Infinity"'
+
+
+def _fits(value: Any, datatype: Datatype) -> bool:
+    if datatype is Datatype.BYTES:
+        return type(value) is str
+    if datatype is Datatype.BOOL:
+        return type(value) is bool or (type(value) is int and value in _TRUTHS)
+    if type(value) in _NUMBERS:
+        if datatype.is_integer:
+            return bool(datatype.lowest <= value <= datatype.highest) and (
+                type(value) is int or _is_whole(value)
+            )
+        return bool(datatype.lowest <= value <= datatype.highest) or _rounds(value, datatype)
+    return datatype.is_float and (value is None or type(value) is str) and value in _NAMED
+
+
+def _rounds(value: float, datatype: Datatype) -> bool:
+    """Whether a number beyond the largest of a datatype is not finite anyway, or would be rounded to it."""
+    try:
+        wide = np.array([value], dtype=np.float64)
+    except OverflowError:
+        return False
+    with np.errstate(over="ignore"):
+        if datatype is Datatype.BF16:
+            narrow = bf16_to_float32(float32_to_bf16(wide))
+        else:
+            narrow = wide.astype(datatype.dtype)
+    return bool(np.isfinite(narrow[0]) or not np.isfinite(wide[0]))
+
+
+def _is_whole(value: float) -> bool:
+    """Whether a float is certainly the whole number that was written: from 2**53 on it may be rounded."""
+    return -_EXACT < value < _EXACT and value.is_integer()

@@ -1,0 +1,121 @@
+"""Checks that every wire form shares. Each failure is one `InvalidPayload` whose sentence starts with the
+field it is about.
+
+Whoever calls them puts the place in front, such as `inputs[0] "x": `.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from mlsrv_protocol.errors import InvalidPayload
+from mlsrv_protocol.parameters import Parameters
+from mlsrv_protocol.quoting import clip
+
+MAX_DIMENSIONS = 32
+"""Dimensions of one tensor; what the oldest supported numpy can shape."""
+MAX_ELEMENTS = 2**60 - 1
+"""Elements of one tensor (of its non-zero dimensions, if it has none): beyond it, byte counts overflow a
+signed 64-bit integer.
+"""
+MAX_PARAMETER_DEPTH = 32
+"""Arrays and objects inside each other in one parameter."""
+
+
+def check_name(name: object) -> str:
+    """A tensor's name: a string that is not empty."""
+    if type(name) is str and name:
+        return name
+    if name is None:
+        raise InvalidPayload("name is missing; give each tensor a name.")
+    raise InvalidPayload(f"name is {clip(name)}; it must be a string that is not empty.")
+
+
+def check_unique(names: Iterable[str], group: str) -> None:
+    """No two tensors of one list (`inputs` or `outputs`) share a name."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise InvalidPayload(f"{group} has two tensors called {clip(name)}; names must be unique.")
+        seen.add(name)
+
+
+def check_shape(shape: object) -> int:
+    """A tensor's shape: a list of integers, none negative. Nothing is allocated.
+
+    Returns:
+        How many elements it means: 1 for `[]` (a scalar), 0 when a dimension is 0.
+    """
+    if type(shape) is not list:
+        if shape is None:
+            raise InvalidPayload("shape is missing; give the length of each dimension.")
+        raise InvalidPayload(f"shape is {clip(shape)}; it must be an array of integers.")
+    if len(shape) > MAX_DIMENSIONS:
+        raise InvalidPayload(f"shape has {len(shape)} dimensions; at most {MAX_DIMENSIONS} are possible.")
+    count = 1
+    for length in shape:
+        if type(length) is not int or length < 0:
+            raise InvalidPayload(
+                f"shape contains {clip(length)}; each dimension must be an integer from 0 up."
+            )
+        count *= length
+    if count == 0:
+        _check_size(shape)
+    elif count > MAX_ELEMENTS:
+        raise _too_large(shape)
+    return count
+
+
+def check_count(count: int, shape: list[int], expected: int) -> None:
+    """A tensor has as many elements as its shape means."""
+    if count != expected:
+        has = "1 element" if count == 1 else f"{count} elements"
+        raise InvalidPayload(f"data has {has}, but shape {quote_shape(shape)} means {expected}.")
+
+
+def check_request_parameters(parameters: Parameters) -> None:
+    """Sequences are refused rather than ignored, as ignoring them means silently wrong state.
+
+    A `sequence_id` of 0 or "" means that there is no sequence. Source: Triton's sequence extension.
+    """
+    sequence = parameters.extra.get("sequence_id")
+    if sequence is not None and (type(sequence) not in (int, str) or sequence):
+        raise InvalidPayload(
+            f"parameters.sequence_id is {clip(sequence)}, but sequences are not supported; "
+            'leave it out, or send 0 or "".'
+        )
+
+
+def check_parameter_values(values: dict[str, Any]) -> None:
+    """No parameter nests arrays and objects deeper than can be handed on safely, and none holds NaN or an
+    infinity.
+    """
+    level: list[Any] = [values]
+    for _ in range(MAX_PARAMETER_DEPTH + 1):
+        if not level:
+            return
+        inner = [v for value in level for v in (value.values() if type(value) is dict else value)]
+        if any(type(value) is float and not math.isfinite(value) for value in inner):
+            raise InvalidPayload(
+                "parameters hold NaN or an infinity, which only tensors of floating-point datatypes can."
+            )
+        level = [value for value in inner if type(value) is dict or type(value) is list]
+    raise InvalidPayload(f"parameters are nested more than {MAX_PARAMETER_DEPTH} levels deep; flatten them.")
+
+
+def quote_shape(shape: list[int]) -> str:
+    """A shape as a reader expects it, `[2, 3]`; a long one is cut."""
+    shown = ", ".join(clip(length) for length in shape[:8])
+    return f"[{shown}, …]" if len(shape) > 8 else f"[{shown}]"
+
+
+def _check_size(shape: list[int]) -> None:
+    size = 1
+    for length in shape:
+        size *= length or 1
+    if size > MAX_ELEMENTS:
+        raise _too_large(shape)
+
+
+def _too_large(shape: list[int]) -> InvalidPayload:
+    return InvalidPayload(f"shape {quote_shape(shape)} means more elements than any tensor can have.")
