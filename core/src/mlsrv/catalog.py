@@ -1,4 +1,5 @@
-"""What models may use: codecs and runtimes, compiled from the plugins' offers. Made in each process that hosts models."""
+"""What models may use: codecs and runtimes, compiled from the plugins' offers. Made in each process that
+hosts models."""
 
 from __future__ import annotations
 
@@ -47,7 +48,8 @@ class Catalog:
         return cls(Plugins(block=block))
 
     def select(self, model: ModelSettings) -> str:
-        """The runtime of a model whose settings do not name one: what a plugin says, else what the artifact fits.
+        """The runtime of a model whose settings do not name one: what a plugin says, else what the artifact
+        fits.
 
         Raises:
             ModelLoadError: no runtime fits, or several do.
@@ -66,12 +68,13 @@ class Catalog:
                 'name one in "implementation".'
             )
         raise ModelLoadError(
-            f"Model {model.name} has no implementation, and no installed runtime knows its artifact ({listed}); "
-            f"installed runtimes: {', '.join(sorted(self.runtimes)) or 'none'}.{self._failures()}"
+            f"Model {model.name} has no implementation, and no installed runtime knows its artifact "
+            f"({listed}); installed runtimes: {', '.join(sorted(self.runtimes)) or 'none'}.{self._failures()}"
         )
 
     def runtime_class(self, model: ModelSettings) -> tuple[type[MLModel], CustomCode | None]:
-        """Import the class that ``implementation`` names, and the model's own code if it comes from its folder.
+        """Import the class that ``implementation`` names, and the model's own code if it comes from its
+        folder.
 
         Raises:
             ModelLoadError: it cannot be imported, or is not an `MLModel`; with model, file and line.
@@ -87,7 +90,8 @@ class Catalog:
                 found = resolve_target(offer.target)
             except (ImportError, AttributeError) as error:
                 raise ModelLoadError(
-                    f'Model {model.name}: the runtime "{wanted}" of {distribution} cannot be imported: {error}'
+                    f'Model {model.name}: the runtime "{wanted}" of {distribution} cannot be imported: '
+                    f"{error}"
                 ) from error
         elif isinstance(wanted, str):
             code, found = self._dotted(model, wanted)
@@ -113,7 +117,8 @@ class Catalog:
         if not module_name:
             raise ModelLoadError(
                 f'Model {model.name}: unknown runtime "{wanted}"; installed are '
-                f"{', '.join(sorted(self.runtimes)) or 'none'}, or write package.module.Class.{self._failures(wanted)}"
+                f"{', '.join(sorted(self.runtimes)) or 'none'}, or write package.module.Class."
+                f"{self._failures(wanted)}"
             )
         code = CustomCode.of(model, module_name)
         try:
@@ -124,7 +129,8 @@ class Catalog:
                 found = getattr(code.import_module(module_name), attribute)
         except Exception as error:  # importing runs the author's code, which may raise anything
             raise ModelLoadError(
-                f"Model {model.name}: {wanted} cannot be imported: {_located(error, code)}{self._failures(wanted)}"
+                f"Model {model.name}: {wanted} cannot be imported: {_located(error, code)}"
+                f"{self._failures(wanted)}"
             ) from error
         return code, found
 

@@ -99,4 +99,5 @@ class CallContext:
 
 
 current_context: ContextVar[CallContext | None] = ContextVar("mlsrv_context", default=None)
-"""The context of the request that is being answered, for user code: ``current_context.get()``; None outside one."""
+"""The context of the request that is being answered, for user code: ``current_context.get()``; None outside
+one."""

@@ -13,11 +13,11 @@ from mlsrv_protocol.types import InferenceRequest, InferenceResponse, MetadataTe
 
 
 class DeclaredTensors(Interceptor):
-    """Refuses requests whose inputs or requested outputs deviate from the model's metadata (OIP reference: a server
-    that knows the inputs answers 400).
+    """Refuses requests whose inputs or requested outputs deviate from the model's metadata (OIP reference: a
+    server that knows the inputs answers 400).
 
-    An input of shape ``[n]`` also fits a declared ``[-1, 1]`` and the other way round: codecs write a column either
-    way. An input whose declared metadata has the parameter ``optional: true`` may be missing.
+    An input of shape ``[n]`` also fits a declared ``[-1, 1]`` and the other way round: codecs write a column
+    either way. An input whose declared metadata has the parameter ``optional: true`` may be missing.
     """
 
     phase: ClassVar[Phase] = Phase.GUARD

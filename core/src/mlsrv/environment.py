@@ -1,7 +1,7 @@
 """Model settings from the environment: ``MLSRV_MODEL_…``.
 
-What identifies a model (name, implementation, uri, version, …) describes the one model of a folder that has no
-``model-settings.json``; every other field is laid over the file of each model.
+What identifies a model (name, implementation, uri, version, …) describes the one model of a folder that has
+no ``model-settings.json``; every other field is laid over the file of each model.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class ModelEnvironment:
         self.overlay = Layer(layer.origin, rest, layer.text, layer.names)
 
     def default_model(self) -> ModelSettings | None:
-        """The model that the environment describes, or None if it names no implementation. Its ``uri`` is relative
-        to the working directory."""
+        """The model that the environment describes, or None if it names no implementation. Its ``uri`` is
+        relative to the working directory."""
         if "implementation" not in self._identity and "uri" not in self._identity:
             return None
         values: dict[str, Any] = {

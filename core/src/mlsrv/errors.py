@@ -68,7 +68,8 @@ def _listed(names: Iterable[str]) -> str:
 
 
 class InferenceError(MLSrvError):
-    """The request is well-formed, but this model cannot answer it. Runtimes raise it with their own sentence."""
+    """The request is well-formed, but this model cannot answer it. Runtimes raise it with their own
+    sentence."""
 
     code = Code.INVALID_ARGUMENT
 
@@ -179,7 +180,8 @@ class Unsupported(MLSrvError):
 
 
 class ModelFailed(MLSrvError):
-    """User code raised an exception that is none of ours. The log has the traceback, the client this sentence."""
+    """User code raised an exception that is none of ours. The log has the traceback, the client this
+    sentence."""
 
     @classmethod
     def of(cls, name: str, version: str | None, error: BaseException) -> ModelFailed:

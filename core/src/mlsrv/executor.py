@@ -69,7 +69,8 @@ class Executor(ABC):
     """Places models. The kernel makes one instance per boot and enters it as an async context manager."""
 
     priority: ClassVar[int] = 0
-    """Among the executors that claim a model, the one with the highest priority gets it; ``inline`` has -100."""
+    """Among the executors that claim a model, the one with the highest priority gets it; ``inline`` has
+    -100."""
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel

@@ -76,7 +76,8 @@ class Instance:
             self._leave()
 
     async def close(self, grace: float) -> int:
-        """Wait up to `grace` seconds for requests in flight, then unload. Returns how many were still running."""
+        """Wait up to `grace` seconds for requests in flight, then unload. Returns how many were still
+        running."""
         if self.in_flight and grace > 0:
             self._idle = asyncio.Event()
             try:
@@ -97,7 +98,8 @@ class Instance:
                 raise
             context.cancel()
             raise DeadlineExceeded(
-                f"Model {self.settings.name} did not answer before the deadline of request {context.request_id}."
+                f"Model {self.settings.name} did not answer before the deadline of request "
+                f"{context.request_id}."
             ) from None
 
     def _enter(self) -> None:

@@ -1,10 +1,14 @@
 """Every hook of the kernel, in the order in which the kernel calls them.
 
-Hooks decide, objects work: a hook runs at boot or when a model is loaded, never for a request. It returns small
-frozen offers, or plain objects that the kernel then calls directly. A hook may take fewer parameters than its
-specification has; one that raises stops what was being done (the boot, the load), with the plugin's name in the
-message. Each docstring says: what for; when, how often and in which process; parameters; what is returned.
+Hooks decide, objects work: a hook runs at boot or when a model is loaded, never for a request. It returns
+small frozen offers, or plain objects that the kernel then calls directly. A hook may take fewer parameters
+than its specification has; one that raises stops what was being done (the boot, the load), with the plugin's
+name in the message. Each docstring says: what for; when, how often and in which process; parameters; what is
+returned.
 """
+
+# mypy: disable-error-code="empty-body"
+# A specification has a signature and a docstring, and never a body.
 
 from __future__ import annotations
 
@@ -34,7 +38,7 @@ if TYPE_CHECKING:
     from mlsrv_protocol.types import State
 
 
-# --- boot ----------------------------------------------------------------------------------------------------------
+# --- boot ---------------------------------------------------------------------------------------------------
 
 
 @hookspec
@@ -94,8 +98,8 @@ def mlsrv_settings() -> SettingsOffer | Iterable[SettingsOffer]:
 def mlsrv_codecs() -> CodecOffer | Iterable[CodecOffer]:
     """Offer codecs (content types) that every model may use.
 
-    Called once for each kernel and in each worker process. A lazy target is imported when a request or a model
-    first needs the codec.
+    Called once for each kernel and in each worker process. A lazy target is imported when a request or a
+    model first needs the codec.
 
     Returns:
         One offer or several. None means none. Two offers of one name and kind stop the boot.
@@ -122,8 +126,8 @@ def mlsrv_codecs() -> CodecOffer | Iterable[CodecOffer]:
 def mlsrv_runtimes() -> RuntimeOffer | Iterable[RuntimeOffer]:
     """Offer inference runtimes: classes that models name in ``implementation``.
 
-    Called once for each kernel and in each worker process. A lazy target is imported when a model of this runtime is
-    loaded, in the process where it runs.
+    Called once for each kernel and in each worker process. A lazy target is imported when a model of this
+    runtime is loaded, in the process where it runs.
 
     Returns:
         One offer or several. None means none. Two offers of one name or alias stop the boot.
@@ -186,8 +190,8 @@ def mlsrv_executors() -> ExecutorOffer | Iterable[ExecutorOffer]:
 def mlsrv_transports() -> TransportOffer | Iterable[TransportOffer]:
     """Offer ways in for requests.
 
-    Called once for each kernel, in the main process. A transport whose offer is enabled by the settings is imported
-    and started by `Kernel.serve`; an embedding app that never serves imports none.
+    Called once for each kernel, in the main process. A transport whose offer is enabled by the settings is
+    imported and started by `Kernel.serve`; an embedding app that never serves imports none.
 
     Returns:
         One offer or several. None means none.
@@ -197,7 +201,7 @@ def mlsrv_transports() -> TransportOffer | Iterable[TransportOffer]:
         >>> class Plugin:
         ...     @mlsrv.hookimpl
         ...     def mlsrv_transports(self):
-        ...         return mlsrv.TransportOffer("pigeon", "acme:PigeonTransport", enabled=lambda settings: settings.debug)
+        ...         return mlsrv.TransportOffer("pigeon", "acme:Pigeon", enabled=lambda all: all.debug)
         >>> kernel = mlsrv.Kernel(plugins=[Plugin()], discover=False)
         >>> [offer.name for offer in kernel.plugins.offers(mlsrv.TransportOffer)]
         ['pigeon']
@@ -259,15 +263,15 @@ def mlsrv_lifespan(kernel: Kernel) -> AbstractAsyncContextManager[object]:
     """
 
 
-# --- model load ----------------------------------------------------------------------------------------------------
+# --- model load ---------------------------------------------------------------------------------------------
 
 
 @hookspec(firstresult=True)
 def mlsrv_select_runtime(model: ModelSettings, files: Sequence[Path]) -> str | None:
     """Say which runtime a model needs whose settings have no ``implementation``.
 
-    Called for each load of such a model, in the main process, until one plugin answers. If none does, the kernel
-    compares the files with the artifacts of the offered runtimes.
+    Called for each load of such a model, in the main process, until one plugin answers. If none does, the
+    kernel compares the files with the artifacts of the offered runtimes.
 
     Args:
         model: its settings.
@@ -293,9 +297,9 @@ def mlsrv_select_runtime(model: ModelSettings, files: Sequence[Path]) -> str | N
 def mlsrv_interceptors(kernel: Kernel, model: ModelSettings) -> Interceptor | Iterable[Interceptor]:
     """Put something between the transports and a model, such as a cache or a batcher.
 
-    Called once for each load and reload of a model, in the main process, before the model becomes ready. What is
-    returned is entered, composed by phase, and called for each request of that model; a model that wants none of it
-    costs nothing.
+    Called once for each load and reload of a model, in the main process, before the model becomes ready. What
+    is returned is entered, composed by phase, and called for each request of that model; a model that wants
+    none of it costs nothing.
 
     Args:
         kernel: the kernel.
@@ -332,8 +336,8 @@ def mlsrv_interceptors(kernel: Kernel, model: ModelSettings) -> Interceptor | It
 def mlsrv_model_state(kernel: Kernel, model: ModelSettings, state: State, reason: str) -> None:
     """Hear of each change of a model's state.
 
-    Called after the change, in the main process, on the event loop: it must return at once. An implementation that
-    raises is logged and never fails a load.
+    Called after the change, in the main process, on the event loop: it must return at once. An implementation
+    that raises is logged and never fails a load.
 
     Args:
         kernel: the kernel.

@@ -1,4 +1,5 @@
-"""One loaded model, in the process where it lives. The same class in-process, in a worker and in a cluster actor."""
+"""One loaded model, in the process where it lives. The same class in-process, in a worker and in a cluster
+actor."""
 
 from __future__ import annotations
 
@@ -163,7 +164,7 @@ class ModelHost(Placement):
             if code is not None:
                 code.forget()
 
-    # --- inside -------------------------------------------------------------------------------------------------
+    # --- inside ---------------------------------------------------------------------------------------------
 
     def _loaded(self) -> MLModel:
         if self._model is None:

@@ -28,7 +28,8 @@ class Phase(IntEnum):
 class Interceptor(ABC):
     """Made once for each load of a model, then called for each request; see the hook ``mlsrv_interceptors``.
 
-    It is an async context manager, entered before the model becomes ready and left after the model is drained.
+    It is an async context manager, entered before the model becomes ready and left after the model is
+    drained.
     """
 
     phase: ClassVar[Phase] = Phase.GUARD

@@ -58,8 +58,8 @@ class _KernelPlugin:
 class Kernel:
     """A model server without a socket; see `serve` for one with.
 
-    Several kernels may live in one process; they share nothing. Making one touches no socket, signal, environment
-    variable or logging configuration, and neither does entering it::
+    Several kernels may live in one process; they share nothing. Making one touches no socket, signal,
+    environment variable or logging configuration, and neither does entering it::
 
         async with Kernel(settings, models=[ModelSettings(name="m", implementation=MyModel)]) as kernel:
             await kernel.loaded()
@@ -107,7 +107,7 @@ class Kernel:
                 "The plugin %s did not load: %s: %s", row.label, type(row.error).__name__, row.error
             )
 
-    # --- lifetime -------------------------------------------------------------------------------------------------
+    # --- lifetime -------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Kernel:
         if self._stack is not None:
@@ -147,8 +147,8 @@ class Kernel:
     async def serve(
         self, stop: Callable[[], Awaitable[object]], started: Callable[[], object] | None = None
     ) -> None:
-        """Open the enabled transports and serve until ``await stop()`` returns, then shut down gracefully: not ready,
-        stop accepting, and up to ``shutdown_timeout`` seconds for what is in flight.
+        """Open the enabled transports and serve until ``await stop()`` returns, then shut down gracefully:
+        not ready, stop accepting, and up to ``shutdown_timeout`` seconds for what is in flight.
 
         Args:
             stop: called once; what it returns is awaited.
@@ -199,7 +199,7 @@ class Kernel:
             if isinstance(result, Exception):
                 logger.error("The transport %s failed to stop", name, exc_info=result)
 
-    # --- data plane -----------------------------------------------------------------------------------------------
+    # --- data plane -----------------------------------------------------------------------------------------
 
     async def infer(self, request: InferenceRequest, context: CallContext | None = None) -> InferenceResponse:
         """Answer one request to the model that ``request.model_name`` and ``request.model_version`` name.
@@ -222,7 +222,8 @@ class Kernel:
     async def stream(
         self, requests: InferenceRequest | AsyncIterator[InferenceRequest], context: CallContext | None = None
     ) -> AsyncIterator[InferenceResponse]:
-        """Answer with any number of responses. The first request names the model; closing the iterator stops it.
+        """Answer with any number of responses. The first request names the model; closing the iterator stops
+        it.
 
         Raises:
             MLSrvError: as `infer`; before the first response for everything that is known by then.
@@ -254,7 +255,7 @@ class Kernel:
         """Call a custom handler of a model by its attribute name. Raises as `infer`."""
         return await self.registry.handle(name, version).loaded().placement.call(method, arguments, context)
 
-    # --- control plane --------------------------------------------------------------------------------------------
+    # --- control plane --------------------------------------------------------------------------------------
 
     @property
     def ready(self) -> bool:
@@ -305,13 +306,14 @@ class Kernel:
         return MetadataModelResponse(
             name=name,
             platform=info.platform,
-            versions=list(info.versions) or [version for version in loaded if version is not None],
+            versions=list(info.versions) or loaded,
             inputs=list(info.inputs),
             outputs=list(info.outputs),
         )
 
     async def index(self, ready: bool | None = None) -> list[RepositoryIndexResponseItem]:
-        """Every version of every model, loaded or only in the repository, with its state and reason; sorted."""
+        """Every version of every model, loaded or only in the repository, with its state and reason;
+        sorted."""
         for found in await self._list():
             handle = self.registry.ensure(found.name, found.version)
             if isinstance(found, BrokenModel) and handle.instance is None:
@@ -326,8 +328,8 @@ class Kernel:
         ]
 
     async def load(self, name: str, version: str | None = None) -> list[ModelHandle]:
-        """Load or reload a model: every version that the repository has, or one. Versions that are loaded but no
-        longer in the repository are unloaded.
+        """Load or reload a model: every version that the repository has, or one. Versions that are loaded but
+        no longer in the repository are unloaded.
 
         Raises:
             ModelNotFound: the repository has no such model or version.
@@ -357,7 +359,7 @@ class Kernel:
         handles = self.registry.versions(name) if version is None else [self.registry.handle(name, version)]
         await asyncio.gather(*(loader.unload(handle) for handle in handles))
 
-    # --- inside ---------------------------------------------------------------------------------------------------
+    # --- inside ---------------------------------------------------------------------------------------------
 
     def _owners(self) -> list[Owner]:
         return [
@@ -443,7 +445,7 @@ class Kernel:
             )
 
 
-def _made(offer: Any, kernel: Kernel, kind: type) -> Any:
+def _made(offer: Any, kernel: Kernel, kind: type[Any]) -> Any:
     """Import what an offer names and make it."""
     try:
         cls = resolve_target(offer.target)

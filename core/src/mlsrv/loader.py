@@ -26,7 +26,8 @@ FORBIDDEN_NAMES = frozenset({"stats"})
 
 
 class Loader:
-    """Loads models of one kernel. Loads of different models run side by side, those of one version in turn."""
+    """Loads models of one kernel. Loads of different models run side by side, those of one version in
+    turn."""
 
     def __init__(self, kernel: Kernel, executors: dict[str, Executor]) -> None:
         self._kernel = kernel

@@ -42,7 +42,8 @@ class Meter(ABC):
 
     @abstractmethod
     def record(self, metric: Metric, value: float, labels: Sequence[str]) -> None:
-        """Add to a counter, set a gauge, or observe in a histogram; `labels` are in the order of the metric's."""
+        """Add to a counter, set a gauge, or observe in a histogram; `labels` are in the order of the
+        metric's."""
 
 
 Record: TypeAlias = Callable[[Metric, float, Sequence[str]], None]
@@ -71,7 +72,8 @@ _MODEL_LABELS = ("model_name", "model_version")
 
 
 class ModelMetrics:
-    """The metrics that one model's user code registers and logs; labelled with the model's name and version."""
+    """The metrics that one model's user code registers and logs; labelled with the model's name and
+    version."""
 
     def __init__(self, name: str, version: str | None, record: Record) -> None:
         self._labels = (name, version or "")

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class MLModel:
     """Base class of inference runtimes and custom models.
 
-    Override `load` and `predict` (and, where it makes sense, `predict_stream` and `unload`). Each of them may be
-    ``async def``, which runs on the event loop, or a plain ``def``, which runs in a thread and may block.
+    Override `load` and `predict` (and, where it makes sense, `predict_stream` and `unload`). Each of them may
+    be ``async def``, which runs on the event loop, or a plain ``def``, which runs in a thread and may block.
 
     Attributes:
         settings: the model's settings; ``settings.parameters.extra`` holds what the runtime is given.
@@ -80,12 +80,10 @@ class MLModel:
         """Answer one request."""
         raise Unsupported(f"Model {self.name} answers streams only; use infer_stream.")
 
-    async def predict_stream(
-        self, payloads: AsyncIterator[InferenceRequest]
-    ) -> AsyncIterator[InferenceResponse]:
-        """Answer with any number of responses (an async generator). By default: one `predict` for each request."""
+    def predict_stream(self, payloads: AsyncIterator[InferenceRequest]) -> AsyncIterator[InferenceResponse]:
+        """Answer with any number of responses: override it with an async generator. A model that does not
+        answers a stream with one `predict` for each request."""
         raise Unsupported(f"Model {self.name} does not stream.")
-        yield  # pragma: no cover - makes this an async generator
 
     async def metadata(self) -> MetadataModelResponse:
         """The model's metadata, asked once after `load`."""
@@ -116,8 +114,9 @@ class MLModel:
         inference_request: InferenceRequest,
         default_codec: type[RequestCodec] | RequestCodec | None = None,
     ) -> Any:
-        """The Python value of a whole request: the content type of the request, then ``parameters.content_type`` of
-        the model's settings, then `default_codec`; without any, the request itself. Raises as `decode`."""
+        """The Python value of a whole request: the content type of the request, then
+        ``parameters.content_type`` of the model's settings, then `default_codec`; without any, the request
+        itself. Raises as `decode`."""
         return decode_request(self, inference_request, default_codec)
 
     def encode(
@@ -126,8 +125,8 @@ class MLModel:
         request_output: RequestOutput,
         default_codec: type[InputCodec] | InputCodec | None = None,
     ) -> ResponseOutput:
-        """One output: by the content type that the request asks for, then that of the model's metadata, then the
-        type of `payload`, then `default_codec`. Raises as `decode`."""
+        """One output: by the content type that the request asks for, then that of the model's metadata, then
+        the type of `payload`, then `default_codec`. Raises as `decode`."""
         return encode_output(self, payload, request_output, default_codec)
 
     def encode_response(

@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
 
 if TYPE_CHECKING:
     from mlsrv.settings import Settings
@@ -33,7 +33,7 @@ def resolve_target(target: Target) -> Any:
     return found
 
 
-def _check_target(_offer: object, _attribute: object, value: object) -> None:
+def _check_target(_offer: Any, _attribute: Attribute[Any], value: Target) -> None:
     if isinstance(value, str) and not all(value.partition(":")):
         raise ValueError(f'the target {value!r} must read "package.module:Attribute"')
 
@@ -58,7 +58,8 @@ class CodecOffer:
     Attributes:
         name: the content type, for example ``"np"``.
         target: an `mlsrv.codecs.InputCodec` or `mlsrv.codecs.RequestCodec` class.
-        kind: ``"input"`` for one tensor, ``"request"`` for a whole request. One name may be offered once as each.
+        kind: ``"input"`` for one tensor, ``"request"`` for a whole request. One name may be offered once as
+            each.
         payloads: the Python types that it encodes, as ``"package.ClassName"`` (``"numpy.ndarray"``,
             ``"builtins.list"``); the codec is imported only when a payload of such a type turns up.
     """
@@ -76,8 +77,9 @@ class RuntimeOffer:
     Attributes:
         name: what users write in ``implementation``, for example ``"sklearn"``.
         target: an `mlsrv.MLModel` class.
-        artifacts: well-known file names (``"model.joblib"``) and patterns (``"*.skops"``) of its models; they select
-            the runtime when ``implementation`` is absent, and find the artifact when ``parameters.uri`` is a folder.
+        artifacts: well-known file names (``"model.joblib"``) and patterns (``"*.skops"``) of its models; they
+            select the runtime when ``implementation`` is absent, and find the artifact when
+            ``parameters.uri`` is a folder.
         aliases: further dotted names that mean the same runtime.
     """
 
@@ -127,4 +129,7 @@ class MeterOffer:
     enabled: Callable[[Settings], bool] = lambda settings: True
 
 
-Offer: TypeAlias = "SettingsOffer | CodecOffer | RuntimeOffer | RepositoryOffer | ExecutorOffer | TransportOffer | MeterOffer"
+NamedOffer: TypeAlias = (
+    "CodecOffer | RuntimeOffer | RepositoryOffer | ExecutorOffer | TransportOffer | MeterOffer"
+)
+Offer: TypeAlias = "SettingsOffer | NamedOffer"

@@ -131,7 +131,8 @@ class Plugins:
         ]
 
     def each(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
-        """Call a hook that a plugin added with ``mlsrv_addhooks``: (label of the plugin, result) pairs, without None.
+        """Call a hook that a plugin added with ``mlsrv_addhooks``: (label of the plugin, result) pairs,
+        without None.
 
         Raises:
             PluginError: an implementation raised.
@@ -164,7 +165,7 @@ class Plugins:
         except PluginError as error:
             logger.exception("A listener for model states failed: %s", error)
 
-    # --- making -------------------------------------------------------------------------------------------------
+    # --- making ---------------------------------------------------------------------------------------------
 
     def _register(self, row: PluginRow, plugin: object) -> None:
         if row.name in self._rows and self._rows[row.name].error is None:

@@ -10,8 +10,8 @@ from mlsrv.handle import Instance, ModelHandle
 
 
 def version_key(version: str | None) -> tuple[bool, list[tuple[int, int, str]]]:
-    """Orders versions: a model without one comes last (and so is the default), numbers inside count as numbers, so
-    that ``v10`` follows ``v9``."""
+    """Orders versions: a model without one comes last (and so is the default), numbers inside count as
+    numbers, so that ``v10`` follows ``v9``."""
     if version is None:
         return True, []
     return False, [
@@ -24,8 +24,8 @@ def version_key(version: str | None) -> tuple[bool, list[tuple[int, int, str]]]:
 class Registry:
     """Handles by name and version, and a flat table of the instances that answer requests.
 
-    The table `live` is the one lookup of the data plane: ``(name, version)``, and ``(name, None)`` for the default
-    version.
+    The table `live` is the one lookup of the data plane: ``(name, version)``, and ``(name, None)`` for the
+    default version.
     """
 
     def __init__(self) -> None:

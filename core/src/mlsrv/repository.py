@@ -32,7 +32,8 @@ Listing: TypeAlias = "ModelSettings | BrokenModel"
 
 
 class ModelRepository(ABC):
-    """Lists the models that can be loaded. Custom repositories are named in ``model_repository_implementation``.
+    """Lists the models that can be loaded. Custom repositories are named in
+    ``model_repository_implementation``.
 
     Args:
         root: the setting ``model_repository_root``.

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class Transport(ABC):
     """Takes requests from somewhere, hands them to the kernel, and writes the answers back.
 
-    The kernel makes one instance per boot. `start` and `stop` are idempotent. A transport translates bytes and
-    errors; it decides nothing about models.
+    The kernel makes one instance per boot. `start` and `stop` are idempotent. A transport translates bytes
+    and errors; it decides nothing about models.
     """
 
     extensions: Sequence[str] = ()

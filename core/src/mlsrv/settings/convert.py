@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import types
+from collections.abc import Callable
 from typing import Any, Literal, Union, get_args, get_origin
 
 import attrs
@@ -99,13 +100,17 @@ def _object(value: object, wanted: Any) -> Any:
     return instance
 
 
+def _is(kind: Any) -> Callable[[Any], bool]:
+    return lambda wanted: wanted is kind or get_origin(wanted) is kind
+
+
 converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=False)
 for _kind, _hook in ((bool, _bool), (int, _int), (float, _float), (str, _str)):
     converter.register_structure_hook(_kind, _hook)
-converter.register_structure_hook_func(lambda t: get_origin(t) is Literal, _literal)
+converter.register_structure_hook_func(_is(Literal), _literal)
 converter.register_structure_hook_func(_is_union, _union)
-converter.register_structure_hook_func(lambda t: t is list or get_origin(t) is list, _list)
-converter.register_structure_hook_func(lambda t: t is dict or get_origin(t) is dict, _dict)
+converter.register_structure_hook_func(_is(list), _list)
+converter.register_structure_hook_func(_is(dict), _dict)
 converter.register_structure_hook_func(lambda t: t is Any or t is object, lambda value, _type: value)
 converter.register_structure_hook_func(attrs.has, _object)
 
@@ -122,7 +127,8 @@ def structure_fields(cls: type, values: dict[str, Any]) -> tuple[Any, list[tuple
         if name not in fields:
             continue
         try:
-            arguments[name] = converter.structure(value, fields[name].type)
+            wanted: Any = fields[name].type
+            arguments[name] = converter.structure(value, wanted)
         except ValueError as error:
             problems.append((name, str(error)))
     if problems:
@@ -134,8 +140,8 @@ def structure_fields(cls: type, values: dict[str, Any]) -> tuple[Any, list[tuple
 
 
 def from_text(text: str, wanted: Any) -> Any:
-    """The plain value that a text from the environment or the command line stands for: JSON where a list, an object
-    or null is wanted, else the text itself."""
+    """The plain value that a text from the environment or the command line stands for: JSON where a list, an
+    object or null is wanted, else the text itself."""
     members = get_args(wanted) if _is_union(wanted) else (wanted,)
     if str in members and not text.lstrip().startswith(("{", "[")):
         return None if text == "null" and type(None) in members else text

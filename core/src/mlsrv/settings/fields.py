@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast, dataclass_transform
+from typing import Any, TypeVar, dataclass_transform
 
 import attrs
 
@@ -25,10 +25,11 @@ def setting(default: Any = attrs.NOTHING, *, help: str, factory: Any = None) -> 
 
 @dataclass_transform(field_specifiers=(setting,), frozen_default=True, kw_only_default=True)
 def settings_class(cls: type[_T]) -> type[_T]:
-    """Make a frozen settings class. Types of fields: bool, int, float, str, Literal, None, lists and dicts of these,
-    and other settings classes."""
+    """Make a frozen settings class. Types of fields: bool, int, float, str, Literal, None, lists and dicts of
+    these, and other settings classes."""
     made = attrs.frozen(kw_only=True)(cls)
-    return cast("type[_T]", attrs.resolve_types(made))
+    attrs.resolve_types(made)  # type: ignore[type-var]  # it is an attrs class, since the line above
+    return made
 
 
 def help_of(attribute: attrs.Attribute[Any]) -> str:
@@ -38,7 +39,5 @@ def help_of(attribute: attrs.Attribute[Any]) -> str:
 
 def default_of(attribute: attrs.Attribute[Any]) -> Any:
     """The default of a field, made afresh."""
-    default = attribute.default
-    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # attrs types Factory as a function
-        return default.factory()
-    return default
+    default: Any = attribute.default
+    return default.factory() if hasattr(default, "factory") else default

@@ -26,7 +26,8 @@ def explain_unknown(
     Args:
         key: what was written.
         known: the keys that exist.
-        distributions: those that are loaded; one of them does not own the key, whatever it did in other versions.
+        distributions: those that are loaded; one of them does not own the key, whatever it did in other
+            versions.
         failed: plugins that are installed and did not load, with the reason.
     """
     loaded = set(distributions)
@@ -34,7 +35,10 @@ def explain_unknown(
         if key not in keys or distribution in loaded:
             continue
         if failed and distribution in failed:
-            return f'unknown key "{key}": the plugin {distribution} is installed but did not load: {failed[distribution]}'
+            return (
+                f'unknown key "{key}": the plugin {distribution} is installed but did not load: '
+                f"{failed[distribution]}"
+            )
         return (
             f'unknown key "{key}": it belongs to the plugin {distribution}, '
             f"which is not installed (pip install {distribution})"

@@ -8,76 +8,13 @@ from typing import Any, TypeVar
 
 from mlsrv.errors import ConfigurationError
 from mlsrv.settings.fields import setting, settings_class
+from mlsrv.settings.parameters import ModelParameters
 from mlsrv.settings.sections import Layer, Owner, Sections, resolve
 from mlsrv.settings.server import KERNEL_DISTRIBUTION, read_object
 from mlsrv_protocol.errors import MLSrvError
 from mlsrv_protocol.types import MetadataTensor
 
 _T = TypeVar("_T")
-
-
-class ModelParameters:
-    """The object ``parameters`` of a ``model-settings.json``: what belongs to one instance of a model.
-
-    Attributes:
-        uri: the artifact: a file, or a folder in which the runtime finds one. Relative to the settings file.
-        version: the model's version; any text.
-        content_type: default content type of requests.
-        format: format of the artifact, for runtimes that cannot tell.
-        extra: settings of the runtime.
-
-    Any other key is kept and readable as an attribute.
-    """
-
-    def __init__(
-        self,
-        uri: str | None = None,
-        version: str | None = None,
-        content_type: str | None = None,
-        format: str | None = None,
-        extra: Mapping[str, Any] | None = None,
-        **others: Any,
-    ) -> None:
-        for name, value in (
-            ("uri", uri),
-            ("version", version),
-            ("content_type", content_type),
-            ("format", format),
-        ):
-            if isinstance(value, int | float) and not isinstance(value, bool) and name == "version":
-                value = str(value)
-            if value is not None and not isinstance(value, str):
-                raise ConfigurationError(f"parameters.{name}: expected a text, got {value!r}")
-            setattr(self, name, value)
-        if extra is not None and not isinstance(extra, Mapping):
-            raise ConfigurationError(f"parameters.extra: expected an object, got {extra!r}")
-        self.uri: str | None
-        self.version: str | None
-        self.content_type: str | None
-        self.format: str | None
-        self.extra: dict[str, Any] = dict(extra or {})
-        self.others = others
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name == "others":
-            raise AttributeError(name)
-        try:
-            return self.others[name]
-        except KeyError:
-            raise AttributeError(f"parameters has no {name!r}") from None
-
-    def dict(self) -> dict[str, Any]:
-        """Plain data, without what is not set."""
-        named = {name: getattr(self, name) for name in ("uri", "version", "content_type", "format", "extra")}
-        return {key: value for key, value in named.items() if value} | self.others
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ModelParameters) and self.dict() == other.dict()
-
-    __hash__ = None  # type: ignore[assignment]  # mutable
-
-    def __repr__(self) -> str:
-        return f"ModelParameters({', '.join(f'{key}={value!r}' for key, value in self.dict().items())})"
 
 
 @settings_class
@@ -107,8 +44,8 @@ class ModelSettings:
 
     Attributes:
         name: the model's name.
-        implementation: the runtime: its short name (``"sklearn"``), a dotted path (``"models.MyRuntime"``, from the
-            model's folder), or a class; None lets the artifact decide.
+        implementation: the runtime: its short name (``"sklearn"``), a dotted path (``"models.MyRuntime"``,
+            from the model's folder), or a class; None lets the artifact decide.
         parameters: see `ModelParameters`.
         inputs, outputs: declared tensors, as `MetadataTensor`.
         source: the file that they were read from, or None.
@@ -174,8 +111,8 @@ class ModelSettings:
 
     @classmethod
     def parse_file(cls, path: str | Path) -> ModelSettings:
-        """Read a ``model-settings.json``. A relative ``parameters.uri`` becomes absolute, and without one it is the
-        folder of the file; a missing name is the folder's.
+        """Read a ``model-settings.json``. A relative ``parameters.uri`` becomes absolute, and without one it
+        is the folder of the file; a missing name is the folder's.
 
         Raises:
             ConfigurationError: names the file and what is wrong in it.
@@ -191,7 +128,8 @@ class ModelSettings:
         return made
 
     def resolve(self, owners: Sequence[Owner], environment: Layer | None = None) -> ModelSettings:
-        """The same settings with every field of the kernel and of plugins converted; `environment` beats the file.
+        """The same settings with every field of the kernel and of plugins converted; `environment` beats the
+        file.
 
         Raises:
             ConfigurationError: with one sentence for each unknown key and each value of a wrong type.
@@ -205,7 +143,8 @@ class ModelSettings:
         return made
 
     def copy(self, **changes: Any) -> ModelSettings:
-        """A copy with other values for attributes (`name`, `implementation`, `parameters`, `inputs`, `outputs`)."""
+        """A copy with other values for attributes (`name`, `implementation`, `parameters`, `inputs`,
+        `outputs`)."""
         made = ModelSettings.__new__(ModelSettings)
         made.__dict__.update(self.__dict__)
         made.inputs, made.outputs = list(self.inputs), list(self.outputs)
@@ -223,7 +162,8 @@ class ModelSettings:
         return getattr(self._resolved(), name)
 
     def __repr__(self) -> str:
-        return f"ModelSettings(name={self.name!r}, version={self.version!r}, implementation={self.implementation!r})"
+        what = f"name={self.name!r}, version={self.version!r}, implementation={self.implementation!r}"
+        return f"ModelSettings({what})"
 
     def _resolved(self) -> Sections:
         if self._sections is None:

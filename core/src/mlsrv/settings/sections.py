@@ -29,7 +29,8 @@ class Layer:
     Attributes:
         origin: how it is named in messages: a path, ``"environment"``, ``"command line"``, ``"code"``.
         values: flat plain data.
-        text: whether the values are texts that have yet to be read as JSON where a field wants more than text.
+        text: whether the values are texts that have yet to be read as JSON where a field wants more than
+            text.
         names: how a key is spelt there, when that differs (``MLSRV_HTTP_PORT`` for ``http_port``).
     """
 
@@ -85,7 +86,8 @@ def resolve(
 
     `failed` names plugins that did not load, with the reason, for the message about a key of theirs.
 
-    Returns the sections and every problem as one sentence. With problems, the sections hold defaults in their place.
+    Returns the sections and every problem as one sentence. With problems, the sections hold defaults in their
+    place.
     """
     fields: dict[str, tuple[Owner, attrs.Attribute[Any]]] = {}
     problems: list[str] = []

@@ -34,7 +34,7 @@ class KernelSettings:
     load_models_at_startup: bool = setting(True, help="Load every model of the repository at the start.")
     on_load_failure: Literal["serve", "exit"] = setting(
         "serve",
-        help='What a model that fails to load at the start means: "serve" the others and answer not ready, or "exit".',
+        help="When a model fails to load at the start: serve the others and answer not ready, or exit.",
     )
     model_repository_root: str | None = setting(
         None, help="Folder (or other root) in which models are looked for."
@@ -48,7 +48,7 @@ class KernelSettings:
     )
     executor: str | None = setting(
         None,
-        help="Where models run, by name; by default the best of the installed executors that takes the model.",
+        help="Where models run, by name; by default the best installed executor that takes the model.",
     )
     inline_threads: int | None = setting(
         None, help="Threads for synchronous code of models in this process; default: number of cores + 4."
@@ -68,9 +68,10 @@ class KernelSettings:
 class Settings:
     """Server settings, flat: fields of the kernel and of every plugin side by side.
 
-    ``Settings(http_port=8085)`` holds values as they were written. A `Kernel` resolves them at boot against the
-    fields that its plugins own, and hands the result out as ``kernel.settings``: ``settings.http_port`` is the
-    value, ``settings.of(RestSettings)`` one plugin's class, and iteration gives every value with its origin.
+    ``Settings(http_port=8085)`` holds values as they were written. A `Kernel` resolves them at boot against
+    the fields that its plugins own, and hands the result out as ``kernel.settings``: ``settings.http_port``
+    is the value, ``settings.of(RestSettings)`` one plugin's class, and iteration gives every value with its
+    origin.
     """
 
     def __init__(self, **values: Any) -> None:
@@ -91,7 +92,8 @@ class Settings:
         return self._layers
 
     def resolve(self, owners: Sequence[Owner], failed: Mapping[str, str] | None = None) -> Settings:
-        """The same settings, converted and complete. `failed` names plugins that did not load, with the reason.
+        """The same settings, converted and complete. `failed` names plugins that did not load, with the
+        reason.
 
         Raises:
             ConfigurationError: with one sentence for each unknown key and each value of a wrong type.
@@ -162,7 +164,8 @@ def environment_layers(environ: Mapping[str, str]) -> tuple[Layer, Layer]:
         upper = name.upper()
         if upper.startswith(MODEL_ENVIRONMENT_PREFIX):
             key = upper.removeprefix(MODEL_ENVIRONMENT_PREFIX).lower()
-            # The server has fields of its own that begin with "model_": model_repository_root and its siblings.
+            # The server has fields of its own that begin with "model_": model_repository_root and its
+            # siblings.
             if key.startswith("repository_"):
                 server["model_" + key] = value
                 names["model_" + key] = name

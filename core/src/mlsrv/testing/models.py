@@ -31,7 +31,8 @@ class EchoModel(MLModel):
 
 
 class SlowModel(EchoModel):
-    """Answers with its inputs after ``parameters.extra.seconds`` (default 0.2) of waiting; can be cancelled."""
+    """Answers with its inputs after ``parameters.extra.seconds`` (default 0.2) of waiting; can be
+    cancelled."""
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         await asyncio.sleep(float(self.settings.parameters.extra.get("seconds", 0.2)))
