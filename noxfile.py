@@ -1,0 +1,152 @@
+"""Everything that is checked, each in an environment of its own. `nox` runs all, `nox -l` lists the sessions.
+
+Two kinds of sessions come from the folders:
+
+* A room whose framework is too heavy for the common environment has a dependency group ``heavy`` in its
+  pyproject.toml, with what its tests need beside its own dependencies (it may be empty). It is then left out
+  of the common sessions and gets its own, named after its folder: ``runtimes-mlflow`` for
+  plugins/runtimes/mlflow.
+* ``tests/clients/NAME/requirements.txt`` lists what somebody else's client needs. The session ``clients``
+  makes an environment for each, runs ``tests/clients``, and names their folder in ``MLSRV_TEST_CLIENTS``: the
+  tests find the client's interpreter at ``$MLSRV_TEST_CLIENTS/NAME/bin/python``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.error_on_missing_interpreters = True
+
+ROOT = Path(__file__).parent
+PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+OWN_SESSIONS = ["boundaries", "clients", "dists"]
+"""Folders of ``tests`` that need more than the common environment."""
+
+
+def rooms() -> list[Path]:
+    """Every folder of the repository that is a distribution, in the order of the workspace's globs."""
+    globs = PROJECT["tool"]["uv"]["workspace"]["members"]
+    found = [path for glob in globs for path in sorted(ROOT.glob(f"{glob}/pyproject.toml"))]
+    return [path.parent.relative_to(ROOT) for path in found]
+
+
+def heavy_group(room: Path) -> list[str] | None:
+    """What a heavy room needs beside its own dependencies, or None for one in the common environment."""
+    project = nox.project.load_toml(ROOT / room / "pyproject.toml")
+    if "heavy" not in project.get("dependency-groups", {}):
+        return None
+    return list(nox.project.dependency_groups(project, "heavy"))
+
+
+HEAVY = {room: group for room in rooms() if (group := heavy_group(room)) is not None}
+LIGHT = [room for room in rooms() if room not in HEAVY]
+
+
+def with_extras(room: Path) -> str:
+    """The room as pip takes it, with all its extras."""
+    extras = nox.project.load_toml(ROOT / room / "pyproject.toml")["project"].get("optional-dependencies", {})
+    return f"./{room}[{','.join(extras)}]" if extras else f"./{room}"
+
+
+def install(session: nox.Session, *groups: str, more: list[Path] | None = None, options: str = "") -> None:
+    """Install all light rooms (and more) in place, and dependency groups of the root."""
+    editable = [part for room in [*LIGHT, *(more or [])] for part in ("-e", with_extras(room))]
+    session.install(*options.split(), *editable, *nox.project.dependency_groups(PROJECT, *groups))
+
+
+def run_common_tests(session: nox.Session) -> None:
+    own = [f"--ignore=tests/{folder}" for folder in OWN_SESSIONS]
+    session.run("pytest", *(session.posargs or [*map(str, LIGHT), "tests", *own]))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style: the rules and the formatting of ruff."""
+    session.install(*nox.project.dependency_groups(PROJECT, "lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types: strict for the protocol and the kernel, ordinary for all other rooms."""
+    install(session, "test", "types")
+    strict = ["protocol", "core"]
+    session.run("mypy", "--strict", *(f"{room}/src" for room in strict))
+    session.run("mypy", *(f"{room}/src" for room in rooms() if str(room) not in strict))
+
+
+@nox.session
+def boundaries(session: nox.Session) -> None:
+    """Who may import whom, what is public, what must be documented, and that all rooms look alike."""
+    install(session, "test", "boundaries")
+    for room in HEAVY:
+        session.install("--no-deps", "-e", f"./{room}")
+    session.run("pytest", "tests/boundaries", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The tests of every light room, and those that cross rooms."""
+    install(session, "test")
+    run_common_tests(session)
+
+
+@nox.session(venv_backend="uv")
+def lowest(session: nox.Session) -> None:
+    """The same tests with the oldest versions that we promise to work with."""
+    install(session, "test", options="--resolution lowest-direct")
+    run_common_tests(session)
+
+
+@nox.session
+def dists(session: nox.Session) -> None:
+    """Build every wheel, install the default set away from the workspace, and serve with it."""
+    install(session, "test")
+    session.run("pytest", "tests/dists", *session.posargs)
+
+
+@nox.session
+def clients(session: nox.Session) -> None:
+    """Clients that others wrote, each in an environment of its own, against a server of this one."""
+    guests = sorted(Path("tests/clients").glob("*/requirements.txt"))
+    if not guests:
+        session.skip("there is no tests/clients/*/requirements.txt")
+    install(session, "test")
+    folder = session.cache_dir / "clients"
+    for requirements in guests:
+        home = folder / requirements.parent.name
+        session.run("uv", "venv", "--quiet", "--clear", str(home))
+        session.run("uv", "pip", "install", "--quiet", "--python", str(home), "-r", str(requirements))
+    session.run(
+        "pytest", "tests/clients", *session.posargs, env={"MLSRV_TEST_CLIENTS": str(folder.resolve())}
+    )
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure: run each script of tests/bench (or those that are named), which print a table."""
+    install(session, "test", "bench")
+    for script in session.posargs or sorted(map(str, Path("tests/bench").glob("bench_*.py"))):
+        session.run("python", script)
+
+
+def add_heavy_session(room: Path, group: list[str]) -> None:
+    """Give a heavy room its session."""
+
+    def heavy(session: nox.Session) -> None:
+        install(session, "test", more=[room])
+        if group:
+            session.install(*group)
+        session.run("pytest", str(room), *session.posargs)
+
+    heavy.__doc__ = f"The tests of {room}, with its framework."
+    nox.session(heavy, name=f"{room.parent.name}-{room.name}")
+
+
+for _room, _group in HEAVY.items():
+    add_heavy_session(_room, _group)

@@ -1,0 +1,59 @@
+"""Every example of every README runs.
+
+A README is played from top to bottom, in a folder of its own that holds nothing but a link to
+`tests/examples`:
+
+* a block marked `python` runs by itself, as a program of its own, and must end well;
+* a block marked `LANGUAGE FILE` (with a file name after the language) is written to that file;
+* a block marked `console` holds commands, each after `$ `, continued after a backslash at the end of a line.
+  `mlsrv start` starts a server, which is there until the next `mlsrv start` or the end; the lines below it
+  are not compared, and neither is run what stands before it on its line (`pip install … && uv run mlsrv start
+  …`). Other `mlsrv` commands, `python` and `curl` run and must print the lines below them, if there are any:
+  JSON is compared as JSON, and in other text `...` stands for anything. `pip`, `uv`, `uvx` and `git` do not
+  run;
+* every other block is only shown.
+
+Port 8080 of this machine stands for a free port, everywhere.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from snippets import Player
+from workspace import ROOT, text_files
+
+READMES = [path for path in text_files() if path.name == "README.md"]
+
+
+@pytest.fixture
+def player(tmp_path: Path, free_port: int) -> Iterator[Player]:
+    folder = tmp_path / "reader"
+    (folder / "tests").mkdir(parents=True)
+    (folder / "tests/examples").symlink_to(ROOT / "tests/examples")
+    playing = Player(folder, free_port)
+    yield playing
+    if playing.server is not None:
+        playing.server.kill()
+        playing.server.wait(timeout=15)
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.relative_to(ROOT).parent.as_posix())
+def test_the_examples_of_a_readme(readme: Path, player: Player) -> None:
+    player.play(readme.read_text(encoding="utf-8"))
+    player.stop()
+
+
+def test_a_wrong_example_is_noticed(player: Player) -> None:
+    with pytest.raises(AssertionError, match="ZeroDivisionError"):
+        player.play("```python\n1 / 0\n```\n")
+    with pytest.raises(AssertionError, match="not known here"):
+        player.play("```console\n$ sudo mlsrv\n```\n")
+    with pytest.raises(AssertionError, match="expected"):
+        player.play("```console\n$ python -c 'print(\"one\")'\ntwo\n```\n")
+
+
+def test_files_and_commands(player: Player) -> None:
+    text = "```python hello.py\nprint('hello', 'you')\n```\n```console\n$ python hello.py\nhello ...\n```\n"
+    assert player.play(text + "```json\n{\n```\n") == 2

@@ -1,0 +1,116 @@
+"""The rooms of the repository, read from its folders, for the tests that look at all of them."""
+
+from __future__ import annotations
+
+import functools
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+ROOT = Path(__file__).resolve().parent.parent
+
+NOT_OURS = {"__pycache__", "build", "dist", "htmlcov", "uv.lock"}
+"""What tools leave at the top level, beside the dotfiles."""
+
+TEXT = {".cfg", ".ini", ".json", ".md", ".py", ".sh", ".toml", ".txt", ".yaml", ".yml"}
+
+
+@attrs.frozen
+class Room:
+    """A folder that is a distribution.
+
+    Attributes:
+        folder: absolute.
+        project: its whole pyproject.toml.
+    """
+
+    folder: Path
+    project: dict[str, Any] = attrs.field(repr=False, hash=False)
+
+    @property
+    def where(self) -> str:
+        return self.folder.relative_to(ROOT).as_posix()
+
+    @property
+    def distribution(self) -> str:
+        return str(self.project["project"]["name"])
+
+    @property
+    def source(self) -> Path:
+        """The import package. Third-party rooms may be a single module."""
+        found = sorted((self.folder / "src").iterdir()) if (self.folder / "src").is_dir() else []
+        packages = [path for path in found if (path / "__init__.py").is_file()]
+        return packages[0] if packages else next(self.folder.glob("mlsrv_*.py"))
+
+    @property
+    def package(self) -> str:
+        return self.source.stem
+
+    @property
+    def is_plugin(self) -> bool:
+        return self.folder.parent.parent == ROOT / "plugins"
+
+    @property
+    def entry_points(self) -> dict[str, str]:
+        return dict(self.project["project"].get("entry-points", {}).get("mlsrv", {}))
+
+    @property
+    def requirements(self) -> list[str]:
+        """The names of the distributions that it depends on, extras included."""
+        project = self.project["project"]
+        everything = [*project.get("dependencies", ())]
+        for extra in project.get("optional-dependencies", {}).values():
+            everything += extra
+        return sorted({requirement_name(requirement) for requirement in everything})
+
+    def modules(self) -> Iterator[tuple[str, Path]]:
+        """Each module of the import package: its dotted name and its file."""
+        if self.source.is_file():
+            yield self.package, self.source
+            return
+        for path in sorted(self.source.rglob("*.py")):
+            parts = path.relative_to(self.source.parent).with_suffix("").parts
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def requirement_name(requirement: str) -> str:
+    """The normalised distribution name of a requirement."""
+    name = re.match(r"[A-Za-z0-9._-]+", requirement)
+    assert name is not None, requirement
+    return re.sub(r"[-_.]+", "-", name.group()).lower()
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def root_project() -> dict[str, Any]:
+    return read_toml(ROOT / "pyproject.toml")
+
+
+@functools.cache
+def rooms() -> tuple[Room, ...]:
+    """Every room, those outside the uv workspace too."""
+    globs = root_project()["tool"]["uv"]["workspace"]["members"]
+    found = [path for glob in globs for path in sorted(ROOT.glob(f"{glob}/pyproject.toml"))]
+    return tuple(Room(path.parent, read_toml(path)) for path in found)
+
+
+def plugins() -> tuple[Room, ...]:
+    return tuple(room for room in rooms() if room.is_plugin)
+
+
+def text_files() -> Iterator[Path]:
+    """Every file of the repository that a person wrote, without what tools and builds leave."""
+    for path in sorted(ROOT.rglob("*")):
+        parts = path.relative_to(ROOT).parts
+        hidden = any(part.startswith(".") and part not in (".ci", ".gitignore") for part in parts)
+        if hidden or NOT_OURS & set(parts) or not path.is_file():
+            continue
+        if path.suffix in TEXT or "." not in path.name:
+            yield path
