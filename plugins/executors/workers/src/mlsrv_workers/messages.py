@@ -1,0 +1,156 @@
+"""Requests and responses as plain values and buffers, without pickled arrays or classes of ours: the worker may have
+another version of numpy."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from mlsrv.context import CallContext
+from mlsrv_protocol.types import (
+    Datatype,
+    InferenceRequest,
+    InferenceResponse,
+    MetadataTensor,
+    Parameters,
+    RequestInput,
+    RequestOutput,
+    ResponseOutput,
+)
+
+Buffers: TypeAlias = list[npt.NDArray[Any]]
+
+
+def dump_request(request: InferenceRequest, buffers: Buffers) -> tuple[Any, ...]:
+    """A request as a tuple; its numeric data is appended to `buffers`."""
+    outputs = request.outputs
+    return (
+        request.id,
+        _dump_parameters(request.parameters),
+        [_dump_tensor(tensor, buffers) for tensor in request.inputs],
+        None
+        if outputs is None
+        else [(output.name, _dump_parameters(output.parameters)) for output in outputs],
+        request.model_name,
+        request.model_version,
+    )
+
+
+def load_request(plain: tuple[Any, ...], views: list[memoryview]) -> InferenceRequest:
+    """The request that `dump_request` took apart; arrays are views over `views`."""
+    id, parameters, inputs, outputs, name, version = plain
+    return InferenceRequest(
+        inputs=[RequestInput(**_load_tensor(tensor, views)) for tensor in inputs],
+        id=id,
+        parameters=_load_parameters(parameters),
+        outputs=None
+        if outputs is None
+        else [RequestOutput(name, _load_parameters(given)) for name, given in outputs],
+        model_name=name,
+        model_version=version,
+    )
+
+
+def dump_response(response: InferenceResponse, buffers: Buffers) -> tuple[Any, ...]:
+    """A response as a tuple; its numeric data is appended to `buffers`."""
+    return (
+        response.model_name,
+        response.model_version,
+        response.id,
+        _dump_parameters(response.parameters),
+        [_dump_tensor(tensor, buffers) for tensor in response.outputs],
+    )
+
+
+def load_response(plain: tuple[Any, ...], views: list[memoryview]) -> InferenceResponse:
+    """The response that `dump_response` took apart; arrays are views over `views`."""
+    name, version, id, parameters, outputs = plain
+    return InferenceResponse(
+        model_name=name,
+        model_version=version,
+        id=id,
+        parameters=_load_parameters(parameters),
+        outputs=[ResponseOutput(**_load_tensor(tensor, views)) for tensor in outputs],
+    )
+
+
+def dump_context(context: CallContext) -> tuple[Any, ...]:
+    """A context as a tuple; the deadline becomes the time that is left."""
+    return (
+        context.request_id,
+        context.remaining,
+        context.priority,
+        dict(context.headers),
+        dict(context.trace),
+        context.transport,
+    )
+
+
+def load_context(plain: tuple[Any, ...]) -> CallContext:
+    """The context that `dump_context` took apart."""
+    request_id, remaining, priority, headers, trace, transport = plain
+    deadline = None if remaining is None else time.monotonic() + remaining
+    return CallContext(request_id, deadline, priority, headers, trace, transport)
+
+
+def dump_metadata(tensors: tuple[MetadataTensor, ...]) -> list[tuple[Any, ...]]:
+    """Declared tensors as tuples."""
+    return [
+        (tensor.name, str(tensor.datatype), list(tensor.shape), _dump_parameters(tensor.parameters))
+        for tensor in tensors
+    ]
+
+
+def load_metadata(plain: list[tuple[Any, ...]]) -> tuple[MetadataTensor, ...]:
+    """The tensors that `dump_metadata` took apart."""
+    return tuple(
+        MetadataTensor(name, datatype, shape, _load_parameters(parameters))
+        for name, datatype, shape, parameters in plain
+    )
+
+
+def _dump_parameters(parameters: Parameters | None) -> dict[str, Any] | None:
+    return None if parameters is None else parameters.to_dict()
+
+
+def _load_parameters(plain: dict[str, Any] | None) -> Parameters | None:
+    return None if plain is None else Parameters(**plain)
+
+
+def _dump_tensor(tensor: RequestInput | ResponseOutput, buffers: Buffers) -> tuple[Any, ...]:
+    data = tensor.data
+    form: Any = None
+    if isinstance(data, np.ndarray):
+        if data.dtype.kind in "biufc":
+            array = np.ascontiguousarray(data)
+            form = (array.dtype.str, array.shape, len(buffers))
+            buffers.append(array)
+            data = None
+        else:
+            data = data.tolist()
+    parameters = tensor.parameters
+    return (
+        tensor.name,
+        list(tensor.shape),
+        str(tensor.datatype),
+        None if parameters is None else parameters.to_dict(),
+        form,
+        data,
+    )
+
+
+def _load_tensor(plain: tuple[Any, ...], views: list[memoryview]) -> dict[str, Any]:
+    name, shape, datatype, parameters, form, data = plain
+    if form is not None:
+        dtype, array_shape, index = form
+        data = np.frombuffer(views[index], dtype=dtype).reshape(array_shape)
+    return {
+        "name": name,
+        "shape": shape,
+        "datatype": Datatype(datatype),
+        "data": data,
+        "parameters": _load_parameters(parameters),
+    }

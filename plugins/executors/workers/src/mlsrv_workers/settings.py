@@ -1,0 +1,49 @@
+"""Settings of worker pools."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from mlsrv.settings.fields import setting, settings_class
+
+
+@settings_class
+class WorkerSettings:
+    """Server settings."""
+
+    parallel_workers: int = setting(
+        1, help="Worker processes of the default pool; 0 runs models in the server."
+    )
+    parallel_workers_timeout: float = setting(
+        5.0, help="Seconds that a worker gets to end by itself when the server stops; then it is killed."
+    )
+    worker_threads: int | None = setting(
+        None,
+        help="Threads that numeric libraries (OpenMP, BLAS) may use in a worker; default: cores / workers, at least 1.",
+    )
+    worker_concurrency: int = setting(
+        2, help="Requests to synchronous models that one worker runs at once; async models run up to 64."
+    )
+    worker_arena_bytes: int = setting(
+        256 * 1024 * 1024,
+        help="Shared memory for large tensors, in bytes for each worker and direction; taken only as it is used.",
+    )
+    on_deadline: Literal["keep", "restart"] = setting(
+        "keep",
+        help='What happens to a worker that still runs a request when its deadline has passed: "keep" it, or '
+        '"restart" it if the request does not end within a second.',
+    )
+
+
+@settings_class
+class WorkerModelSettings:
+    """Model settings."""
+
+    parallel_workers: int | None = setting(
+        None,
+        help="0 runs this model in the server process; another number gives it a pool of its own of that size.",
+    )
+    warm_workers: bool = setting(False, help="Accepted for compatibility; workers are always warm.")
+    pool: str | None = setting(
+        None, help="Name of a pool that models share among themselves, beside the default one."
+    )
