@@ -24,6 +24,7 @@ class ModelInfo:
         platform, versions, inputs, outputs: the model's metadata, after `MLModel.load` had its say.
         streams: whether it has a `predict_stream` of its own.
         predicts: whether it has a `predict` of its own.
+        asynchronous: whether that `predict` is a coroutine function, so that many calls may run at once.
         handlers: custom handlers, as attribute name -> the options given to `mlsrv.handlers.custom_handler`.
     """
 
@@ -33,6 +34,7 @@ class ModelInfo:
     outputs: tuple[MetadataTensor, ...] = ()
     streams: bool = False
     predicts: bool = True
+    asynchronous: bool = False
     handlers: Mapping[str, Mapping[str, Any]] = field(factory=dict)
 
 

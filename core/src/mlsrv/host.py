@@ -98,6 +98,7 @@ class ModelHost(Placement):
             outputs=tuple(metadata.outputs),
             streams=cls.predict_stream is not MLModel.predict_stream,
             predicts=cls.predict is not MLModel.predict,
+            asynchronous=inspect.iscoroutinefunction(model.predict),
             handlers=handlers_of(cls),
         )
 

@@ -79,6 +79,9 @@ class PluginRow:
 class Plugins:
     """The plugins of one kernel. Frozen once made: nothing is discovered or registered later.
 
+    Attributes:
+        given, discovering, blocked: how it was made, for making the same again in another process.
+
     Args:
         extra: plugin objects (modules or instances) beside the installed ones.
         discover: whether the entry points of group ``mlsrv`` are loaded.
@@ -95,8 +98,10 @@ class Plugins:
         self.manager = pluggy.PluginManager(PROJECT)
         self.manager.add_hookspecs(hookspecs)
         self._rows: dict[str, PluginRow] = {}
-        blocked = set(block)
-        found = [*(_installed(blocked, self._rows) if discover else ()), *_given(extra)]
+        self.given = tuple(extra)
+        self.discovering = discover
+        self.blocked = frozenset(block)
+        found = [*(_installed(self.blocked) if discover else ()), *_given(self.given)]
         for row, plugin in sorted(found, key=lambda pair: pair[0].name, reverse=True):
             self._register(row, plugin)
         for _, result in self._each("mlsrv_addhooks", pluginmanager=self.manager):
@@ -235,7 +240,7 @@ def _several(result: Any) -> Iterable[Any]:
     return result if isinstance(result, Iterable) else (result,)
 
 
-def _installed(blocked: set[str], rows: dict[str, PluginRow]) -> Iterator[tuple[PluginRow, object]]:
+def _installed(blocked: frozenset[str]) -> Iterator[tuple[PluginRow, object]]:
     for point in sorted(metadata.entry_points(group=PROJECT), key=lambda point: point.name):
         dist = point.dist
         row = PluginRow(point.name, dist.name if dist else point.value, dist.version if dist else "0")
