@@ -87,7 +87,7 @@ class Kernel:
     ) -> None:
         self.plugins = Plugins((_KernelPlugin(), *plugins), discover=discover, block=block)
         given = settings if isinstance(settings, Settings) else Settings(**(settings or {}))
-        self.settings = given.resolve(self._owners(), failed=self._failures())
+        self.settings = given.resolve(self._owners("server"), failed=self._failures())
         self.model_environment = ModelEnvironment(given.model_layer) if given.model_layer else None
         self.catalog = Catalog(self.plugins)
         self.registry = Registry()
@@ -314,7 +314,7 @@ class Kernel:
     async def index(self, ready: bool | None = None) -> list[RepositoryIndexResponseItem]:
         """Every version of every model, loaded or only in the repository, with its state and reason;
         sorted."""
-        for found in await self._list():
+        for found in await self.listing():
             handle = self.registry.ensure(found.name, found.version)
             if isinstance(found, BrokenModel) and handle.instance is None:
                 handle.reason = found.reason
@@ -326,6 +326,28 @@ class Kernel:
             for handle in handles
             if ready is None or handle.ready is ready
         ]
+
+    async def listing(self) -> list[Listing]:
+        """Every model that could be loaded, read afresh: those given and those of the repository, or else the
+        one that the environment describes. Works on a kernel that was not entered, too.
+
+        Raises:
+            ConfigurationError: there is no such repository, or it cannot be read.
+        """
+        repository = self._repository or self._make_repository()
+        found: list[Listing] = [*self._models, *(await repository.list() if repository is not None else ())]
+        default = self.model_environment.default_model() if self.model_environment and not found else None
+        return [*found, default] if default is not None else found
+
+    def resolve_model(self, model: ModelSettings) -> ModelSettings:
+        """A model's settings as it would be loaded with them: those of the environment laid over them, and every
+        field of the kernel and of plugins converted.
+
+        Raises:
+            ConfigurationError: with one sentence for each unknown key and each value of a wrong type.
+        """
+        overlay = self.model_environment.overlay if self.model_environment else None
+        return model.resolve(self._owners("model"), overlay)
 
     async def load(self, name: str, version: str | None = None) -> list[ModelHandle]:
         """Load or reload a model: every version that the repository has, or one. Versions that are loaded but
@@ -361,11 +383,11 @@ class Kernel:
 
     # --- inside ---------------------------------------------------------------------------------------------
 
-    def _owners(self) -> list[Owner]:
+    def _owners(self, scope: str) -> list[Owner]:
         return [
             Owner(distribution, offer.cls)
             for distribution, offer in self.plugins.attributed(SettingsOffer)
-            if offer.scope == "server"
+            if offer.scope == scope
         ]
 
     def _failures(self) -> dict[str, str]:
@@ -403,23 +425,16 @@ class Kernel:
         except (ImportError, AttributeError, TypeError) as error:
             raise ConfigurationError(f"model_repository_implementation {name}: {error}") from error
 
-    async def _list(self) -> list[Listing]:
-        found: list[Listing] = list(self._models)
-        if self._repository is not None:
-            found += await self._repository.list()
-        default = self.model_environment.default_model() if self.model_environment and not found else None
-        return [*found, default] if default is not None else found
-
     async def _find(self, name: str) -> list[Listing]:
         found: list[Listing] = [model for model in self._models if model.name == name]
         if self._repository is not None:
             found += await self._repository.find(name)
-        return found or [model for model in await self._list() if model.name == name]
+        return found or [model for model in await self.listing() if model.name == name]
 
     async def _load_all(self) -> None:
         loader = self._running()
         try:
-            found = await self._list()
+            found = await self.listing()
         except Exception as error:
             self._startup_problem = f"The model repository cannot be listed: {error}"
             logger.error("%s", self._startup_problem, exc_info=not isinstance(error, MLSrvError))

@@ -11,9 +11,8 @@ from mlsrv.declared import DeclaredTensors
 from mlsrv.errors import ConfigurationError, MLSrvError, ModelLoadError
 from mlsrv.executor import Executor
 from mlsrv.handle import Instance, ModelHandle
-from mlsrv.offers import SettingsOffer
 from mlsrv.repository import BrokenModel
-from mlsrv.settings import KernelModelSettings, KernelSettings, Layer, ModelSettings, Owner
+from mlsrv.settings import KernelModelSettings, KernelSettings, ModelSettings
 from mlsrv_protocol.types import State
 
 if TYPE_CHECKING:
@@ -32,14 +31,6 @@ class Loader:
     def __init__(self, kernel: Kernel, executors: dict[str, Executor]) -> None:
         self._kernel = kernel
         self._executors = executors
-        self._owners = [
-            Owner(distribution, offer.cls)
-            for distribution, offer in kernel.plugins.attributed(SettingsOffer)
-            if offer.scope == "model"
-        ]
-        self._environment: Layer | None = (
-            kernel.model_environment.overlay if kernel.model_environment else None
-        )
 
     async def load(self, found: ModelSettings | BrokenModel) -> ModelHandle:
         """Load (or reload) one version of a model.
@@ -120,7 +111,7 @@ class Loader:
         kernel = self._kernel
         _check_name(settings.name)
         try:
-            settings = settings.resolve(self._owners, self._environment)
+            settings = kernel.resolve_model(settings)
         except ConfigurationError as error:
             raise ModelLoadError(f"Model {settings.name}: {error}") from None
         if settings.implementation is None:
