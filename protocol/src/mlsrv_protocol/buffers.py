@@ -36,6 +36,10 @@ _spare: list[simdjson.Parser] = []
 """At most one parser, kept because its buffers are costly to map anew. It is taken out while in use."""
 
 
+_REFUSALS = (ValueError, TypeError, RuntimeError, LookupError)
+"""What simdjson raises for text, types, numbers, depths and keys that it cannot take."""
+
+
 class _Unsure(ValueError):
     """The short cut cannot vouch for the message."""
 
@@ -55,11 +59,7 @@ def load_arrays(body: bytes, key: str) -> dict[str, Any] | None:
         parser = simdjson.Parser()
     try:
         message = _load(parser, body, key)
-    except (
-        ValueError,
-        TypeError,
-        RuntimeError,
-    ):  # what simdjson raises for text and types that it cannot take
+    except _REFUSALS:
         return None
     if len(body) <= _KEEP and not _spare:
         _spare.append(parser)

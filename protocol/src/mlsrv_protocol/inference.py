@@ -34,6 +34,8 @@ from mlsrv_protocol.reading import (
 from mlsrv_protocol.validation import check_request_parameters, check_unique
 from mlsrv_protocol.writing import write_tensor
 
+_SAME = cmp_using(eq=same_data, require_same_type=False)
+
 
 @define(on_setattr=NO_OP)
 class RequestInput(Message):
@@ -53,7 +55,7 @@ class RequestInput(Message):
     name: str
     shape: list[int] = field(converter=to_shape)
     datatype: Datatype = field(converter=to_datatype)
-    data: TensorData = field(eq=cmp_using(eq=same_data))
+    data: TensorData = field(eq=_SAME)
     parameters: Parameters | None = field(default=None, converter=to_parameters)
 
     def to_plain(self) -> Fields:
@@ -155,7 +157,7 @@ class ResponseOutput(Message):
     name: str
     shape: list[int] = field(converter=to_shape)
     datatype: Datatype = field(converter=to_datatype)
-    data: TensorData = field(eq=cmp_using(eq=same_data))
+    data: TensorData = field(eq=_SAME)
     parameters: Parameters | None = field(default=None, converter=to_parameters)
 
     def to_plain(self) -> Fields:

@@ -92,14 +92,14 @@ def check_parameter_values(values: dict[str, Any]) -> None:
     """
     level: list[Any] = [values]
     for _ in range(MAX_PARAMETER_DEPTH + 1):
-        if not level:
-            return
         inner = [v for value in level for v in (value.values() if type(value) is dict else value)]
         if any(type(value) is float and not math.isfinite(value) for value in inner):
             raise InvalidPayload(
                 "parameters hold NaN or an infinity, which only tensors of floating-point datatypes can."
             )
         level = [value for value in inner if type(value) is dict or type(value) is list]
+        if not level:
+            return
     raise InvalidPayload(f"parameters are nested more than {MAX_PARAMETER_DEPTH} levels deep; flatten them.")
 
 
