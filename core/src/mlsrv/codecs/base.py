@@ -13,7 +13,8 @@ class InputCodec:
 
     Attributes:
         ContentType: the name that selects this codec in ``parameters.content_type``.
-        TypeHint: the annotation that selects it in `decode_args`, for example ``numpy.ndarray``.
+        TypeHint: the annotation that selects it in `decode_args`, for example ``numpy.ndarray``, or a tuple
+            of several. It counts for the class that sets it, not for subclasses.
     """
 
     ContentType: ClassVar[str] = ""
@@ -50,7 +51,7 @@ class RequestCodec:
 
     Attributes:
         ContentType: the name that selects this codec in the ``parameters.content_type`` of a request.
-        TypeHint: the annotation that selects it in `decode_args`.
+        TypeHint: the annotation that selects it in `decode_args`, as in `InputCodec`.
     """
 
     ContentType: ClassVar[str] = ""

@@ -15,8 +15,8 @@ Kind: TypeAlias = Literal["input", "request"]
 
 
 def _is_of(payload: object, names: Iterable[str]) -> bool:
-    """Whether the payload's class, or a base of it, is one of "package.ClassName". Only the first part of the module
-    counts, since libraries move their classes between submodules."""
+    """Whether the payload's class, or a base of it, is one of "package.ClassName". Only the first part of the
+    module counts, since libraries move their classes between submodules."""
     for base in type(payload).__mro__[:-1]:
         if f"{base.__module__.partition('.')[0]}.{base.__qualname__}" in names:
             return True
@@ -44,7 +44,8 @@ class CodecRegistry:
             self.add(offer, distribution)
 
     def add(self, offer: CodecOffer, origin: str) -> None:
-        """Add one codec. Raises `OfferClash` if this registry (not its parent) has one of the same name and kind."""
+        """Add one codec. Raises `OfferClash` if this registry (not its parent) has one of the same name and
+        kind."""
         key: tuple[Kind, str] = (offer.kind, offer.name)
         if key in self._offers:
             raise OfferClash.between(f"{offer.kind} codec", offer.name, self._offers[key][0], origin)

@@ -1,0 +1,13 @@
+"""The codec of dates, under the module name that MLServer gives it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlsrv.codecs.installed import installed_codec
+
+_NAMES = ("DatetimeCodec",)
+
+
+def __getattr__(name: str) -> Any:
+    return installed_codec(__name__, name, _NAMES)

@@ -1,0 +1,38 @@
+"""The codecs of our own plugins by name, without importing a plugin before it is used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+PACKAGES = {
+    "NumpyCodec": "mlsrv_numpy",
+    "NumpyRequestCodec": "mlsrv_numpy",
+    "PandasCodec": "mlsrv_pandas",
+    "StringCodec": "mlsrv_text",
+    "StringRequestCodec": "mlsrv_text",
+    "Base64Codec": "mlsrv_text",
+    "DatetimeCodec": "mlsrv_text",
+}
+"""The package that has the codec at its top level."""
+
+
+def installed_codec(module: str, name: str, names: tuple[str, ...] = tuple(PACKAGES)) -> Any:
+    """The codec that `module` has under `name`.
+
+    Raises:
+        AttributeError: `name` is none of `names`.
+        ImportError: the plugin is not installed; the message says how to.
+    """
+    if name not in names:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    package = PACKAGES[name]
+    try:
+        return getattr(import_module(package), name)
+    except ModuleNotFoundError as error:
+        if error.name != package:
+            raise
+        distribution = package.replace("_", "-")
+        raise ImportError(
+            f"mlsrv.codecs.{name} needs the plugin {distribution} (pip install {distribution})", name=package
+        ) from None

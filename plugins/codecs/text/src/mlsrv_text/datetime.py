@@ -1,0 +1,49 @@
+"""Dates: the content type ``datetime``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from mlsrv_text.elements import ElementsCodec
+
+
+class DatetimeCodec(ElementsCodec):
+    """A BYTES tensor of ISO 8601 texts as a list of `datetime`, and back (MLServer 1.5 manual, section
+    8.1.2).
+
+    Texts with an offset become aware datetimes, others naive ones. Encoding takes a list of `datetime` or of
+    such texts, which pass as they are, or a single one.
+
+    Raises:
+        CodecError: the datatype is not BYTES, the shape is not that of a list, an element is not a date of
+            ISO 8601, or a value is neither a `datetime` nor a text.
+    """
+
+    ContentType: ClassVar[str] = "datetime"
+    TypeHint: ClassVar[Any] = (list[datetime], list[str | datetime])
+    Element: ClassVar[type | tuple[type, ...]] = (datetime, str)
+
+    @classmethod
+    def can_encode(cls, payload: Any) -> bool:
+        return isinstance(payload, datetime) or (
+            isinstance(payload, list)
+            and bool(payload)
+            and all(isinstance(value, datetime) for value in payload)
+        )
+
+    @classmethod
+    def _decode_element(cls, element: str | bytes) -> datetime:
+        try:
+            return datetime.fromisoformat(element if isinstance(element, str) else element.decode("ascii"))
+        except ValueError:
+            raise ValueError("is not a date of ISO 8601") from None
+
+    @classmethod
+    def _encode_element(cls, value: Any) -> str:
+        if isinstance(value, datetime):
+            return value.isoformat()
+        if isinstance(value, str):
+            cls._decode_element(value)
+            return value
+        raise ValueError(f"is a {type(value).__name__}, not a date")

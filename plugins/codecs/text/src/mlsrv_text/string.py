@@ -1,0 +1,56 @@
+"""Texts: the content type ``str``."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from mlsrv.codecs.single import SingleInputRequestCodec
+from mlsrv_text.elements import ElementsCodec
+
+
+class StringCodec(ElementsCodec):
+    """A BYTES tensor as a list of `str`, and back (MLServer 1.5 manual, section 8.1.2).
+
+    Decoding takes elements of `str` or of UTF-8 `bytes`. Encoding takes a list of `str` (or of UTF-8
+    `bytes`), or a single `str`; the data is `bytes`, or `str` with ``use_bytes=False``.
+
+    Raises:
+        CodecError: the datatype is not BYTES, the shape is not that of a list, an element is not UTF-8, or a
+            value is not a text.
+    """
+
+    ContentType: ClassVar[str] = "str"
+    TypeHint: ClassVar[Any] = list[str]
+    Element: ClassVar[type | tuple[type, ...]] = str
+
+    @classmethod
+    def can_encode(cls, payload: Any) -> bool:
+        # Without elements a list may be anything; a list of texts is what it mostly would have been.
+        return isinstance(payload, str) or (
+            isinstance(payload, list) and all(isinstance(value, str) for value in payload)
+        )
+
+    @classmethod
+    def _decode_element(cls, element: str | bytes) -> str:
+        if isinstance(element, str):
+            return element
+        try:
+            return element.decode()
+        except UnicodeDecodeError:
+            raise ValueError("is not UTF-8; send binary data with the content type base64") from None
+
+    @classmethod
+    def _encode_element(cls, value: Any) -> str:
+        if isinstance(value, str):
+            return str(value)
+        if isinstance(value, bytes):
+            return cls._decode_element(value)
+        raise ValueError(f"is a {type(value).__name__}, not a text")
+
+
+class StringRequestCodec(SingleInputRequestCodec):
+    """A whole request, or response, that is a single list of texts (MLServer 1.5 manual, section 8.1.2)."""
+
+    ContentType: ClassVar[str] = StringCodec.ContentType
+    TypeHint: ClassVar[Any] = StringCodec.TypeHint
+    InputCodec = StringCodec
