@@ -1,0 +1,39 @@
+"""What mlsrv-batching offers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import mlsrv
+from mlsrv_batching.settings import BatchingSettings
+
+if TYPE_CHECKING:
+    from mlsrv.executor import ModelInfo
+    from mlsrv.interceptor import Interceptor
+
+
+@mlsrv.hookimpl
+def mlsrv_settings() -> mlsrv.SettingsOffer:
+    """When and how a model's requests are joined."""
+    return mlsrv.SettingsOffer("model", BatchingSettings)
+
+
+@mlsrv.hookimpl
+def mlsrv_interceptors(
+    kernel: mlsrv.Kernel, model: mlsrv.ModelSettings, info: ModelInfo
+) -> Interceptor | None:
+    """A batcher for models that ask for one."""
+    settings = model.of(BatchingSettings)
+    if not settings.enabled:
+        return None
+    from mlsrv_batching.batcher import Batcher
+
+    return Batcher(model.name, settings, slots=info.replicas)
+
+
+@mlsrv.hookimpl(optionalhook=True)
+def mlsrv_rest_routes(kernel: mlsrv.Kernel) -> list[Any]:
+    """``GET /v2/models/{model}/batching``."""
+    from mlsrv_batching.routes import routes
+
+    return routes(kernel)

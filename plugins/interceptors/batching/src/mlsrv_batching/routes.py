@@ -1,0 +1,31 @@
+"""The route that explains what the batcher does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from mlsrv.errors import ModelNotFound
+from mlsrv_batching.batcher import Batcher
+
+if TYPE_CHECKING:
+    from mlsrv.kernel import Kernel
+
+
+def routes(kernel: Kernel) -> list[Route]:
+    """``GET /v2/models/{model}/batching``: settings, what waits and runs, and the last decisions."""
+
+    async def explain(request: Request) -> JSONResponse:
+        try:
+            instance = kernel.handle(request.path_params["model"]).loaded()
+        except ModelNotFound as error:
+            return JSONResponse({"error": str(error)}, 404)
+        batchers = [one for one in instance.interceptors if isinstance(one, Batcher)]
+        if not batchers:
+            return JSONResponse({"model": instance.settings.name, "batching": False})
+        return JSONResponse(batchers[0].explain())
+
+    return [Route("/v2/models/{model}/batching", explain)]

@@ -1,0 +1,30 @@
+"""Settings of adaptive batching."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from mlsrv.settings.fields import setting, settings_class
+
+
+@settings_class
+class BatchingSettings:
+    """Model settings."""
+
+    max_batch_size: int = setting(
+        0,
+        help="Rows that one batch may have at most; 0 or 1 switches batching off. Larger requests are split.",
+    )
+    max_batch_time: float | Literal["auto"] = setting(
+        0.0,
+        help="Seconds that a request may wait for others while the model is busy; 0 switches batching off. An idle "
+        'model never waits. "auto" chooses a window from what batches cost, see latency_slo.',
+    )
+    latency_slo: float = setting(
+        0.1, help='Seconds within which max_batch_time = "auto" tries to answer each request.'
+    )
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the model's requests are joined."""
+        return self.max_batch_size > 1 and (self.max_batch_time == "auto" or self.max_batch_time > 0)
