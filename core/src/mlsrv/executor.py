@@ -25,6 +25,7 @@ class ModelInfo:
         streams: whether it has a `predict_stream` of its own.
         predicts: whether it has a `predict` of its own.
         asynchronous: whether that `predict` is a coroutine function, so that many calls may run at once.
+        replicas: how many copies of the model serve side by side; the executor says it.
         handlers: custom handlers, as attribute name -> the options given to `mlsrv.handlers.custom_handler`.
     """
 
@@ -35,6 +36,7 @@ class ModelInfo:
     streams: bool = False
     predicts: bool = True
     asynchronous: bool = False
+    replicas: int = 1
     handlers: Mapping[str, Mapping[str, Any]] = field(factory=dict)
 
 

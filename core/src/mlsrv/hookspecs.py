@@ -23,6 +23,7 @@ from mlsrv.markers import hookspec
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mlsrv.executor import ModelInfo
     from mlsrv.interceptor import Interceptor
     from mlsrv.kernel import Kernel
     from mlsrv.offers import (
@@ -294,7 +295,9 @@ def mlsrv_select_runtime(model: ModelSettings, files: Sequence[Path]) -> str | N
 
 
 @hookspec
-def mlsrv_interceptors(kernel: Kernel, model: ModelSettings) -> Interceptor | Iterable[Interceptor]:
+def mlsrv_interceptors(
+    kernel: Kernel, model: ModelSettings, info: ModelInfo
+) -> Interceptor | Iterable[Interceptor]:
     """Put something between the transports and a model, such as a cache or a batcher.
 
     Called once for each load and reload of a model, in the main process, before the model becomes ready. What
@@ -304,6 +307,7 @@ def mlsrv_interceptors(kernel: Kernel, model: ModelSettings) -> Interceptor | It
     Args:
         kernel: the kernel.
         model: the resolved settings of the model; ``model.of(MySettings)`` are the plugin's own.
+        info: what the loaded model says of itself: declared tensors, and how many copies of it there are.
 
     Returns:
         One interceptor or several. None means none for this model.

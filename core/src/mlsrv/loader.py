@@ -102,7 +102,13 @@ class Loader:
         level = logging.ERROR if reason else logging.INFO
         version = f" version {handle.version}" if handle.version is not None else ""
         logger.log(
-            level, "Model %s%s is %s%s", handle.name, version, state.value, f": {reason}" if reason else ""
+            level,
+            "Model %s%s is %s%s",
+            handle.name,
+            version,
+            state.value,
+            f": {reason}" if reason else "",
+            extra={"model": handle.name, "version": handle.version},
         )
         settings = handle.settings or ModelSettings(name=handle.name)
         self._kernel.plugins.model_state(self._kernel, settings, state, reason)
@@ -121,7 +127,7 @@ class Loader:
         async with AsyncExitStack() as stack:
             placement = await executor.load(settings)
             stack.push_async_callback(placement.unload)
-            interceptors = kernel.plugins.interceptors(kernel, settings)
+            interceptors = kernel.plugins.interceptors(kernel, settings, placement.info)
             if own.check_inputs and (placement.info.inputs or placement.info.outputs):
                 interceptors.append(DeclaredTensors(settings.name, placement.info))
                 interceptors.sort(key=lambda interceptor: interceptor.phase)

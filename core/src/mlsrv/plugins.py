@@ -30,6 +30,7 @@ from mlsrv.offers import (
 )
 
 if TYPE_CHECKING:
+    from mlsrv.executor import ModelInfo
     from mlsrv.interceptor import Interceptor
     from mlsrv.kernel import Kernel
     from mlsrv.settings import ModelSettings
@@ -151,10 +152,10 @@ class Plugins:
                 return str(result)
         return None
 
-    def interceptors(self, kernel: Kernel, model: ModelSettings) -> list[Interceptor]:
+    def interceptors(self, kernel: Kernel, model: ModelSettings, info: ModelInfo) -> list[Interceptor]:
         """The interceptors for one load of a model, by phase, then plugin name."""
         made: list[Interceptor] = []
-        for _, result in self._each("mlsrv_interceptors", kernel=kernel, model=model):
+        for _, result in self._each("mlsrv_interceptors", kernel=kernel, model=model, info=info):
             made.extend(_several(result))
         return sorted(made, key=lambda interceptor: interceptor.phase)
 
@@ -190,7 +191,9 @@ class Plugins:
         known = [name for name in vars(self.manager.hook) if name.startswith("mlsrv_")]
         specified = {name for name in known if getattr(self.manager.hook, name).has_spec()}
         for caller in self.manager.get_hookcallers(plugin) or ():
-            if caller.name in specified:
+            if caller.name in specified or any(
+                impl.plugin is plugin and impl.optionalhook for impl in caller.get_hookimpls()
+            ):
                 continue
             near = difflib.get_close_matches(caller.name, specified, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""

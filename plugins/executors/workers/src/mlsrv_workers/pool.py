@@ -261,6 +261,7 @@ class Pool:
         model.info = ModelInfo(
             **{
                 **plain,
+                "replicas": self.size,
                 "inputs": messages.load_metadata(plain["inputs"]),
                 "outputs": messages.load_metadata(plain["outputs"]),
             }

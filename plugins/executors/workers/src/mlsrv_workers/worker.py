@@ -12,7 +12,6 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from mlsrv.catalog import Catalog
@@ -20,6 +19,7 @@ from mlsrv.context import CallContext
 from mlsrv.errors import MLSrvError, ModelLoadError
 from mlsrv.host import ModelHost
 from mlsrv.metrics import Metric
+from mlsrv.threads import Threads
 from mlsrv_protocol.types import InferenceRequest
 from mlsrv_workers import messages
 from mlsrv_workers.connection import Connection
@@ -55,7 +55,7 @@ class Worker:
         self._hosts: dict[int, ModelHost] = {}
         self._calls: dict[int, tuple[asyncio.Task[None], CallContext | None]] = {}
         self._streams: dict[int, _Stream] = {}
-        self._threads = ThreadPoolExecutor(thread_name_prefix="mlsrv-worker")
+        self._threads = Threads((os.cpu_count() or 1) + 4, "mlsrv-worker")
         self._catalog: Catalog
 
     def on_frame(self, frame: Frame) -> None:
