@@ -1,16 +1,15 @@
-"""One loaded model, in the process where it lives. The same class in-process, in a worker and in a cluster
-actor."""
+"""One loaded model, in the process where it lives; the same class in every kind of executor."""
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import functools
 import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 from mlsrv.catalog import Catalog
 from mlsrv.codecs.base import InputCodec, RequestCodec
@@ -23,14 +22,13 @@ from mlsrv.metrics import ModelMetrics, Record, current_metrics, discard
 from mlsrv.model import MLModel
 from mlsrv.offers import CodecOffer
 from mlsrv.settings import ModelSettings
-from mlsrv_protocol.types import InferenceRequest, InferenceResponse
+from mlsrv.streams import StreamRequests, ThreadedIterator
+from mlsrv.threads import Threads, run_in_own_thread
+from mlsrv_protocol.types import InferenceRequest, InferenceResponse, MetadataModelResponse
 
 logger = logging.getLogger("mlsrv.model")
 
-_T = TypeVar("_T")
-
-# User code may raise SystemExit (`sys.exit()` in a library); it must fail one request, not end the server.
-_USER_ERRORS = (Exception, SystemExit)
+_END: Any = object()
 
 
 class ModelHost(Placement):
@@ -39,21 +37,24 @@ class ModelHost(Placement):
     Args:
         settings: resolved settings, with an ``implementation``.
         catalog: the codecs and runtimes of this process.
-        threads: where synchronous user code runs.
+        threads: where synchronous ``predict`` methods run; what may take long (load, unload) gets its own
+            thread.
         record: where user code's metrics go.
     """
 
     def __init__(
-        self, settings: ModelSettings, catalog: Catalog, threads: ThreadPoolExecutor, record: Record = discard
+        self, settings: ModelSettings, catalog: Catalog, threads: Threads, record: Record = discard
     ) -> None:
         self.settings = settings
         self.info = ModelInfo()
+        self.metrics = ModelMetrics(settings.name, settings.version, record)
         self._catalog = catalog
         self._threads = threads
-        self._metrics = ModelMetrics(settings.name, settings.version, record)
         self._model: MLModel | None = None
         self._code: CustomCode | None = None
         self._predict: Callable[[InferenceRequest], Awaitable[Any]] = _not_loaded
+
+    # --- lifetime -------------------------------------------------------------------------------------------
 
     async def load(self) -> ModelInfo:
         """Import, make and load the model.
@@ -61,35 +62,41 @@ class ModelHost(Placement):
         Raises:
             MLSrvError: in most cases a `ModelLoadError`, with the cause chained. Nothing is left behind.
         """
+        token = current_metrics.set(self.metrics)
         try:
             await self._load()
-        except BaseException:
+        except MLSrvError:
             await self.unload()
             raise
+        except BaseException as error:
+            await self.unload()
+            if _means_stop(error):
+                raise
+            raise ModelLoadError(f"Model {self.settings.name} failed to load: {_described(error)}") from error
+        finally:
+            current_metrics.reset(token)
         return self.info
 
     async def _load(self) -> None:
         name = self.settings.name
         # Importing a framework may take seconds: not on the event loop.
-        cls, self._code = await self._in_thread(self._catalog.runtime_class, self.settings)
+        cls, self._code = await run_in_own_thread(self._catalog.runtime_class, self.settings)
         codecs = self._catalog.codecs.child()
         if self._code is not None:
             for offer in _module_codecs(self._code):
                 codecs.add(offer, f"model {name}")
-        current_metrics.set(self._metrics)
-        try:
-            model = cls(self.settings)
-            model.bind(codecs)
-            loaded = await self._run(model.load)
-            metadata = await self._run(model.metadata)
-        except MLSrvError:
-            raise
-        except _USER_ERRORS as error:
-            raise ModelLoadError(f"Model {name} failed to load: {type(error).__name__}: {error}") from error
-        if loaded is False:
+        model = cls(self.settings)
+        model.bind(codecs)
+        if await _off_loop(model.load) is False:
             raise ModelLoadError(f"Model {name}: load() of {cls.__qualname__} returned False.")
-        model.ready = True
         self._model = model
+        metadata = await _off_loop(model.metadata)
+        if not isinstance(metadata, MetadataModelResponse):
+            raise ModelLoadError(
+                f"Model {name}: metadata() of {cls.__qualname__} returned a {type(metadata).__name__}, "
+                "not a MetadataModelResponse."
+            )
+        model.ready = True
         self._predict = self._runner(model.predict)
         self.info = ModelInfo(
             platform=metadata.platform,
@@ -102,17 +109,30 @@ class ModelHost(Placement):
             handlers=handlers_of(cls),
         )
 
+    async def unload(self) -> None:
+        model, self._model = self._model, None
+        code, self._code = self._code, None
+        self._predict = _not_loaded
+        token = current_metrics.set(self.metrics)
+        try:
+            if model is not None:
+                await _off_loop(model.unload)
+        except BaseException as error:
+            if _means_stop(error):
+                raise
+            logger.error("Model %s failed to unload", self.settings.name, exc_info=error)
+        finally:
+            current_metrics.reset(token)
+            if code is not None:
+                code.forget()
+
+    # --- requests -------------------------------------------------------------------------------------------
+
     async def infer(self, request: InferenceRequest, context: CallContext) -> InferenceResponse:
         context.check()
-        current_metrics.set(self._metrics)
-        current_context.set(context)
-        try:
+        with _UserCode(self, context):
             response = await self._predict(request)
-        except MLSrvError:
-            raise
-        except _USER_ERRORS as error:
-            raise self._failed(error, context) from error
-        return self._finished(response, request, context)
+        return self._finished(response, request, context, MLModel.predict)
 
     async def stream(
         self, requests: AsyncIterator[InferenceRequest], context: CallContext
@@ -123,47 +143,26 @@ class ModelHost(Placement):
             async for request in requests:
                 yield await self.infer(request, context)
             return
-        current_metrics.set(self._metrics)
-        current_context.set(context)
-        first = _First(requests)
-        responses = model.predict_stream(first)
+        taken = StreamRequests(requests)
+        with _UserCode(self, context):
+            responses = await self._open_stream(model, taken)
         try:
-            async for response in self._iterate(responses):
-                yield self._finished(response, first.request, context)
-        except MLSrvError:
-            raise
-        except _USER_ERRORS as error:
-            raise self._failed(error, context) from error
+            while True:
+                with _UserCode(self, context):
+                    response = await anext(responses, _END)
+                if response is _END:
+                    return
+                yield self._finished(response, taken.first, context, MLModel.predict_stream)
         finally:
-            close = getattr(responses, "aclose", None)
-            if close is not None:
-                await close()
+            await self._close_stream(responses, context)
 
     async def call(self, method: str, arguments: Mapping[str, Any], context: CallContext) -> Any:
         context.check()
         if method not in self.info.handlers:
             raise Unsupported(f"Model {self.settings.name} has no handler {method}.")
-        current_metrics.set(self._metrics)
-        current_context.set(context)
-        try:
-            return await self._run(getattr(self._loaded(), method), **arguments)
-        except MLSrvError:
-            raise
-        except _USER_ERRORS as error:
-            raise self._failed(error, context) from error
-
-    async def unload(self) -> None:
-        model, self._model = self._model, None
-        code, self._code = self._code, None
-        self._predict = _not_loaded
-        try:
-            if model is not None:
-                await self._run(model.unload)
-        except _USER_ERRORS as error:
-            logger.exception("Model %s failed to unload: %s", self.settings.name, error)
-        finally:
-            if code is not None:
-                code.forget()
+        function = getattr(self._loaded(), method)
+        with _UserCode(self, context):
+            return await self._runner(function)(**arguments)
 
     # --- inside ---------------------------------------------------------------------------------------------
 
@@ -178,40 +177,66 @@ class ModelHost(Placement):
             return method
         return functools.partial(self._in_thread, method)
 
-    async def _run(self, method: Callable[..., Any], **arguments: Any) -> Any:
-        return await self._runner(method)(**arguments)
+    async def _in_thread(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        result = await self._threads.run(function, *args, **kwargs)
+        # A plain function around an asynchronous one gives an awaitable, which belongs on the loop.
+        return await result if inspect.isawaitable(result) else result
 
-    async def _in_thread(self, function: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
-        context = contextvars.copy_context()
-        work = functools.partial(context.run, function, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, _carry, work)
+    async def _open_stream(self, model: MLModel, requests: StreamRequests) -> AsyncIterator[Any]:
+        method = model.predict_stream
+        made: Any
+        if inspect.isasyncgenfunction(method) or inspect.isgeneratorfunction(method):
+            made = method(requests)
+        else:
+            made = await self._runner(method)(requests)
+        if hasattr(made, "__aiter__"):
+            return aiter(made)
+        if hasattr(made, "__iter__"):
+            return ThreadedIterator(made, self._threads)
+        raise TypeError(f"predict_stream returned a {type(made).__name__}, which is no iterator")
 
-    async def _iterate(self, responses: Any) -> AsyncIterator[Any]:
-        if hasattr(responses, "__aiter__"):
-            async for response in responses:
-                yield response
+    async def _close_stream(self, responses: AsyncIterator[Any], context: CallContext) -> None:
+        close = getattr(responses, "aclose", None)
+        if close is None:
             return
-        iterator = iter(responses)
-        end = object()
-        while (response := await self._in_thread(next, iterator, end)) is not end:
-            yield response
+        try:
+            with _UserCode(self, context):
+                await close()
+        except MLSrvError:
+            # Nobody waits for this stream any more, and the log has the traceback.
+            logger.warning("Model %s failed while a stream was closed", self.settings.name)
 
     def _finished(
-        self, response: Any, request: InferenceRequest | None, context: CallContext
+        self,
+        response: Any,
+        request: InferenceRequest | None,
+        context: CallContext,
+        method: Callable[..., Any],
     ) -> InferenceResponse:
         if not isinstance(response, InferenceResponse):
-            method = type(self._loaded()).predict
-            code = inspect.unwrap(method).__code__
-            raise ModelFailed(
-                f"Model {self.settings.name} returned a {type(response).__name__}, not an InferenceResponse "
-                f"({method.__qualname__}, {code.co_filename}, line {code.co_firstlineno})."
-            )
-        response.model_name = self.settings.name
-        response.model_version = self.settings.version
-        response.id = (request.id if request is not None else None) or context.request_id
-        return response
+            raise self._wrong_type(response, method.__name__)
+        # A new message: a model may answer several requests with one object.
+        return InferenceResponse(
+            self.settings.name,
+            response.outputs,
+            self.settings.version,
+            (request.id if request is not None else None) or context.request_id,
+            response.parameters,
+        )
 
-    def _failed(self, error: BaseException, context: CallContext) -> ModelFailed:
+    def _wrong_type(self, response: object, name: str) -> ModelFailed:
+        method = getattr(type(self._loaded()), name)
+        code = getattr(inspect.unwrap(method), "__code__", None)
+        where = f" ({Path(code.co_filename).name}, line {code.co_firstlineno})" if code else ""
+        error = ModelFailed(
+            f"Model {self.settings.name}: {name} returned a {type(response).__name__}, "
+            f"not an InferenceResponse{where}."
+        )
+        logger.error("%s", error)
+        return error
+
+    def failed(self, error: BaseException, context: CallContext) -> ModelFailed:
+        """Log what user code raised, and make the error for the client of it."""
         logger.error(
             "Model %s failed on request %s",
             self.settings.name,
@@ -226,32 +251,49 @@ class ModelHost(Placement):
         return ModelFailed.of(self.settings.name, self.settings.version, error)
 
 
-class _First:
-    """Hands requests on and remembers the first one, whose id all responses of a stream carry."""
+class _UserCode:
+    """Around a call of user code: its context variables, and the translation of what it raises."""
 
-    def __init__(self, requests: AsyncIterator[InferenceRequest]) -> None:
-        self.request: InferenceRequest | None = None
-        self._requests = requests
+    __slots__ = ("_call", "_context", "_host", "_metrics")
 
-    def __aiter__(self) -> _First:
-        return self
+    def __init__(self, host: ModelHost, context: CallContext) -> None:
+        self._host = host
+        self._context = context
 
-    async def __anext__(self) -> InferenceRequest:
-        request = await anext(self._requests)
-        if self.request is None:
-            self.request = request
-        return request
+    def __enter__(self) -> None:
+        self._metrics = current_metrics.set(self._host.metrics)
+        self._call = current_context.set(self._context)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Set back, for the caller may be the code of another model, or of the embedding application.
+        current_context.reset(self._call)
+        current_metrics.reset(self._metrics)
+        if error is None or isinstance(error, MLSrvError) or _means_stop(error):
+            return
+        raise self._host.failed(error, self._context) from error
 
 
-class _Stopped(Exception):
-    """Carries a StopIteration out of a thread; a future cannot."""
+def _means_stop(error: BaseException) -> bool:
+    """Whether an exception is not the fault of user code: its task is cancelled or closed, or the process
+    ends. Everything else, SystemExit too, fails one request or one load and must not end the server."""
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is None or task.cancelling() > 0
+    return isinstance(error, GeneratorExit | KeyboardInterrupt)
 
 
-def _carry(work: Callable[[], _T]) -> _T:
-    try:
-        return work()
-    except StopIteration as error:
-        raise _Stopped("StopIteration") from error
+def _described(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+async def _off_loop(method: Callable[[], Any]) -> Any:
+    """Call a method that may take long: a coroutine function on the loop, another one in its own thread."""
+    if inspect.iscoroutinefunction(method):
+        return await method()
+    result = await run_in_own_thread(method)
+    return await result if inspect.isawaitable(result) else result
 
 
 async def _not_loaded(request: InferenceRequest) -> Any:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, ClassVar
 
 from mlsrv.executor import Executor, Placement
 from mlsrv.host import ModelHost
 from mlsrv.settings import KernelSettings, ModelSettings
+from mlsrv.threads import Threads
 
 if TYPE_CHECKING:
     from mlsrv.kernel import Kernel
@@ -22,13 +22,10 @@ class InlineExecutor(Executor):
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel)
         wanted = kernel.settings.of(KernelSettings).inline_threads
-        self._threads = ThreadPoolExecutor(
-            wanted or (os.cpu_count() or 1) + 4, thread_name_prefix="mlsrv-inline"
-        )
+        self._threads = Threads(wanted or (os.cpu_count() or 1) + 4, "mlsrv-inline")
 
     async def __aexit__(self, *exc_info: object) -> None:
-        # Not waiting: a model that is stuck in a thread must not keep the server from stopping.
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
     def claims(self, model: ModelSettings) -> bool:
         return True

@@ -340,8 +340,8 @@ class Kernel:
         return [*found, default] if default is not None else found
 
     def resolve_model(self, model: ModelSettings) -> ModelSettings:
-        """A model's settings as it would be loaded with them: those of the environment laid over them, and every
-        field of the kernel and of plugins converted.
+        """A model's settings as it would be loaded with them: those of the environment laid over them, and
+        every field of the kernel and of plugins converted.
 
         Raises:
             ConfigurationError: with one sentence for each unknown key and each value of a wrong type.
@@ -432,7 +432,9 @@ class Kernel:
         return found or [model for model in await self.listing() if model.name == name]
 
     async def _load_all(self) -> None:
-        loader = self._running()
+        loader = self._loader
+        if loader is None or self.stopping:  # left before this task had its first turn
+            return
         try:
             found = await self.listing()
         except Exception as error:

@@ -1,0 +1,77 @@
+"""Between asynchronous streams and model code that may be synchronous."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Any, cast
+
+from mlsrv.threads import Threads
+from mlsrv_protocol.types import InferenceRequest, InferenceResponse
+
+_END = object()
+
+
+class StreamRequests(AsyncIterator[InferenceRequest], Iterator[InferenceRequest]):
+    """The requests of a stream as its model gets them: for ``async for``, and for a plain ``for`` in a
+    thread.
+
+    Attributes:
+        first: the first request, whose id all responses of the stream carry; None until it was taken.
+    """
+
+    def __init__(self, requests: AsyncIterator[InferenceRequest]) -> None:
+        self.first: InferenceRequest | None = None
+        self._requests = requests
+        self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
+
+    def __aiter__(self) -> StreamRequests:
+        return self
+
+    async def __anext__(self) -> InferenceRequest:
+        request = await anext(self._requests)
+        if self.first is None:
+            self.first = request
+        return request
+
+    def __iter__(self) -> StreamRequests:
+        return self
+
+    def __next__(self) -> InferenceRequest:
+        if threading.get_ident() == self._loop_thread:
+            raise RuntimeError("on the event loop, take the requests of a stream with async for")
+        found = asyncio.run_coroutine_threadsafe(self._next_or_end(), self._loop).result()
+        if found is None:
+            raise StopIteration
+        return found
+
+    async def _next_or_end(self) -> InferenceRequest | None:
+        # A StopAsyncIteration would not get out of the coroutine in which it is raised.
+        return await anext(self, None)
+
+
+class ThreadedIterator(AsyncIterator[InferenceResponse]):
+    """What a synchronous ``predict_stream`` returned, iterated in threads."""
+
+    def __init__(self, responses: Iterable[InferenceResponse], threads: Threads) -> None:
+        self._iterator = iter(responses)
+        self._threads = threads
+
+    def __aiter__(self) -> ThreadedIterator:
+        return self
+
+    async def __anext__(self) -> InferenceResponse:
+        found: Any = await self._threads.run(next, self._iterator, _END)
+        if found is _END:
+            raise StopAsyncIteration
+        return cast("InferenceResponse", found)
+
+    async def aclose(self) -> None:
+        """Close a generator, so that its ``finally`` runs. One that is still running closes when it is
+        done."""
+        close = getattr(self._iterator, "close", None)
+        if close is None or getattr(self._iterator, "gi_running", False):
+            return
+        await self._threads.run(close)

@@ -1,0 +1,171 @@
+"""Threads for code that blocks: context, errors, cancellation, and an exit that nothing holds up."""
+
+import asyncio
+import contextvars
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from mlsrv.errors import RequestCancelled
+from mlsrv.threads import Threads, run_in_own_thread
+
+variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
+
+
+async def test_runs_in_a_daemon_thread_with_the_callers_context() -> None:
+    threads = Threads(2, "pool")
+    variable.set("here")
+    thread, value = await threads.run(lambda: (threading.current_thread(), variable.get()))
+    threads.close()
+    assert thread.daemon
+    assert thread.name == "pool-1"
+    assert value == "here"
+
+
+async def test_a_thread_cannot_change_the_callers_context() -> None:
+    threads = Threads(1, "pool")
+    await threads.run(variable.set, "there")
+    threads.close()
+    assert variable.get() == "unset"
+
+
+async def test_never_more_threads_than_its_size() -> None:
+    threads = Threads(3, "pool")
+    release = threading.Event()
+    running = threading.Semaphore(0)
+
+    def block() -> str:
+        running.release()
+        assert release.wait(10)
+        return threading.current_thread().name
+
+    calls = [asyncio.ensure_future(threads.run(block)) for _ in range(7)]
+    for _ in range(3):
+        assert await asyncio.to_thread(running.acquire, timeout=10)
+    assert not running.acquire(blocking=False)
+    release.set()
+    names = await asyncio.gather(*calls)
+    threads.close()
+    assert set(names) == {"pool-1", "pool-2", "pool-3"}
+
+
+async def test_an_idle_thread_is_used_again() -> None:
+    threads = Threads(5, "pool")
+    names = {await threads.run(lambda: threading.current_thread().name) for _ in range(10)}
+    threads.close()
+    assert names == {"pool-1"}
+
+
+@pytest.mark.parametrize("raised", [ValueError("no"), KeyError("x")])
+async def test_an_exception_reaches_the_caller(raised: Exception) -> None:
+    def fail() -> None:
+        raise raised
+
+    threads = Threads(1, "pool")
+    with pytest.raises(type(raised)) as caught:
+        await threads.run(fail)
+    threads.close()
+    assert caught.value is raised
+
+
+@pytest.mark.parametrize(
+    ("raised", "text"),
+    [
+        (SystemExit(3), "SystemExit: 3"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (asyncio.CancelledError(), "CancelledError"),
+        (StopIteration(7), "StopIteration: 7"),
+    ],
+)
+async def test_what_would_end_the_loop_becomes_a_runtime_error(raised: BaseException, text: str) -> None:
+    def fail() -> None:
+        raise raised
+
+    threads = Threads(1, "pool")
+    with pytest.raises(RuntimeError, match=f"^{text}$") as caught:
+        await threads.run(fail)
+    assert caught.value.__cause__ is raised
+    assert await threads.run(lambda: "alive") == "alive"
+    threads.close()
+
+
+async def test_a_cancelled_call_that_has_not_begun_never_runs() -> None:
+    threads = Threads(1, "pool")
+    release, ran = threading.Event(), []
+    first = asyncio.ensure_future(threads.run(release.wait, 10))
+    second = asyncio.ensure_future(threads.run(ran.append, "second"))
+    await asyncio.sleep(0)
+    second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    release.set()
+    await first
+    await threads.run(ran.append, "third")
+    threads.close()
+    assert ran == ["third"]
+
+
+async def test_close_refuses_what_has_not_begun_and_what_comes_later() -> None:
+    threads = Threads(1, "pool")
+    release, begun = threading.Event(), threading.Event()
+
+    def block() -> str:
+        begun.set()
+        release.wait(10)
+        return "done"
+
+    running = asyncio.ensure_future(threads.run(block))
+    queued = asyncio.ensure_future(threads.run(lambda: "never"))
+    assert await asyncio.to_thread(begun.wait, 10)
+    threads.close()
+    threads.close()
+    with pytest.raises(RequestCancelled, match="stopping"):
+        await queued
+    with pytest.raises(RequestCancelled, match="stopping"):
+        await threads.run(lambda: "late")
+    release.set()
+    assert await running == "done"
+
+
+async def test_closing_ends_the_threads() -> None:
+    threads = Threads(1, "pool")
+    thread = await threads.run(threading.current_thread)
+    threads.close()
+    await asyncio.to_thread(thread.join, 10)
+    assert not thread.is_alive()
+
+
+async def test_an_own_thread_is_named_after_its_function_and_ends() -> None:
+    def load() -> threading.Thread:
+        return threading.current_thread()
+
+    thread = await run_in_own_thread(load)
+    assert thread.name == "mlsrv-load-1"
+    await asyncio.to_thread(thread.join, 10)
+    assert not thread.is_alive()
+
+
+def test_a_thread_that_hangs_does_not_keep_the_process_alive() -> None:
+    program = """
+import asyncio, threading
+from mlsrv.threads import Threads
+
+async def main():
+    threads = Threads(1, "pool")
+    begun = threading.Event()
+    def hang():
+        begun.set()
+        threading.Event().wait()
+    task = asyncio.ensure_future(threads.run(hang))
+    await asyncio.sleep(0)
+    assert begun.wait(10)
+    threads.close()
+    task.cancel()
+
+asyncio.run(main())
+print("left")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "left", "")
