@@ -1,0 +1,103 @@
+"""Reads a fitted estimator from its file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import joblib
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
+
+from mlsrv.errors import InvalidModelURI, ModelLoadError
+from mlsrv.settings import ModelSettings
+from mlsrv.utils import model_uri
+from mlsrv_sklearn.plugin import ARTIFACTS
+
+
+def find(settings: ModelSettings) -> Path:
+    """The file of a model.
+
+    Raises:
+        InvalidModelURI: ``parameters.uri`` leads nowhere, to another machine, or to a folder without an
+            artifact.
+    """
+    uri = model_uri(settings, ARTIFACTS)
+    if "://" in uri:
+        raise InvalidModelURI(
+            f"Model {settings.name}: parameters.uri {uri!r} is not local; fetch the artifact first."
+        )
+    path = Path(uri)
+    if path.is_dir():
+        raise InvalidModelURI(
+            f"Model {settings.name}: the folder {path} has no artifact of scikit-learn "
+            f"({', '.join(ARTIFACTS)}); put it there, or name the file in parameters.uri."
+        )
+    return path
+
+
+def read(name: str, path: Path, trusted: Sequence[str]) -> Any:
+    """The object in a file: skops if it is called ``.skops``, else joblib or pickle, which run its code.
+
+    Args:
+        name: of the model, for messages.
+        path: the file.
+        trusted: types that a skops file may have beside those that are known to be safe.
+
+    Raises:
+        ModelLoadError: with what to do about it.
+    """
+    is_skops = path.suffix.lower() == ".skops"
+    try:
+        return _read_skops(name, path, trusted) if is_skops else joblib.load(path)
+    except ModelLoadError:
+        raise
+    except ModuleNotFoundError as error:
+        raise ModelLoadError(
+            f"Model {name}: {path} needs the module {error.name}, which cannot be imported here; install it."
+        ) from error
+    except (AttributeError, ImportError) as error:
+        raise ModelLoadError(
+            f"Model {name}: {path} needs something that cannot be imported here ({error}); install the "
+            "versions that it was saved with, or save it again with these. Classes of a script cannot be "
+            "found at all: put them into a module."
+        ) from error
+    except Exception as error:  # a damaged file, or one of another kind, fails in any way
+        form = "skops file" if is_skops else "joblib or pickle file"
+        raise ModelLoadError(
+            f"Model {name}: {path} cannot be read as a {form} ({type(error).__name__}: {error}); "
+            "save the fitted estimator again."
+        ) from error
+
+
+def check_fitted(name: str, estimator: Any) -> None:
+    """Refuse an estimator that can only fail. Classes of others need not mark what is fitted as scikit-learn
+    does, so they are believed.
+
+    Raises:
+        ModelLoadError: it is not fitted.
+    """
+    last = estimator
+    while hasattr(last, "steps"):
+        last = last.steps[-1][1]
+    if not type(last).__module__.startswith("sklearn."):
+        return
+    try:
+        check_is_fitted(last)
+    except NotFittedError:
+        raise ModelLoadError(
+            f"Model {name}: the {type(last).__name__} is not fitted; call fit before it is saved."
+        ) from None
+
+
+def _read_skops(name: str, path: Path, trusted: Sequence[str]) -> Any:
+    from skops import io
+
+    unknown = sorted(set(io.get_untrusted_types(file=path)).difference(trusted))
+    if unknown:
+        raise ModelLoadError(
+            f"Model {name}: {path} holds the types {', '.join(unknown)}, which are not known to be safe; "
+            "if you trust them, list them in parameters.extra.trusted_types."
+        )
+    return io.load(path, trusted=list(trusted))

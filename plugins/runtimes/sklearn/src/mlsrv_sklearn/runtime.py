@@ -1,0 +1,157 @@
+"""The runtime of scikit-learn's estimators."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import NotFittedError
+
+from mlsrv.errors import InferenceError, ModelLoadError, OutputNotFound
+from mlsrv.model import MLModel
+from mlsrv.types import (
+    InferenceRequest,
+    InferenceResponse,
+    MetadataModelResponse,
+    RequestOutput,
+    ResponseOutput,
+)
+from mlsrv_sklearn.artifact import check_fitted, find, read
+from mlsrv_sklearn.results import as_arrays, columns, is_table
+
+logger = logging.getLogger("mlsrv.sklearn")
+
+OUTPUTS = ("predict", "predict_proba", "transform", "decision_function")
+"""The outputs that a model may have: methods of the estimator."""
+
+
+class SKLearnModel(MLModel):
+    """Serves a fitted scikit-learn estimator, or anything with the same methods.
+
+    A request is decoded by its content type, as a numpy array by default. A vector of shape ``[N]`` is a
+    column to an estimator of tables; a column of texts is a vector to one of texts. Each requested output is
+    the method of that name; without any, it is ``parameters.extra.predict_fn``, else ``predict``, else the
+    first method that there is. What the estimator refuses (a `ValueError`) is the client's fault:
+    `InferenceError`.
+    """
+
+    def load(self) -> bool:  # type: ignore[override]  # a plain method, as it blocks
+        """Read the artifact.
+
+        Raises:
+            ModelLoadError: it cannot be used, or the settings do not fit it.
+        """
+        self._request_codec = self.codecs.request_codec("np")
+        self._codec = self.codecs.input_codec("np")
+        if self._request_codec is None or self._codec is None:
+            raise ModelLoadError(f'Model {self.name} needs the content type "np" (pip install mlsrv-numpy).')
+        path = find(self.settings)
+        self._estimator = read(self.name, path, self._trusted_types())
+        self._outputs = [name for name in OUTPUTS if callable(getattr(self._estimator, name, None))]
+        if not self._outputs:
+            raise ModelLoadError(
+                f"Model {self.name}: {path} holds a {type(self._estimator).__name__}, which has no "
+                f"{', '.join(OUTPUTS[:-1])} or {OUTPUTS[-1]}; save the fitted estimator itself."
+            )
+        check_fitted(self.name, self._estimator)
+        self._default = self._default_output()
+        self._takes_tables = hasattr(self._estimator, "n_features_in_")
+        return True
+
+    def predict(self, payload: InferenceRequest) -> InferenceResponse:  # type: ignore[override]  # plain, as `load`
+        """Answer one request.
+
+        Raises:
+            OutputNotFound: the estimator has no such output.
+            InferenceError: the estimator refuses the input, or the outputs cannot be sent together.
+        """
+        wanted = payload.outputs or [RequestOutput(self._default)]
+        for output in wanted:
+            if output.name not in self._outputs:
+                raise OutputNotFound.unknown(self.name, output.name, self._outputs)
+        values = self._shaped(self.decode_request(payload, self._request_codec))
+        results = [self._call(output.name, values) for output in wanted]
+        if any(map(is_table, results)):
+            return self._table(wanted, results)
+        return InferenceResponse(
+            model_name=self.name,
+            model_version=self.version,
+            outputs=[
+                encoded
+                for output, result in zip(wanted, results, strict=True)
+                for encoded in self._encoded(output, result)
+            ],
+        )
+
+    async def metadata(self) -> MetadataModelResponse:
+        """What the settings declare; the platform is ``sklearn`` if they name none. Inputs and outputs stay
+        as declared, since the name of the input does not matter."""
+        found = await super().metadata()
+        found.platform = found.platform or "sklearn"
+        return found
+
+    def _trusted_types(self) -> list[str]:
+        trusted = self.settings.parameters.extra.get("trusted_types", [])
+        if not isinstance(trusted, list) or not all(isinstance(name, str) for name in trusted):
+            raise ModelLoadError(
+                f"Model {self.name}: parameters.extra.trusted_types must be a list of texts, not {trusted!r}."
+            )
+        return trusted
+
+    def _default_output(self) -> str:
+        wanted = self.settings.parameters.extra.get("predict_fn")
+        if wanted is None:
+            return self._outputs[0]
+        if wanted not in self._outputs:
+            raise ModelLoadError(
+                f"Model {self.name}: parameters.extra.predict_fn is {wanted!r}, but the model has "
+                f"{', '.join(self._outputs)}."
+            )
+        return str(wanted)
+
+    def _shaped(self, values: Any) -> Any:
+        if isinstance(values, np.ndarray):
+            if self._takes_tables and values.ndim == 1:
+                return values.reshape(-1, 1)
+            if not self._takes_tables and values.dtype == object and values.shape[1:] == (1,):
+                return values.reshape(-1)
+        return values
+
+    def _call(self, method: str, values: Any) -> Any:
+        try:
+            return getattr(self._estimator, method)(values)
+        except NotFittedError:  # a ValueError too, but not the client's
+            raise
+        except ValueError as error:
+            logger.debug("Model %s refused a request", self.name, exc_info=error)
+            text = " ".join(str(error).split())
+            if len(text) > 300:
+                text = text[:299] + "…"
+            raise InferenceError(f"Model {self.name} refuses the input: {text}") from error
+
+    def _encoded(self, output: RequestOutput, result: Any) -> list[ResponseOutput]:
+        arrays = as_arrays(self.name, output.name, result)
+        return [
+            self.encode(array, RequestOutput(name, output.parameters), self._codec)
+            for name, array in arrays.items()
+        ]
+
+    def _table(self, wanted: list[RequestOutput], results: list[Any]) -> InferenceResponse:
+        if len(results) > 1:
+            tables = [output.name for output, result in zip(wanted, results, strict=True) if is_table(result)]
+            raise InferenceError(
+                f"Model {self.name}: {', '.join(tables)} gives a table, whose columns become the outputs; "
+                "ask for it alone."
+            )
+        [table] = results
+        if self.codecs.request_codec_for(table) is not None:
+            return self.encode_response(table)
+        return InferenceResponse(
+            model_name=self.name,
+            model_version=self.version,
+            outputs=[
+                self.encode(column, RequestOutput(name, wanted[0].parameters), self._codec)
+                for name, column in columns(table)
+            ],
+        )
