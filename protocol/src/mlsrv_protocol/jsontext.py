@@ -140,6 +140,8 @@ def _not_json(body: Body, problem: str) -> InvalidPayload:
         return InvalidPayload(
             "The body is not valid JSON: it starts with a byte order mark; send it without."
         )
-    if "UTF-8" in problem:
+    if "depth" in problem:
+        problem = "it is nested too deep"
+    elif "UTF-8" in problem:
         problem = "it is not UTF-8, or a string holds half of a surrogate pair"
     return InvalidPayload(f"The body is not valid JSON: {problem}.")

@@ -99,14 +99,14 @@ def _from_list(data: list[Any], datatype: Datatype) -> Array:
 
 
 def _integers(leaves: list[Any], types: set[type], datatype: Datatype) -> Array:
+    whole = leaves
     if float in types:
         whole = [int(value) if type(value) is float and _is_whole(value) else value for value in leaves]
         if not set(map(type, whole)) <= {int}:
             refuse(leaves, datatype)
-        leaves = whole
-    if leaves and not _in_range(leaves, datatype):
+    if whole and not _in_range(whole, datatype):
         refuse(leaves, datatype)
-    return np.array(leaves, dtype=datatype.dtype)
+    return np.array(whole, dtype=datatype.dtype)
 
 
 def _floats(leaves: list[Any], types: set[type], datatype: Datatype) -> Array:
