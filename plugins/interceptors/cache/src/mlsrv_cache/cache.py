@@ -1,0 +1,102 @@
+"""The interceptor that remembers responses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import ClassVar
+
+from mlsrv.context import CallContext
+from mlsrv.interceptor import CallNext, Interceptor, Phase
+from mlsrv.metrics import Metric, Record
+from mlsrv_cache.content import content_key, copy_of, size_of
+from mlsrv_cache.settings import CacheSettings
+from mlsrv_protocol.types import InferenceRequest, InferenceResponse
+
+_LABELS = ("model", "version")
+HITS = Metric("mlsrv_cache_hits_total", "Requests that were answered from the cache.", "counter", _LABELS)
+MISSES = Metric("mlsrv_cache_misses_total", "Requests that the model had to answer.", "counter", _LABELS)
+
+
+class ResponseCache(Interceptor):
+    """Keeps the responses of one instance of a model, least recently used first to go. It goes with the instance, so
+    a reload starts empty. Equal requests that come while the first of them is being answered wait for its answer.
+
+    Attributes:
+        hits, misses: how many requests were answered from memory, and by the model.
+    """
+
+    phase: ClassVar[Phase] = Phase.CACHE
+
+    def __init__(self, model: str, version: str | None, settings: CacheSettings, record: Record) -> None:
+        self.hits = 0
+        self.misses = 0
+        self._labels = (model, version or "")
+        self._record = record
+        self._entries: OrderedDict[bytes, tuple[InferenceResponse, int]] = OrderedDict()
+        self._bytes = 0
+        self._most = settings.cache_size
+        self._most_bytes = settings.cache_max_bytes
+        self._computing: dict[bytes, asyncio.Future[InferenceResponse | None]] = {}
+
+    async def __call__(
+        self, request: InferenceRequest, context: CallContext, call_next: CallNext
+    ) -> InferenceResponse:
+        key = content_key(request)
+        while True:
+            entry = self._entries.get(key)
+            if entry is not None:
+                self._entries.move_to_end(key)
+                return self._answered(entry[0], request, context)
+            computing = self._computing.get(key)
+            if computing is None:
+                return await self._compute(key, request, context, call_next)
+            # Shielded: a client that leaves gives up its own wait, not that of the others.
+            found = await asyncio.shield(computing)
+            if found is not None:
+                return self._answered(found, request, context)
+            # The one that computed was cancelled or failed: the next one in line tries for itself.
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of tensors that are kept now."""
+        return self._bytes
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    async def _compute(
+        self, key: bytes, request: InferenceRequest, context: CallContext, call_next: CallNext
+    ) -> InferenceResponse:
+        self.misses += 1
+        self._record(MISSES, 1, self._labels)
+        computing: asyncio.Future[InferenceResponse | None] = asyncio.get_running_loop().create_future()
+        self._computing[key] = computing
+        kept: InferenceResponse | None = None
+        try:
+            response = await call_next(request, context)
+            kept = copy_of(response, own_data=True)
+            self._keep(key, kept)
+            return response
+        finally:
+            del self._computing[key]
+            computing.set_result(kept)
+
+    def _answered(
+        self, kept: InferenceResponse, request: InferenceRequest, context: CallContext
+    ) -> InferenceResponse:
+        self.hits += 1
+        self._record(HITS, 1, self._labels)
+        response = copy_of(kept, own_data=False)
+        response.id = request.id or context.request_id
+        return response
+
+    def _keep(self, key: bytes, response: InferenceResponse) -> None:
+        size = size_of(response)
+        if size > self._most_bytes or self._most < 1:
+            return
+        self._entries[key] = (response, size)
+        self._bytes += size
+        while len(self._entries) > self._most or self._bytes > self._most_bytes:
+            _, (_, gone) = self._entries.popitem(last=False)
+            self._bytes -= gone
