@@ -11,6 +11,7 @@ from typing import Any
 
 from mlsrv.catalog import Catalog
 from mlsrv.context import CallContext, new_request_id
+from mlsrv.discovery import PluginRow
 from mlsrv.environment import ModelEnvironment
 from mlsrv.errors import ConfigurationError, MLSrvError, ModelLoadError, ModelNotFound, ServerNotReady
 from mlsrv.executor import Executor
@@ -48,11 +49,13 @@ logger = logging.getLogger("mlsrv.kernel")
 class _KernelPlugin:
     """What the kernel itself offers."""
 
-    __name__ = KERNEL_DISTRIBUTION
-
     @hookimpl
     def mlsrv_executors(self) -> ExecutorOffer:
         return ExecutorOffer("inline", InlineExecutor)
+
+
+def _own_plugin() -> PluginRow:
+    return PluginRow("core", KERNEL_DISTRIBUTION, _version(), plugin=_KernelPlugin())
 
 
 class Kernel:
@@ -85,7 +88,7 @@ class Kernel:
         discover: bool = True,
         block: Iterable[str] = (),
     ) -> None:
-        self.plugins = Plugins((_KernelPlugin(), *plugins), discover=discover, block=block)
+        self.plugins = Plugins(plugins, discover=discover, block=block, own=_own_plugin())
         given = settings if isinstance(settings, Settings) else Settings(**(settings or {}))
         self.settings = given.resolve(self._owners("server"), failed=self._failures())
         self.model_environment = ModelEnvironment(given.model_layer) if given.model_layer else None
@@ -116,16 +119,12 @@ class Kernel:
         async with AsyncExitStack() as stack:
             self.record = record_all([_made(offer, self, Meter) for offer in self._enabled(MeterOffer)])
             for offer in self.plugins.offers(ExecutorOffer):
-                if offer.name in self._executors:
-                    raise ConfigurationError(
-                        f'The executor "{offer.name}" is offered twice; block one of the plugins.'
-                    )
                 executor = _made(offer, self, Executor)
                 self._executors[offer.name] = await stack.enter_async_context(executor)
                 stack.callback(self._executors.pop, offer.name)
             self._loader = Loader(self, self._executors)
             self._repository = self._make_repository()
-            for lifespan in self.plugins.lifespans(self):
+            for _, lifespan in self.plugins.lifespans(self):
                 await stack.enter_async_context(lifespan)
             stack.push_async_callback(self._unload_all)
             self._startup = asyncio.create_task(self._load_all(), name="mlsrv-load-models")

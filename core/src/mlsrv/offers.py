@@ -10,7 +10,8 @@ import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from attrs import Attribute, field, frozen
+from attrs import NOTHING, Attribute, field, fields, frozen, has
+from attrs.validators import in_
 
 if TYPE_CHECKING:
     from mlsrv.settings import Settings
@@ -33,6 +34,11 @@ def resolve_target(target: Target) -> Any:
     return found
 
 
+def _check_name(_offer: Any, _attribute: Attribute[Any], value: object) -> None:
+    if not (isinstance(value, str) and value.strip()):
+        raise ValueError(f"the name of an offer must be a text, not {value!r}")
+
+
 def _check_target(_offer: Any, _attribute: Attribute[Any], value: Target) -> None:
     if isinstance(value, str) and not all(value.partition(":")):
         raise ValueError(f'the target {value!r} must read "package.module:Attribute"')
@@ -47,8 +53,16 @@ class SettingsOffer:
         cls: a frozen attrs class made with `mlsrv.settings.setting` fields, each with a default.
     """
 
-    scope: Literal["server", "model"]
-    cls: type
+    scope: Literal["server", "model"] = field(validator=in_(("server", "model")))
+    cls: type = field()
+
+    @cls.validator
+    def _check_cls(self, _attribute: Attribute[Any], value: type) -> None:
+        if not has(value):
+            raise ValueError(f"{value!r} is not a settings class; make it with mlsrv.settings.settings_class")
+        required = [attribute.name for attribute in fields(value) if attribute.default is NOTHING]
+        if required:
+            raise ValueError(f"the settings {', '.join(required)} of {value.__name__} need a default")
 
 
 @frozen
@@ -64,7 +78,7 @@ class CodecOffer:
             ``"builtins.list"``); the codec is imported only when a payload of such a type turns up.
     """
 
-    name: str
+    name: str = field(validator=_check_name)
     target: Target = field(validator=_check_target)
     kind: Literal["input", "request"] = "input"
     payloads: tuple[str, ...] = ()
@@ -83,7 +97,7 @@ class RuntimeOffer:
         aliases: further dotted names that mean the same runtime.
     """
 
-    name: str
+    name: str = field(validator=_check_name)
     target: Target = field(validator=_check_target)
     artifacts: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
@@ -93,7 +107,7 @@ class RuntimeOffer:
 class RepositoryOffer:
     """A kind of model repository. The target is an `mlsrv.repository.ModelRepository` class."""
 
-    name: str
+    name: str = field(validator=_check_name)
     target: Target = field(validator=_check_target)
 
 
@@ -101,7 +115,7 @@ class RepositoryOffer:
 class ExecutorOffer:
     """A place where models run. The target is an `mlsrv.executor.Executor` class."""
 
-    name: str
+    name: str = field(validator=_check_name)
     target: Target = field(validator=_check_target)
 
 
@@ -115,7 +129,7 @@ class TransportOffer:
         enabled: asked once at boot with the resolved settings; the target is imported only if it says True.
     """
 
-    name: str
+    name: str = field(validator=_check_name)
     target: Target = field(validator=_check_target)
     enabled: Callable[[Settings], bool] = lambda settings: True
 
@@ -124,7 +138,7 @@ class TransportOffer:
 class MeterOffer:
     """A backend for metrics. The target is an `mlsrv.metrics.Meter` class; several may be on at once."""
 
-    name: str
+    name: str = field(validator=_check_name)
     target: Target = field(validator=_check_target)
     enabled: Callable[[Settings], bool] = lambda settings: True
 

@@ -1,28 +1,27 @@
-"""Discovery and bookkeeping of plugins. The only module that calls hooks."""
+"""The plugins of one kernel: bookkeeping, and the only calls of hooks."""
 
 from __future__ import annotations
 
 import difflib
-import importlib.util
+import inspect
 import logging
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
-from attrs import define, field
 
 from mlsrv import hookspecs
-from mlsrv.errors import ConfigurationError, OfferClash, PluginError
+from mlsrv.discovery import PluginRow as PluginRow
+from mlsrv.discovery import given_plugins, installed_plugins
+from mlsrv.discovery import load_plugin_file as load_plugin_file
+from mlsrv.errors import OfferClash, PluginError
 from mlsrv.markers import PROJECT
 from mlsrv.offers import (
     CodecOffer,
     ExecutorOffer,
     MeterOffer,
-    Offer,
     RepositoryOffer,
     RuntimeOffer,
     SettingsOffer,
@@ -49,32 +48,12 @@ _OFFER_HOOKS: dict[type, str] = {
     TransportOffer: "mlsrv_transports",
     MeterOffer: "mlsrv_meters",
 }
-
-
-@define
-class PluginRow:
-    """One plugin, loaded or not.
-
-    Attributes:
-        name: its entry point's name, or the name of a plugin object's module or class.
-        distribution: the distribution that it came in, or ``"(given)"`` for an object.
-        version: the distribution's version; empty for an object.
-        error: why it did not load, or None.
-        blocked: whether it was skipped on request.
-        offers: what it offers, once loaded.
-    """
-
-    name: str
-    distribution: str = "(given)"
-    version: str = ""
-    error: Exception | None = None
-    blocked: bool = False
-    offers: list[Offer] = field(factory=list)
-
-    @property
-    def label(self) -> str:
-        """Its name and origin, for messages."""
-        return f"{self.name} ({self.distribution} {self.version})" if self.version else self.name
+_KINDS = {
+    RepositoryOffer: "model repository",
+    ExecutorOffer: "executor",
+    TransportOffer: "transport",
+    MeterOffer: "meter",
+}
 
 
 class Plugins:
@@ -87,41 +66,54 @@ class Plugins:
         extra: plugin objects (modules or instances) beside the installed ones.
         discover: whether the entry points of group ``mlsrv`` are loaded.
         block: names of plugins or distributions to skip before they are imported.
+        own: the kernel's own plugin, if a kernel asks.
 
     Raises:
         PluginError: a plugin in `extra` is wrong. Installed plugins that are wrong become rows with an error.
-        OfferClash: two plugins offer the same thing.
+        OfferClash: two plugins have the same name or offer the same thing.
     """
 
     def __init__(
-        self, extra: Iterable[object] = (), *, discover: bool = True, block: Iterable[str] = ()
+        self,
+        extra: Iterable[object] = (),
+        *,
+        discover: bool = True,
+        block: Iterable[str] = (),
+        own: PluginRow | None = None,
     ) -> None:
         self.manager = pluggy.PluginManager(PROJECT)
         self.manager.add_hookspecs(hookspecs)
-        self._rows: dict[str, PluginRow] = {}
         self.given = tuple(extra)
         self.discovering = discover
         self.blocked = frozenset(block)
-        found = [*(_installed(self.blocked) if discover else ()), *_given(self.given)]
-        for row, plugin in sorted(found, key=lambda pair: pair[0].name, reverse=True):
-            self._register(row, plugin)
-        for _, result in self._each("mlsrv_addhooks", pluginmanager=self.manager):
-            if result is not None:
-                raise PluginError("mlsrv_addhooks must return nothing")
-        for row in list(self._rows.values()):
-            self._check_hooks(row)
+        found = [own] if own is not None else []
+        if discover:
+            found += installed_plugins(self.blocked)
+        known = [row.plugin for row in found]
+        found += [
+            row for row in given_plugins(self.given) if not any(row.plugin is plugin for plugin in known)
+        ]
+        self._rows = sorted(found, key=lambda row: (row.name, row.distribution))
+        self._by_name: dict[str, PluginRow] = {}
+        for row in self._active():
+            self._add_hooks(row)
+        # The last one that is registered is called first.
+        for row in reversed(list(self._active())):
+            self._register(row)
         for offer_class, hook in _OFFER_HOOKS.items():
             self._collect(offer_class, hook)
+        for kind, called in _KINDS.items():
+            self._check_names(kind, called)
 
     @property
     def rows(self) -> list[PluginRow]:
         """Every plugin that was found, sorted by name."""
-        return sorted(self._rows.values(), key=lambda row: row.name)
+        return list(self._rows)
 
     @property
     def failed(self) -> list[PluginRow]:
         """The plugins that did not load."""
-        return [row for row in self.rows if row.error is not None]
+        return [row for row in self._rows if row.error is not None]
 
     def offers(self, kind: type[_O]) -> list[_O]:
         """Every offer of one kind, in the order of plugin names."""
@@ -129,12 +121,9 @@ class Plugins:
 
     def attributed(self, kind: type[_O]) -> list[tuple[str, _O]]:
         """Every offer of one kind with the distribution that it came from."""
-        return [
-            (row.distribution if row.version else row.name, offer)
-            for row in self.rows
-            for offer in row.offers
-            if isinstance(offer, kind)
-        ]
+        return [(row.origin, offer) for row in self._rows for offer in row.offers if isinstance(offer, kind)]
+
+    # --- hooks --------------------------------------------------------------------------------------------
 
     def each(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
         """Call a hook that a plugin added with ``mlsrv_addhooks``: (label of the plugin, result) pairs,
@@ -154,54 +143,81 @@ class Plugins:
 
     def interceptors(self, kernel: Kernel, model: ModelSettings, info: ModelInfo) -> list[Interceptor]:
         """The interceptors for one load of a model, by phase, then plugin name."""
+        from mlsrv.interceptor import Interceptor
+
         made: list[Interceptor] = []
-        for _, result in self._each("mlsrv_interceptors", kernel=kernel, model=model, info=info):
-            made.extend(_several(result))
+        for row, result in self._each("mlsrv_interceptors", kernel=kernel, model=model, info=info):
+            for interceptor in _several(result):
+                if not isinstance(interceptor, Interceptor):
+                    raise _wrong(row, "mlsrv_interceptors", interceptor, "an Interceptor")
+                made.append(interceptor)
         return sorted(made, key=lambda interceptor: interceptor.phase)
 
-    def lifespans(self, kernel: Kernel) -> list[AbstractAsyncContextManager[object]]:
-        """What the plugins want entered at boot, in order."""
-        return [result for _, result in self._each("mlsrv_lifespan", kernel=kernel) if result is not None]
+    def lifespans(self, kernel: Kernel) -> list[tuple[str, AbstractAsyncContextManager[object]]]:
+        """What the plugins want entered at boot, in order, each with the label of its plugin."""
+        found: list[tuple[str, AbstractAsyncContextManager[object]]] = []
+        for row, result in self._each("mlsrv_lifespan", kernel=kernel):
+            if result is None:
+                continue
+            if not hasattr(result, "__aenter__"):
+                raise _wrong(row, "mlsrv_lifespan", result, "an async context manager")
+            found.append((row.label, result))
+        return found
 
     def model_state(self, kernel: Kernel, model: ModelSettings, state: State, reason: str) -> None:
-        """Tell every listener; one that raises is logged."""
-        try:
-            for _ in self._each("mlsrv_model_state", kernel=kernel, model=model, state=state, reason=reason):
-                pass
-        except PluginError as error:
-            logger.exception("A listener for model states failed: %s", error)
+        """Tell every listener; one that raises is logged, and the others hear of it all the same."""
+        arguments = {"kernel": kernel, "model": model, "state": state, "reason": reason}
+        for impl, row in self._implementations("mlsrv_model_state"):
+            try:
+                _call(impl, row, arguments)
+            except PluginError as error:
+                logger.exception("A listener for model states failed: %s", error)
 
-    # --- making ---------------------------------------------------------------------------------------------
+    # --- making -------------------------------------------------------------------------------------------
 
-    def _register(self, row: PluginRow, plugin: object) -> None:
-        if row.name in self._rows and self._rows[row.name].error is None:
-            raise OfferClash.between("plugin name", row.name, self._rows[row.name].label, row.label)
-        self._rows[row.name] = row
-        if row.error is not None or row.blocked:
+    def _active(self) -> Iterator[PluginRow]:
+        return (row for row in self._rows if row.active)
+
+    def _add_hooks(self, row: PluginRow) -> None:
+        # Before any plugin is registered: pluggy checks implementations when it meets their specification,
+        # and a wrong one must be the fault of the plugin that has it, not of the one that adds the
+        # specification.
+        if self.manager.parse_hookimpl_opts(row.plugin, "mlsrv_addhooks") is None:
             return
         try:
-            self.manager.register(plugin, row.name)
-        except (pluggy.PluginValidationError, ValueError) as error:
+            plugin: Any = row.plugin
+            function = plugin.mlsrv_addhooks
+            takes = inspect.signature(function).parameters
+            if function(**({"pluginmanager": self.manager} if takes else {})) is not None:
+                raise PluginError("mlsrv_addhooks must return nothing")
+        except (Exception, SystemExit) as error:
             self._fail(row, error)
 
-    def _check_hooks(self, row: PluginRow) -> None:
-        plugin = self.manager.get_plugin(row.name)
-        if plugin is None:
-            return
-        known = [name for name in vars(self.manager.hook) if name.startswith("mlsrv_")]
-        specified = {name for name in known if getattr(self.manager.hook, name).has_spec()}
-        for caller in self.manager.get_hookcallers(plugin) or ():
-            if caller.name in specified or any(
-                impl.plugin is plugin and impl.optionalhook for impl in caller.get_hookimpls()
-            ):
-                continue
-            near = difflib.get_close_matches(caller.name, specified, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            self.manager.unregister(plugin)
-            self._fail(row, PluginError(f"implements the unknown hook {caller.name}{hint}"))
-            return
+    def _register(self, row: PluginRow) -> None:
+        if row.name in self._by_name:
+            raise OfferClash.between("plugin name", row.name, row.label, self._by_name[row.name].label)
+        try:
+            self.manager.register(row.plugin, row.name)
+            self._check_hooks(row)
+        except (pluggy.PluginValidationError, ValueError, PluginError) as error:
+            if self.manager.has_plugin(row.name):
+                self.manager.unregister(name=row.name)
+            self._fail(row, error)
+        else:
+            self._by_name[row.name] = row
 
-    def _fail(self, row: PluginRow, error: Exception) -> None:
+    def _check_hooks(self, row: PluginRow) -> None:
+        specified = {name for name, caller in vars(self.manager.hook).items() if caller.has_spec()}
+        for caller in self.manager.get_hookcallers(row.plugin) or ():
+            (impl,) = [impl for impl in caller.get_hookimpls() if impl.plugin is row.plugin]
+            if impl.wrapper or impl.hookwrapper:
+                raise PluginError(f"{caller.name} is a hook wrapper, which mlsrv does not call")
+            if caller.name not in specified and not impl.optionalhook:
+                near = difflib.get_close_matches(caller.name, specified, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise PluginError(f"implements the unknown hook {caller.name}{hint}")
+
+    def _fail(self, row: PluginRow, error: BaseException) -> None:
         row.error = error
         if not row.version:
             raise PluginError(f"The plugin {row.label} is wrong: {error}") from error
@@ -213,79 +229,49 @@ class Plugins:
                 for offer in offers:
                     if not isinstance(offer, kind):
                         raise PluginError(f"{hook} returned a {type(offer).__name__}, not a {kind.__name__}")
-            except Exception as error:  # a plugin may raise anything; it becomes its row's error
+            except (
+                Exception,
+                SystemExit,
+            ) as error:  # a plugin may raise anything; it becomes its row's error
                 row.offers.clear()
                 self.manager.unregister(name=row.name)
                 self._fail(row, error)
                 continue
             row.offers.extend(offers)
 
+    def _check_names(self, kind: type[Any], called: str) -> None:
+        owners: dict[str, str] = {}
+        for origin, offer in self.attributed(kind):
+            if offer.name in owners:
+                raise OfferClash.between(called, offer.name, owners[offer.name], origin)
+            owners[offer.name] = origin
+
     def _implementations(self, hook: str) -> Iterator[tuple[pluggy.HookImpl, PluginRow]]:
         for impl in reversed(getattr(self.manager.hook, hook).get_hookimpls()):
-            yield impl, self._rows[impl.plugin_name]
+            yield impl, self._by_name[impl.plugin_name]
 
     def _each(self, hook: str, **arguments: Any) -> Iterator[tuple[PluginRow, Any]]:
-        # Called one by one and not through pluggy's multicall: that loses all results when one implementation
+        # One by one and not through pluggy's multicall: that loses all results when one implementation
         # raises, and does not say who returned what.
         for impl, row in self._implementations(hook):
-            try:
-                result = impl.function(*(arguments[name] for name in impl.argnames))
-            except Exception as error:
-                raise PluginError(
-                    f"The plugin {row.label} failed in {hook}: {type(error).__name__}: {error}"
-                ) from error
-            yield row, result
+            yield row, _call(impl, row, arguments)
+
+
+def _call(impl: pluggy.HookImpl, row: PluginRow, arguments: dict[str, Any]) -> Any:
+    try:
+        return impl.function(*(arguments[name] for name in impl.argnames))
+    except (Exception, SystemExit) as error:
+        name = impl.function.__name__
+        raise PluginError(
+            f"The plugin {row.label} failed in {name}: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _wrong(row: PluginRow, hook: str, result: object, wanted: str) -> PluginError:
+    return PluginError(f"The plugin {row.label}: {hook} returned a {type(result).__name__}, not {wanted}.")
 
 
 def _several(result: Any) -> Iterable[Any]:
     if result is None:
         return ()
     return result if isinstance(result, Iterable) else (result,)
-
-
-def _installed(blocked: frozenset[str]) -> Iterator[tuple[PluginRow, object]]:
-    for point in sorted(metadata.entry_points(group=PROJECT), key=lambda point: point.name):
-        dist = point.dist
-        row = PluginRow(point.name, dist.name if dist else point.value, dist.version if dist else "0")
-        plugin: object = None
-        if row.name in blocked or row.distribution in blocked:
-            row.blocked = True
-        else:
-            try:
-                plugin = point.load()
-            except Exception as error:  # one broken plugin must not stop the others; its row tells
-                row.error = error
-        yield row, plugin
-
-
-def _given(extra: Iterable[object]) -> Iterator[tuple[PluginRow, object]]:
-    for plugin in extra:
-        if isinstance(plugin, type):
-            raise PluginError(f"The plugin {plugin.__name__} is a class; pass an instance of it.")
-        name = getattr(plugin, "__name__", None) or type(plugin).__name__
-        yield PluginRow(str(name)), plugin
-
-
-def load_plugin_file(path: Path) -> object:
-    """Import a plugin from a Python file of its own.
-
-    Raises:
-        ConfigurationError: there is no such file, or it fails to import (the message has the line).
-    """
-    if not path.is_file():
-        raise ConfigurationError(f"The plugin file {path} does not exist.")
-    name = path.stem
-    spec = importlib.util.spec_from_file_location(f"_mlsrv_plugin_{name}", path)
-    if spec is None or spec.loader is None:
-        raise ConfigurationError(f"The plugin file {path} is not a Python file.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[spec.name]
-        raise ConfigurationError(
-            f"The plugin file {path} fails to import: {type(error).__name__}: {error}"
-        ) from error
-    module.__name__ = name
-    return module

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from mlsrv.settings.fields import help_of, setting, settings_class
 
 if TYPE_CHECKING:
-    from mlsrv.settings.model import KernelModelSettings, ModelParameters, ModelSettings
+    from mlsrv.settings.model import KernelModelSettings, ModelSettings
+    from mlsrv.settings.parameters import ModelParameters
     from mlsrv.settings.sections import Effective, Layer, Owner
     from mlsrv.settings.server import KernelSettings, Settings, environment_layers, file_layer
 
@@ -20,7 +21,7 @@ _HOMES = {
     "KernelModelSettings": "model",
     "KernelSettings": "server",
     "Layer": "sections",
-    "ModelParameters": "model",
+    "ModelParameters": "parameters",
     "ModelSettings": "model",
     "Owner": "sections",
     "Settings": "server",
