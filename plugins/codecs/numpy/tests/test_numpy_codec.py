@@ -173,7 +173,7 @@ def test_contiguous_payloads_are_not_copied() -> None:
         (np.array(["a", 1], object), "element 1 of the object array is a int"),
         (np.array([True, 1], object), "element 0 of the object array is a bool"),
         (np.array([{}], object), "element 0 of the object array is a dict"),
-        (np.array([2**63], object), "INT64 takes only whole numbers in its range"),
+        (np.array([2**63], object), "INT64 takes only whole numbers"),
         ([[1, 2], [3]], "ragged"),
     ],
 )

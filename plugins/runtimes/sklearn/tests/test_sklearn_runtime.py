@@ -165,7 +165,7 @@ def as_skops(estimator: Any, path: Path) -> None:
     ],
 )
 async def test_every_form_of_artifact_is_read(tmp_path: Path, file: str, save: Any) -> None:
-    estimator = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)).fit(X, Y)
+    estimator = make_pipeline(StandardScaler(), LogisticRegression(solver="newton-cg")).fit(X, Y)
     save(estimator, tmp_path / file)
     async with serving(tmp_path / file) as kernel:
         assert (await ask(kernel, ROWS))["predict"].tolist() == [[0], [1], [2]]
@@ -174,7 +174,7 @@ async def test_every_form_of_artifact_is_read(tmp_path: Path, file: str, save: A
 @pytest.mark.parametrize("file", ["model.joblib", "model.skops", "iris-2.pkl"])
 async def test_the_artifact_is_found_in_a_folder_and_chooses_the_runtime(tmp_path: Path, file: str) -> None:
     save = as_skops if file.endswith("skops") else as_pickle
-    save(LogisticRegression(max_iter=2000).fit(X, Y), tmp_path / file)
+    save(LogisticRegression(solver="newton-cg").fit(X, Y), tmp_path / file)
     (tmp_path / "model-settings.json").write_text("{}")
     async with serving(tmp_path, implementation=None) as kernel:
         assert kernel.ready
@@ -201,7 +201,7 @@ async def test_unusable_artifacts_say_what_to_do(tmp_path: Path) -> None:
     assert f"the folder {tmp_path} has no artifact of scikit-learn (model.joblib, " in found
     assert "is not local" in await reason("s3://bucket/model.joblib")
     path = tmp_path / "model.joblib"
-    whole = pickle.dumps(LogisticRegression(max_iter=2000).fit(X, Y))
+    whole = pickle.dumps(LogisticRegression(solver="newton-cg").fit(X, Y))
     for broken in (b"", b"junk", whole[: len(whole) // 2], b"PK\x03\x04"):
         path.write_bytes(broken)
         found = await reason(path)
@@ -222,10 +222,10 @@ async def test_unusable_artifacts_say_what_to_do(tmp_path: Path) -> None:
 async def test_an_artifact_that_is_no_estimator_is_refused(saved: Any) -> None:
     assert (
         "holds a dict, which has no predict, predict_proba, transform or decision_function"
-        in await reason(saved({"model": LogisticRegression(max_iter=2000).fit(X, Y)}))
+        in await reason(saved({"model": LogisticRegression(solver="newton-cg").fit(X, Y)}))
     )
     assert "holds a NearestNeighbors" in await reason(saved(NearestNeighbors().fit(X)))
-    assert "the LogisticRegression is not fitted" in await reason(saved(LogisticRegression(max_iter=2000)))
+    assert "the LogisticRegression is not fitted" in await reason(saved(LogisticRegression(solver="newton-cg")))
     assert "the SVC is not fitted" in await reason(saved(make_pipeline(StandardScaler(), SVC())))
 
 
@@ -247,7 +247,7 @@ async def test_another_version_of_scikit_learn_is_told(tmp_path: Path) -> None:
 
     path = tmp_path / "model.pkl"
     older = sklearn.__version__[:-1] + ("0" if sklearn.__version__[-1] != "0" else "1")
-    whole = pickle.dumps(LogisticRegression(max_iter=2000).fit(X, Y))
+    whole = pickle.dumps(LogisticRegression(solver="newton-cg").fit(X, Y))
     path.write_bytes(whole.replace(sklearn.__version__.encode(), older.encode()))
     with pytest.warns(InconsistentVersionWarning, match=f"LogisticRegression from version {older}"):
         async with serving(path) as kernel:
@@ -255,7 +255,7 @@ async def test_another_version_of_scikit_learn_is_told(tmp_path: Path) -> None:
 
 
 async def test_without_the_numpy_codec_the_model_says_what_it_needs(saved: Any) -> None:
-    path = saved(LogisticRegression(max_iter=2000).fit(X, Y))
+    path = saved(LogisticRegression(solver="newton-cg").fit(X, Y))
     model = ModelSettings(name="m", implementation="sklearn", parameters={"uri": str(path)})
     async with Kernel(models=[model], plugins=[plugin], discover=False) as kernel:
         await kernel.loaded()
@@ -266,7 +266,7 @@ async def test_without_the_numpy_codec_the_model_says_what_it_needs(saved: Any) 
 
 
 async def test_outputs_are_what_the_request_asks_for(saved: Any) -> None:
-    estimator = LogisticRegression(max_iter=2000).fit(X, Y)
+    estimator = LogisticRegression(solver="newton-cg").fit(X, Y)
     async with serving(saved(estimator)) as kernel:
         found = await ask(kernel, ROWS)
         assert list(found) == ["predict"]
@@ -288,7 +288,7 @@ async def test_outputs_are_what_the_request_asks_for(saved: Any) -> None:
         (KMeans(3, n_init=1), ["predict", "transform"]),
         (make_pipeline(StandardScaler(), LinearRegression()), ["predict"]),
         (
-            make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)),
+            make_pipeline(StandardScaler(), LogisticRegression(solver="newton-cg")),
             ["predict", "predict_proba", "decision_function"],
         ),
         (make_pipeline(StandardScaler(), PCA()), ["transform"]),
@@ -314,7 +314,7 @@ async def test_the_last_step_decides_which_outputs_there_are(
 
 
 async def test_predict_fn_is_the_default_output(saved: Any) -> None:
-    path = saved(LogisticRegression(max_iter=2000).fit(X, Y))
+    path = saved(LogisticRegression(solver="newton-cg").fit(X, Y))
     async with serving(path, extra={"predict_fn": "predict_proba"}) as kernel:
         assert list(await ask(kernel, ROWS)) == ["predict_proba"]
         assert list(await ask(kernel, ROWS, "predict")) == ["predict"]
@@ -326,7 +326,7 @@ async def test_predict_fn_is_the_default_output(saved: Any) -> None:
 
 async def test_class_names_are_texts(saved: Any) -> None:
     for labels in (NAMES, NAMES.astype(object)):
-        async with serving(saved(LogisticRegression(max_iter=2000).fit(X, labels))) as kernel:
+        async with serving(saved(LogisticRegression(solver="newton-cg").fit(X, labels))) as kernel:
             response = await kernel.infer(tensor_request("m", ROWS))
             assert response.outputs[0].datatype == "BYTES"
             assert response.outputs[0].data == ["setosa", "versicolor", "virginica"]
@@ -334,7 +334,7 @@ async def test_class_names_are_texts(saved: Any) -> None:
 
 async def test_several_targets_give_several_probabilities(saved: Any) -> None:
     targets = np.column_stack([Y, Y == 1])
-    estimator = MultiOutputClassifier(LogisticRegression(max_iter=2000)).fit(X, targets)
+    estimator = MultiOutputClassifier(LogisticRegression(solver="newton-cg")).fit(X, targets)
     async with serving(saved(estimator)) as kernel:
         found = await ask(kernel, ROWS, "predict_proba", "predict")
         assert {name: array.shape for name, array in found.items()} == {
@@ -412,7 +412,7 @@ async def test_a_result_without_a_datatype_is_told(saved: Any) -> None:
 
 
 async def test_the_name_of_the_input_does_not_matter(saved: Any) -> None:
-    async with serving(saved(LogisticRegression(max_iter=2000).fit(X, Y))) as kernel:
+    async with serving(saved(LogisticRegression(solver="newton-cg").fit(X, Y))) as kernel:
         for name in ("predict", "input-0", "x"):
             response = await kernel.infer(tensor_request("m", ROWS, name=name))
             assert response.outputs[0].data.tolist() == [0, 1, 2]
@@ -423,7 +423,7 @@ async def test_the_name_of_the_input_does_not_matter(saved: Any) -> None:
 async def test_declared_metadata_stays_and_is_checked(saved: Any) -> None:
     declared = [{"name": "x", "datatype": "FP64", "shape": [-1, 4]}]
     async with serving(
-        saved(LogisticRegression(max_iter=2000).fit(X, Y)), platform="mine", inputs=declared
+        saved(LogisticRegression(solver="newton-cg").fit(X, Y)), platform="mine", inputs=declared
     ) as kernel:
         metadata = kernel.model_metadata("m")
         assert metadata.platform == "mine"
@@ -443,7 +443,7 @@ async def test_a_vector_is_a_column_to_an_estimator_of_tables(saved: Any) -> Non
 @pytest.mark.parametrize("shape", [[2], [2, 1]])
 @pytest.mark.parametrize("texts", [["good", "bad"], [b"good", b"bad"]])
 async def test_an_estimator_of_texts_takes_texts(saved: Any, shape: list[int], texts: list[Any]) -> None:
-    estimator = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=2000))
+    estimator = make_pipeline(TfidfVectorizer(), LogisticRegression(solver="newton-cg"))
     estimator.fit(["good", "very good", "bad", "too bad"], ["+", "+", "-", "-"])
     async with serving(saved(estimator)) as kernel:
         request = InferenceRequest(
@@ -468,7 +468,7 @@ async def test_what_the_estimator_refuses_is_the_client_s_fault(
     saved: Any, values: Any, sentence: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "mlsrv.sklearn")
-    async with serving(saved(LogisticRegression(max_iter=2000).fit(X, Y))) as kernel:
+    async with serving(saved(LogisticRegression(solver="newton-cg").fit(X, Y))) as kernel:
         with pytest.raises(InferenceError, match=f"^Model m refuses the input: {sentence}") as caught:
             await ask(kernel, values)
         assert caught.value.code is Code.INVALID_ARGUMENT
@@ -479,7 +479,7 @@ async def test_what_the_estimator_refuses_is_the_client_s_fault(
 
 
 async def test_other_wrong_inputs_are_the_client_s_fault_too(saved: Any) -> None:
-    async with serving(saved(LogisticRegression(max_iter=2000).fit(X, Y))) as kernel:
+    async with serving(saved(LogisticRegression(solver="newton-cg").fit(X, Y))) as kernel:
         with pytest.raises(InferenceError, match="could not convert string to float"):
             await ask(kernel, text_request("m", ["a", "b"]))
         two = tensor_request("m", ROWS)
@@ -507,7 +507,7 @@ async def test_what_the_estimator_fails_at_is_not(saved: Any) -> None:
 @pytest.mark.parametrize(
     "estimator",
     [
-        LogisticRegression(max_iter=2000),
+        LogisticRegression(solver="newton-cg"),
         SVC(),
         KNeighborsClassifier(),
         RandomForestClassifier(5),
@@ -525,7 +525,7 @@ async def test_buffers_of_the_wire_need_not_be_writable(saved: Any, estimator: A
 
 
 async def test_the_estimator_sees_the_memory_of_the_request(saved: Any) -> None:
-    async with serving(saved(LogisticRegression(max_iter=2000).fit(X, Y))) as kernel:
+    async with serving(saved(LogisticRegression(solver="newton-cg").fit(X, Y))) as kernel:
         model = kernel.handle("m").loaded().placement._model  # type: ignore[attr-defined]  # the object itself
         seen: list[Any] = []
 
@@ -541,7 +541,7 @@ async def test_the_estimator_sees_the_memory_of_the_request(saved: Any) -> None:
 
 
 async def test_requests_at_the_same_time_get_their_own_answers(saved: Any) -> None:
-    async with serving(saved(LogisticRegression(max_iter=2000).fit(X, Y))) as kernel:
+    async with serving(saved(LogisticRegression(solver="newton-cg").fit(X, Y))) as kernel:
         found = await asyncio.gather(*(ask(kernel, X[index : index + 1]) for index in range(len(X))))
-        expected = LogisticRegression(max_iter=2000).fit(X, Y).predict(X)
+        expected = LogisticRegression(solver="newton-cg").fit(X, Y).predict(X)
         assert [int(answer["predict"][0, 0]) for answer in found] == expected.tolist()
