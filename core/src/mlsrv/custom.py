@@ -1,7 +1,8 @@
 """Custom code of models: modules in a model's own folder, importable for that model and for no other.
 
-Each load gets a private package whose path is the model's folder, so that two folders may both have a ``models.py``,
-and a reload sees new code. Inside it, ``import helper`` finds ``helper.py`` of the same folder first.
+Each load gets a private package whose path is the model's folder, so that two folders may both have a
+``models.py``, and a reload sees new code. Inside it, ``import helper`` finds ``helper.py`` of the same folder
+first.
 """
 
 from __future__ import annotations
@@ -93,7 +94,8 @@ def has_module(folder: Path, name: str) -> bool:
 
 
 class _Finder(MetaPathFinder):
-    """Finds the modules below one private package and gives them a loader that keeps their imports private."""
+    """Finds the modules below one private package and gives them a loader that keeps their imports
+    private."""
 
     def __init__(self, code: CustomCode) -> None:
         self._code = code
@@ -118,7 +120,8 @@ class _Loader(SourceFileLoader):
         """Nothing is written beside the author's files: model folders are often read-only."""
 
     def exec_module(self, module: ModuleType) -> None:
-        # An import statement looks `__import__` up in the `__builtins__` of the module that executes it, which is
-        # how `import helper` can mean another file for each model without touching sys.path or sys.modules["helper"].
+        # An import statement looks `__import__` up in the `__builtins__` of the module that executes it,
+        # which is how `import helper` can mean another file for each model without touching sys.path or
+        # sys.modules["helper"].
         module.__dict__["__builtins__"] = vars(builtins) | {"__import__": self._code._import}
         super().exec_module(module)

@@ -1,0 +1,90 @@
+"""Tensors whose elements are JSON texts: the content type ``pd_json``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mlsrv.codecs import InputCodec
+from mlsrv.errors import CodecError
+from mlsrv_protocol.datatypes import Datatype
+from mlsrv_protocol.errors import InvalidPayload
+from mlsrv_protocol.strings import elements
+from mlsrv_protocol.types import Parameters, RequestInput, ResponseOutput
+
+CONTENT_TYPE = "pd_json"
+
+
+class JsonCodec(InputCodec):
+    """A BYTES tensor of JSON texts as a list with the value of each, and back. No payload selects it on its
+    own.
+
+    It is how columns of a DataFrame travel that no datatype holds: objects, lists, and any value beside a
+    missing one (``null``).
+
+    Raises:
+        CodecError: the datatype is not BYTES, an element is not JSON, or a value cannot be written as JSON.
+    """
+
+    ContentType: ClassVar[str] = CONTENT_TYPE
+
+    @classmethod
+    def decode_input(cls, request_input: RequestInput) -> list[Any]:
+        return from_json_texts(request_input)
+
+    @classmethod
+    def decode_output(cls, response_output: ResponseOutput) -> list[Any]:
+        return from_json_texts(response_output)
+
+    @classmethod
+    def encode_input(cls, name: str, payload: Any, *, use_bytes: bool = True, **kwargs: Any) -> RequestInput:
+        data = to_json_texts(name, payload, use_bytes)
+        return RequestInput(name, [len(data), 1], Datatype.BYTES, data, Parameters(cls.ContentType))
+
+    @classmethod
+    def encode_output(
+        cls, name: str, payload: Any, *, use_bytes: bool = True, **kwargs: Any
+    ) -> ResponseOutput:
+        data = to_json_texts(name, payload, use_bytes)
+        return ResponseOutput(name, [len(data), 1], Datatype.BYTES, data, Parameters(cls.ContentType))
+
+
+def from_json_texts(tensor: RequestInput | ResponseOutput) -> list[Any]:
+    """The value of each element. Raises `CodecError`."""
+    if tensor.datatype is not Datatype.BYTES:
+        raise CodecError(
+            f'Tensor "{tensor.name}": the content type "{CONTENT_TYPE}" takes the datatype BYTES, '
+            f"not {tensor.datatype}."
+        )
+    values: list[Any] = []
+    try:
+        for text in elements(tensor.data):
+            values.append(json.loads(text))
+    except InvalidPayload as error:
+        raise CodecError(f'Tensor "{tensor.name}": {error}') from None
+    except (ValueError, RecursionError):
+        raise CodecError(f'Tensor "{tensor.name}": element {len(values)} is not JSON.') from None
+    return values
+
+
+def to_json_texts(name: str, values: Iterable[Any], use_bytes: bool) -> list[Any]:
+    """A JSON text for each value; missing values are ``null``. Raises `CodecError`."""
+    texts: list[Any] = []
+    try:
+        for value in values:
+            text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain)
+            texts.append(text.encode() if use_bytes else text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CodecError(
+            f'Tensor "{name}": element {len(texts)} cannot be written as JSON: {error}.'
+        ) from None
+    return texts
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"it holds a {type(value).__name__}")

@@ -1,0 +1,14 @@
+"""The hooks of mlsrv-pandas."""
+
+from __future__ import annotations
+
+import mlsrv
+
+
+@mlsrv.hookimpl
+def mlsrv_codecs() -> list[mlsrv.CodecOffer]:
+    """Offer the content type ``pd`` for whole requests, and ``pd_json`` for the columns inside."""
+    return [
+        mlsrv.CodecOffer("pd", "mlsrv_pandas.codec:PandasCodec", "request", ("pandas.DataFrame",)),
+        mlsrv.CodecOffer("pd_json", "mlsrv_pandas.jsonvalues:JsonCodec", "input"),
+    ]
