@@ -2,15 +2,19 @@
 
 import json
 import math
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 
 from mlsrv_protocol.buffers import load_arrays
 from mlsrv_protocol.errors import InvalidPayload
 
 Body: TypeAlias = bytes | bytearray | memoryview | str
+
+Array: TypeAlias = npt.NDArray[Any]
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 _LARGE = 1024
@@ -25,7 +29,7 @@ def loads(body: Body) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        problem = error.msg
+        problem = _describe(error)
     raise _not_json(body, problem)
 
 
@@ -46,7 +50,7 @@ def loads_message(body: Body, tensors: str) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        problem = error.msg
+        problem = _describe(error)
     body = _bytes(body)
     if b"NaN" in body or b"Infinity" in body:
         return _loads_literals(body)
@@ -62,11 +66,24 @@ def dumps(data: Any) -> bytes:
         TypeError: something in it has no JSON form; the text says what.
     """
     text = orjson.dumps(data, default=_plain, option=_OPTIONS)
-    if b"null" in text:
-        # A non-finite number is always written as null, so only such a text can hold one that should read
-        # differently.
+    # Non-finite numbers are written as null. Only the infinities should read differently.
+    if b"null" in text and any(np.isinf(array).any() for array in _float_arrays(data)):
         return orjson.dumps(data, default=_plain_or_array)
     return text
+
+
+def _float_arrays(data: Any) -> Iterator[Array]:
+    pending = [data]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, np.ndarray):
+            if value.dtype.kind == "f":
+                yield value
+        elif isinstance(value, list | tuple | dict):
+            inner = value.values() if isinstance(value, dict) else value
+            pending.extend([item for item in inner if not isinstance(item, str)])
+        elif hasattr(type(value), "to_plain"):
+            pending.append(value.to_plain())
 
 
 def _plain(value: Any) -> Any:
@@ -89,7 +106,7 @@ def _plain_or_array(value: Any) -> Any:
     return _plain(value)
 
 
-def _with_infinities(array: np.ndarray[Any, Any]) -> bytes:
+def _with_infinities(array: Array) -> bytes:
     """orjson writes null for NaN and the infinities alike; put the right word in the place of each."""
     words = [
         b"null" if math.isnan(value) else b'"Infinity"' if value > 0 else b'"-Infinity"'
@@ -105,27 +122,20 @@ def _with_infinities(array: np.ndarray[Any, Any]) -> bytes:
 def _loads_literals(body: bytes) -> Any:
     """The slow way, for texts with bare NaN or Infinity, which some clients send; else just as strict."""
     try:
-        text = body.decode()
-        data = json.loads(text, parse_float=_finite)
-        if "\\u" in text:
-            json.dumps(data, ensure_ascii=False).encode()  # an escape may have made a lone surrogate
-        return data
-    except InvalidPayload:
-        raise
+        # Python's parser takes the literals, but also numbers and strings that orjson refuses: ask both.
+        orjson.loads(body.replace(b"NaN", b"0  ").replace(b"Infinity", b"1       "))
+        return json.loads(body)
     except json.JSONDecodeError as error:
-        problem = f"{error.msg}: line {error.lineno} column {error.colno}"
-    except UnicodeError:
-        problem = "it is not UTF-8"
-    except (ValueError, RecursionError) as error:
-        problem = "an integer is too long" if isinstance(error, ValueError) else "it is nested too deep"
+        problem = _describe(error)
+    except ValueError:
+        problem = "an integer has too many digits"
+    except RecursionError:
+        problem = "it is nested too deep"
     raise _not_json(body, problem)
 
 
-def _finite(text: str) -> float:
-    value = float(text)
-    if math.isinf(value):
-        raise InvalidPayload("The body is not valid JSON: a number is beyond the range of a double.")
-    return value
+def _describe(error: json.JSONDecodeError) -> str:
+    return f"{error.msg} at line {error.lineno}, column {error.colno}"
 
 
 def _bytes(body: Body) -> bytes:

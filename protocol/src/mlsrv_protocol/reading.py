@@ -1,6 +1,6 @@
 """From plain data, as a JSON text or a user's dict holds it, to the parts of messages. Checks everything."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -69,13 +69,20 @@ def read_datatype(value: object) -> Datatype:
     raise InvalidPayload(f"datatype is {clip(value)}; it is one of {', '.join(Datatype)}.")
 
 
+class Tail(Protocol):
+    """The binary data behind a JSON text, handed out tensor by tensor."""
+
+    def take(self, size: object, datatype: Datatype, shape: list[int], expected: int) -> TensorData:
+        """The elements in the next `size` bytes; raises InvalidPayload."""
+
+
 def read_tensor(
-    value: object, group: str, index: int
+    value: object, group: str, index: int, tail: Tail | None = None
 ) -> tuple[str, list[int], Datatype, TensorData, Parameters | None]:
     """Name, shape, datatype, data and parameters of one entry of `inputs` or of a response's `outputs`.
 
-    The data is a flat array of the datatype's dtype, or a flat list of str for BYTES; its length fits the
-    shape.
+    The data is a flat array of the datatype's dtype, or a flat list for BYTES: of str from JSON, of bytes
+    from the tail; its length fits the shape. A tensor with `binary_data_size` takes its data from `tail`.
 
     Raises:
         InvalidPayload: anything is wrong; the sentence starts with the place, such as `inputs[0] "x"`.
@@ -88,6 +95,11 @@ def read_tensor(
         datatype = read_datatype(fields.get("datatype"))
         given = fields.get("parameters")
         parameters = None if given is None else read_parameters(given)
+        if tail is not None and parameters is not None and "binary_data_size" in parameters.extra:
+            if fields.get("data") is not None:
+                raise InvalidPayload("data and parameters.binary_data_size are both set; send one of them.")
+            size = parameters.extra.pop("binary_data_size")
+            return name, shape, datatype, tail.take(size, datatype, shape, expected), parameters
         data = _read_data(fields.get("data"), datatype, expected, parameters)
         check_count(len(data), shape, expected)
         return name, shape, datatype, data, parameters
@@ -117,11 +129,11 @@ def _read_data(data: Any, datatype: Datatype, expected: int, parameters: Paramet
         if expected:
             raise InvalidPayload("data is missing; it must be an array.")
         data = []  # some clients send null for a tensor without elements
-    if not isinstance(data, list | np.ndarray):
-        raise InvalidPayload(f"data is {clip(data)}; it must be an array.")
-    if datatype is not Datatype.BYTES:
-        return numeric(data, datatype)
-    return strings.from_json(data if isinstance(data, list) else data.tolist())
+    if isinstance(data, list):
+        return strings.from_json(data) if datatype is Datatype.BYTES else numeric(data, datatype)
+    if isinstance(data, np.ndarray):  # from the short cut, or from a dict that Python code made
+        return strings.from_json(data.tolist()) if datatype is Datatype.BYTES else numeric(data, datatype)
+    raise InvalidPayload(f"data is {clip(data)}; it must be an array.")
 
 
 def _place(value: object, group: str, index: int) -> str:

@@ -29,7 +29,7 @@ _FLOATS = frozenset({int, float, _NONE, str})
 _BITS = frozenset({int, bool})
 _TRUTHS = frozenset({0, 1})
 _PLAIN = frozenset({int, float, _NONE, str, bool, bytes, dict})
-_NAMED = {None: math.nan, "NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_NAMED = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def numeric(data: Any, datatype: Datatype) -> Array:
@@ -104,21 +104,26 @@ def _integers(leaves: list[Any], types: set[type], datatype: Datatype) -> Array:
         whole = [int(value) if type(value) is float and _is_whole(value) else value for value in leaves]
         if not set(map(type, whole)) <= {int}:
             refuse(leaves, datatype)
-    if whole and not _in_range(whole, datatype):
+    if not _in_range(whole, datatype):
         refuse(leaves, datatype)
     return np.array(whole, dtype=datatype.dtype)
 
 
 def _floats(leaves: list[Any], types: set[type], datatype: Datatype) -> Array:
-    if not types <= _NUMBERS:
+    if str in types:
         try:
-            leaves = [value if type(value) in _NUMBERS else _NAMED[value] for value in leaves]
+            leaves = [_NAMED[value] if type(value) is str else value for value in leaves]
         except KeyError:
             refuse(leaves, datatype)
-    if 0 < len(leaves) <= _SMALL and datatype is not Datatype.BF16 and _in_range(leaves, datatype):
+    if (
+        types <= _NUMBERS
+        and len(leaves) <= _SMALL
+        and datatype is not Datatype.BF16
+        and _in_range(leaves, datatype)
+    ):
         return np.array(leaves, dtype=datatype.dtype)
     try:
-        wide = np.array(leaves, dtype=np.float64)
+        wide = np.array(leaves, dtype=np.float64)  # None becomes NaN
     except OverflowError:  # an integer beyond the range of a double
         refuse(leaves, datatype)
     return _round(wide, datatype)
@@ -126,13 +131,13 @@ def _floats(leaves: list[Any], types: set[type], datatype: Datatype) -> Array:
 
 def _in_range(leaves: list[Any], datatype: Datatype) -> bool:
     """Whether no number can overflow. For few of them this is cheaper than to ask numpy afterwards."""
-    return bool(min(leaves) >= datatype.lowest and max(leaves) <= datatype.highest)
+    return not leaves or bool(min(leaves) >= datatype.lowest and max(leaves) <= datatype.highest)
 
 
 def _from_array(array: Array, datatype: Datatype) -> Array:
-    flat = array.reshape(-1)
+    flat = array.ravel()
     if flat.dtype == datatype.dtype:
-        return np.ascontiguousarray(flat)
+        return flat
     kind = flat.dtype.kind
     if kind in "biuf" and not (datatype is Datatype.BF16 and kind != "f"):
         if datatype.is_float:
@@ -198,7 +203,7 @@ def _fits(value: Any, datatype: Datatype) -> bool:
                 type(value) is int or _is_whole(value)
             )
         return bool(datatype.lowest <= value <= datatype.highest) or _rounds(value, datatype)
-    return datatype.is_float and (value is None or type(value) is str) and value in _NAMED
+    return datatype.is_float and (value is None or (type(value) is str and value in _NAMED))
 
 
 def _rounds(value: float, datatype: Datatype) -> bool:
