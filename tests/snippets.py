@@ -173,9 +173,9 @@ def compare(found: str, expected: str) -> None:
     """Fail unless the output is the expected one; nothing expected means that it does not matter."""
     if not expected.strip():
         return
+    message = f"expected:\n{expected}\nfound:\n{found}"
     try:
-        assert json.loads(found) == json.loads(expected)
+        assert json.loads(found) == json.loads(expected), message
     except json.JSONDecodeError:
         flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-        same = doctest.OutputChecker().check_output(expected, found, flags)
-        assert same, f"expected:\n{expected}\nfound:\n{found}"
+        assert doctest.OutputChecker().check_output(expected, found, flags), message

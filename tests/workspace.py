@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import re
 import tomllib
 from collections.abc import Iterator
@@ -41,18 +42,23 @@ class Room:
 
     @property
     def source(self) -> Path:
-        """The import package. Third-party rooms may be a single module."""
-        found = sorted((self.folder / "src").iterdir()) if (self.folder / "src").is_dir() else []
-        packages = [path for path in found if (path / "__init__.py").is_file()]
-        return packages[0] if packages else next(self.folder.glob("mlsrv_*.py"))
+        """The folder of the import package."""
+        found = [path.parent for path in sorted((self.folder / "src").glob("*/__init__.py"))]
+        assert len(found) == 1, f"{self.where}/src must hold one package"
+        return found[0]
 
     @property
     def package(self) -> str:
-        return self.source.stem
+        return self.source.name
 
     @property
     def is_plugin(self) -> bool:
         return self.folder.parent.parent == ROOT / "plugins"
+
+    @property
+    def is_heavy(self) -> bool:
+        """Whether its framework has an environment and a nox session of its own."""
+        return "heavy" in self.project.get("dependency-groups", {})
 
     @property
     def entry_points(self) -> dict[str, str]:
@@ -69,9 +75,6 @@ class Room:
 
     def modules(self) -> Iterator[tuple[str, Path]]:
         """Each module of the import package: its dotted name and its file."""
-        if self.source.is_file():
-            yield self.package, self.source
-            return
         for path in sorted(self.source.rglob("*.py")):
             parts = path.relative_to(self.source.parent).with_suffix("").parts
             yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
@@ -99,6 +102,16 @@ def rooms() -> tuple[Room, ...]:
     globs = root_project()["tool"]["uv"]["workspace"]["members"]
     found = [path for glob in globs for path in sorted(ROOT.glob(f"{glob}/pyproject.toml"))]
     return tuple(Room(path.parent, read_toml(path)) for path in found)
+
+
+def members() -> tuple[Room, ...]:
+    """The rooms of the uv workspace."""
+    excluded = root_project()["tool"]["uv"]["workspace"]["exclude"]
+    return tuple(room for room in rooms() if room.where not in excluded)
+
+
+def is_installed(room: Room) -> bool:
+    return importlib.util.find_spec(room.package) is not None
 
 
 def plugins() -> tuple[Room, ...]:

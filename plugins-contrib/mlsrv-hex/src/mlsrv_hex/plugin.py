@@ -1,0 +1,6 @@
+import mlsrv
+
+
+@mlsrv.hookimpl
+def mlsrv_codecs() -> mlsrv.CodecOffer:
+    return mlsrv.CodecOffer("hex", "mlsrv_hex.codec:HexCodec")

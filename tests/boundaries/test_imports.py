@@ -1,0 +1,153 @@
+"""Who may import whom: plugins the kernel, the kernel the protocol, nobody what it does not declare."""
+
+import ast
+import importlib.metadata
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workspace import ROOT, Room, plugins, rooms
+
+PROTOCOL_NEEDS = {"attr", "attrs", "cattr", "cattrs", "numpy", "orjson", "simdjson"}
+KERNEL_NEEDS = {"attr", "attrs", "cattr", "cattrs", "mlsrv_protocol", "numpy", "pluggy"}
+TESTING_NEEDS = {"pytest", "pytest_asyncio", "hypothesis"}
+
+CONTRACTS = """
+[importlinter]
+root_packages =
+    {packages}
+include_external_packages = True
+
+[importlinter:contract:layers]
+name = The command line and the plugins do not know each other; below them the kernel, then the protocol
+type = layers
+layers =
+    {top}
+    mlsrv
+    mlsrv_protocol
+
+[importlinter:contract:kernel]
+name = The kernel is free of every transport, framework and user interface
+type = forbidden
+source_modules =
+    mlsrv
+    mlsrv_protocol
+forbidden_modules =
+    starlette
+    hypercorn
+    uvicorn
+    pandas
+    prometheus_client
+    click
+    rich_click
+"""
+
+
+def test_layers(tmp_path: Path) -> None:
+    ours = [room for room in rooms() if room.is_plugin or room.where in ("protocol", "core", "cli")]
+    top = " | ".join(room.package for room in ours if room.where not in ("protocol", "core"))
+    packages = "\n    ".join(room.package for room in ours)
+    config = tmp_path / "contracts.ini"
+    config.write_text(CONTRACTS.format(packages=packages, top=top), encoding="utf-8")
+    sources = os.pathsep.join(str(room.source.parent) for room in ours)
+    program = "from importlinter.cli import lint_imports_command as main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--config", str(config), "--no-cache"],
+        env=os.environ | {"PYTHONPATH": sources},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 kept, 0 broken" in done.stdout
+
+
+def imported(path: Path) -> dict[str, int]:
+    """The absolute imports of a file, wherever they stand: dotted name -> line."""
+    found: dict[str, int] = {}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name: node.lineno for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None and node.level == 0:
+            found[node.module] = node.lineno
+    return found
+
+
+def third_party(room: Room) -> dict[str, set[str]]:
+    """Each top-level package from elsewhere that the room imports, and the modules that do so."""
+    found: dict[str, set[str]] = {}
+    for module, path in room.modules():
+        for name in imported(path):
+            top = name.partition(".")[0]
+            if top != room.package and top not in sys.stdlib_module_names:
+                found.setdefault(top, set()).add(module)
+    return found
+
+
+def in_part(module: str, part: str) -> bool:
+    return module == part or module.startswith(f"{part}.")
+
+
+def room_at(where: str) -> Room:
+    return next(room for room in rooms() if room.where == where)
+
+
+def test_the_protocol_needs_little() -> None:
+    surplus = {
+        top: outside
+        for top, modules in third_party(room_at("protocol")).items()
+        if top not in PROTOCOL_NEEDS
+        and (outside := {module for module in modules if not in_part(module, "mlsrv_protocol.grpc")})
+    }
+    assert not surplus
+
+
+def test_nothing_imports_the_grpc_form_by_accident() -> None:
+    for module, path in room_at("protocol").modules():
+        names = {name for name in imported(path) if in_part(name, "mlsrv_protocol.grpc")}
+        assert not names or in_part(module, "mlsrv_protocol.grpc"), f"{module} imports {names}"
+
+
+def test_the_kernel_needs_little() -> None:
+    surplus = {
+        top: modules
+        for top, modules in third_party(room_at("core")).items()
+        if top not in KERNEL_NEEDS
+        and not (top in TESTING_NEEDS and all(in_part(module, "mlsrv.testing") for module in modules))
+    }
+    assert not surplus
+
+
+@pytest.fixture(scope="module")
+def distributions() -> dict[str, set[str]]:
+    """The distributions that provide each import package."""
+    provided = {
+        top: {name.lower().replace("_", "-") for name in names}
+        for top, names in importlib.metadata.packages_distributions().items()
+    }
+    return provided | {room.package: {room.distribution} for room in rooms()}
+
+
+@pytest.mark.parametrize("room", rooms(), ids=lambda room: room.where)
+def test_a_room_declares_what_it_imports(room: Room, distributions: dict[str, set[str]]) -> None:
+    """What the kernel and the protocol bring along needs no second mention."""
+    declared = set(room.requirements)
+    for where in ("core", "protocol"):
+        if room_at(where).distribution in declared:
+            declared |= set(room_at(where).requirements)
+    undeclared = {
+        top: modules
+        for top, modules in third_party(room).items()
+        if not distributions.get(top, {top.replace("_", "-")}) & declared
+        and not (top in TESTING_NEEDS and all(in_part(module, "mlsrv.testing") for module in modules))
+    }
+    assert not undeclared, f"{room.where}/pyproject.toml does not list what these modules import"
+
+
+def test_every_room_was_found() -> None:
+    assert {"protocol", "core", "cli"} <= {room.where for room in rooms()}
+    assert plugins()
+    assert (ROOT / "noxfile.py").is_file()

@@ -1,0 +1,49 @@
+"""Every setting has a help text, stands in the README of its room, and has its owner among the hints."""
+
+import attrs
+import pytest
+
+from mlsrv.settings import KernelModelSettings, KernelSettings, help_of
+from mlsrv.settings.hints import OWNERS
+from renew import HINTS, settings_classes, with_owners
+from workspace import Room, rooms
+
+KERNEL = "core"
+
+
+def offered(room: Room) -> list[type]:
+    """The settings classes of a room."""
+    return [KernelSettings, KernelModelSettings] if room.where == KERNEL else settings_classes(room)
+
+
+SETTINGS = [(room, field) for room in rooms() for cls in offered(room) for field in attrs.fields(cls)]
+IDS = [f"{room.package}-{field.name}" for room, field in SETTINGS]
+
+
+def test_settings_were_found() -> None:
+    assert {"host", "executor", "http_port"} <= {field.name for _, field in SETTINGS}
+
+
+@pytest.mark.parametrize(("room", "field"), SETTINGS, ids=IDS)
+def test_a_setting_is_documented(room: Room, field: "attrs.Attribute[object]") -> None:
+    text = help_of(field)
+    assert text[:1].isupper() or not text[:1].isalpha()
+    assert text.endswith(".")
+    assert len(text) >= 15
+    readme = (room.folder / "README.md").read_text(encoding="utf-8")
+    assert f"`{field.name}`" in readme, f"{room.where}/README.md does not mention it"
+
+
+def test_the_hints_know_the_owner_of_each_setting() -> None:
+    text = HINTS.read_text(encoding="utf-8")
+    assert text == with_owners(text), "renew them: python tests/renew.py"
+
+
+def test_no_setting_has_two_owners() -> None:
+    owners: dict[str, set[str]] = {}
+    for room, field in SETTINGS:
+        owners.setdefault(field.name, set()).add(room.distribution)
+    for distribution, names in OWNERS.items():
+        for name in names:
+            owners.setdefault(name, set()).add(distribution)
+    assert {name: both for name, both in owners.items() if len(both) > 1} == {}
