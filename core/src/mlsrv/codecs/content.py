@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mlsrv.codecs.base import InputCodec, RequestCodec
-from mlsrv.errors import CodecNotFound
+from mlsrv.errors import CodecError, CodecNotFound
 from mlsrv_protocol.types import (
     InferenceRequest,
     InferenceResponse,
@@ -48,12 +48,22 @@ def _input_codec(model: MLModel, content_type: str | None, where: str) -> AnyInp
     return codec
 
 
+def _applied(codec: AnyInputCodec, request_input: RequestInput) -> Any:
+    try:
+        return codec.decode_input(request_input)
+    except ValueError as error:
+        # What int(), bytes.fromhex() and their like raise for a text that is none: the client's fault.
+        raise CodecError(
+            f'input "{request_input.name}": not valid for the content type "{codec.ContentType}": {error}'
+        ) from error
+
+
 def decode_input(model: MLModel, request_input: RequestInput, default_codec: AnyInputCodec | None) -> Any:
     if isinstance(request_input, DecodedInput):
         return request_input.data
     content_type = _content_type(request_input.parameters) or _declared(model.inputs, request_input.name)
     codec = _input_codec(model, content_type, f'input "{request_input.name}"') or default_codec
-    return request_input.data if codec is None else codec.decode_input(request_input)
+    return request_input.data if codec is None else _applied(codec, request_input)
 
 
 def decode_request(model: MLModel, request: InferenceRequest, default_codec: AnyRequestCodec | None) -> Any:
@@ -82,7 +92,7 @@ def _decoded(model: MLModel, request_input: RequestInput) -> RequestInput:
         name=request_input.name,
         shape=request_input.shape,
         datatype=request_input.datatype,
-        data=codec.decode_input(request_input),
+        data=_applied(codec, request_input),
         parameters=request_input.parameters,
     )
 

@@ -7,12 +7,48 @@ from collections.abc import Iterable, Mapping
 
 # Keys that users of this kind of server have in their files, by the distribution that would understand them.
 OWNERS: dict[str, tuple[str, ...]] = {
-    "mlsrv-rest": ("http_port", "root_path", "cors_settings", "gzip_enabled", "http_server"),
-    "mlsrv-grpc": ("grpc_port", "grpc_max_message_length"),
+    "mlsrv-rest": (
+        "cors_settings",
+        "gzip_enabled",
+        "http_keep_alive",
+        "http_max_body_size",
+        "http_max_decompressed_size",
+        "http_port",
+        "http_server",
+        "http_tls_ca",
+        "http_tls_cert",
+        "http_tls_key",
+        "root_path",
+    ),
+    "mlsrv-grpc": (
+        "grpc_max_message_length",
+        "grpc_options",
+        "grpc_port",
+        "grpc_tls_ca",
+        "grpc_tls_cert",
+        "grpc_tls_key",
+    ),
     "mlsrv-kafka": ("kafka_enabled", "kafka_servers", "kafka_topic_input", "kafka_topic_output"),
-    "mlsrv-workers": ("parallel_workers", "parallel_workers_timeout", "environments_dir", "warm_workers"),
-    "mlsrv-batching": ("max_batch_size", "max_batch_time"),
-    "mlsrv-cache": ("cache_enabled", "cache_size"),
+    "mlsrv-workers": (
+        "on_deadline",
+        "parallel_workers",
+        "parallel_workers_timeout",
+        "pool",
+        "warm_workers",
+        "worker_arena_bytes",
+        "worker_concurrency",
+        "worker_threads",
+    ),
+    "mlsrv-batching": (
+        "latency_slo",
+        "max_batch_size",
+        "max_batch_time",
+    ),
+    "mlsrv-cache": (
+        "cache_enabled",
+        "cache_max_bytes",
+        "cache_size",
+    ),
     "mlsrv-prometheus": ("metrics_endpoint", "metrics_port", "metrics_rest_server_prefix", "metrics_dir"),
     "mlsrv-opentelemetry": ("tracing_server",),
 }
