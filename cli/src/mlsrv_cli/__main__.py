@@ -1,0 +1,7 @@
+"""``python -m mlsrv_cli`` is the same as ``mlsrv``."""
+
+import sys
+
+from mlsrv_cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,100 @@
+"""``mlsrv config show`` and ``mlsrv config check``: settings and where they come from, without a start."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import attrs
+import rich_click as click
+
+from mlsrv.errors import ConfigurationError
+from mlsrv.kernel import Kernel
+from mlsrv.settings import Effective, Settings
+from mlsrv_cli.inspection import Inspected, models_of, problems_of
+from mlsrv_cli.options import SettingsCommand, command_settings, loaded_plugins, settings_options
+from mlsrv_cli.sources import make_importable
+from mlsrv_cli.tables import print_table
+
+
+@click.group()
+def config() -> None:
+    """Show or check the settings of a folder and of its models, without starting a server."""
+
+
+@config.command(cls=SettingsCommand)
+@settings_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def show(
+    ctx: click.Context,
+    folder: Path,
+    plugin_files: Sequence[str],
+    block: Sequence[str],
+    set_: Sequence[str],
+    as_json: bool,
+) -> None:
+    """Show every effective value, of the server and of each model in FOLDER, and where it comes from.
+
+    Takes the options of "mlsrv start", and shows what they would do there.
+    """
+    kernel = _kernel(ctx, folder, command_settings(ctx, folder, set_, os.environ))
+    models = models_of(kernel)
+    if as_json:
+        described = {
+            "server": [attrs.asdict(value) for value in kernel.settings],
+            "models": [attrs.asdict(model) for model in models],
+        }
+        print(json.dumps(described, indent=2, default=str))
+        return
+    _print_values("Server", kernel.settings)
+    for model in models:
+        print()
+        _print_model(model)
+
+
+@config.command(cls=SettingsCommand)
+@settings_options
+@click.pass_context
+def check(
+    ctx: click.Context, folder: Path, plugin_files: Sequence[str], block: Sequence[str], set_: Sequence[str]
+) -> None:
+    """Check the settings of the server and of each model in FOLDER: one line for each problem, exit code 2.
+
+    Takes the options of "mlsrv start".
+    """
+    settings = command_settings(ctx, folder, set_, os.environ)
+    problems = []
+    try:
+        kernel = _kernel(ctx, folder, settings)
+    except ConfigurationError as error:
+        problems += error.problems
+        # The models are worth checking all the same: with the folder alone, and what it holds.
+        kernel = _kernel(ctx, folder, Settings.from_layers(settings.layers[:1], settings.model_layer))
+    problems += problems_of(kernel)
+    if problems:
+        raise ConfigurationError(problems)
+    print(f"{folder}: no problems.")
+
+
+def _kernel(ctx: click.Context, folder: Path, settings: Settings) -> Kernel:
+    make_importable(folder)
+    loaded = loaded_plugins(ctx)
+    return Kernel(settings, plugins=loaded.files, block=loaded.block)
+
+
+def _print_model(model: Inspected) -> None:
+    title = f"Model {model.name}" + (f" version {model.version}" if model.version else "")
+    if model.problems:
+        print(title)
+        for problem in model.problems:
+            print(f"Error: {problem}")
+    else:
+        _print_values(title, model.settings)
+
+
+def _print_values(title: str, values: Iterable[Effective]) -> None:
+    rows = [(value.name, json.dumps(value.value, default=str), value.origin) for value in values]
+    print_table(("setting", "value", "from"), rows, title)

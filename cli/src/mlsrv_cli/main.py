@@ -1,0 +1,36 @@
+"""Where ``mlsrv`` begins. Imports nothing: what is asked most often must be there at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+COMPLETION_VARIABLE = "_MLSRV_COMPLETE"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: what follows ``mlsrv``; that of the process by default.
+
+    Returns:
+        The exit code: 0 when all went well (also for a server that was asked to stop), 2 for a mistake in
+        arguments or settings, 1 for any other failure.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    completing = COMPLETION_VARIABLE in os.environ
+    if not completing and given in ([], ["-h"], ["--help"]):
+        from mlsrv_cli.overview import print_overview
+
+        print_overview()
+        return 0 if given else 2
+    if not completing and given == ["--version"]:
+        from mlsrv_cli.version import version_line
+
+        print(version_line())
+        return 0
+    from mlsrv_cli.group import run
+
+    return run(given)

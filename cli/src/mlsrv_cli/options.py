@@ -1,0 +1,220 @@
+"""Options that several commands share, and an option for each setting of the kernel and of the plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+import attrs
+import rich_click as click
+
+from mlsrv.errors import ConfigurationError
+from mlsrv.offers import SettingsOffer
+from mlsrv.plugins import Plugins, load_plugin_file
+from mlsrv.settings import KernelSettings, Owner, Settings, help_of
+from mlsrv.settings.fields import default_of
+from mlsrv.settings.hints import explain_unknown
+from mlsrv.settings.server import KERNEL_DISTRIBUTION
+from mlsrv_cli.sources import assignments, read_settings
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+# `--log-format` sets it, with a nicer name.
+_WITHOUT_OPTION = {"use_structured_logging"}
+_LOADED = "mlsrv_cli.loaded"
+_OPTIONS = "mlsrv_cli.options"
+_GIVEN = "mlsrv_cli.given"
+
+
+@attrs.frozen
+class Loaded:
+    """The plugins of this run.
+
+    Attributes:
+        plugins: all of them.
+        files: those that ``--plugin`` names, as modules.
+        block: the names that ``--block`` names.
+    """
+
+    plugins: Plugins
+    files: Sequence[object]
+    block: Sequence[str]
+
+    def owners(self, scope: str) -> list[Owner]:
+        """The settings classes of plugins for ``"server"`` or ``"model"``."""
+        offers = self.plugins.attributed(SettingsOffer)
+        return [Owner(distribution, offer.cls) for distribution, offer in offers if offer.scope == scope]
+
+    def failures(self) -> dict[str, str]:
+        """Distributions whose plugin did not load, with the reason."""
+        return {row.distribution: f"{type(row.error).__name__}: {row.error}" for row in self.plugins.failed}
+
+
+def load_plugins(files: Iterable[str | Path] = (), block: Iterable[str] = ()) -> Loaded:
+    """Load the installed plugins and those in files.
+
+    Raises:
+        ConfigurationError: a file cannot be loaded, or two plugins offer the same.
+    """
+    modules = [load_plugin_file(Path(file)) for file in files]
+    block = tuple(block)
+    return Loaded(Plugins(modules, block=block), modules, block)
+
+
+def plugin_options(function: _F) -> _F:
+    """Adds ``--plugin`` and ``--block`` to a command."""
+    function = click.option(
+        "--block", "block", multiple=True, metavar="NAME", help="Leave a plugin out. May be repeated."
+    )(function)
+    return click.option(
+        "--plugin",
+        "plugin_files",
+        multiple=True,
+        type=click.Path(dir_okay=False),
+        help="Load a plugin from a Python file, too. May be repeated.",
+    )(function)
+
+
+def settings_options(function: _F) -> _F:
+    """Adds what a command that reads the settings of a folder takes, beside what `SettingsCommand` adds."""
+    function = click.option(
+        "--set",
+        "set_",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Set any server setting; lists and objects as JSON. May be repeated.",
+    )(function)
+    function = plugin_options(function)
+    return click.argument("folder", type=click.Path(path_type=Path))(function)
+
+
+class SettingsCommand(click.RichCommand):
+    """A command with an option for each server setting of the loaded plugins.
+
+    They are made when the command is run, from the settings classes themselves: a plugin that is not
+    installed has no options, and one that is needs nobody to list them. `command_settings` finds what they
+    were given.
+    """
+
+    def __init__(self, *args: Any, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        for param in self.params:
+            if isinstance(param, click.RichOption):
+                param.panel = "General"
+        self.context_settings["rich_help_config"] = {
+            "options_table_column_types": ["opt_all_metavar", "help"],
+            "append_metavars_help_string": "{}",
+            "text_paragraph_linebreaks": "\n\n",
+        }
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        loaded = load_plugins(_values_of(args, "--plugin"), _values_of(args, "--block"))
+        own = {flag for param in self.params for flag in param.opts}
+        ctx.meta[_LOADED] = loaded
+        ctx.meta[_OPTIONS] = [option for option in _setting_options(loaded) if option.opts[0] not in own]
+        ctx.meta[_GIVEN] = {}
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            key = error.option_name.lstrip("-").replace("-", "_")
+            loaded_distributions = [row.distribution for row in loaded.plugins.rows if row.error is None]
+            explained = explain_unknown(key, (), loaded_distributions, loaded.failures())
+            if "plugin" not in explained:
+                raise
+            raise click.UsageError(f"No such option {error.option_name}: {explained}", ctx) from error
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        return [*super().get_params(ctx), *ctx.meta.get(_OPTIONS, ())]
+
+
+def loaded_plugins(ctx: click.Context) -> Loaded:
+    """The plugins that a `SettingsCommand` has loaded."""
+    found: Loaded = ctx.meta[_LOADED]
+    return found
+
+
+def command_settings(
+    ctx: click.Context, folder: Path, set_: Sequence[str], environ: Mapping[str, str], **own: str | None
+) -> Settings:
+    """The settings of a folder as a `SettingsCommand` was asked for them.
+
+    Args:
+        ctx: the context of the command.
+        folder: its argument FOLDER.
+        set_: its options ``--set``.
+        environ: the environment.
+        own: settings that options of the command itself give, as texts; None is not given.
+
+    Raises:
+        ConfigurationError: as `read_settings`; or a setting was given twice.
+    """
+    given: dict[str, str] = ctx.meta[_GIVEN] | {key: value for key, value in own.items() if value is not None}
+    names = {key: _flag(key) for key in given}
+    assigned = assignments(set_)
+    twice = sorted(given.keys() & assigned.keys())
+    if twice:
+        raise ConfigurationError([f"{key} is given twice, by --set and by its own option" for key in twice])
+    names |= {key: f"--set {key}" for key in assigned}
+    return read_settings(folder, environ, given | assigned, names)
+
+
+def _values_of(args: Sequence[str], option: str) -> Iterator[str]:
+    """The values of a repeatable option, read before the other options are known."""
+    waiting = iter(args)
+    for arg in waiting:
+        if arg == "--":
+            return
+        name, sign, value = arg.partition("=")
+        if name == option:
+            found = value if sign else next(waiting, None)
+            if found is not None:
+                yield found
+
+
+def _setting_options(loaded: Loaded) -> Iterator[click.Option]:
+    for owner in (Owner(KERNEL_DISTRIBUTION, KernelSettings), *loaded.owners("server")):
+        for attribute in attrs.fields(owner.cls):
+            kinds = _kinds(attribute.type)
+            if attribute.name not in _WITHOUT_OPTION and kinds:
+                yield _setting_option(attribute, kinds, f"Settings of {owner.distribution}")
+
+
+def _setting_option(attribute: attrs.Attribute[Any], kinds: Sequence[str], panel: str) -> click.Option:
+    flag, key = _flag(attribute.name), attribute.name
+
+    def keep(ctx: click.Context, _param: click.Parameter, value: object) -> None:
+        if value is not None:
+            ctx.meta[_GIVEN][key] = str(value).lower() if isinstance(value, bool) else str(value)
+
+    common: dict[str, Any] = {
+        "help": help_of(attribute) + _default_note(default_of(attribute)),
+        "expose_value": False,
+        "default": None,
+        "callback": keep,
+        "panel": panel,
+    }
+    if kinds == ["true|false"]:
+        return click.RichOption([f"{flag}/--no-{flag[2:]}", f"setting_{key}"], **common)
+    return click.RichOption([flag, f"setting_{key}"], metavar="|".join(kinds), **common)
+
+
+def _kinds(annotation: Any) -> list[str]:
+    """What may be written for a setting, without lists and objects: those are for ``--set`` and the file."""
+    if get_origin(annotation) is Literal:
+        return [str(choice) for choice in get_args(annotation)]
+    if get_origin(annotation) in (Union, UnionType):
+        return [kind for member in get_args(annotation) for kind in _kinds(member)]
+    named = {bool: "true|false", int: "INTEGER", float: "NUMBER", str: "TEXT"}.get(annotation)
+    return [] if named is None else [named]
+
+
+def _default_note(default: object) -> str:
+    if default is None or default == "" or isinstance(default, bool):
+        return "" if not default else " [default: on]"
+    return f" [default: {default}]"
+
+
+def _flag(key: str) -> str:
+    return "--" + key.replace("_", "-")

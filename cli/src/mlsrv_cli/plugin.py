@@ -1,0 +1,13 @@
+"""The command line as a plugin: it adds the hook by which others add commands (see `mlsrv_cli.hookspecs`)."""
+
+import pluggy
+
+import mlsrv
+
+
+@mlsrv.hookimpl
+def mlsrv_addhooks(pluginmanager: pluggy.PluginManager) -> None:
+    """Add the hook of the command line."""
+    from mlsrv_cli import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)

@@ -1,0 +1,84 @@
+"""Running a kernel until it is asked to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib.util
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from mlsrv.errors import ModelLoadError
+from mlsrv.kernel import Kernel
+from mlsrv_cli.console import Reporter, reason_of
+from mlsrv_cli.failures import StartFailed, report
+from mlsrv_cli.signals import StopSignals, exit_within
+
+logger = logging.getLogger("mlsrv.cli")
+
+STUCK_AFTER = 3.0
+"""Seconds that threads of user code get to end when all else has ended."""
+
+
+def run(make: Callable[[], Kernel], reporter: Reporter, stop: StopSignals, *, debug: bool = False) -> int:
+    """Serve in an event loop of its own (uvloop's, if that is installed) and return the exit code.
+
+    Args:
+        make: makes the kernel; called on the loop.
+        reporter: is told what is served.
+        stop: says when to stop.
+        debug: whether a failure shows its traceback.
+    """
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_main(make, reporter, stop, debug))
+
+
+async def _main(make: Callable[[], Kernel], reporter: Reporter, stop: StopSignals, debug: bool) -> int:
+    code = 0
+    try:
+        await serve(make(), reporter, stop)
+    except Exception as error:
+        code = report(error, debug=debug)
+    exit_within(STUCK_AFTER, code)
+    return code
+
+
+async def serve(kernel: Kernel, reporter: Reporter, stop: StopSignals) -> None:
+    """Serve until `stop` says so.
+
+    Raises:
+        ConfigurationError: the kernel or a transport cannot start.
+        StartFailed: models failed to load and ``on_load_failure`` is "exit".
+    """
+    async with kernel:
+        loading = asyncio.create_task(_when_loaded(kernel, reporter))
+        try:
+            await kernel.serve(stop.wait, started=lambda: reporter.listening(kernel))
+        except ModelLoadError as error:
+            failed = [model for model in kernel.registry if model.wanted and model.problem is not None]
+            problems = [f"Model {model.name}: {reason_of(model)}" for model in failed]
+            raise StartFailed(problems or [str(error)]) from error
+        finally:
+            loading.cancel()
+            await asyncio.gather(loading, return_exceptions=True)
+    reporter.stopped()
+
+
+async def _when_loaded(kernel: Kernel, reporter: Reporter) -> None:
+    try:
+        await kernel.loaded()
+    except Exception:  # no model's own failure: those are states of the models
+        logger.exception("Loading the models failed")
+    # What is there now stays: later collections need not look at it.
+    gc.collect()
+    gc.freeze()
+    reporter.loaded(kernel)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if importlib.util.find_spec("uvloop") is None:
+        return None
+    uvloop: Any = importlib.import_module("uvloop")
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

@@ -1,0 +1,61 @@
+"""Signals that stop the server, from the first moment of ``mlsrv start`` to its last."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+
+STOP_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGQUIT") if hasattr(signal, name)
+)
+
+
+class StopSignals:
+    """The first signal asks for a graceful stop, the second ends the process at once.
+
+    Plain handlers and not those of an event loop: they must work before there is a loop, while modules are
+    imported, and after it is gone.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._event: asyncio.Event | None = None
+
+    def install(self) -> None:
+        """Take over the signals. To be called in the main thread."""
+        for number in STOP_SIGNALS:
+            signal.signal(number, self._received)
+
+    async def wait(self) -> None:
+        """Return once a stop is asked for; at once if it already was."""
+        self._event = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        if not self.requested:
+            await self._event.wait()
+        self._loop = None
+
+    def _received(self, number: int, _frame: FrameType | None) -> None:
+        if self.requested:
+            os._exit(128 + number)
+        self.requested = True
+        if self._loop is not None and self._event is not None:
+            self._loop.call_soon_threadsafe(self._event.set)
+
+
+def exit_within(seconds: float, code: int) -> None:
+    """End the process with this code after that time if it has not ended by then: user code that is stuck in
+    a thread would keep the interpreter waiting for ever."""
+
+    def end() -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()

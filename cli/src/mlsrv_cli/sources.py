@@ -1,0 +1,98 @@
+"""Where the settings of a run come from: the folder's settings.json, the environment and the command line."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mlsrv.errors import ConfigurationError
+from mlsrv.settings import Layer, Settings, environment_layers, file_layer
+
+SETTINGS_FILE = "settings.json"
+FOREIGN_PREFIX = "MLSERVER_"
+_LOCAL_PATHS = ("model_repository_root", "logging_settings")
+
+# What Kubernetes puts into every container for a service called "mlsrv"; it must not look like settings of
+# ours.
+_SERVICE_LINK = re.compile(
+    r"MLSRV(_\w+)?_(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+_SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
+
+
+def read_settings(
+    folder: Path, environ: Mapping[str, str], given: Mapping[str, str], names: Mapping[str, str]
+) -> Settings:
+    """The settings of a folder, from every source.
+
+    Args:
+        folder: the folder that is served; where models are looked for unless a source says otherwise.
+        environ: the environment.
+        given: values from the command line, as texts.
+        names: how a key of `given` was spelt there, for messages (``"--http-port"``).
+
+    Raises:
+        ConfigurationError: the folder does not exist, or its ``settings.json`` cannot be read.
+    """
+    if not folder.is_dir():
+        what = "is not a folder" if folder.exists() else "does not exist"
+        raise ConfigurationError(f'The folder "{folder}" {what}.')
+    layers = [Layer("FOLDER", {"model_repository_root": str(folder)})]
+    if (folder / SETTINGS_FILE).exists():
+        layers.append(_relative_to_file(file_layer(folder / SETTINGS_FILE), folder))
+    server, models = environment_layers(without_service_links(environ))
+    layers += [server, Layer("command line", given, text=True, names=names)]
+    return Settings.from_layers(layers, model_layer=models)
+
+
+def make_importable(folder: Path) -> None:
+    """Let code of the folder and of the working directory be imported; what is installed goes first."""
+    for path in (str(Path.cwd()), str(folder.absolute())):
+        if path not in sys.path:
+            sys.path.append(path)
+
+
+def assignments(texts: Iterable[str]) -> dict[str, str]:
+    """What ``--set key=value`` options say; of two for one key the last one counts.
+
+    Raises:
+        ConfigurationError: one of them has no ``=``.
+    """
+    pairs = [text.partition("=") for text in texts]
+    wrong = [key for key, sign, _ in pairs if not sign or not key.strip()]
+    if wrong:
+        raise ConfigurationError([f'--set {key}: expected "key=value"' for key in wrong])
+    return {key.strip(): value for key, _, value in pairs}
+
+
+def without_service_links(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without the addresses that Kubernetes adds for a service named "mlsrv"."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if not _SERVICE_LINK.fullmatch(name)
+        and not (name.startswith("MLSRV") and name.endswith("_PORT") and _SERVICE_ADDRESS.match(value))
+    }
+
+
+def foreign_variables(environ: Mapping[str, str]) -> str | None:
+    """One sentence about variables with the prefix of MLServer, which are not read, or None."""
+    found = sorted(name for name in environ if name.upper().startswith(FOREIGN_PREFIX))
+    if not found:
+        return None
+    renamed = ", ".join(f"MLSRV_{name[len(FOREIGN_PREFIX) :]}" for name in found)
+    verb = "is" if len(found) == 1 else "are"
+    return f"{', '.join(found)} in the environment {verb} not read; use {renamed}."
+
+
+def _relative_to_file(layer: Layer, folder: Path) -> Layer:
+    """Paths in a settings file are relative to it, as `parameters.uri` is in a model's."""
+    values: dict[str, Any] = dict(layer.values)
+    for key in _LOCAL_PATHS:
+        value = values.get(key)
+        if isinstance(value, str) and value and "://" not in value:
+            values[key] = str(folder / value)
+    return Layer(layer.origin, values)

@@ -1,0 +1,69 @@
+"""``mlsrv start``: serve the models of a folder until a signal says stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import rich_click as click
+
+from mlsrv.settings import KernelSettings
+from mlsrv_cli.logs import LEVELS, configure
+from mlsrv_cli.options import SettingsCommand, command_settings, loaded_plugins, settings_options
+from mlsrv_cli.signals import StopSignals
+from mlsrv_cli.sources import foreign_variables, make_importable
+
+logger = logging.getLogger("mlsrv.cli")
+
+
+@click.command(cls=SettingsCommand)
+@settings_options
+@click.option(
+    "--log-format", type=click.Choice(["text", "json"]), help="Log text (the default) or JSON lines."
+)
+@click.option("--log-level", type=click.Choice(LEVELS, case_sensitive=False), help="Log from this level on.")
+@click.pass_context
+def start(
+    ctx: click.Context,
+    folder: Path,
+    plugin_files: Sequence[str],
+    block: Sequence[str],
+    set_: Sequence[str],
+    log_format: str | None,
+    log_level: str | None,
+) -> None:
+    """Serve the models of FOLDER.
+
+    Settings come from the command line, from the environment (MLSRV_HTTP_PORT for http_port), from
+    settings.json in FOLDER, or are the defaults: the first of these that has a value counts.
+    """
+    stop = StopSignals()
+    stop.install()
+    loaded = loaded_plugins(ctx)
+    structured = None if log_format is None else str(log_format == "json")
+    settings = command_settings(ctx, folder, set_, os.environ, use_structured_logging=structured)
+    resolved = settings.resolve(loaded.owners("server"), loaded.failures())
+    own = resolved.of(KernelSettings)
+    configure(own, level=log_level)
+    warning = foreign_variables(os.environ)
+    if warning is not None:
+        logger.warning("%s", warning)
+    make_importable(folder)
+
+    # The kernel and what it brings are imported when nothing is left that could stop the start at once.
+    from mlsrv import Kernel
+    from mlsrv_cli.console import make_reporter
+    from mlsrv_cli.serving import run
+
+    reporter = make_reporter(sys.stdout, structured=own.use_structured_logging)
+    ctx.exit(
+        run(
+            lambda: Kernel(settings, plugins=loaded.files, block=loaded.block),
+            reporter,
+            stop,
+            debug=own.debug,
+        )
+    )

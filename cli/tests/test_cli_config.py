@@ -1,0 +1,117 @@
+"""``mlsrv config``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+CLASSLESS = "VALUE = 1\n"
+
+WITH_A_TRACE = """
+from pathlib import Path
+from mlsrv import MLModel
+
+class Model(MLModel):
+    async def load(self):
+        Path("TRACE").touch()
+"""
+
+
+def test_show_tells_every_value_and_its_origin(mlsrv, only_tiny, folder: Path, add_model) -> None:
+    (folder / "settings.json").write_text('{"max_in_flight": "7"}')
+    place = add_model("iris", parameters={"version": "v1", "uri": "artifact"}, max_in_flight=3)
+    env = {"MLSRV_SERVER_NAME": "acme", "MLSRV_MODEL_PLATFORM": "sklearn"}
+    done = mlsrv("config", "show", folder, *only_tiny, "--tiny-port", "5", env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    server, model = done.stdout.split("\nModel iris version v1\n")
+    rows = {line.split()[0]: line.split() for line in server.splitlines()}
+    assert rows["max_in_flight"][1:] == ["7", str(folder / "settings.json")]
+    assert rows["server_name"][1:] == ['"acme"', "environment"]
+    assert rows["tiny_port"][1:] == ["5", "command", "line"]
+    assert rows["host"][1:] == ['"0.0.0.0"', "default"]
+    rows = {line.split()[0]: line.split() for line in model.splitlines()}
+    source = str(place / "model-settings.json")
+    assert rows["max_in_flight"][1:] == ["3", source]
+    assert rows["platform"][1:] == ['"sklearn"', "environment"]
+    assert rows["parameters.uri"][1:] == [json.dumps(str(place / "artifact")), source]
+    assert rows["implementation"][1:] == ['"code_of_it.Model"', source]
+    assert rows["check_inputs"][1:] == ["true", "default"]
+
+
+def test_show_as_json(mlsrv, only_tiny, folder: Path, add_model) -> None:
+    add_model("good")
+    add_model("bad", no_such_setting=1)
+    shown = json.loads(mlsrv("config", "show", folder, *only_tiny, "--json").stdout)
+    port = next(value for value in shown["server"] if value["name"] == "tiny_port")
+    assert port == {
+        "name": "tiny_port",
+        "value": 0,
+        "origin": "default",
+        "help": "Port of the tiny transport.",
+        "distribution": "tiny",
+    }
+    bad, good = shown["models"]
+    assert good["problems"] == []
+    assert "no_such_setting" in bad["problems"][0]
+
+
+def test_show_names_models_that_are_wrong(mlsrv, only_tiny, folder: Path, add_model) -> None:
+    add_model("good")
+    (folder / "broken").mkdir()
+    (folder / "broken" / "model-settings.json").write_text("{")
+    done = mlsrv("config", "show", folder, *only_tiny)
+    assert done.returncode == 0
+    assert (
+        f"Model broken\nError: {folder / 'broken' / 'model-settings.json'}: is not valid JSON" in done.stdout
+    )
+    assert "Model good\n" in done.stdout
+
+
+def test_check_of_a_good_folder(mlsrv, only_tiny, folder: Path, add_model) -> None:
+    add_model("good")
+    done = mlsrv("config", "check", folder, *only_tiny)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{folder}: no problems.\n", "")
+
+
+def test_check_lists_every_problem_of_the_server_and_of_the_models(
+    mlsrv, only_tiny, folder: Path, add_model
+) -> None:
+    (folder / "settings.json").write_text('{"hots": 1, "debug": "perhaps"}')
+    add_model("good")
+    add_model("typo", max_in_fligt=3)
+    add_model("classless", code=CLASSLESS)
+    add_model("raising", code="raise RuntimeError('no licence')\n")
+    add_model("unknown", implementation="no_such_runtime")
+    (folder / "broken").mkdir()
+    (folder / "broken" / "model-settings.json").write_text("[]")
+    done = mlsrv("config", "check", folder, *only_tiny)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert len(lines) == 7
+    assert all(line.startswith(f"Error: {folder}") for line in lines)
+    for part in ('did you mean "host"?', "perhaps", 'did you mean "max_in_flight"?', "Model classless"):
+        assert part in done.stderr
+    for part in ("no licence", 'unknown runtime "no_such_runtime"', "must hold one JSON object"):
+        assert part in done.stderr
+
+
+def test_check_starts_and_opens_nothing(mlsrv, only_tiny, folder: Path, add_model, tmp_path: Path) -> None:
+    trace = tmp_path / "loaded"
+    add_model("good", code=WITH_A_TRACE.replace("TRACE", str(trace)))
+    assert mlsrv("config", "check", folder, *only_tiny).returncode == 0
+    assert mlsrv("config", "show", folder, *only_tiny).returncode == 0
+    assert not trace.exists()
+
+
+def test_check_of_a_server_without_a_transport(mlsrv, only_tiny, folder: Path) -> None:
+    done = mlsrv("config", "check", folder, *only_tiny[2:])
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: No transport is installed and enabled")
+
+
+def test_config_alone_shows_its_commands(mlsrv) -> None:
+    done = mlsrv("config", "--help")
+    assert done.returncode == 0
+    assert "show" in done.stdout
+    assert "check" in done.stdout

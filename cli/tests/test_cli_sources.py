@@ -1,0 +1,67 @@
+"""Sources of settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mlsrv.errors import ConfigurationError
+from mlsrv_cli.sources import assignments, foreign_variables, read_settings, without_service_links
+
+
+def test_the_layers_in_their_order(tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text('{"host": "file", "server_name": "file", "debug": "true"}')
+    environ = {"MLSRV_HOST": "environment", "MLSRV_SERVER_NAME": "environment"}
+    settings = read_settings(tmp_path, environ, {"host": "option"}, {"host": "--host"}).resolve(())
+    assert (settings.host, settings.server_name, settings.debug) == ("option", "environment", True)
+    origins = {value.name: value.origin for value in settings}
+    assert origins["host"] == "command line"
+    assert origins["server_name"] == "environment"
+    assert origins["debug"] == str(tmp_path / "settings.json")
+    assert origins["max_in_flight"] == "default"
+
+
+def test_the_folder_is_the_repository_unless_a_source_says_otherwise(tmp_path: Path) -> None:
+    def root(**environ: str) -> str:
+        return str(read_settings(tmp_path, environ, {}, {}).resolve(()).model_repository_root)
+
+    assert root() == str(tmp_path)
+    (tmp_path / "settings.json").write_text('{"model_repository_root": "below"}')
+    assert root() == str(tmp_path / "below")
+    (tmp_path / "settings.json").write_text('{"model_repository_root": "s3://bucket/models"}')
+    assert root() == "s3://bucket/models"
+    assert root(MLSRV_MODEL_REPOSITORY_ROOT="elsewhere") == "elsewhere"
+
+
+def test_assignments() -> None:
+    assert assignments(["a=1", "b==", "a=2", "c="]) == {"a": "2", "b": "=", "c": ""}
+    with pytest.raises(ConfigurationError) as caught:
+        assignments(["good=1", "bad", "=worse"])
+    assert len(caught.value.problems) == 2
+    assert 'bad: expected "key=value"' in caught.value.problems[0]
+
+
+def test_service_links_are_left_out_and_settings_are_not() -> None:
+    links = {
+        "MLSRV_SERVICE_HOST": "10.0.0.1",
+        "MLSRV_SERVICE_PORT": "8080",
+        "MLSRV_SERVICE_PORT_HTTP": "8080",
+        "MLSRV_PORT": "tcp://10.0.0.1:8080",
+        "MLSRV_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+        "MLSRV_PORT_8080_TCP_ADDR": "10.0.0.1",
+        "MLSRV_CANARY_SERVICE_HOST": "10.0.0.2",
+        "MLSRV_CANARY_PORT": "tcp://10.0.0.2:8080",
+    }
+    settings = {"MLSRV_HTTP_PORT": "8080", "MLSRV_MODEL_NAME": "m", "MLSRV_PORT": "8080", "PATH": "/bin"}
+    assert without_service_links(links) == {}
+    assert without_service_links(settings) == settings
+
+
+def test_foreign_variables() -> None:
+    assert foreign_variables({"MLSRV_DEBUG": "1"}) is None
+    one = foreign_variables({"MLSERVER_HTTP_PORT": "1"})
+    assert one == "MLSERVER_HTTP_PORT in the environment is not read; use MLSRV_HTTP_PORT."
+    two = foreign_variables({"MLSERVER_MODEL_NAME": "1", "MLSERVER_DEBUG": "1"})
+    assert two is not None
+    assert two.endswith("are not read; use MLSRV_DEBUG, MLSRV_MODEL_NAME.")
