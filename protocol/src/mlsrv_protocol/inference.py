@@ -23,6 +23,7 @@ from mlsrv_protocol.messages import (
 from mlsrv_protocol.parameters import Parameters
 from mlsrv_protocol.quoting import clip
 from mlsrv_protocol.reading import (
+    Tail,
     read_array,
     read_object,
     read_optional_text,
@@ -126,11 +127,11 @@ class InferenceRequest(Message):
         )
 
     @classmethod
-    def parse_obj(cls, obj: Any) -> Self:
-        """See `Message.parse_obj`. Unknown keys are ignored."""
+    def parse_obj(cls, obj: Any, tail: Tail | None = None) -> Self:
+        """See `Message.parse_obj`. Unknown keys are ignored. `tail` holds the data of binary inputs."""
         fields = read_object(obj, "The request")
         inputs = [
-            RequestInput(*read_tensor(item, "inputs", index))
+            RequestInput(*read_tensor(item, "inputs", index, tail))
             for index, item in enumerate(read_array(fields.get("inputs"), "inputs"))
         ]
         if len(inputs) > 1:
@@ -209,11 +210,11 @@ class InferenceResponse(Message):
         return plain
 
     @classmethod
-    def parse_obj(cls, obj: Any) -> Self:
-        """See `Message.parse_obj`. Unknown keys are ignored."""
+    def parse_obj(cls, obj: Any, tail: Tail | None = None) -> Self:
+        """See `Message.parse_obj`. Unknown keys are ignored. `tail` holds the data of binary outputs."""
         fields = read_object(obj, "The response")
         outputs = [
-            ResponseOutput(*read_tensor(item, "outputs", index))
+            ResponseOutput(*read_tensor(item, "outputs", index, tail))
             for index, item in enumerate(read_array(fields.get("outputs"), "outputs"))
         ]
         if len(outputs) > 1:
