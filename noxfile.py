@@ -1,6 +1,7 @@
 """Everything that is checked, each in an environment of its own. `nox` runs all, `nox -l` lists the sessions.
 
-Two kinds of sessions come from the folders:
+A room whose tests need more than the root's dependency group ``test`` has a group of that name in its own
+pyproject.toml, likewise ``types`` for type information. Two kinds of sessions come from the folders:
 
 * A room whose framework is too heavy for the common environment has a dependency group ``heavy`` in its
   pyproject.toml, with what its tests need beside its own dependencies (it may be empty). It is then left out
@@ -34,15 +35,15 @@ def rooms() -> list[Path]:
     return [path.parent.relative_to(ROOT) for path in found]
 
 
-def heavy_group(room: Path) -> list[str] | None:
-    """What a heavy room needs beside its own dependencies, or None for one in the common environment."""
+def group_of(room: Path, name: str) -> list[str] | None:
+    """A dependency group of a room's own pyproject.toml, or None if it has none of that name."""
     project = nox.project.load_toml(ROOT / room / "pyproject.toml")
-    if "heavy" not in project.get("dependency-groups", {}):
+    if name not in project.get("dependency-groups", {}):
         return None
-    return list(nox.project.dependency_groups(project, "heavy"))
+    return list(nox.project.dependency_groups(project, name))
 
 
-HEAVY = {room: group for room in rooms() if (group := heavy_group(room)) is not None}
+HEAVY = [room for room in rooms() if group_of(room, "heavy") is not None]
 LIGHT = [room for room in rooms() if room not in HEAVY]
 
 
@@ -52,10 +53,15 @@ def with_extras(room: Path) -> str:
     return f"./{room}[{','.join(extras)}]" if extras else f"./{room}"
 
 
-def install(session: nox.Session, *groups: str, more: list[Path] | None = None, options: str = "") -> None:
-    """Install all light rooms (and more) in place, and dependency groups of the root."""
-    editable = [part for room in [*LIGHT, *(more or [])] for part in ("-e", with_extras(room))]
-    session.install(*options.split(), *editable, *nox.project.dependency_groups(PROJECT, *groups))
+def install(session: nox.Session, *groups: str, more: tuple[Path, ...] = (), options: str = "") -> None:
+    """Install all light rooms (and more) in place, and dependency groups: the root's and the rooms' own."""
+    chosen = [*LIGHT, *more]
+    editable = [part for room in chosen for part in ("-e", with_extras(room))]
+    wanted = dict.fromkeys(nox.project.dependency_groups(PROJECT, *groups))
+    for room in chosen:
+        for name in groups:
+            wanted |= dict.fromkeys(group_of(room, name) or ())
+    session.install(*options.split(), *editable, *wanted)
 
 
 def run_common_tests(session: nox.Session) -> None:
@@ -128,16 +134,17 @@ def clients(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure: run each script of tests/bench (or those that are named), which print a table."""
-    install(session, "test", "bench")
+    install(session, "test")
     for script in session.posargs or sorted(map(str, Path("tests/bench").glob("bench_*.py"))):
         session.run("python", script)
 
 
-def add_heavy_session(room: Path, group: list[str]) -> None:
+def add_heavy_session(room: Path) -> None:
     """Give a heavy room its session."""
 
     def heavy(session: nox.Session) -> None:
-        install(session, "test", more=[room])
+        install(session, "test", more=(room,))
+        group = group_of(room, "heavy")
         if group:
             session.install(*group)
         examples = f"tests/test_readme_snippets.py::test_the_examples_of_a_readme[{room}]"
@@ -147,5 +154,5 @@ def add_heavy_session(room: Path, group: list[str]) -> None:
     nox.session(heavy, name=f"{room.parent.name}-{room.name}")
 
 
-for _room, _group in HEAVY.items():
-    add_heavy_session(_room, _group)
+for _room in HEAVY:
+    add_heavy_session(_room)
