@@ -6,9 +6,14 @@ no ``model-settings.json``; every other field is laid over the file of each mode
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import attrs
+
+from mlsrv.errors import ConfigurationError
 from mlsrv.settings import Layer, ModelSettings
+from mlsrv.settings.convert import from_text
 
 _IDENTITY = ("name", "implementation", "inputs", "outputs")
 _PARAMETERS = ("uri", "version", "content_type", "format", "extra")
@@ -22,30 +27,33 @@ class ModelEnvironment:
     """
 
     def __init__(self, layer: Layer) -> None:
-        self._identity = {key: value for key, value in layer.values.items() if key in _IDENTITY + _PARAMETERS}
-        rest = {key: value for key, value in layer.values.items() if key not in self._identity}
-        self.overlay = Layer(layer.origin, rest, layer.text, layer.names)
+        identity = {*_IDENTITY, *_PARAMETERS, "parameters"}
+        self._identity = {key: _plain(value) for key, value in layer.values.items() if key in identity}
+        rest = {key: value for key, value in layer.values.items() if key not in identity}
+        self.overlay = attrs.evolve(layer, values=rest)
 
     def default_model(self) -> ModelSettings | None:
-        """The model that the environment describes, or None if it names no implementation. Its ``uri`` is
-        relative to the working directory."""
-        if "implementation" not in self._identity and "uri" not in self._identity:
+        """The model that the environment describes, or None if it names neither a runtime nor an artifact.
+        Its ``uri`` is relative to the working directory.
+
+        Raises:
+            ConfigurationError: a value is wrong.
+        """
+        found = self._identity
+        if "implementation" not in found and "uri" not in found:
             return None
-        values: dict[str, Any] = {
-            key: _plain(self._identity[key]) for key in _IDENTITY if key in self._identity
-        }
-        values["parameters"] = {
-            key: _plain(self._identity[key]) for key in _PARAMETERS if key in self._identity
-        }
-        values.setdefault("name", "default")
-        return ModelSettings.parse_obj(values)
+        values = {key: found[key] for key in _IDENTITY if key in found}
+        parameters = found.get("parameters", {})
+        if isinstance(parameters, Mapping):
+            parameters = {**parameters, **{key: found[key] for key in _PARAMETERS if key in found}}
+        try:
+            return ModelSettings.parse_obj({"name": "default", **values, "parameters": parameters})
+        except ConfigurationError as error:
+            raise ConfigurationError([f"environment: {problem}" for problem in error.problems]) from None
 
 
 def _plain(value: Any) -> Any:
-    from mlsrv.settings.convert import from_text
-
-    return (
-        from_text(value, str | list | dict)
-        if isinstance(value, str) and value.lstrip()[:1] in ("{", "[")
-        else value
-    )
+    """What a text of the environment stands for: JSON if it looks like a list or an object."""
+    if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
+        return from_text(value, dict)
+    return value

@@ -90,7 +90,7 @@ class Kernel:
     ) -> None:
         self.plugins = Plugins(plugins, discover=discover, block=block, own=_own_plugin())
         given = settings if isinstance(settings, Settings) else Settings(**(settings or {}))
-        self.settings = given.resolve(self._owners("server"), failed=self._failures())
+        self.settings = given.resolve(self._owners("server"), self.plugins.failures())
         self.model_environment = ModelEnvironment(given.model_layer) if given.model_layer else None
         self.catalog = Catalog(self.plugins)
         self.registry = Registry()
@@ -388,9 +388,6 @@ class Kernel:
             for distribution, offer in self.plugins.attributed(SettingsOffer)
             if offer.scope == scope
         ]
-
-    def _failures(self) -> dict[str, str]:
-        return {row.distribution: f"{type(row.error).__name__}: {row.error}" for row in self.plugins.failed}
 
     def _enabled(self, kind: Any) -> list[Any]:
         return [offer for offer in self.plugins.offers(kind) if offer.enabled(self.settings)]

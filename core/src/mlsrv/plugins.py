@@ -115,6 +115,14 @@ class Plugins:
         """The plugins that did not load."""
         return [row for row in self._rows if row.error is not None]
 
+    def failures(self) -> dict[str, str]:
+        """Distributions whose plugin takes no part, with the reason; for messages about what it would own."""
+        absent = [row for row in self._rows if not row.active]
+        return {
+            row.distribution: "it is blocked" if row.blocked else f"{type(row.error).__name__}: {row.error}"
+            for row in absent
+        }
+
     def offers(self, kind: type[_O]) -> list[_O]:
         """Every offer of one kind, in the order of plugin names."""
         return [offer for _, offer in self.attributed(kind)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import types
 from collections.abc import Callable
 from typing import Any, Literal, Union, get_args, get_origin
@@ -10,8 +12,11 @@ from typing import Any, Literal, Union, get_args, get_origin
 import attrs
 import cattrs
 
+from mlsrv.settings.hints import explain_unknown
+
 _TRUE = {"true", "1", "yes", "on"}
 _FALSE = {"false", "0", "no", "off"}
+_WHOLE = re.compile(r"[+-]?[0-9]{1,40}")
 
 
 def _quote(value: object) -> str:
@@ -28,9 +33,11 @@ def _bool(value: object, _type: Any) -> bool:
 
 
 def _int(value: object, _type: Any) -> int:
-    if isinstance(value, str) and value.strip().lstrip("+-").isdecimal():
+    if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
         return int(value)
-    if isinstance(value, int | float) and not isinstance(value, bool) and value == int(value):
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, float) and value.is_integer():
         return int(value)
     raise ValueError(f"expected a whole number, got {_quote(value)}")
 
@@ -38,9 +45,11 @@ def _int(value: object, _type: Any) -> int:
 def _float(value: object, _type: Any) -> float:
     if isinstance(value, int | float | str) and not isinstance(value, bool):
         try:
-            return float(value)
-        except ValueError:
-            pass
+            number = float(value)
+        except (ValueError, OverflowError):
+            number = math.nan
+        if not math.isnan(number):
+            return number
     raise ValueError(f"expected a number, got {_quote(value)}")
 
 
@@ -54,7 +63,13 @@ def _list(value: object, wanted: Any) -> list[Any]:
     if not isinstance(value, list | tuple):
         raise ValueError(f"expected a list, got {_quote(value)}")
     (element,) = get_args(wanted) or (Any,)
-    return [converter.structure(item, element) for item in value]
+    made = []
+    for index, item in enumerate(value):
+        try:
+            made.append(converter.structure(item, element))
+        except ValueError as error:
+            raise ValueError(f"[{index}]: {error}") from None
+    return made
 
 
 def _dict(value: object, wanted: Any) -> dict[Any, Any]:
@@ -121,22 +136,27 @@ def structure_fields(cls: type, values: dict[str, Any]) -> tuple[Any, list[tuple
     Returns the instance (None if there are problems) and the problems as (path, sentence) pairs.
     """
     fields = attrs.fields_dict(cls)
-    problems = [(key, f'unknown key "{key}"') for key in values if key not in fields]
+    problems = [(key, explain_unknown(key, fields)) for key in values if key not in fields]
     arguments: dict[str, Any] = {}
-    for name, value in values.items():
-        if name not in fields:
-            continue
+    for name in fields.keys() & values.keys():
         try:
-            wanted: Any = fields[name].type
-            arguments[name] = converter.structure(value, wanted)
+            arguments[name] = _field_value(fields[name], values[name])
         except ValueError as error:
             problems.append((name, str(error)))
     if problems:
-        return None, problems
+        return None, sorted(problems)
     try:
         return cls(**arguments), []
     except (TypeError, ValueError) as error:
         return None, [("", str(error))]
+
+
+def _field_value(field: attrs.Attribute[Any], value: object) -> Any:
+    wanted: Any = field.type
+    made = converter.structure(value, wanted)
+    if field.validator is not None:
+        field.validator(None, field, made)
+    return made
 
 
 def from_text(text: str, wanted: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar, dataclass_transform
 
 import attrs
@@ -9,18 +10,28 @@ import attrs
 _T = TypeVar("_T")
 
 
-def setting(default: Any = attrs.NOTHING, *, help: str, factory: Any = None) -> Any:
+def setting(
+    default: Any = attrs.NOTHING, *, help: str, factory: Any = None, at_least: float | None = None
+) -> Any:
     """A field of a settings class.
 
     Args:
         default: its value when no source sets it.
         help: what it does, in one or two sentences, with units; shown by ``mlsrv config show``.
         factory: makes the default of a mutable value.
+        at_least: the smallest number that it takes; None is not checked.
     """
-    metadata = {"help": help}
-    if factory is not None:
-        return attrs.field(factory=factory, metadata=metadata)
-    return attrs.field(default=default, metadata=metadata)
+    default = attrs.Factory(factory) if factory is not None else default
+    validator = None if at_least is None else _at_least(at_least)
+    return attrs.field(default=default, validator=validator, metadata={"help": help})
+
+
+def _at_least(limit: float) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
+    def check(_settings: Any, _attribute: attrs.Attribute[Any], value: float | None) -> None:
+        if value is not None and not value >= limit:
+            raise ValueError(f"expected at least {limit}, got {value}")
+
+    return check
 
 
 @dataclass_transform(field_specifiers=(setting,), frozen_default=True, kw_only_default=True)

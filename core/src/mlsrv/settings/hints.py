@@ -80,4 +80,9 @@ def explain_unknown(
             f"which is not installed (pip install {distribution})"
         )
     near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.6)
-    return f'unknown key "{key}"; did you mean "{near[0]}"?' if near else f'unknown key "{key}"'
+    if near:
+        return f'unknown key "{key}"; did you mean "{near[0]}"?'
+    if failed:
+        listed = ", ".join(f"{name} ({reason})" for name, reason in failed.items())
+        return f'unknown key "{key}"; it may belong to a plugin that did not load: {listed}'
+    return f'unknown key "{key}"'

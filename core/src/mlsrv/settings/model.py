@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+
+import attrs
 
 from mlsrv.errors import ConfigurationError
 from mlsrv.settings.fields import setting, settings_class
+from mlsrv.settings.hints import explain_unknown
 from mlsrv.settings.parameters import ModelParameters
-from mlsrv.settings.sections import Layer, Owner, Sections, resolve
+from mlsrv.settings.sections import FlatSettings, Layer, Owner, resolve
 from mlsrv.settings.server import KERNEL_DISTRIBUTION, read_object
 from mlsrv_protocol.errors import MLSrvError
 from mlsrv_protocol.types import MetadataTensor
-
-_T = TypeVar("_T")
 
 
 @settings_class
@@ -32,14 +33,16 @@ class KernelModelSettings:
         True, help="Refuse requests that deviate from the model's declared inputs (names, datatypes, shapes)."
     )
     max_in_flight: int | None = setting(
-        None, help="Requests that may be waiting or running at once; the server's max_in_flight when not set."
+        None,
+        help="Requests that may be waiting or running at once; the server's max_in_flight when not set.",
+        at_least=1,
     )
 
 
-_IDENTITY = ("name", "implementation", "parameters", "inputs", "outputs")
+_TENSOR = tuple(attribute.name for attribute in attrs.fields(MetadataTensor))
 
 
-class ModelSettings:
+class ModelSettings(FlatSettings):
     """Settings of one version of one model, flat: fields of the kernel and of every plugin side by side.
 
     Attributes:
@@ -51,29 +54,30 @@ class ModelSettings:
         source: the file that they were read from, or None.
     """
 
+    _own = Owner(KERNEL_DISTRIBUTION, KernelModelSettings)
+
     def __init__(
         self,
-        name: str = "",
+        /,
+        name: str | None = None,
         implementation: str | type | None = None,
         parameters: ModelParameters | Mapping[str, Any] | None = None,
-        inputs: Sequence[MetadataTensor | Mapping[str, Any]] = (),
-        outputs: Sequence[MetadataTensor | Mapping[str, Any]] = (),
+        inputs: Sequence[MetadataTensor | Mapping[str, Any]] | None = None,
+        outputs: Sequence[MetadataTensor | Mapping[str, Any]] | None = None,
         *,
         source: Path | None = None,
         **fields: Any,
     ) -> None:
-        if not isinstance(name, str):
-            raise ConfigurationError(f"name: expected a text, got {name!r}")
-        if implementation is not None and not isinstance(implementation, str | type):
-            raise ConfigurationError(f"implementation: expected a text, got {implementation!r}")
-        self.name = name
-        self.implementation = implementation
-        self.parameters = _parameters(parameters)
-        self.inputs = _tensors("inputs", inputs)
-        self.outputs = _tensors("outputs", outputs)
+        problems: list[str] = []
+        self.name: str = _checked(problems, _name, name)
+        self.implementation: str | type | None = _checked(problems, _implementation, implementation)
+        self.parameters: ModelParameters = _checked(problems, _parameters, parameters)
+        self.inputs: list[MetadataTensor] = _checked(problems, _tensors, inputs, "inputs")
+        self.outputs: list[MetadataTensor] = _checked(problems, _tensors, outputs, "outputs")
         self.source = source
-        self._layers: tuple[Layer, ...] = (Layer(str(source) if source else "code", fields),)
-        self._sections: Sections | None = None
+        if problems:
+            raise ConfigurationError(problems)
+        super().__init__([Layer(str(source) if source else "code", fields)])
 
     @property
     def version(self) -> str | None:
@@ -84,10 +88,6 @@ class ModelSettings:
     def folder(self) -> Path | None:
         """The folder of the settings file, from which custom code is imported, or None."""
         return self.source.parent if self.source else None
-
-    @property
-    def layers(self) -> tuple[Layer, ...]:
-        return self._layers
 
     @classmethod
     def parse_obj(cls, values: Mapping[str, Any], source: Path | None = None) -> ModelSettings:
@@ -135,11 +135,8 @@ class ModelSettings:
             ConfigurationError: with one sentence for each unknown key and each value of a wrong type.
         """
         layers = (*self._layers, environment) if environment else self._layers
-        sections, problems = resolve([Owner(KERNEL_DISTRIBUTION, KernelModelSettings), *owners], layers)
-        if problems:
-            raise ConfigurationError(problems)
         made = self.copy()
-        made._sections = sections
+        made._sections = resolve([self._own, *owners], layers)
         return made
 
     def copy(self, **changes: Any) -> ModelSettings:
@@ -152,30 +149,32 @@ class ModelSettings:
             setattr(made, key, value)
         return made
 
-    def of(self, cls: type[_T]) -> _T:
-        """The instance of one plugin's model settings class, or of `KernelModelSettings`."""
-        return self._resolved().of(cls)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return getattr(self._resolved(), name)
-
     def __repr__(self) -> str:
         what = f"name={self.name!r}, version={self.version!r}, implementation={self.implementation!r}"
         return f"ModelSettings({what})"
 
-    def _resolved(self) -> Sections:
-        if self._sections is None:
-            self._sections = self.resolve(())._resolved()
-        return self._sections
 
-    def effective(self) -> Sections:
-        """Every field of the kernel and of plugins with its origin."""
-        return self._resolved()
+def _checked(problems: list[str], check: Callable[..., Any], *value: Any) -> Any:
+    try:
+        return check(*value)
+    except ConfigurationError as error:
+        problems += error.problems
+        return None
 
 
-def _parameters(value: ModelParameters | Mapping[str, Any] | None) -> ModelParameters:
+def _name(value: object) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    raise ConfigurationError(f"name: expected a text, got {value!r}")
+
+
+def _implementation(value: object) -> str | type | None:
+    if value is None or isinstance(value, str | type):
+        return value
+    raise ConfigurationError(f"implementation: expected a text, got {value!r}")
+
+
+def _parameters(value: object) -> ModelParameters:
     if isinstance(value, ModelParameters):
         return value
     if value is None:
@@ -185,18 +184,25 @@ def _parameters(value: ModelParameters | Mapping[str, Any] | None) -> ModelParam
     return ModelParameters(**{str(key): item for key, item in value.items()})
 
 
-def _tensors(where: str, values: Any) -> list[MetadataTensor]:
+def _tensors(values: object, where: str) -> list[MetadataTensor]:
+    if values is None:
+        return []
     if not isinstance(values, list | tuple):
         raise ConfigurationError(f"{where}: expected a list, got {values!r}")
-    made: list[MetadataTensor] = []
-    for index, value in enumerate(values):
-        if isinstance(value, MetadataTensor):
-            made.append(value)
-            continue
-        if not isinstance(value, Mapping):
-            raise ConfigurationError(f"{where}[{index}]: expected an object, got {value!r}")
-        try:
-            made.append(MetadataTensor(**value))
-        except (TypeError, MLSrvError) as error:
-            raise ConfigurationError(f"{where}[{index}]: {error}") from None
-    return made
+    return [_tensor(value, f"{where}[{index}]") for index, value in enumerate(values)]
+
+
+def _tensor(value: object, where: str) -> MetadataTensor:
+    if isinstance(value, MetadataTensor):
+        return value
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"{where}: expected an object, got {value!r}")
+    unknown = [key for key in value if key not in _TENSOR]
+    if unknown:
+        raise ConfigurationError([f"{where}: {explain_unknown(str(key), _TENSOR)}" for key in unknown])
+    try:
+        # Python code gives shapes as tuples.
+        plain = {key: list(item) if isinstance(item, tuple) else item for key, item in value.items()}
+        return MetadataTensor.parse_obj(plain)
+    except MLSrvError as error:
+        raise ConfigurationError(f"{where}: {error}") from None

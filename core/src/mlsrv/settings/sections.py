@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
 
 import attrs
 
+from mlsrv.errors import ConfigurationError
 from mlsrv.settings.convert import from_text, structure_fields
-from mlsrv.settings.fields import default_of, help_of
+from mlsrv.settings.fields import help_of
 from mlsrv.settings.hints import explain_unknown
 
 _T = TypeVar("_T")
@@ -64,7 +65,13 @@ class Sections:
     effective: Mapping[str, Effective]
 
     def of(self, cls: type[_T]) -> _T:
-        """The instance of one settings class. Raises KeyError for a class that no loaded plugin offers."""
+        """The instance of one settings class.
+
+        Raises:
+            KeyError: no loaded plugin offers this class.
+        """
+        if cls not in self.instances:
+            raise KeyError(f"no loaded plugin offers the settings class {cls.__qualname__}")
         return self.instances[cls]  # type: ignore[no-any-return]  # keyed by its own class
 
     def __getattr__(self, name: str) -> Any:
@@ -79,15 +86,77 @@ class Sections:
         return iter(self.effective.values())
 
 
+class FlatSettings:
+    """Settings whose fields are owned by the kernel and by plugins, readable side by side: ``settings.host``.
+
+    Before a kernel resolved them they hold what was written: attributes are the values as they stand there
+    (or defaults of the kernel's own fields), and `of` converts the fields of one class alone.
+    """
+
+    _own: ClassVar[Owner]
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self._layers = tuple(layers)
+        self._sections: Sections | None = None
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The sources, the weakest first."""
+        return self._layers
+
+    def of(self, cls: type[_T]) -> _T:
+        """The instance of one plugin's settings class, or of the kernel's.
+
+        Raises:
+            KeyError: no loaded plugin offers this class.
+            ConfigurationError: not yet resolved, and a value is wrong.
+        """
+        if self._sections is not None:
+            return self._sections.of(cls)
+        names = {attribute.name for attribute in attrs.fields(cls)}  # type: ignore[arg-type]  # a settings class
+        layers = [attrs.evolve(layer, values=_only(layer.values, names)) for layer in self._layers]
+        return resolve([Owner("", cls)], layers).of(cls)
+
+    def effective(self) -> Sections:
+        """Every field with its value, origin and meaning.
+
+        Raises:
+            ConfigurationError: not yet resolved, and the kernel alone does not know all keys.
+        """
+        return resolve([self._own], self._layers) if self._sections is None else self._sections
+
+    def __iter__(self) -> Iterator[Effective]:
+        return iter(self.effective())
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if self._sections is not None:
+            return getattr(self._sections, name)
+        if name in attrs.fields_dict(self._own.cls):
+            return getattr(self.of(self._own.cls), name)
+        for layer in reversed(self._layers):
+            if name in layer.values:
+                return layer.values[name]
+        raise AttributeError(f"no setting {name!r}")
+
+
+def _only(values: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key in names}
+
+
 def resolve(
     owners: Sequence[Owner], layers: Sequence[Layer], failed: Mapping[str, str] | None = None
-) -> tuple[Sections, list[str]]:
+) -> Sections:
     """Lay the layers over each other (later ones win) and convert the values.
 
-    `failed` names plugins that did not load, with the reason, for the message about a key of theirs.
+    Args:
+        owners: the classes that own the fields.
+        layers: the sources, the weakest first.
+        failed: plugins that did not load, with the reason, for the message about a key of theirs.
 
-    Returns the sections and every problem as one sentence. With problems, the sections hold defaults in their
-    place.
+    Raises:
+        ConfigurationError: with one sentence for each unknown key and each value of a wrong type.
     """
     fields: dict[str, tuple[Owner, attrs.Attribute[Any]]] = {}
     problems: list[str] = []
@@ -118,15 +187,17 @@ def resolve(
         problems += [
             f"{chosen[path][1].where(path) if path else owner.distribution}: {what}" for path, what in wrong
         ]
-        instances[owner.cls] = owner.cls() if instance is None else instance
+        instances[owner.cls] = instance
+    if problems:
+        raise ConfigurationError(problems)
     effective = {
         name: Effective(
             name,
-            getattr(instances[owner.cls], name, default_of(attribute)),
+            getattr(instances[owner.cls], name),
             chosen[name][1].origin if name in chosen else "default",
             help_of(attribute),
             owner.distribution,
         )
         for name, (owner, attribute) in fields.items()
     }
-    return Sections(instances, effective), problems
+    return Sections(instances, effective)

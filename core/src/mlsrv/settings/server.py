@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from mlsrv.errors import ConfigurationError
 from mlsrv.settings.fields import setting, settings_class
-from mlsrv.settings.sections import Effective, Layer, Owner, Sections, resolve
-
-_T = TypeVar("_T")
+from mlsrv.settings.sections import FlatSettings, Layer, Owner, resolve
 
 ENVIRONMENT_PREFIX = "MLSRV_"
 MODEL_ENVIRONMENT_PREFIX = "MLSRV_MODEL_"
@@ -51,13 +49,17 @@ class KernelSettings:
         help="Where models run, by name; by default the best installed executor that takes the model.",
     )
     inline_threads: int | None = setting(
-        None, help="Threads for synchronous code of models in this process; default: number of cores + 4."
+        None,
+        help="Threads for synchronous code of models in this process; default: number of cores + 4.",
+        at_least=1,
     )
     max_in_flight: int = setting(
-        1000, help="Requests that one model may have waiting or running; one more is refused as overload."
+        1000,
+        help="Requests that one model may have waiting or running; one more is refused as overload.",
+        at_least=1,
     )
     shutdown_timeout: float = setting(
-        10.0, help="Seconds that requests in flight get to finish when the server stops."
+        10.0, help="Seconds that requests in flight get to finish when the server stops.", at_least=0
     )
     use_structured_logging: bool = setting(False, help="Log JSON lines instead of text.")
     logging_settings: str | dict[str, Any] | None = setting(
@@ -65,18 +67,22 @@ class KernelSettings:
     )
 
 
-class Settings:
+class Settings(FlatSettings):
     """Server settings, flat: fields of the kernel and of every plugin side by side.
 
     ``Settings(http_port=8085)`` holds values as they were written. A `Kernel` resolves them at boot against
     the fields that its plugins own, and hands the result out as ``kernel.settings``: ``settings.http_port``
     is the value, ``settings.of(RestSettings)`` one plugin's class, and iteration gives every value with its
     origin.
+
+    Attributes:
+        model_layer: model fields from the environment, or None.
     """
 
-    def __init__(self, **values: Any) -> None:
-        self._layers: tuple[Layer, ...] = (Layer("code", values),) if values else ()
-        self._sections: Sections | None = None
+    _own = Owner(KERNEL_DISTRIBUTION, KernelSettings)
+
+    def __init__(self, /, **values: Any) -> None:
+        super().__init__([Layer("code", values)] if values else [])
         self.model_layer: Layer | None = None
 
     @classmethod
@@ -87,42 +93,19 @@ class Settings:
         made.model_layer = model_layer
         return made
 
-    @property
-    def layers(self) -> tuple[Layer, ...]:
-        return self._layers
-
     def resolve(self, owners: Sequence[Owner], failed: Mapping[str, str] | None = None) -> Settings:
-        """The same settings, converted and complete. `failed` names plugins that did not load, with the
-        reason.
+        """The same settings, converted and complete.
+
+        Args:
+            owners: the server settings classes of the plugins.
+            failed: plugins that did not load, with the reason.
 
         Raises:
             ConfigurationError: with one sentence for each unknown key and each value of a wrong type.
         """
-        sections, problems = resolve(
-            [Owner(KERNEL_DISTRIBUTION, KernelSettings), *owners], self._layers, failed
-        )
-        if problems:
-            raise ConfigurationError(problems)
         made = Settings.from_layers(self._layers, self.model_layer)
-        made._sections = sections
+        made._sections = resolve([self._own, *owners], self._layers, failed)
         return made
-
-    def of(self, cls: type[_T]) -> _T:
-        """The instance of one plugin's settings class, or of `KernelSettings`."""
-        return self._resolved().of(cls)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return getattr(self._resolved(), name)
-
-    def __iter__(self) -> Iterator[Effective]:
-        return iter(self._resolved())
-
-    def _resolved(self) -> Sections:
-        if self._sections is None:
-            self._sections = self.resolve(())._resolved()
-        return self._sections
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -132,7 +115,7 @@ def read_object(path: Path) -> dict[str, Any]:
         ConfigurationError: it cannot be read, is not JSON (with line and column), or is not an object.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigurationError(f"{path}: cannot be read: {reason}") from None

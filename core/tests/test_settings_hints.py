@@ -1,0 +1,38 @@
+"""What is said about a key that nobody knows."""
+
+from mlsrv.settings.hints import explain_unknown
+
+
+def test_the_nearest_name() -> None:
+    assert explain_unknown("hots", ["host", "debug"]) == 'unknown key "hots"; did you mean "host"?'
+
+
+def test_nothing_near() -> None:
+    assert explain_unknown("zzz", ["host"]) == 'unknown key "zzz"'
+
+
+def test_the_plugin_that_is_missing() -> None:
+    assert explain_unknown("grpc_port", ["http_port"]) == (
+        'unknown key "grpc_port": it belongs to the plugin mlsrv-grpc, which is not installed '
+        "(pip install mlsrv-grpc)"
+    )
+
+
+def test_the_plugin_that_failed() -> None:
+    failed = {"mlsrv-grpc": "ImportError: no grpc"}
+    assert explain_unknown("grpc_port", [], [], failed) == (
+        'unknown key "grpc_port": the plugin mlsrv-grpc is installed but did not load: ImportError: no grpc'
+    )
+
+
+def test_a_loaded_plugin_does_not_own_what_it_does_not_offer() -> None:
+    found = explain_unknown("grpc_port", ["grpc_ports"], ["mlsrv-grpc"])
+    assert found == 'unknown key "grpc_port"; did you mean "grpc_ports"?'
+
+
+def test_a_plugin_of_others_that_failed_may_own_the_key() -> None:
+    found = explain_unknown("acme_level", ["host"], [], {"acme-plugin": "ImportError: no acme"})
+    assert found == (
+        'unknown key "acme_level"; it may belong to a plugin that did not load: '
+        "acme-plugin (ImportError: no acme)"
+    )

@@ -1,0 +1,85 @@
+"""Flat settings owned by several classes: layers, precedence, origins, problems."""
+
+import pickle
+
+import pytest
+
+from mlsrv.errors import ConfigurationError
+from mlsrv.settings import Layer, Owner, setting, settings_class
+from mlsrv.settings.sections import resolve
+
+
+@settings_class
+class Kernel:
+    host: str = setting("0.0.0.0", help="An address.")
+    debug: bool = setting(False, help="A flag.")
+
+
+@settings_class
+class Plugin:
+    port: int = setting(8080, help="A port.")
+    names: list[str] = setting(factory=list, help="Names.")
+
+
+OWNERS = [Owner("kernel", Kernel), Owner("acme", Plugin)]
+
+
+def test_later_layers_win_and_origins_are_kept() -> None:
+    file = Layer("settings.json", {"host": "a", "port": 1, "debug": True})
+    environment = Layer("environment", {"port": "2"}, text=True, names={"port": "MLSRV_PORT"})
+    command_line = Layer("command line", {"host": "c"}, text=True)
+    found = resolve(OWNERS, [file, environment, command_line])
+    assert found.of(Kernel) == Kernel(host="c", debug=True)
+    assert found.of(Plugin) == Plugin(port=2)
+    assert [(one.name, one.value, one.origin, one.help, one.distribution) for one in found] == [
+        ("host", "c", "command line", "An address.", "kernel"),
+        ("debug", True, "settings.json", "A flag.", "kernel"),
+        ("port", 2, "environment", "A port.", "acme"),
+        ("names", [], "default", "Names.", "acme"),
+    ]
+    assert (found.port, found.host) == (2, "c")
+
+
+def test_every_problem_is_told_with_its_source() -> None:
+    file = Layer("settings.json", {"hots": "a", "debug": "maybe"})
+    environment = Layer("environment", {"port": "x", "names": "{"}, text=True, names={"port": "MLSRV_PORT"})
+    with pytest.raises(ConfigurationError) as caught:
+        resolve(OWNERS, [file, environment])
+    assert caught.value.problems == [
+        'settings.json: unknown key "hots"; did you mean "host"?',
+        "settings.json: debug: expected true or false, got 'maybe'",
+        "environment names: expected a list, got '{'",
+        "environment MLSRV_PORT: expected a whole number, got 'x'",
+    ]
+
+
+def test_a_value_that_is_overridden_is_not_judged() -> None:
+    found = resolve(OWNERS, [Layer("settings.json", {"port": "x"}), Layer("code", {"port": 5})])
+    assert found.port == 5
+
+
+def test_a_field_that_two_plugins_own_names_both() -> None:
+    @settings_class
+    class Other:
+        port: int = setting(1, help="A port.")
+
+    with pytest.raises(ConfigurationError, match='"port" is owned by both acme and other'):
+        resolve([*OWNERS, Owner("other", Other)], [])
+
+
+def test_a_class_that_nobody_offers() -> None:
+    @settings_class
+    class Absent:
+        depth: int = setting(1, help="A depth.")
+
+    with pytest.raises(KeyError, match="Absent"):
+        resolve(OWNERS, []).of(Absent)
+    with pytest.raises(AttributeError, match="no setting 'depth'"):
+        resolve(OWNERS, []).depth  # noqa: B018  # the access is the test
+
+
+def test_sections_travel_between_processes() -> None:
+    found = resolve(OWNERS, [Layer("code", {"port": 5})])
+    again = pickle.loads(pickle.dumps(found))
+    assert again.of(Plugin) == Plugin(port=5)
+    assert again.port == 5
