@@ -1,0 +1,130 @@
+"""The application: one ASGI callable, the same under every server and in somebody else's application."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.types import ASGIApp
+
+from mlsrv.context import new_request_id
+from mlsrv.kernel import Kernel
+from mlsrv.settings import Owner, Settings
+from mlsrv_rest.body import Unread, decoded, read_body, send_and_close
+from mlsrv_rest.cors import CORS
+from mlsrv_rest.errors import AnswerBroken, ClientGone, error_reply, failure, log_failure, wrong_method
+from mlsrv_rest.inflight import InFlight
+from mlsrv_rest.paths import infer_target, split
+from mlsrv_rest.reply import Receive, Reply, Scope, Send
+from mlsrv_rest.router import Router
+from mlsrv_rest.routes.health import Health
+from mlsrv_rest.routes.infer import Infer
+from mlsrv_rest.routes.metadata import Metadata
+from mlsrv_rest.routes.plugins import all_routes
+from mlsrv_rest.settings import RestSettings
+
+
+class RestApp:
+    """The protocol over HTTP, as an ASGI application.
+
+    Inference requests are matched and answered by hand; everything else goes through Starlette's router.
+    Either way the body is read first, within limits, so that no answer leaves a connection with an unread
+    body behind.
+
+    Args:
+        kernel: answers the requests; it need not run yet.
+
+    Raises:
+        ConfigurationError: two plugins bring the same route.
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
+        settings = rest_settings(kernel)
+        self.in_flight = InFlight()
+        self._infer = Infer(kernel, self.in_flight, settings.gzip_enabled)
+        self._router = Router(
+            all_routes(kernel, [*Health(kernel).routes(), *Metadata(kernel).routes()]), settings.prefix
+        )
+        self._limit = settings.http_max_body_size
+        self._unpacked_limit = settings.http_max_decompressed_size or settings.http_max_body_size
+        self._prefix = settings.prefix.split("/") if settings.prefix else []
+        cors = settings.cors_settings
+        self._http: ASGIApp = self._serve if cors is None else CORS(self._serve, cors)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind == "http":
+            task = self.in_flight.enter()
+            try:
+                await self._http(scope, receive, send)
+            finally:
+                self.in_flight.leave(task)
+        elif kind == "lifespan":
+            await _lifespan(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            reply = await self._answer(scope, receive, send)
+        except ClientGone:
+            return
+        except Unread as error:
+            await send_and_close(failure(error, ""), scope, receive, send)
+            return
+        except AnswerBroken as broken:
+            if isinstance(broken.__cause__, Exception):
+                log_failure(broken.__cause__, new_request_id())
+            elif broken.__cause__ is not None and not self.in_flight.was_cut():
+                raise broken.__cause__ from None
+            return
+        except asyncio.CancelledError:
+            if not self.in_flight.was_cut():
+                raise
+            reply = error_reply(503, "The server is stopping and did not wait for this request any longer.")
+        except Exception as error:
+            reply = failure(error, new_request_id())
+        if reply is not None:
+            await reply.send(send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Reply | None:
+        """The answer, or None if an endpoint has sent it."""
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        body = await read_body(receive, headers, self._limit)
+        if "content-encoding" in headers:
+            body = await decoded(body, headers, self._unpacked_limit)
+        segments = split(scope, self._prefix)
+        target = infer_target(segments)
+        if target is None:
+            await self._router(scope, segments, body, receive, send)
+            return None
+        if scope["method"] != "POST":
+            raise wrong_method(scope["method"], {"POST"})
+        return await self._infer(receive, headers, body, *target)
+
+
+def create_app(kernel: Kernel) -> ASGIApp:
+    """The REST application of a kernel, to be mounted in another application or served by any ASGI server.
+
+    It answers for as long as the kernel runs (``async with kernel``); entering the kernel is the caller's
+    business. The prefix under which it is mounted is taken from the scope.
+
+    Raises:
+        ConfigurationError: two plugins bring the same route.
+    """
+    return RestApp(kernel)
+
+
+def rest_settings(kernel: Kernel) -> RestSettings:
+    """The plugin's settings, or the defaults where an application uses `create_app` without the plugin."""
+    try:
+        return kernel.settings.of(RestSettings)
+    except KeyError:
+        return Settings().resolve([Owner("mlsrv-rest", RestSettings)]).of(RestSettings)
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

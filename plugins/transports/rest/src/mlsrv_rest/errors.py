@@ -1,0 +1,105 @@
+"""How failures look over HTTP: one table from `Code` to a status, one form of the body."""
+
+from __future__ import annotations
+
+import logging
+import math
+from http import HTTPStatus
+
+from mlsrv.errors import Code, MLSrvError, Overloaded
+from mlsrv_protocol.json import encode_error
+from mlsrv_rest.reply import JSON, Reply
+
+logger = logging.getLogger("mlsrv.rest")
+
+STATUS: dict[Code, int] = {
+    Code.INVALID_ARGUMENT: 400,
+    Code.NOT_FOUND: 404,
+    Code.NOT_READY: 503,
+    Code.ALREADY_EXISTS: 409,
+    Code.TOO_LARGE: 413,
+    Code.OVERLOADED: 503,
+    Code.DEADLINE_EXCEEDED: 504,
+    # Only a server that stops cancels a request whose client is still there.
+    Code.CANCELLED: 503,
+    Code.UNIMPLEMENTED: 501,
+    Code.INTERNAL: 500,
+}
+
+
+class HTTPProblem(Exception):
+    """A failure that only HTTP knows, such as an unknown path.
+
+    Args:
+        status: of the answer.
+        message: one sentence for the client.
+        headers: further headers of the answer, names in lower case.
+    """
+
+    def __init__(self, status: int, message: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = headers
+
+
+class ClientGone(Exception):
+    """The client closed the connection or gave the request up: there is nobody to answer."""
+
+
+class AnswerBroken(Exception):
+    """An endpoint failed after its answer began, too late to say so; the cause is what it raised."""
+
+
+def error_reply(status: int, message: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Reply:
+    """An answer in the protocol's error form: ``{"error": message}``."""
+    body = encode_error(message)
+    return Reply(status, [JSON, (b"content-length", b"%d" % len(body)), *headers], body)
+
+
+def failure(error: Exception, request_id: str) -> Reply:
+    """The answer to whatever was raised. What nobody raised on purpose is logged with its traceback, and the
+    client gets the request id under which it is found."""
+    if isinstance(error, MLSrvError):
+        headers: tuple[tuple[bytes, bytes], ...] = ()
+        if error.code is Code.OVERLOADED:
+            seconds = error.retry_after if isinstance(error, Overloaded) else 1.0
+            headers = ((b"retry-after", b"%d" % max(1, math.ceil(seconds))),)
+        return error_reply(STATUS[error.code], str(error), headers)
+    if isinstance(error, HTTPProblem):
+        return error_reply(error.status, str(error), error.headers)
+    log_failure(error, request_id)
+    return error_reply(500, f"Internal server error (request {request_id})")
+
+
+def log_failure(error: Exception, request_id: str) -> None:
+    """Log what nobody raised on purpose."""
+    logger.error(
+        "Request %s failed: %s: %s",
+        request_id,
+        type(error).__name__,
+        error,
+        exc_info=error,
+        extra={"request_id": request_id},
+    )
+
+
+def unknown_path(path: str) -> HTTPProblem:
+    """404 for a path that leads nowhere."""
+    shown = path if len(path) <= 200 else path[:200] + "…"
+    return HTTPProblem(404, f"There is nothing at {shown}")
+
+
+def wrong_method(method: str, allowed: set[str]) -> HTTPProblem:
+    """405 for a path that takes other methods."""
+    listed = ", ".join(sorted(allowed))
+    return HTTPProblem(
+        405, f"This path does not take {method}; it takes {listed}.", ((b"allow", listed.encode()),)
+    )
+
+
+def phrase(status: int) -> str:
+    """What a status that comes without a text means."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return f"Status {status}"

@@ -1,0 +1,53 @@
+"""The hook that this plugin adds to those of the kernel."""
+
+# mypy: disable-error-code="empty-body"
+# A specification has a signature and a docstring, and never a body.
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from mlsrv.markers import hookspec
+
+if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+
+    from mlsrv.kernel import Kernel
+
+
+@hookspec
+def mlsrv_rest_routes(kernel: Kernel) -> BaseRoute | Iterable[BaseRoute]:
+    """Add routes to the REST application, beside those of the protocol.
+
+    Called once for each application that is made (once when the transport starts, once for each
+    `create_app`), in the main process. The paths are those below the root path. A request's body has been
+    read and unpacked before the endpoint runs, within the limits of the settings; an
+    `mlsrv.errors.MLSrvError` or a Starlette ``HTTPException`` that an endpoint raises is answered in the
+    protocol's error form. Two plugins with the same path and method stop the start.
+
+    Args:
+        kernel: the kernel; models are still loading when the hook is called.
+
+    Returns:
+        One Starlette route or several. None means none.
+
+    Example:
+        >>> import asyncio, mlsrv, mlsrv_rest.plugin
+        >>> class Plugin:
+        ...     @mlsrv.hookimpl
+        ...     def mlsrv_rest_routes(self, kernel):
+        ...         from starlette.responses import JSONResponse
+        ...         from starlette.routing import Route
+        ...         async def count(request):
+        ...             return JSONResponse({"models": len(kernel.model_names())})
+        ...         return Route("/count", count)
+        >>> kernel = mlsrv.Kernel(plugins=[mlsrv_rest.plugin, Plugin()], discover=False)
+        >>> async def main():
+        ...     import httpx
+        ...     app = httpx.ASGITransport(mlsrv_rest.create_app(kernel))
+        ...     async with kernel, httpx.AsyncClient(transport=app, base_url="http://test") as client:
+        ...         return (await client.get("/count")).json()
+        >>> asyncio.run(main())
+        {'models': 0}
+    """

@@ -1,0 +1,30 @@
+"""What this distribution offers to the kernel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import mlsrv
+from mlsrv_rest import hookspecs
+from mlsrv_rest.settings import RestSettings
+
+if TYPE_CHECKING:
+    import pluggy
+
+
+@mlsrv.hookimpl
+def mlsrv_addhooks(pluginmanager: pluggy.PluginManager) -> None:
+    """Add the hook by which other plugins bring routes."""
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+@mlsrv.hookimpl
+def mlsrv_settings() -> mlsrv.SettingsOffer:
+    """Offer the settings of the HTTP server."""
+    return mlsrv.SettingsOffer("server", RestSettings)
+
+
+@mlsrv.hookimpl
+def mlsrv_transports() -> mlsrv.TransportOffer:
+    """Offer REST as a way in."""
+    return mlsrv.TransportOffer("rest", "mlsrv_rest.transport:RestTransport")

@@ -1,0 +1,25 @@
+"""What the endpoints have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from mlsrv_protocol.json import dumps
+
+SEGMENTS = "mlsrv_rest.segments"
+"""Key of the scope: the decoded segments of the path. A segment may hold a slash, which path parameters
+cannot tell."""
+
+
+def model_of(request: Request) -> tuple[str, str | None]:
+    """The model and the version that a path ``/v2/models/{model}[/versions/{version}]…`` names."""
+    segments: list[str] = request.scope[SEGMENTS]
+    return segments[3], segments[5] if "version" in request.path_params else None
+
+
+def json(content: Any, status: int = 200) -> Response:
+    """An answer of plain data or a message, as exactly ``application/json``."""
+    return Response(dumps(content), status, media_type="application/json")

@@ -1,0 +1,109 @@
+"""Uvicorn with httptools: HTTP/1.1, the fast one.
+
+Uvicorn's connections are used, but not its ``Server``: that one installs signal handlers, and polls where
+waiting does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import time
+from email.utils import formatdate
+from typing import Any, ClassVar
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from mlsrv_rest.app import RestApp
+from mlsrv_rest.errors import error_reply
+from mlsrv_rest.listen import BACKLOG, HANDSHAKE_SECONDS
+from mlsrv_rest.server import Server
+from mlsrv_rest.settings import RestSettings
+
+
+class UvicornServer(Server):
+    """One listening socket, one protocol object for each connection."""
+
+    protocols: ClassVar[list[str]] = ["http/1.1"]
+
+    def __init__(self, app: RestApp, settings: RestSettings) -> None:
+        super().__init__(app, settings)
+        self._config = uvicorn.Config(
+            app,
+            http=_Connection,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            proxy_headers=False,
+            forwarded_allow_ips=[],
+            workers=1,
+            server_header=False,
+            timeout_keep_alive=settings.http_keep_alive,  # type: ignore[arg-type]  # only handed to call_later
+        )
+        self._config.load()
+        self._state = ServerState()
+        self._listener: asyncio.Server | None = None
+        self._clock: asyncio.TimerHandle | None = None
+
+    async def start(self, bound: socket.socket, tls: ssl.SSLContext | None) -> None:
+        self._tick()
+        self._listener = await asyncio.get_running_loop().create_server(
+            self._connection,
+            sock=bound,
+            ssl=tls,
+            backlog=BACKLOG,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS if tls else None,
+        )
+
+    async def drain(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+        for connection in list(self._state.connections):
+            connection.shutdown()
+
+    async def close(self, timeout: float) -> None:
+        lost = [
+            connection.lost for connection in self._state.connections if isinstance(connection, _Connection)
+        ]
+        if lost:
+            await asyncio.wait(lost, timeout=timeout)
+        for connection in list(self._state.connections):
+            connection.transport.abort()
+        if self._clock is not None:
+            self._clock.cancel()
+
+    def _connection(self) -> _Connection:
+        return _Connection(self._config, self._state, {})
+
+    def _tick(self) -> None:
+        """Renew the Date header, once a second."""
+        self._state.default_headers = [(b"date", formatdate(time.time(), usegmt=True).encode())]
+        self._clock = asyncio.get_running_loop().call_later(1.0, self._tick)
+
+
+class _Connection(HttpToolsProtocol):
+    """Uvicorn's, without an access log, with errors in the protocol's form, and with an end to wait for."""
+
+    def __init__(self, config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
+        super().__init__(config, server_state, app_state)
+        self.access_log = False
+        self.lost: asyncio.Future[None] = self.loop.create_future()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if not self.lost.done():
+            self.lost.set_result(None)
+
+    def send_400_response(self, msg: str) -> None:
+        reply = error_reply(400, "This is not a valid HTTP/1.1 request.")
+        lines = [
+            b"HTTP/1.1 400 Bad Request",
+            *(b"%s: %s" % header for header in reply.headers),
+            b"connection: close",
+        ]
+        self.transport.write(b"\r\n".join([*lines, b"", reply.body]))
+        self.transport.close()

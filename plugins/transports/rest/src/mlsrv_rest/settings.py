@@ -1,0 +1,81 @@
+"""The settings of the HTTP server."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from mlsrv.settings.fields import setting, settings_class
+
+
+@settings_class
+class CORSSettings:
+    """Cross-origin requests: which pages of other sites a browser lets talk to this server."""
+
+    allow_origins: list[str] = setting(factory=list, help='Origins that may; ["*"] means all.')
+    allow_origin_regex: str | None = setting(None, help="A regular expression for origins that may.")
+    allow_credentials: bool = setting(False, help="Let browsers send cookies and credentials.")
+    allow_methods: list[str] = setting(
+        factory=lambda: ["GET", "POST"], help='Methods that may; ["*"] means all.'
+    )
+    allow_headers: list[str] = setting(
+        factory=list, help='Further request headers that may; ["*"] means all.'
+    )
+    expose_headers: list[str] = setting(factory=list, help="Response headers that the page may read.")
+    max_age: int = setting(600, help="Seconds that a browser may remember the answer to a preflight.")
+
+
+@settings_class
+class RestSettings:
+    """The HTTP server."""
+
+    http_port: int = setting(8080, help="Port of the HTTP server; 0 takes a free one.")
+    http_server: Literal["hypercorn", "uvicorn"] = setting(
+        "hypercorn",
+        help='"hypercorn" speaks HTTP/1.1 and HTTP/2; "uvicorn" is faster, needs mlsrv-rest[uvicorn], and '
+        "speaks HTTP/1.1 only.",
+    )
+    root_path: str = setting(
+        "",
+        help='Prefix under which a proxy publishes this server, for example "/ml"; paths are served with and '
+        "without it.",
+    )
+    cors_settings: CORSSettings | None = setting(
+        None, help="Cross-origin requests; none are allowed when not set."
+    )
+    http_max_body_size: int = setting(
+        256 * 2**20,
+        help="Bytes that the body of a request may have; a larger one is refused with status 413.",
+    )
+    http_max_decompressed_size: int | None = setting(
+        None, help="Bytes that a compressed body may unpack to; http_max_body_size when not set."
+    )
+    http_keep_alive: float = setting(
+        75.0, help="Seconds after which an idle connection is closed; longer than a load balancer keeps it."
+    )
+    http_tls_cert: str | None = setting(None, help="Certificate chain (PEM file); turns TLS on.")
+    http_tls_key: str | None = setting(
+        None, help="Private key of the certificate (PEM file), if it is not in there."
+    )
+    http_tls_ca: str | None = setting(
+        None,
+        help="Certificates of authorities (PEM file); clients must then show a certificate signed by one.",
+    )
+    gzip_enabled: bool = setting(
+        False, help="Compress inference responses of 500 bytes and more for clients that accept gzip."
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if not 0 <= self.http_port <= 65535:
+            raise ValueError(f"http_port: expected a number from 0 to 65535, got {self.http_port}")
+        for name in ("http_max_body_size", "http_max_decompressed_size", "http_keep_alive"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name}: expected a number above 0, got {value}")
+        if self.http_tls_cert is None and (self.http_tls_key or self.http_tls_ca):
+            raise ValueError("http_tls_cert: expected a file, because other TLS settings are given")
+
+    @property
+    def prefix(self) -> str:
+        """The root path with a slash in front and none behind; empty for none."""
+        inner = self.root_path.strip("/")
+        return f"/{inner}" if inner else ""

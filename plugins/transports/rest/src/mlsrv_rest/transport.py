@@ -1,0 +1,71 @@
+"""REST as a transport of the kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mlsrv.errors import ConfigurationError
+from mlsrv.kernel import Kernel
+from mlsrv.settings import KernelSettings
+from mlsrv.transport import Transport
+from mlsrv_rest.app import RestApp, rest_settings
+from mlsrv_rest.listen import bind, tls_context, url
+from mlsrv_rest.server import Server
+from mlsrv_rest.settings import RestSettings
+
+_CLOSING_SECONDS = 1.0
+
+
+class RestTransport(Transport):
+    """Listens on ``host`` and ``http_port`` with the server that ``http_server`` names."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__(kernel)
+        self._settings = rest_settings(kernel)
+        self._app: RestApp | None = None
+        self._server: Server | None = None
+        self._endpoints: tuple[str, ...] = ()
+
+    async def start(self) -> None:
+        if self._server is not None:
+            return
+        app = RestApp(self.kernel)
+        server = _server(app, self._settings)
+        tls = tls_context(self._settings, server.protocols)
+        bound = bind(self.kernel.settings.of(KernelSettings).host, self._settings.http_port)
+        try:
+            await server.start(bound, tls)
+        except BaseException:
+            bound.close()
+            raise
+        self._app, self._server = app, server
+        self._endpoints = (url(bound, tls is not None),)
+
+    async def stop(self, grace: float) -> None:
+        app, server = self._app, self._server
+        self._app = self._server = None
+        self._endpoints = ()
+        if app is None or server is None:
+            return
+        await server.drain()
+        await app.in_flight.finish(grace)
+        await server.close(_CLOSING_SECONDS)
+
+    @property
+    def endpoints(self) -> Sequence[str]:
+        return self._endpoints
+
+
+def _server(app: RestApp, settings: RestSettings) -> Server:
+    # Each server is imported only when it is chosen.
+    if settings.http_server == "hypercorn":
+        from mlsrv_rest.server_hypercorn import HypercornServer
+
+        return HypercornServer(app, settings)
+    try:
+        from mlsrv_rest.server_uvicorn import UvicornServer
+    except ImportError as error:
+        raise ConfigurationError(
+            f'http_server "uvicorn" needs the package {error.name}: pip install mlsrv-rest[uvicorn]'
+        ) from error
+    return UvicornServer(app, settings)

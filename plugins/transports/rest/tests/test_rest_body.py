@@ -1,0 +1,241 @@
+"""Bodies are read and unpacked within limits."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import os
+import random
+import zlib
+from typing import Any
+
+import pytest
+
+import mlsrv_rest.body as body_module
+from mlsrv.errors import InvalidPayload, TooLarge
+from mlsrv_rest.body import Unread, decoded, read_body, unpack
+from mlsrv_rest.errors import ClientGone, HTTPProblem
+from mlsrv_rest.reply import Message, Receive
+
+BODY = b'{"inputs":[{"name":"x","shape":[2],"datatype":"FP32","data":[1,2.5]}]}'
+INFER = "/v2/models/echo/infer"
+
+
+def receiving(*messages: Message) -> Receive:
+    left = list(messages)
+
+    async def receive() -> Message:
+        if not left:
+            await asyncio.Event().wait()
+        return left.pop(0)
+
+    return receive
+
+
+def part(body: bytes, more: bool = True) -> Message:
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [part(b"abcd", False)],
+        [part(b"abcd"), part(b"", False)],
+        [part(b"ab"), part(b"cd", False)],
+        [part(b""), part(b"a"), part(b""), part(b"bc"), part(b"d"), part(b"", False)],
+        [{"type": "http.request", "body": b"abcd"}],
+    ],
+)
+async def test_a_body_is_what_its_parts_make(parts: list[Message]) -> None:
+    assert await read_body(receiving(*parts), {}, 4) == b"abcd"
+
+
+async def test_no_body() -> None:
+    assert await read_body(receiving({"type": "http.request"}), {}, 4) == b""
+
+
+@pytest.mark.parametrize(
+    ("parts", "headers"),
+    [
+        ([part(b"abcde", False)], {}),
+        ([part(b"abcde"), part(b"", False)], {}),
+        ([part(b"abc"), part(b"de"), part(b"fg"), part(b"", False)], {}),
+        ([part(b"abc"), part(b"de", False)], {"content-length": "5"}),
+    ],
+)
+async def test_too_large_bodies_are_read_to_their_end(parts: list[Message], headers: dict[str, str]) -> None:
+    receive = receiving(*parts)
+    with pytest.raises(TooLarge, match="limit of 4 bytes") as caught:
+        await read_body(receive, headers, 4)
+    assert not isinstance(caught.value, Unread)
+
+
+async def test_what_is_too_large_even_to_be_thrown_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body_module, "DISCARD_BYTES", 10)
+    with pytest.raises(Unread):
+        await read_body(receiving(*[part(b"abcdef")] * 9), {}, 4)
+
+
+async def test_what_comes_too_slowly_to_be_thrown_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body_module, "DISCARD_SECONDS", 0.01)
+    with pytest.raises(Unread):
+        await read_body(receiving(part(b"abcdef")), {}, 4)
+
+
+@pytest.mark.parametrize("before", [[], [part(b"ab")], [part(b"ab"), part(b"cd")]])
+async def test_a_client_that_leaves_before_the_end(before: list[Message]) -> None:
+    with pytest.raises(ClientGone):
+        await read_body(receiving(*before, {"type": "http.disconnect"}), {}, 100)
+
+
+def test_unpacking() -> None:
+    raw = zlib.compressobj(wbits=-15)
+    assert unpack(gzip.compress(b"abc"), "gzip", 3) == b"abc"
+    assert unpack(zlib.compress(b"abc"), "deflate", 3) == b"abc"
+    assert unpack(raw.compress(b"abc") + raw.flush(), "deflate", 3) == b"abc"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_bomb_stops_at_the_limit(encoding: str) -> None:
+    pack = gzip.compress if encoding == "gzip" else zlib.compress
+    bomb = pack(bytes(64 * 2**20))
+    assert len(bomb) < 100_000
+    with pytest.raises(TooLarge, match="unpacks to more than the limit of 1000 bytes"):
+        unpack(bomb, encoding, 1000)
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [
+        (b"abc", "gzip"),
+        (b"abc", "deflate"),
+        (b"", "gzip"),
+        (gzip.compress(b"abc")[:-3], "gzip"),
+        (gzip.compress(b"abc")[:10], "gzip"),
+        (gzip.compress(b"abc") + b"x", "gzip"),
+        (gzip.compress(b"abc") * 2, "gzip"),
+        (zlib.compress(b"abc") + b"x", "deflate"),
+        (zlib.compress(b"abc")[:-1], "deflate"),
+        (gzip.compress(b"abc")[:-8] + bytes(8), "gzip"),
+    ],
+)
+def test_damaged_bodies(body: bytes, encoding: str) -> None:
+    with pytest.raises(InvalidPayload):
+        unpack(body, encoding, 1000)
+
+
+@pytest.mark.parametrize("encoding", ["br", "gzip, gzip", "zstd", "x" * 500])
+def test_unknown_encodings(encoding: str) -> None:
+    with pytest.raises(HTTPProblem) as caught:
+        unpack(b"abc", encoding, 1000)
+    assert caught.value.status == 415
+    assert caught.value.headers == ((b"accept-encoding", b"gzip, deflate"),)
+    assert len(str(caught.value)) < 150
+
+
+async def test_large_bodies_are_unpacked_in_a_thread() -> None:
+    noise = random.Random(1).randbytes(100_000)
+    assert await decoded(gzip.compress(noise), {"content-encoding": " GZip "}, 10**6) == noise
+
+
+# --- over real sockets
+# ----------------------------------------------------------------------------------------------
+
+
+async def test_chunked_bodies(serve: Any) -> None:
+    async with serve() as served:
+        wire = await served.wire()
+        for size in (1, 7, 1000):
+            chunks = [BODY[start : start + size] for start in range(0, len(BODY), size)]
+            encoded = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
+            head = f"POST {INFER} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".encode()
+            await wire.send(head, encoded, b"0\r\n\r\n")
+            answer = await wire.answer()
+            assert answer.status == 200, answer
+        await wire.close()
+
+
+async def test_a_declared_body_over_the_limit_is_413_and_the_connection_goes_on(serve: Any) -> None:
+    async with serve(http_max_body_size=1000) as served:
+        wire = await served.wire()
+        for path in (INFER, "/v2/nowhere", "/v2/health/live"):
+            answer = await wire.post(path, bytes(5000))
+            assert answer.status == 413
+            assert answer.body == b'{"error":"The request body is larger than the limit of 1000 bytes."}'
+            assert answer.headers["content-type"] == "application/json"
+            assert (await wire.post(INFER, BODY)).status == 200
+        await wire.close()
+
+
+async def test_a_chunked_body_over_the_limit_is_413(serve: Any) -> None:
+    async with serve(http_max_body_size=1000) as served:
+        wire = await served.wire()
+        head = f"POST {INFER} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".encode()
+        await wire.send(head, b"3e8\r\n" + bytes(1000) + b"\r\n", b"1\r\nx\r\n" * 50, b"0\r\n\r\n")
+        assert (await wire.answer()).status == 413
+        assert (await wire.post(INFER, BODY)).status == 200
+        await wire.close()
+
+
+async def test_a_client_that_never_stops_gets_its_answer_and_is_closed(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(body_module, "DISCARD_BYTES", 100_000)
+    monkeypatch.setattr(body_module, "LINGER_SECONDS", 0.2)
+    async with serve(http_max_body_size=1000) as served:
+        wire = await served.wire()
+
+        async def flood() -> None:
+            try:
+                await wire.send(
+                    f"POST {INFER} HTTP/1.1\r\nhost: x\r\ncontent-length: 9999999999\r\n\r\n".encode()
+                )
+                while True:
+                    await wire.send(os.urandom(65536))
+            except ConnectionError:
+                pass  # this is how it ends
+
+        flooding = asyncio.create_task(flood())
+        answer = await wire.answer()
+        assert answer.status == 413
+        assert answer.headers["connection"] == "close"
+        async with asyncio.timeout(20):
+            await flooding
+        assert (await served.client.post(INFER, content=BODY)).status_code == 200
+        await wire.close()
+
+
+async def test_a_gzip_bomb_is_413(serve: Any) -> None:
+    async with serve(http_max_decompressed_size=10_000) as served:
+        wire = await served.wire()
+        bomb = gzip.compress(bytes(20 * 2**20))
+        answer = await wire.post(INFER, bomb, "content-encoding: gzip")
+        assert answer.status == 413
+        assert b"unpacks to more than" in answer.body
+        assert (await wire.post(INFER, gzip.compress(BODY), "content-encoding: gzip")).status == 200
+        await wire.close()
+
+
+async def test_unknown_encodings_are_415_and_say_which_are_known(serve: Any) -> None:
+    async with serve() as served:
+        wire = await served.wire()
+        answer = await wire.post(INFER, BODY, "content-encoding: br")
+        assert answer.status == 415
+        assert answer.headers["accept-encoding"] == "gzip, deflate"
+        assert b"error" in answer.body
+        assert (await wire.post(INFER, BODY)).status == 200
+        await wire.close()
+
+
+async def test_a_client_that_waits_to_be_asked_for_its_body(serve: Any) -> None:
+    async with serve() as served:
+        wire = await served.wire()
+        await wire.send(
+            f"POST {INFER} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n".encode(),
+            f"content-length: {len(BODY)}\r\n\r\n".encode(),
+        )
+        async with asyncio.timeout(10):
+            assert b" 100 " in await wire.reader.readuntil(b"\r\n\r\n")
+        await wire.send(BODY)
+        assert (await wire.answer()).status == 200
+        await wire.close()

@@ -1,0 +1,493 @@
+"""The transport's life: addresses, certificates, protocols, clients that leave, stopping."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import h2.connection
+import httpx
+import pytest
+import trustme
+
+import mlsrv_rest.inflight
+import mlsrv_rest.plugin
+import mlsrv_rest.server_uvicorn
+from mlsrv import Kernel
+from mlsrv.errors import ConfigurationError
+from mlsrv_rest.transport import RestTransport
+
+BODY = b'{"inputs":[{"name":"x","shape":[2],"datatype":"FP32","data":[1,2.5]}]}'
+ECHO, BLOCKING = "/v2/models/echo/infer", "/v2/models/blocking/infer"
+
+
+def blocking(served: Any) -> Any:
+    """The model that waits."""
+    return served.kernel.handle("blocking").instance.placement._model
+
+
+async def waiting(event: asyncio.Event) -> None:
+    async with asyncio.timeout(20):
+        await event.wait()
+
+
+# --- addresses
+# ------------------------------------------------------------------------------------------------------
+
+
+async def test_the_endpoint_shows_the_real_port(serve: Any) -> None:
+    async with serve() as served:
+        assert served.url.startswith("http://127.0.0.1:")
+        assert not served.url.endswith(":0")
+        [transport] = served.kernel.transports.values()
+        await transport.start()
+        assert transport.endpoints == (served.url,), "starting twice changes nothing"
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this Python has no IPv6")
+async def test_ipv6(serve: Any) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    async with serve(host="::1") as served:
+        assert served.url.startswith("http://[::1]:")
+        assert (await served.client.get("/v2/health/live")).status_code == 200
+
+
+async def test_a_port_in_use_is_one_sentence(serve: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(
+            ConfigurationError, match=f"REST cannot listen on 127.0.0.1:{port}: address already in use"
+        ):
+            async with serve(http_port=port):
+                pass
+
+
+async def test_two_kernels_on_one_port(serve: Any) -> None:
+    async with serve() as first:
+        port = int(first.url.rpartition(":")[2])
+        with pytest.raises(ConfigurationError, match="already in use"):
+            async with serve(http_port=port):
+                pass
+        assert (await first.client.get("/v2/health/live")).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["203.0.113.7", "no.such.host.invalid"])
+async def test_an_address_that_is_not_ours(serve: Any, host: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"REST cannot listen on {host}:0: "):
+        async with serve(host=host):
+            pass
+
+
+def test_a_server_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "mlsrv_rest.server_uvicorn", raising=False)
+    kernel = Kernel({"http_server": "uvicorn", "http_port": 0}, plugins=[mlsrv_rest.plugin], discover=False)
+
+    async def start() -> None:
+        await RestTransport(kernel).start()
+
+    with pytest.raises(ConfigurationError, match=r"uvicorn.*pip install mlsrv-rest\[uvicorn\]"):
+        asyncio.run(start())
+
+
+# --- HTTP
+# -----------------------------------------------------------------------------------------------------------
+
+
+async def test_connections_are_kept(serve: Any) -> None:
+    async with serve() as served:
+        wire = await served.wire()
+        for _ in range(30):
+            answer = await wire.post(ECHO, BODY)
+            assert answer.status == 200
+            assert "connection" not in answer.headers
+            assert "server" not in answer.headers
+            assert answer.headers["date"].endswith("GMT")
+        await wire.close()
+
+
+async def test_more_than_a_thousand_requests_on_one_connection(serve: Any) -> None:
+    async with serve() as served:
+        wire = await served.wire()
+        for _ in range(1100):
+            await wire.send(b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert "connection" not in (await wire.answer()).headers
+        await wire.close()
+
+
+async def test_idle_connections_end_after_keep_alive(serve: Any) -> None:
+    async with serve(http_keep_alive=0.2) as served:
+        wire = await served.wire()
+        assert (await wire.post(ECHO, BODY)).status == 200
+        assert await wire.ended() == b""
+        await wire.close()
+
+
+async def test_pipelined_requests_are_answered_in_order(serve: Any) -> None:
+    async with serve() as served:
+        wire = await served.wire()
+        await wire.send(
+            b"".join(b"GET /v2/models/%d HTTP/1.1\r\nhost: x\r\n\r\n" % index for index in range(5))
+        )
+        for index in range(5):
+            assert json.loads((await wire.answer()).body) == {"error": f"Model {index} not found"}
+        await wire.close()
+
+
+async def test_what_is_not_http_is_refused_and_others_go_on(serve: Any, http_server: str) -> None:
+    async with serve() as served:
+        for garbage in (
+            b"\x16\x03\x01\x02\x00\x01\x00",
+            b"hello\r\n\r\n",
+            b"GET /v2 HTTP/1.1\r\nbad header\r\n\r\n",
+        ):
+            wire = await served.wire()
+            await wire.send(garbage, b"\r\n\r\n")
+            answer = await wire.ended()
+            assert b" 400 " in answer.splitlines()[0] + b" "
+            if http_server == "uvicorn":
+                assert answer.endswith(b'{"error":"This is not a valid HTTP/1.1 request."}')
+            await wire.close()
+        assert (await served.client.get("/v2/health/live")).status_code == 200
+
+
+async def test_http2_by_prior_knowledge(serve_hypercorn: Any) -> None:
+    async with (
+        serve_hypercorn() as served,
+        httpx.AsyncClient(base_url=served.url, http1=False, http2=True, timeout=20) as client,
+    ):
+        answers = await asyncio.gather(*(client.post(ECHO, content=BODY) for _ in range(50)))
+        assert {(answer.status_code, answer.http_version) for answer in answers} == {(200, "HTTP/2")}
+        assert (await client.get("/nope")).json() == {"error": "There is nothing at /nope"}
+        assert (await client.get("/v2")).headers["content-type"] == "application/json"
+        large = json.dumps(
+            {"inputs": [{"name": "x", "shape": [50_000], "datatype": "INT64", "data": [7] * 50_000}]}
+        )
+        assert len((await client.post(ECHO, content=large.encode())).json()["outputs"][0]["data"]) == 50_000
+
+
+async def test_http2_by_upgrade(serve_hypercorn: Any) -> None:
+    async with serve_hypercorn() as served:
+        wire = await served.wire()
+        await wire.send(
+            b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\nconnection: Upgrade, HTTP2-Settings\r\n"
+            b"upgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n\r\n"
+        )
+        async with asyncio.timeout(20):
+            assert b" 101 " in (await wire.reader.readuntil(b"\r\n\r\n")).splitlines()[0]
+            frame = await wire.reader.readexactly(9)
+        assert frame[3] == 4, "the first frame of HTTP/2 is SETTINGS"
+        await wire.close()
+
+
+async def test_http2_refuses_what_is_too_large(serve_hypercorn: Any) -> None:
+    async with (
+        serve_hypercorn(http_max_body_size=1000) as served,
+        httpx.AsyncClient(base_url=served.url, http1=False, http2=True, timeout=20) as client,
+    ):
+        assert (await client.post(ECHO, content=bytes(5000))).status_code == 413
+        assert (await client.post(ECHO, content=BODY)).status_code == 200
+
+
+# --- TLS
+# ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> trustme.CA:
+    made = trustme.CA()
+    made.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "both.pem"))
+    server = made.issue_cert("127.0.0.1")
+    server.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    server.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    made.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    return made
+
+
+def trusting(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+async def test_tls(serve: Any, http_server: str, authority: trustme.CA, tmp_path: Path) -> None:
+    async with serve(
+        http_tls_cert=str(tmp_path / "cert.pem"), http_tls_key=str(tmp_path / "key.pem")
+    ) as served:
+        assert served.url.startswith("https://127.0.0.1:")
+        async with httpx.AsyncClient(base_url=served.url, verify=trusting(authority), http2=True) as client:
+            answer = await client.post(ECHO, content=BODY)
+            assert answer.status_code == 200
+            assert answer.http_version == ("HTTP/2" if http_server == "hypercorn" else "HTTP/1.1")
+        async with httpx.AsyncClient(base_url=served.url) as stranger:
+            with pytest.raises(httpx.ConnectError):
+                await stranger.get("/v2")
+
+
+async def test_key_and_certificate_in_one_file(serve: Any, authority: trustme.CA, tmp_path: Path) -> None:
+    async with serve(http_tls_cert=str(tmp_path / "both.pem")) as served:
+        async with httpx.AsyncClient(base_url=served.url, verify=trusting(authority)) as client:
+            assert (await client.get("/v2/health/live")).status_code == 200
+
+
+async def test_mutual_tls(serve: Any, authority: trustme.CA, tmp_path: Path) -> None:
+    settings = {
+        name: str(tmp_path / f"{name[9:]}.pem") for name in ("http_tls_cert", "http_tls_key", "http_tls_ca")
+    }
+    async with serve(**settings) as served:
+        known = trusting(authority)
+        authority.issue_cert("client@test").configure_cert(known)
+        async with httpx.AsyncClient(base_url=served.url, verify=known) as client:
+            assert (await client.get("/v2/health/live")).status_code == 200
+        async with httpx.AsyncClient(base_url=served.url, verify=trusting(authority)) as unknown:
+            with pytest.raises(httpx.TransportError):
+                await unknown.get("/v2/health/live")
+
+
+@pytest.mark.parametrize(
+    ("cert", "key", "ca", "message"),
+    [
+        ("absent.pem", None, None, "http_tls_cert: .*absent.pem cannot be read: no such file"),
+        ("cert.pem", "absent.pem", None, "http_tls_key: .*absent.pem cannot be read"),
+        ("cert.pem", "key.pem", "absent.pem", "http_tls_ca: .*absent.pem cannot be read"),
+        (
+            "cert.pem",
+            "other.pem",
+            None,
+            "not a certificate chain and its unencrypted private key.*: .*mismatch",
+        ),
+        ("cert.pem", None, None, "not a certificate chain"),
+        ("text.pem", "key.pem", None, "not a certificate chain"),
+        ("cert.pem", "locked.pem", None, "the private key is encrypted"),
+        ("cert.pem", "key.pem", "text.pem", "http_tls_ca .* holds no certificates"),
+    ],
+)
+async def test_a_wrong_certificate_is_one_sentence(
+    serve: Any,
+    authority: trustme.CA,
+    tmp_path: Path,
+    cert: str,
+    key: str | None,
+    ca: str | None,
+    message: str,
+) -> None:
+    from cryptography.hazmat.primitives import serialization
+
+    other = authority.issue_cert("127.0.0.1").private_key_pem.bytes()
+    (tmp_path / "other.pem").write_bytes(other)
+    (tmp_path / "text.pem").write_text("this is no certificate")
+    (tmp_path / "locked.pem").write_bytes(
+        serialization.load_pem_private_key(other, None).private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"password"),
+        )
+    )
+    paths = {"http_tls_cert": cert, "http_tls_key": key, "http_tls_ca": ca}
+    settings = {name: str(tmp_path / file) for name, file in paths.items() if file}
+    with pytest.raises(ConfigurationError, match=message):
+        async with serve(**settings):
+            pass
+
+
+# --- clients that leave
+# ---------------------------------------------------------------------------------------------
+
+
+async def test_a_client_that_leaves_cancels_its_call(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
+    async with serve() as served:
+        model = blocking(served)
+        wire = await served.wire()
+        await wire.send(
+            f"POST {BLOCKING} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(BODY)}\r\n\r\n".encode(), BODY
+        )
+        await waiting(model.started)
+        await wire.close()
+        await waiting(model.cancelled)
+        assert (await served.client.post(ECHO, content=BODY)).status_code == 200
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_a_stream_that_is_reset_cancels_its_call(serve_hypercorn: Any) -> None:
+    async with serve_hypercorn() as served:
+        model = blocking(served)
+        wire = await served.wire()
+        client = h2.connection.H2Connection()
+        client.initiate_connection()
+        head = {":method": "POST", ":path": BLOCKING, ":scheme": "http", ":authority": "x"}
+        client.send_headers(1, list(head.items()))
+        client.send_data(1, BODY, end_stream=True)
+        await wire.send(client.data_to_send())
+        await waiting(model.started)
+        client.reset_stream(1)
+        await wire.send(client.data_to_send())
+        await waiting(model.cancelled)
+        await wire.close()
+
+
+async def test_a_client_that_leaves_while_it_sends(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
+    async with serve() as served:
+        wire = await served.wire()
+        await wire.send(f"POST {ECHO} HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\n\r\n".encode(), BODY)
+        await wire.close()
+        assert (await served.client.post(ECHO, content=BODY)).status_code == 200
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+# --- stopping
+# -------------------------------------------------------------------------------------------------------
+
+
+async def test_stopping_drains_what_is_in_flight(serve: Any) -> None:
+    async with serve() as served:
+        model = blocking(served)
+        asking = asyncio.create_task(served.client.post(BLOCKING, content=BODY))
+        await waiting(model.started)
+        served.stop.set()
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    wire = await served.wire()
+                except ConnectionRefusedError:
+                    break
+                await wire.close()
+        assert not served.serving.done()
+        model.go_on.set()
+        answer = await asking
+        assert answer.status_code == 200
+        await served.serving
+
+
+async def test_stopping_cuts_what_takes_too_long(serve: Any) -> None:
+    async with serve(shutdown_timeout=0.3) as served:
+        model = blocking(served)
+        asking = asyncio.create_task(served.client.post(BLOCKING, content=BODY))
+        await waiting(model.started)
+        began = time.monotonic()
+        served.stop.set()
+        await served.serving
+        assert 0.25 < time.monotonic() - began < 2
+        answer = await asking
+        assert answer.status_code == 503
+        assert "stopping" in answer.json()["error"]
+        assert model.cancelled.is_set()
+
+
+async def test_stopping_is_quick_with_idle_connections(serve: Any) -> None:
+    async with serve() as served:
+        wires = [await served.wire() for _ in range(5)]
+        for wire in wires[:4]:
+            assert (await wire.post(ECHO, BODY)).status == 200
+        await wires[3].send(b"POST /v2/models/echo/infer HTTP/1.1\r\nhost:")
+        began = time.monotonic()
+        served.stop.set()
+        await served.serving
+        assert time.monotonic() - began < 1
+        for wire in wires:
+            await wire.ended()
+            await wire.close()
+
+
+async def test_stopping_does_not_wait_for_a_client_that_does_not_read(serve: Any) -> None:
+    count = 2_000_000
+    body = json.dumps(
+        {"inputs": [{"name": "x", "shape": [count], "datatype": "INT8", "data": [1] * count}]}
+    ).encode()
+    async with serve(shutdown_timeout=0.3) as served:
+        wire = await served.wire()
+        wire.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await wire.send(
+            f"POST {ECHO} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode(), body
+        )
+        await wire.send(
+            f"POST {ECHO} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode(), body[:1000]
+        )
+        await wire.reader.readexactly(100)
+        began = time.monotonic()
+        served.stop.set()
+        await served.serving
+        assert time.monotonic() - began < 5
+        await wire.close()
+
+
+async def test_http2_streams_are_drained(serve_hypercorn: Any) -> None:
+    async with (
+        serve_hypercorn() as served,
+        httpx.AsyncClient(base_url=served.url, http1=False, http2=True, timeout=20) as client,
+    ):
+        model = blocking(served)
+        asking = asyncio.create_task(client.post(BLOCKING, content=BODY))
+        await waiting(model.started)
+        served.stop.set()
+        await asyncio.sleep(0)
+        model.go_on.set()
+        assert (await asking).status_code == 200
+        await served.serving
+
+
+async def test_stopping_twice_and_before_the_start() -> None:
+    kernel = Kernel({"http_port": 0, "host": "127.0.0.1"}, plugins=[mlsrv_rest.plugin], discover=False)
+    transport = RestTransport(kernel)
+    await transport.stop(1)
+    await transport.start()
+    await transport.stop(1)
+    await transport.stop(1)
+    assert transport.endpoints == ()
+    await transport.start()
+    await transport.stop(1)
+
+
+PROGRAM = """
+import asyncio, logging, signal, sys
+import mlsrv, mlsrv_rest.plugin
+
+async def main():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    kernel = mlsrv.Kernel({"http_port": 0, "host": "127.0.0.1", "http_server": sys.argv[1]},
+                          plugins=[mlsrv_rest.plugin], discover=False)
+    async with kernel:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_reader(sys.stdin, stop.set)
+        up = lambda: print(kernel.transports["rest"].endpoints[0], flush=True)
+        await kernel.serve(stop.wait, started=up)
+    assert before == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert not logging.getLogger().handlers
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "hypercorn.error", "hypercorn.access",
+    "mlsrv.rest"):
+        logger = logging.getLogger(name)
+        assert not logger.handlers and logger.propagate and logger.level == logging.NOTSET, name
+
+asyncio.run(main())
+"""
+
+
+def test_signals_logging_and_output_are_left_alone(http_server: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", PROGRAM, http_server],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().strip()
+            assert httpx.get(f"{url}/v2/health/live").status_code == 200
+            out, err = process.communicate("stop\n", timeout=30)
+        finally:
+            if process.poll() is None:
+                os.kill(process.pid, signal.SIGKILL)
+        assert (process.returncode, out, err) == (0, "", "")
