@@ -19,11 +19,13 @@ def site(tmp_path: Path) -> Path:
 def install(site: Path):
     """Installs a plugin as pip would: its module, and a distribution with an entry point."""
 
-    def put(name: str, code: str, version: str = "1.2.3") -> dict[str, str]:
+    def put(name: str, code: str, version: str = "1.2.3", distribution: str | None = None) -> dict[str, str]:
+        distribution = distribution or f"acme-{name}"
         (site / f"acme_{name}.py").write_text(code)
-        info = site / f"acme_{name}-{version}.dist-info"
+        info = site / f"{distribution.replace('-', '_')}-{version}.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: acme-{name}\nVersion: {version}\n")
+        metadata = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
+        (info / "METADATA").write_text(metadata)
         (info / "entry_points.txt").write_text(
             f"[console_scripts]\nx = y:z\n\n[mlsrv]\n{name} = acme_{name}\n"
         )
@@ -93,6 +95,15 @@ def test_a_broken_plugin_is_a_warning_of_the_server(start, install) -> None:
     assert "The plugin sick (acme-sick 1.2.3) did not load" in server.wait_for("WARNING")
     server.wait_for("tiny://")
     assert server.stop() == 0
+
+
+def test_a_broken_plugin_whose_settings_are_used_stops_the_start(mlsrv, install, tmp_path: Path) -> None:
+    code = "raise RuntimeError('out of order')\n"
+    env = install("zipkin", code, distribution="mlsrv-opentelemetry", version="9")
+    done = mlsrv("start", tmp_path, "--set", "tracing_server=localhost", "--block", "opentelemetry", env=env)
+    assert done.returncode == 2
+    assert "mlsrv-opentelemetry is installed but did not load: RuntimeError: out of order" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_blocked_plugins_are_not_imported(mlsrv, install, tmp_path: Path) -> None:

@@ -183,6 +183,21 @@ def test_a_model_from_the_environment(start, tmp_path: Path) -> None:
     assert server.stop() == 0
 
 
+def test_what_is_loaded_is_frozen(start, add_model, tmp_path: Path) -> None:
+    add_model("good")
+    plugin = tmp_path / "counting.py"
+    plugin.write_text(
+        "import contextlib, gc, mlsrv\n\n"
+        "@contextlib.asynccontextmanager\nasync def count():\n"
+        "    yield\n    print('frozen:', gc.get_freeze_count(), flush=True)\n\n"
+        "@mlsrv.hookimpl\ndef mlsrv_lifespan(kernel):\n    return count()\n"
+    )
+    server = start("--plugin", str(plugin))
+    server.wait_for("1 of 1 models ready")
+    assert server.stop() == 0
+    assert int(server.wait_for("frozen:").split()[1]) > 10_000
+
+
 def test_runs_without_uvloop(start, add_model) -> None:
     add_model("good")
     program = "import sys; sys.modules['uvloop'] = None; from mlsrv_cli.main import main; sys.exit(main())"

@@ -31,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(version_line())
         return 0
-    from mlsrv_cli.group import run
+    try:
+        from mlsrv_cli.group import run
 
-    return run(given)
+        return run(given)
+    except KeyboardInterrupt:
+        return 130

@@ -52,9 +52,11 @@ def exit_within(seconds: float, code: int) -> None:
     a thread would keep the interpreter waiting for ever."""
 
     def end() -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:  # nobody may be reading any more
+            os._exit(code)
 
     timer = threading.Timer(seconds, end)
     timer.daemon = True
