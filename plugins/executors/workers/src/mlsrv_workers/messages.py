@@ -113,7 +113,7 @@ def load_metadata(plain: list[tuple[Any, ...]]) -> tuple[MetadataTensor, ...]:
 
 
 def _dump_parameters(parameters: Parameters | None) -> dict[str, Any] | None:
-    return None if parameters is None else parameters.to_dict()
+    return None if parameters is None else parameters.dict()
 
 
 def _load_parameters(plain: dict[str, Any] | None) -> Parameters | None:
@@ -136,7 +136,7 @@ def _dump_tensor(tensor: RequestInput | ResponseOutput, buffers: Buffers) -> tup
         tensor.name,
         list(tensor.shape),
         str(tensor.datatype),
-        None if parameters is None else parameters.to_dict(),
+        None if parameters is None else parameters.dict(),
         form,
         data,
     )
