@@ -12,7 +12,7 @@ from mlsrv.settings import Owner, Settings
 from mlsrv_rest.body import Unread, decoded, read_body, send_and_close
 from mlsrv_rest.cors import CORS
 from mlsrv_rest.errors import AnswerBroken, ClientGone, error_reply, failure, log_failure, wrong_method
-from mlsrv_rest.inflight import InFlight
+from mlsrv_rest.inflight import Call, InFlight
 from mlsrv_rest.paths import infer_target, split
 from mlsrv_rest.reply import Receive, Reply, Scope, Send
 from mlsrv_rest.router import Router
@@ -40,7 +40,7 @@ class RestApp:
     def __init__(self, kernel: Kernel) -> None:
         settings = rest_settings(kernel)
         self.in_flight = InFlight()
-        self._infer = Infer(kernel, self.in_flight, settings.gzip_enabled)
+        self._infer = Infer(kernel, settings.gzip_enabled)
         self._router = Router(
             all_routes(kernel, [*Health(kernel).routes(), *Metadata(kernel).routes()]), settings.prefix
         )
@@ -53,40 +53,49 @@ class RestApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         if kind == "http":
-            task = self.in_flight.enter()
-            try:
-                await self._http(scope, receive, send)
-            finally:
-                self.in_flight.leave(task)
+            await self._http(scope, receive, send)
         elif kind == "lifespan":
             await _lifespan(receive, send)
         else:
             await send({"type": "websocket.close", "code": 1000})
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        call = self.in_flight.enter(receive)
         try:
-            reply = await self._answer(scope, receive, send)
-        except ClientGone:
-            return
-        except Unread as error:
-            await send_and_close(failure(error, ""), scope, receive, send)
-            return
-        except AnswerBroken as broken:
-            if isinstance(broken.__cause__, Exception):
-                log_failure(broken.__cause__, new_request_id())
-            elif broken.__cause__ is not None and not self.in_flight.was_cut():
-                raise broken.__cause__ from None
-            return
+            try:
+                reply = await self._answer(call, scope, receive, send)
+            except Unread as error:
+                await send_and_close(failure(error, ""), scope, receive, send)
+                return
+            except (Exception, asyncio.CancelledError) as error:
+                reply = self._failed(error, call)
+            if reply is not None:
+                await reply.send(send)
         except asyncio.CancelledError:
-            if not self.in_flight.was_cut():
+            # Cut while it was being sent: the client does not read, there is nothing more to say to it.
+            if not self.in_flight.was_cut(call):
                 raise
-            reply = error_reply(503, "The server is stopping and did not wait for this request any longer.")
-        except Exception as error:
-            reply = failure(error, new_request_id())
-        if reply is not None:
-            await reply.send(send)
+        finally:
+            self.in_flight.leave(call)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Reply | None:
+    def _failed(self, error: Exception | asyncio.CancelledError, call: Call) -> Reply | None:
+        """The answer to what was raised, or None if there is none, or nobody to get it."""
+        if isinstance(error, AnswerBroken):
+            broken = error.__cause__
+            if isinstance(broken, asyncio.CancelledError):
+                raise broken from None
+            if isinstance(broken, Exception):
+                log_failure(broken, new_request_id())
+            return None
+        if isinstance(error, ClientGone):
+            return None
+        if isinstance(error, Exception):
+            return failure(error, new_request_id())
+        if not self.in_flight.was_cut(call):
+            raise error
+        return error_reply(503, "The server is stopping and did not wait for this request any longer.")
+
+    async def _answer(self, call: Call, scope: Scope, receive: Receive, send: Send) -> Reply | None:
         """The answer, or None if an endpoint has sent it."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         body = await read_body(receive, headers, self._limit)
@@ -99,7 +108,7 @@ class RestApp:
             return None
         if scope["method"] != "POST":
             raise wrong_method(scope["method"], {"POST"})
-        return await self._infer(receive, headers, body, *target)
+        return await self._infer(call, headers, body, *target)
 
 
 def create_app(kernel: Kernel) -> ASGIApp:

@@ -16,14 +16,39 @@ sooner, and do not pay for a task that listens."""
 
 @define(slots=True, eq=False)
 class Call:
-    """An inference call that is waiting for its model."""
+    """A request that is being served.
+
+    Attributes:
+        task: serves it.
+        receive: tells when the client goes away, once the body has been read.
+        context: that of the model's call, while the model works on it, else None.
+        gone: whether the client went away, and the task was cancelled for that.
+    """
 
     task: asyncio.Task[object]
     receive: Receive
-    context: CallContext
+    context: CallContext | None = None
+    gone: bool = False
     seen: bool = False
     listener: asyncio.Task[None] | None = None
-    gone: bool = False
+
+    def watch(self, context: CallContext) -> None:
+        """From now on until `unwatch`, a client that goes away cancels the context and the task."""
+        self.context = context
+
+    def unwatch(self) -> None:
+        """The model has answered."""
+        self.context = None
+        if self.listener is not None:
+            self.listener.cancel()
+
+    async def listen(self) -> None:
+        """Wait for the client to go away."""
+        message = await self.receive()
+        if message["type"] == "http.disconnect" and self.context is not None:
+            self.gone = True
+            self.context.cancel()
+            self.task.cancel()
 
 
 class InFlight:
@@ -32,58 +57,47 @@ class InFlight:
 
     def __init__(self) -> None:
         self._cutting = False
-        self._tasks: set[asyncio.Task[object]] = set()
         self._calls: set[Call] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
-        return len(self._tasks)
+        return len(self._calls)
 
-    def enter(self) -> asyncio.Task[object]:
+    def enter(self, receive: Receive) -> Call:
         """Note that the current task serves a request, until `leave`."""
-        task = _current_task()
-        self._tasks.add(task)
-        return task
-
-    def leave(self, task: asyncio.Task[object]) -> None:
-        """The request was answered."""
-        self._tasks.discard(task)
-
-    def watch(self, receive: Receive, context: CallContext) -> Call:
-        """From now on until `unwatch`, a client that goes away cancels the current task and the context. The
-        body must have been read."""
-        call = Call(_current_task(), receive, context)
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("Requests are served in tasks.")
+        call = Call(task, receive)
         self._calls.add(call)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._tick)
+            self._timer = task.get_loop().call_later(PATIENCE, self._tick)
         return call
 
-    def unwatch(self, call: Call) -> None:
-        """The model has answered."""
+    def leave(self, call: Call) -> None:
+        """The request was answered."""
         self._calls.discard(call)
-        if call.listener is not None:
-            call.listener.cancel()
 
-    def was_cut(self) -> bool:
-        """Whether the current task, which was just cancelled, was cancelled because the server no longer
+    def was_cut(self, call: Call) -> bool:
+        """Whether the call's task, which was just cancelled, was cancelled because the server no longer
         waits. It may then go on, to answer so."""
         if self._cutting:
-            _current_task().uncancel()
+            call.task.uncancel()
         return self._cutting
 
     async def finish(self, grace: float) -> None:
         """Wait up to `grace` seconds for every request, then cancel those that are left."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace
-        while self._tasks and (left := deadline - loop.time()) > 0:
-            await asyncio.wait(self._tasks, timeout=left)
-        if self._tasks:
+        while self._calls and (left := deadline - loop.time()) > 0:
+            await asyncio.wait({call.task for call in self._calls}, timeout=left)
+        if self._calls:
             self._cutting = True
             for call in self._calls:
-                call.context.cancel()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.wait(self._tasks, timeout=1.0)
+                if call.context is not None:
+                    call.context.cancel()
+                call.task.cancel()
+            await asyncio.wait({call.task for call in self._calls}, timeout=1.0)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -91,22 +105,8 @@ class InFlight:
     def _tick(self) -> None:
         self._timer = None
         for call in self._calls:
-            if call.listener is None and call.seen:
-                call.listener = asyncio.ensure_future(self._listen(call))
+            if call.seen and call.context is not None and call.listener is None:
+                call.listener = asyncio.ensure_future(call.listen())
             call.seen = True
         if self._calls:
             self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._tick)
-
-    async def _listen(self, call: Call) -> None:
-        message = await call.receive()
-        if message["type"] == "http.disconnect" and call in self._calls:
-            call.gone = True
-            call.context.cancel()
-            call.task.cancel()
-
-
-def _current_task() -> asyncio.Task[object]:
-    task = asyncio.current_task()
-    if task is None:
-        raise RuntimeError("Requests are served in tasks.")
-    return task

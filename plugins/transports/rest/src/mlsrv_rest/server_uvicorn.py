@@ -19,6 +19,7 @@ from uvicorn.server import ServerState
 
 from mlsrv_rest.app import RestApp
 from mlsrv_rest.errors import error_reply
+from mlsrv_rest.joined import Joined
 from mlsrv_rest.listen import BACKLOG, HANDSHAKE_SECONDS
 from mlsrv_rest.server import Server
 from mlsrv_rest.settings import RestSettings
@@ -92,6 +93,10 @@ class _Connection(HttpToolsProtocol):
         super().__init__(config, server_state, app_state)
         self.access_log = False
         self.lost: asyncio.Future[None] = self.loop.create_future()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base
+        super().connection_made(transport)
+        self.transport = Joined(transport)  # type: ignore[assignment]  # it behaves like one
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)

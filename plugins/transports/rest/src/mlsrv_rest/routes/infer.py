@@ -13,8 +13,8 @@ from mlsrv.kernel import Kernel
 from mlsrv_protocol import InferenceRequest, InferenceResponse, InvalidOutput, Parameters
 from mlsrv_protocol.json import decode_request, encode_response
 from mlsrv_rest.errors import ClientGone
-from mlsrv_rest.inflight import InFlight
-from mlsrv_rest.reply import JSON, Receive, Reply
+from mlsrv_rest.inflight import Call
+from mlsrv_rest.reply import JSON, Reply
 
 GZIP_FROM: Final = 500
 _IN_A_THREAD: Final = 2**16
@@ -49,18 +49,16 @@ class Infer:
 
     Args:
         kernel: has the models.
-        in_flight: told about each call while the model works on it.
         compress: whether responses are compressed for clients that accept it.
     """
 
-    def __init__(self, kernel: Kernel, in_flight: InFlight, compress: bool) -> None:
+    def __init__(self, kernel: Kernel, compress: bool) -> None:
         self._kernel = kernel
-        self._in_flight = in_flight
         self._compress = compress
 
     async def __call__(
         self,
-        receive: Receive,
+        call: Call,
         headers: dict[str, str],
         body: bytes | bytearray,
         name: str,
@@ -78,13 +76,12 @@ class Infer:
         request_id = request.id or _given_id(headers) or new_request_id()
         request.id = request_id
         if request.parameters is None:
-            request.parameters = Parameters(headers=headers)
-        else:
-            request.parameters.headers = headers
+            request.parameters = Parameters()
+        request.parameters.headers = headers
         context = CallContext(request_id, headers=headers, transport="rest")
         if "traceparent" in headers:
             context.trace = {key: headers[key] for key in _TRACE if key in headers}
-        call = self._in_flight.watch(receive, context)
+        call.watch(context)
         try:
             response = await self._kernel.infer(request, context)
         except asyncio.CancelledError:
@@ -93,7 +90,7 @@ class Infer:
             call.task.uncancel()
             raise ClientGone from None
         finally:
-            self._in_flight.unwatch(call)
+            call.unwatch()
         reply = encode(response)
         if self._compress and len(reply.body) >= GZIP_FROM and "gzip" in headers.get("accept-encoding", ""):
             return await _compressed(reply)
