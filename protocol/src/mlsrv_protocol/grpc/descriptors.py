@@ -1,0 +1,58 @@
+"""Descriptors of files, by name and by what they define: what server reflection hands out."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+
+
+class Descriptors:
+    """A set of files, each found with everything that it imports.
+
+    Args:
+        serialized: `FileDescriptorProto`s, in any order. A file that occurs twice counts once.
+
+    Raises:
+        ValueError: a file imports one that is missing, or two define the same name.
+    """
+
+    def __init__(self, serialized: Iterable[bytes]) -> None:
+        self._pool = DescriptorPool()
+        waiting = {FileDescriptorProto.FromString(found).name: found for found in serialized}
+        added: set[str] = set()
+        while waiting:
+            ready = [
+                name
+                for name, found in waiting.items()
+                if added.issuperset(FileDescriptorProto.FromString(found).dependency)
+            ]
+            if not ready:
+                raise ValueError(f"{', '.join(sorted(waiting))} import files that are not there")
+            for name in ready:
+                try:
+                    self._pool.AddSerializedFile(waiting.pop(name))
+                except TypeError as error:
+                    raise ValueError(f"{name}: {error}") from None
+                added.add(name)
+
+    def by_name(self, name: str) -> list[bytes]:
+        """The serialised file of that name and those that it imports. Raises KeyError."""
+        return _with_imports(self._pool.FindFileByName(name))
+
+    def by_symbol(self, symbol: str) -> list[bytes]:
+        """The serialised file that defines a service, method, message, field or enum, and those that it
+        imports. Raises KeyError.
+        """
+        return _with_imports(self._pool.FindFileContainingSymbol(symbol))
+
+
+def _with_imports(file: Any) -> list[bytes]:
+    found = {file.name: bytes(file.serialized_pb)}
+    waiting = list(file.dependencies)
+    while waiting:
+        imported = waiting.pop()
+        if imported.name not in found:
+            found[imported.name] = bytes(imported.serialized_pb)
+            waiting += imported.dependencies
+    return list(found.values())

@@ -1,0 +1,216 @@
+"""Inference messages over gRPC. Source: Open Inference Protocol, "gRPC"; Triton's extensions for streams."""
+
+from mlsrv_protocol.errors import InvalidOutput, InvalidPayload
+from mlsrv_protocol.grpc.parameters import (
+    Value,
+    decode_entry,
+    encode_entry,
+    encode_parameters,
+    to_parameters,
+)
+from mlsrv_protocol.grpc.tensors import Span, decode_tensors, encode_tensors, refuse_shared_memory, size_of
+from mlsrv_protocol.grpc.wire import Malformed, block, fields, head, text, utf8
+from mlsrv_protocol.inference import (
+    InferenceRequest,
+    InferenceResponse,
+    RequestInput,
+    RequestOutput,
+    ResponseOutput,
+)
+from mlsrv_protocol.quoting import clip
+from mlsrv_protocol.raw import Raw
+from mlsrv_protocol.validation import check_name, check_request_parameters, check_unique
+
+_MODEL_NAME, _MODEL_VERSION, _ID, _PARAMETER, _TENSOR = 0x0A, 0x12, 0x1A, 0x22, 0x2A
+_WANTED, _RAW_INPUT, _RAW_OUTPUT = 0x32, 0x3A, 0x32
+_ERROR_MESSAGE, _INFER_RESPONSE = 0x0A, 0x12
+
+
+def decode_request(body: bytes) -> tuple[InferenceRequest, bool]:
+    """The request that a ModelInferRequest holds, and whether an input has typed contents.
+
+    The data of raw contents is a read-only view of `body`, which need not be aligned; BYTES are lists of
+    `bytes`. Empty strings for `id` and `model_version` are None.
+
+    Raises:
+        InvalidPayload: the bytes are not such a message, or break a rule of the protocol; the sentence says
+            which, and where.
+    """
+    request = InferenceRequest([])
+    tensors: list[Span] = []
+    raw: list[Span] = []
+    wanted: list[Span] = []
+    values: dict[str, Value] = {}
+    try:
+        for tag, a, b in fields(body, 0, len(body)):
+            if tag == _TENSOR:
+                tensors.append((a, b))
+            elif tag == _RAW_INPUT:
+                raw.append((a, b))
+            elif tag == _MODEL_NAME:
+                request.model_name = text(body, a, b)
+            elif tag == _ID:
+                request.id = text(body, a, b) or None
+            elif tag == _MODEL_VERSION:
+                request.model_version = text(body, a, b) or None
+            elif tag == _PARAMETER:
+                key, values[key] = decode_entry(body, a, b)
+            elif tag == _WANTED:
+                wanted.append((a, b))
+        parts, typed = decode_tensors(body, tensors, raw, "inputs")
+    except Malformed as error:
+        raise InvalidPayload(f"The message is not a ModelInferRequest: {error}") from None
+    request.inputs = [RequestInput(*part) for part in parts]
+    if len(parts) > 1:
+        check_unique((part[0] for part in parts), "inputs")
+    if values:
+        request.parameters = to_parameters(values)
+        if request.parameters is not None:
+            check_request_parameters(request.parameters)
+    if wanted:
+        request.outputs = [_decode_wanted(body, at, span) for at, span in enumerate(wanted)]
+        check_unique((output.name for output in request.outputs), "outputs")
+    return request, typed
+
+
+def decode_response(body: bytes) -> InferenceResponse:
+    """The response that a ModelInferResponse holds, for clients; data as in `decode_request`.
+
+    Raises:
+        InvalidPayload: the bytes are not such a message, or break a rule of the protocol.
+    """
+    response = InferenceResponse()
+    tensors: list[Span] = []
+    raw: list[Span] = []
+    values: dict[str, Value] = {}
+    try:
+        for tag, a, b in fields(body, 0, len(body)):
+            if tag == _TENSOR:
+                tensors.append((a, b))
+            elif tag == _RAW_OUTPUT:
+                raw.append((a, b))
+            elif tag == _MODEL_NAME:
+                response.model_name = text(body, a, b)
+            elif tag == _MODEL_VERSION:
+                response.model_version = text(body, a, b) or None
+            elif tag == _ID:
+                response.id = text(body, a, b) or None
+            elif tag == _PARAMETER:
+                key, values[key] = decode_entry(body, a, b)
+        parts, _ = decode_tensors(body, tensors, raw, "outputs")
+    except Malformed as error:
+        raise InvalidPayload(f"The message is not a ModelInferResponse: {error}") from None
+    response.outputs = [ResponseOutput(*part) for part in parts]
+    if len(parts) > 1:
+        check_unique((part[0] for part in parts), "outputs")
+    response.parameters = to_parameters(values)
+    return response
+
+
+def encode_request(request: InferenceRequest, *, typed: bool = False) -> bytes:
+    """The ModelInferRequest of a request, for clients.
+
+    Args:
+        request: with `model_name`.
+        typed: whether data goes into typed contents; raw contents are smaller and faster, and all that FP16
+            and BF16 have.
+
+    Raises:
+        InvalidPayload: the request cannot be written; the sentence names the input.
+    """
+    wanted: list[Raw] = []
+    for output in request.outputs or ():
+        found = block(_MODEL_NAME, utf8(check_name(output.name)))
+        if output.parameters is not None:
+            found += encode_parameters(output.parameters, _MODEL_VERSION)
+        wanted.append(block(_WANTED, found))
+    tensors = encode_tensors(request.inputs, (_TENSOR, _RAW_INPUT), typed, "inputs", InvalidPayload)
+    return b"".join([_opening(request), *wanted, *tensors])
+
+
+def encode_response(
+    response: InferenceResponse, *, typed: bool = False, stream: bool = False, final: bool | None = None
+) -> bytes:
+    """The ModelInferResponse of a response, joined in one copy of its tensors.
+
+    `parameters.headers` and what gRPC has no kind of parameter for are left out.
+
+    Args:
+        response: what to encode.
+        typed: whether data goes into typed contents: as the request had it. Where an output is FP16 or BF16,
+            all are raw.
+        stream: whether it is wrapped in a ModelStreamInferResponse.
+        final: the parameter `triton_final_response`, which tells clients of streams whether further
+            responses to the same request follow; left out when None.
+
+    Raises:
+        InvalidOutput: the response cannot be written; the sentence names the output.
+    """
+    try:
+        opening = _opening(response)
+    except InvalidPayload as error:
+        raise InvalidOutput(f"The response has no gRPC form: {error}") from None
+    if final is not None:
+        opening += encode_entry(_PARAMETER, "triton_final_response", final)
+    pieces = [
+        opening,
+        *encode_tensors(response.outputs, (_TENSOR, _RAW_OUTPUT), typed, "outputs", InvalidOutput),
+    ]
+    if stream:
+        pieces.insert(0, head(_INFER_RESPONSE, size_of(pieces)))
+    return b"".join(pieces)
+
+
+def encode_stream_error(message: str, request_id: str | None) -> bytes:
+    """The ModelStreamInferResponse that says why one request of a stream failed."""
+    response = block(_ID, request_id.encode("utf-8", "replace")) if request_id else b""
+    return block(_ERROR_MESSAGE, message.encode("utf-8", "replace")) + block(_INFER_RESPONSE, response)
+
+
+def decode_stream_response(body: bytes) -> InferenceResponse | str:
+    """The response that a ModelStreamInferResponse holds, or why a request failed; for clients.
+
+    Raises:
+        InvalidPayload: the bytes are not such a message.
+    """
+    error = ""
+    response: Span | None = None
+    try:
+        for tag, a, b in fields(body, 0, len(body)):
+            if tag == _ERROR_MESSAGE:
+                error = text(body, a, b)
+            elif tag == _INFER_RESPONSE:
+                response = (a, b)
+    except Malformed as problem:
+        raise InvalidPayload(f"The message is not a ModelStreamInferResponse: {problem}") from None
+    if error:
+        return error
+    start, stop = response or (0, 0)
+    return decode_response(body[start:stop])
+
+
+def _opening(message: InferenceRequest | InferenceResponse) -> bytes:
+    found = block(_MODEL_NAME, utf8(message.model_name)) if message.model_name else b""
+    if message.model_version:
+        found += block(_MODEL_VERSION, utf8(message.model_version))
+    if message.id:
+        found += block(_ID, utf8(message.id))
+    if message.parameters is not None:
+        found += encode_parameters(message.parameters, _PARAMETER)
+    return found
+
+
+def _decode_wanted(body: bytes, at: int, span: Span) -> RequestOutput:
+    name = ""
+    values: dict[str, Value] = {}
+    try:
+        for tag, a, b in fields(body, *span):
+            if tag == _MODEL_NAME:
+                name = text(body, a, b)
+            elif tag == _MODEL_VERSION:
+                key, values[key] = decode_entry(body, a, b)
+        parameters = to_parameters(values)
+        refuse_shared_memory(parameters)
+        return RequestOutput(check_name(name), parameters)
+    except InvalidPayload as error:
+        raise InvalidPayload(f"outputs[{at}] {clip(name)}: {error}") from None

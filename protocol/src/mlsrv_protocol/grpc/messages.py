@@ -1,0 +1,72 @@
+"""Message classes in a descriptor pool of their own.
+
+Every client library of the protocol registers its messages, all of them called `inference.…`, in protobuf's
+default pool, where a name may exist once. A private pool lets any of them be imported beside this package.
+"""
+
+from importlib.resources import files
+from typing import Any
+
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import DecodeError
+from google.protobuf.message_factory import GetMessageClass
+
+from mlsrv_protocol.errors import InvalidPayload
+from mlsrv_protocol.grpc.schema import read_schema
+
+INFERENCE = "inference.GRPCInferenceService"
+HEALTH = "grpc.health.v1.Health"
+REFLECTION = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
+
+
+def _read(name: str) -> str:
+    return (files("mlsrv_protocol.grpc") / "protos" / name).read_text(encoding="utf-8")
+
+
+_pool = DescriptorPool()
+for _name, _text in (
+    ("open_inference.proto", _read("open_inference.proto")),
+    ("grpc/health/v1/health.proto", _read("health.proto")),
+    ("grpc/reflection/v1/reflection.proto", _read("reflection.proto")),
+    (
+        "grpc/reflection/v1alpha/reflection.proto",
+        _read("reflection.proto").replace("grpc.reflection.v1;", "grpc.reflection.v1alpha;"),
+    ),
+):
+    _pool.AddSerializedFile(read_schema(_name, _text).SerializeToString())
+
+
+def message_class(name: str) -> Any:
+    """The class of a message.
+
+    Args:
+        name: its full name, such as `inference.ModelReadyRequest`.
+
+    Raises:
+        KeyError: there is none of that name.
+    """
+    return GetMessageClass(_pool.FindMessageTypeByName(name))
+
+
+def parse(cls: Any, body: bytes) -> Any:
+    """The message of a class that some bytes hold.
+
+    Raises:
+        InvalidPayload: they hold none.
+    """
+    try:
+        return cls.FromString(body)
+    except DecodeError:
+        raise InvalidPayload(f"The message is not a {cls.DESCRIPTOR.name}.") from None
+
+
+def file_of(symbol: str) -> bytes:
+    """The serialised descriptor of the file that defines a service or a message. No file imports another.
+
+    Raises:
+        KeyError: no file defines it.
+    """
+    return bytes(_pool.FindFileContainingSymbol(symbol).serialized_pb)
+
+
+InferTensorContents = message_class("inference.InferTensorContents")

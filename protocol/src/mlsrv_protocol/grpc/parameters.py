@@ -1,0 +1,97 @@
+"""`map<string, InferParameter>` to `Parameters` and back."""
+
+import logging
+from struct import Struct
+from typing import Any, TypeAlias
+
+from mlsrv_protocol.errors import InvalidPayload
+from mlsrv_protocol.grpc.wire import block, fields, signed, text, utf8, varint
+from mlsrv_protocol.parameters import Parameters
+from mlsrv_protocol.quoting import clip
+
+logger = logging.getLogger("mlsrv.grpc")
+
+Value: TypeAlias = bool | int | float | str
+
+_DOUBLE = Struct("<d")
+_KEY, _VALUE = 0x0A, 0x12
+_BOOL, _INT64, _STRING, _FLOAT, _UINT64 = 0x08, 0x10, 0x1A, 0x21, 0x28
+
+
+def decode_entry(body: bytes, start: int, stop: int) -> tuple[str, Value]:
+    """One entry of the map: its key and its value.
+
+    Raises:
+        InvalidPayload: the entry has no value.
+    """
+    key = ""
+    value: Value | None = None
+    for tag, a, b in fields(body, start, stop):
+        if tag == _KEY:
+            key = text(body, a, b)
+        elif tag == _VALUE:
+            value = _decode_value(body, a, b)
+    if value is None:
+        raise InvalidPayload(f"parameters.{key} has no value.")
+    return key, value
+
+
+def to_parameters(values: dict[str, Value]) -> Parameters | None:
+    """The parameters that some entries make; none make None."""
+    return Parameters(**values) if values else None  # type: ignore[arg-type]  # what two of them hold is checked there
+
+
+def encode_parameters(parameters: Parameters, tag: int) -> bytes:
+    """The entries of a map in field `tag`.
+
+    Headers travel as metadata and are left out. So is, with a line in the debug log, what the wire form has
+    no kind for: arrays, objects, and integers of more than 64 bits.
+    """
+    found = b""
+    if parameters.content_type is not None:
+        found = encode_entry(tag, "content_type", parameters.content_type)
+    for key, value in parameters.extra.items():
+        if value is not None:
+            found += encode_entry(tag, key, value)
+    return found
+
+
+def encode_entry(tag: int, key: str, value: Any) -> bytes:
+    """One entry of a map in field `tag`; no bytes for a value that there is no kind for."""
+    kind = _encode_value(value)
+    if kind is None:
+        logger.debug("The parameter %s was left out: gRPC cannot carry %s", clip(key), clip(value))
+        return b""
+    return block(tag, block(_KEY, utf8(key)) + block(_VALUE, kind))
+
+
+def _decode_value(body: bytes, start: int, stop: int) -> Value | None:
+    value: Value | None = None
+    for tag, a, b in fields(body, start, stop):
+        if tag == _STRING:
+            value = text(body, a, b)
+        elif tag == _INT64:
+            value = signed(a)
+        elif tag == _BOOL:
+            value = a != 0
+        elif tag == _FLOAT:
+            value = _DOUBLE.unpack_from(body, a)[0]
+        elif tag == _UINT64:
+            value = a
+    return value
+
+
+def _encode_value(value: Any) -> bytes | None:
+    if hasattr(value, "dtype") and hasattr(value, "item"):  # a numpy scalar
+        value = value.item()
+    if isinstance(value, str):
+        return block(_STRING, utf8(value))
+    if isinstance(value, bool):
+        return b"\x08\x01" if value else b"\x08\x00"
+    if isinstance(value, float):
+        return b"\x21" + _DOUBLE.pack(value)
+    if isinstance(value, int) and -(2**63) <= value < 2**63:
+        return b"\x10" + varint(value & 2**64 - 1)
+    if isinstance(value, int) and 0 <= value < 2**64:
+        return b"\x28" + varint(value)
+    return None

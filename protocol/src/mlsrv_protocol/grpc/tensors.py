@@ -1,0 +1,265 @@
+"""Tensors of inference messages: `InferInputTensor` and `InferOutputTensor`, which have the same fields."""
+
+from collections.abc import Iterable, Sequence
+from operator import index
+from typing import NamedTuple
+
+import numpy as np
+
+from mlsrv_protocol.datatypes import Datatype
+from mlsrv_protocol.errors import InvalidPayload, MLSrvError
+from mlsrv_protocol.grpc.messages import InferTensorContents, parse
+from mlsrv_protocol.grpc.parameters import Value, decode_entry, encode_parameters, to_parameters
+from mlsrv_protocol.grpc.wire import block, fields, head, numbers, signed, text, utf8, varint
+from mlsrv_protocol.inference import RequestInput, ResponseOutput
+from mlsrv_protocol.messages import TensorData
+from mlsrv_protocol.parameters import Parameters
+from mlsrv_protocol.quoting import clip
+from mlsrv_protocol.raw import Raw, from_raw, octets, to_raw
+from mlsrv_protocol.tensors import numeric
+from mlsrv_protocol.validation import MAX_DIMENSIONS, check_count, check_name, check_shape
+
+Span = tuple[int, int]
+"""Where something is in a message: `body[start:stop]`."""
+Parts = tuple[str, list[int], Datatype, TensorData, Parameters | None]
+"""The fields of `RequestInput` and `ResponseOutput`, in their order."""
+
+_NAME, _DATATYPE, _SHAPE, _LENGTH, _PARAMETER, _CONTENTS = 0x0A, 0x12, 0x1A, 0x18, 0x22, 0x2A
+_DATATYPES = {datatype.value.encode(): datatype for datatype in Datatype}
+_FIELDS = {
+    Datatype.BOOL: ("bool_contents", np.bool_),
+    Datatype.INT8: ("int_contents", np.int32),
+    Datatype.INT16: ("int_contents", np.int32),
+    Datatype.INT32: ("int_contents", np.int32),
+    Datatype.INT64: ("int64_contents", np.int64),
+    Datatype.UINT8: ("uint_contents", np.uint32),
+    Datatype.UINT16: ("uint_contents", np.uint32),
+    Datatype.UINT32: ("uint_contents", np.uint32),
+    Datatype.UINT64: ("uint64_contents", np.uint64),
+    Datatype.FP32: ("fp32_contents", np.float32),
+    Datatype.FP64: ("fp64_contents", np.float64),
+    Datatype.BYTES: ("bytes_contents", np.bytes_),
+}
+_IN_MEMORY = {Datatype.BOOL: 0x0A, Datatype.FP32: 0x32, Datatype.FP64: 0x3A}
+"""Tags of the typed contents whose packed form is what the elements are in memory."""
+_SHARED_MEMORY = "shared_memory_region"
+
+
+class _Tensor(NamedTuple):
+    name: str
+    shape: list[int]
+    datatype: Datatype
+    expected: int
+    parameters: Parameters | None
+    contents: tuple[bytes, int, int] | None
+
+
+def decode_tensors(
+    body: bytes, spans: Sequence[Span], raw: Sequence[Span], group: str
+) -> tuple[list[Parts], bool]:
+    """The tensors of a message, and whether one of them has typed contents.
+
+    Entries of `raw` belong, in order, to the tensors that have no contents of their own.
+
+    Args:
+        body: the message.
+        spans, raw: where its tensors and its raw contents are.
+        group: `inputs` or `outputs`, for messages.
+
+    Raises:
+        InvalidPayload: the sentence names the tensor.
+    """
+    tensors = []
+    for at, (start, stop) in enumerate(spans):
+        try:
+            tensors.append(_describe(body, start, stop))
+        except InvalidPayload as error:
+            raise InvalidPayload(f"{group}[{at}]: {error}") from None
+    entries = _assign(tensors, raw, group)
+    found: list[Parts] = []
+    for at, (tensor, entry) in enumerate(zip(tensors, entries, strict=True)):
+        try:
+            data = _from_contents(tensor) if entry is None else _from_entry(body, entry, tensor)
+        except InvalidPayload as error:
+            raise InvalidPayload(f"{group}[{at}] {clip(tensor.name)}: {error}") from None
+        found.append((tensor.name, tensor.shape, tensor.datatype, data, tensor.parameters))
+    return found, None in entries
+
+
+def encode_tensors(
+    tensors: Sequence[RequestInput | ResponseOutput],
+    tags: tuple[int, int],
+    typed: bool,
+    group: str,
+    failure: type[MLSrvError],
+) -> list[Raw]:
+    """What the fields of some tensors are joined from, raw contents last.
+
+    Args:
+        tensors: what to encode.
+        tags: of the field for the tensor, and of that for its raw contents.
+        typed: whether data goes into `contents`; where there is FP16 or BF16, which have none, all is raw.
+        group: `inputs` or `outputs`, for messages.
+        failure: raised when a tensor's parts do not fit; the sentence names the tensor.
+    """
+    tag, raw_tag = tags
+    typed = typed and all(tensor.datatype in _FIELDS for tensor in tensors)
+    described: list[Raw] = []
+    last: list[Raw] = []
+    for at, tensor in enumerate(tensors):
+        try:
+            shape = _integers(tensor.shape)
+            expected = check_shape(shape)
+            datatype = Datatype(tensor.datatype)
+            description = _description(tensor, datatype, shape)
+            if typed:
+                contents = _to_contents(tensor.data, datatype, shape, expected)
+                size = size_of(contents)
+                description += head(_CONTENTS, size)
+                described += [head(tag, len(description) + size) + description, *contents]
+            else:
+                data = to_raw(tensor.data, datatype, shape, expected)
+                described.append(block(tag, description))
+                last += [head(raw_tag, size_of((data,))), data]
+        except InvalidPayload as error:
+            raise failure(f"{group}[{at}] {clip(tensor.name)}: {error}") from None
+    return described + last
+
+
+def size_of(pieces: Iterable[Raw]) -> int:
+    """How many bytes some pieces are together."""
+    return sum(len(piece) if isinstance(piece, bytes) else piece.nbytes for piece in pieces)
+
+
+def refuse_shared_memory(parameters: Parameters | None) -> None:
+    """Raises InvalidPayload for a tensor that is to be found in, or written to, memory of the client."""
+    if parameters is not None and _SHARED_MEMORY in parameters.extra:
+        raise InvalidPayload(
+            f"parameters.{_SHARED_MEMORY} is set, but shared memory is not supported; send the data itself."
+        )
+
+
+def _describe(body: bytes, start: int, stop: int) -> _Tensor:
+    name = ""
+    shape: list[int] = []
+    datatype: Datatype | None = None
+    values: dict[str, Value] = {}
+    contents: tuple[bytes, int, int] | None = None
+    for tag, a, b in fields(body, start, stop):
+        if tag == _NAME:
+            name = text(body, a, b)
+        elif tag == _DATATYPE:
+            datatype = _DATATYPES.get(body[a:b]) or Datatype(text(body, a, b))
+        elif tag == _SHAPE:
+            shape += _lengths(body, a, b)
+        elif tag == _LENGTH:
+            shape.append(signed(a))
+        elif tag == _CONTENTS:
+            # Two occurrences of a message are one message: their bytes are, in a row.
+            merged = b"" if contents is None else contents[0][contents[1] : contents[2]] + body[a:b]
+            contents = (merged, 0, len(merged)) if contents is not None else (body, a, b)
+        elif tag == _PARAMETER:
+            key, values[key] = decode_entry(body, a, b)
+    check_name(name)
+    if datatype is None:
+        raise InvalidPayload(f"datatype is missing; it is one of {', '.join(Datatype)}.")
+    parameters = to_parameters(values)
+    refuse_shared_memory(parameters)
+    return _Tensor(name, shape, datatype, check_shape(shape), parameters, contents)
+
+
+def _lengths(body: bytes, start: int, stop: int) -> list[int]:
+    if stop - start > 10 * MAX_DIMENSIONS:
+        raise InvalidPayload(f"shape has too many dimensions; at most {MAX_DIMENSIONS} are possible.")
+    return list(map(signed, numbers(body, start, stop)))
+
+
+def _assign(tensors: Sequence[_Tensor], raw: Sequence[Span], group: str) -> list[Span | None]:
+    """The raw contents of each tensor; None for those that have typed ones."""
+    if raw:
+        # Some clients send an empty `contents` along with raw contents.
+        for is_bare in (_has_no_contents, _has_empty_contents):
+            bare = [is_bare(tensor) for tensor in tensors]
+            if sum(bare) == len(raw):
+                entries = iter(raw)
+                return [next(entries) if takes_one else None for takes_one in bare]
+        raise InvalidPayload(
+            f"There are {len(raw)} raw contents for {sum(map(_has_no_contents, tensors))} {group} without "
+            "contents; each needs exactly one of the two."
+        )
+    for at, tensor in enumerate(tensors):
+        if tensor.contents is None and tensor.expected:
+            raise InvalidPayload(
+                f"{group}[{at}] {clip(tensor.name)}: it has neither contents nor raw contents."
+            )
+    return [(0, 0) if tensor.contents is None else None for tensor in tensors]
+
+
+def _has_no_contents(tensor: _Tensor) -> bool:
+    return tensor.contents is None
+
+
+def _has_empty_contents(tensor: _Tensor) -> bool:
+    return tensor.contents is None or tensor.contents[1] == tensor.contents[2]
+
+
+def _from_entry(body: bytes, entry: Span, tensor: _Tensor) -> TensorData:
+    return from_raw(body, *entry, tensor.datatype, tensor.shape, tensor.expected)
+
+
+def _from_contents(tensor: _Tensor) -> TensorData:
+    assert tensor.contents is not None
+    body, start, stop = tensor.contents
+    datatype, expected = tensor.datatype, tensor.expected
+    if start == stop:
+        check_count(0, tensor.shape, expected)
+        return [] if datatype is Datatype.BYTES else np.empty(0, datatype.dtype)
+    if datatype not in _FIELDS:
+        raise InvalidPayload(f"{datatype} has no typed contents; send it as raw contents.")
+    name, kind = _FIELDS[datatype]
+    if body[start] == _IN_MEMORY.get(datatype) and datatype.itemsize is not None:
+        _, at, end = next(fields(body, start, stop))
+        if end == stop and end - at == expected * datatype.itemsize:
+            array = np.frombuffer(body, datatype.dtype, expected, at)
+            if datatype is not Datatype.BOOL or array.view(np.uint8).max(initial=0) <= 1:
+                return array
+    contents = parse(InferTensorContents, body[start:stop])
+    given = [field.name for field, _ in contents.ListFields()]
+    if given != [name]:
+        raise InvalidPayload(f"it has {' and '.join(given)}; {datatype} takes {name} alone.")
+    values = getattr(contents, name)
+    check_count(len(values), tensor.shape, expected)
+    if datatype is Datatype.BYTES:
+        return list(values)
+    return numeric(np.array(values, dtype=kind), datatype)
+
+
+def _to_contents(data: TensorData, datatype: Datatype, shape: list[int], expected: int) -> list[Raw]:
+    name, _ = _FIELDS[datatype]
+    if datatype is Datatype.BYTES:
+        elements = octets(data)
+        check_count(len(elements), shape, expected)
+        return [InferTensorContents(bytes_contents=elements).SerializeToString()]
+    array = numeric(data, datatype)
+    check_count(len(array), shape, expected)
+    if not expected:
+        return []
+    if datatype in _IN_MEMORY:
+        return [head(_IN_MEMORY[datatype], array.nbytes), array.data]
+    return [InferTensorContents(**{name: array.tolist()}).SerializeToString()]
+
+
+def _description(tensor: RequestInput | ResponseOutput, datatype: Datatype, shape: list[int]) -> bytes:
+    found = block(_NAME, utf8(check_name(tensor.name))) + block(_DATATYPE, utf8(datatype.value))
+    if shape:
+        found += block(_SHAPE, b"".join(map(varint, shape)))
+    if tensor.parameters is not None:
+        found += encode_parameters(tensor.parameters, _PARAMETER)
+    return found
+
+
+def _integers(shape: Iterable[int]) -> list[int]:
+    try:
+        return [index(length) for length in shape]
+    except TypeError:
+        raise InvalidPayload(f"shape is {clip(shape)} with other things than integers in it.") from None
