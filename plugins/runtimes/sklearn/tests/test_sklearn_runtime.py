@@ -18,6 +18,7 @@ import skops.io
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.cluster import KMeans
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
@@ -33,6 +34,7 @@ from sklearn.svm import SVC
 
 import mlsrv
 import mlsrv_numpy.plugin
+import mlsrv_sklearn.runtime
 from mlsrv import Kernel, ModelSettings
 from mlsrv.codecs import NumpyCodec, RequestCodec
 from mlsrv.errors import Code, InferenceError, MLSrvError, ModelFailed, OutputNotFound
@@ -225,7 +227,9 @@ async def test_an_artifact_that_is_no_estimator_is_refused(saved: Any) -> None:
         in await reason(saved({"model": LogisticRegression(solver="newton-cg").fit(X, Y)}))
     )
     assert "holds a NearestNeighbors" in await reason(saved(NearestNeighbors().fit(X)))
-    assert "the LogisticRegression is not fitted" in await reason(saved(LogisticRegression(solver="newton-cg")))
+    assert "the LogisticRegression is not fitted" in await reason(
+        saved(LogisticRegression(solver="newton-cg"))
+    )
     assert "the SVC is not fitted" in await reason(saved(make_pipeline(StandardScaler(), SVC())))
 
 
@@ -438,6 +442,26 @@ async def test_a_vector_is_a_column_to_an_estimator_of_tables(saved: Any) -> Non
         vector = await ask(kernel, ROWS[:, 0])
         column = await ask(kernel, ROWS[:, :1])
         assert vector["predict"].tolist() == column["predict"].tolist()
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+async def test_an_estimator_of_named_columns_gets_them_from_an_array(saved: Any, by_name: bool) -> None:
+    frame = pd.DataFrame(X, columns=["a", "b", "c", "d"])
+    pick = make_column_transformer(("drop", ["a", "b"]), remainder="passthrough") if by_name else PCA()
+    estimator = make_pipeline(pick, LogisticRegression(solver="newton-cg")).fit(frame, Y)
+    async with serving(saved(estimator)) as kernel:
+        assert (await ask(kernel, ROWS))["predict"].tolist() == [[0], [1], [2]]
+        with pytest.raises(InferenceError, match=r"it has 3 features, .* expecting 4 features: a, b, c, d\."):
+            await ask(kernel, ROWS[:, :3])
+
+
+async def test_named_columns_do_without_pandas(saved: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = pd.DataFrame(X, columns=["a", "b", "c", "d"])
+    path = saved(LogisticRegression(solver="newton-cg").fit(frame, Y))
+    monkeypatch.setattr(mlsrv_sklearn.runtime, "table_class", lambda: None)
+    async with serving(path) as kernel:
+        with pytest.warns(UserWarning, match="X does not have valid feature names"):
+            assert (await ask(kernel, ROWS))["predict"].tolist() == [[0], [1], [2]]
 
 
 @pytest.mark.parametrize("shape", [[2], [2, 1]])

@@ -1,4 +1,4 @@
-"""What estimators return, as arrays that can be sent."""
+"""Tables that estimators take, and what they return as arrays that can be sent."""
 
 from __future__ import annotations
 
@@ -12,6 +12,15 @@ from mlsrv.errors import InferenceError
 
 MAX_DENSE = 2**24
 """Elements up to which a sparse result is made dense: 128 MiB of float64."""
+
+
+def table_class() -> Any:
+    """The DataFrame of pandas, or None where that is not installed."""
+    try:
+        from pandas import DataFrame
+    except ModuleNotFoundError:
+        return None
+    return DataFrame
 
 
 def is_table(result: Any) -> bool:

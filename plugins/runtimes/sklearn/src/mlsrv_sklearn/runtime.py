@@ -18,7 +18,7 @@ from mlsrv.types import (
     ResponseOutput,
 )
 from mlsrv_sklearn.artifact import check_fitted, find, read
-from mlsrv_sklearn.results import as_arrays, columns, is_table
+from mlsrv_sklearn.results import as_arrays, columns, is_table, table_class
 
 logger = logging.getLogger("mlsrv.sklearn")
 
@@ -30,10 +30,12 @@ class SKLearnModel(MLModel):
     """Serves a fitted scikit-learn estimator, or anything with the same methods.
 
     A request is decoded by its content type, as a numpy array by default. A vector of shape ``[N]`` is a
-    column to an estimator of tables; a column of texts is a vector to one of texts. Each requested output is
-    the method of that name; without any, it is ``parameters.extra.predict_fn``, else ``predict``, else the
-    first method that there is. What the estimator refuses (a `ValueError`) is the client's fault:
-    `InferenceError`.
+    column to an estimator of tables; a column of texts is a vector to one of texts; an estimator that was
+    fitted on named columns gets them by those names, in their order.
+
+    Each requested output is the method of that name; without any, it is ``parameters.extra.predict_fn``, else
+    ``predict``, else the first method that there is. What the estimator refuses (a `ValueError`) is the
+    client's fault: `InferenceError`.
     """
 
     def load(self) -> bool:  # type: ignore[override]  # a plain method, as it blocks
@@ -57,6 +59,8 @@ class SKLearnModel(MLModel):
         check_fitted(self.name, self._estimator)
         self._default = self._default_output()
         self._takes_tables = hasattr(self._estimator, "n_features_in_")
+        self._names: Any = getattr(self._estimator, "feature_names_in_", ())
+        self._table_class: Any = table_class() if len(self._names) else None
         return True
 
     def predict(self, payload: InferenceRequest) -> InferenceResponse:  # type: ignore[override]  # plain, as `load`
@@ -111,12 +115,25 @@ class SKLearnModel(MLModel):
         return str(wanted)
 
     def _shaped(self, values: Any) -> Any:
-        if isinstance(values, np.ndarray):
-            if self._takes_tables and values.ndim == 1:
-                return values.reshape(-1, 1)
-            if not self._takes_tables and values.dtype == object and values.shape[1:] == (1,):
-                return values.reshape(-1)
-        return values
+        """A decoded request as the estimator wants it."""
+        if not isinstance(values, np.ndarray):
+            return values
+        if not self._takes_tables:
+            is_column_of_texts = values.dtype == object and values.shape[1:] == (1,)
+            return values.reshape(-1) if is_column_of_texts else values
+        if values.ndim == 1:
+            values = values.reshape(-1, 1)
+        return values if self._table_class is None or values.ndim != 2 else self._named(values)
+
+    def _named(self, values: Any) -> Any:
+        # Without the names that it was fitted with, scikit-learn warns at each request.
+        if values.shape[1] != len(self._names):
+            raise InferenceError(
+                f"Model {self.name} refuses the input: it has {values.shape[1]} features, but the estimator "
+                f"is expecting {len(self._names)} features: {', '.join(self._names[:8])}"
+                f"{', …' if len(self._names) > 8 else ''}."
+            )
+        return self._table_class(values, columns=self._names, copy=False)
 
     def _call(self, method: str, values: Any) -> Any:
         try:
