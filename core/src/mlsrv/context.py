@@ -87,15 +87,15 @@ class CallContext:
             self._callbacks.append(callback)
 
     def check(self) -> None:
-        """Raise if nobody waits for the answer: called before queued work starts.
+        """Raise if nobody waits for the answer any more: called before work starts, and between its parts.
 
         Raises:
             RequestCancelled, DeadlineExceeded
         """
         if self._cancelled:
-            raise RequestCancelled(f"Request {self.request_id} was cancelled before it ran.")
+            raise RequestCancelled(f"Request {self.request_id} was cancelled.")
         if self.deadline is not None and time.monotonic() >= self.deadline:
-            raise DeadlineExceeded(f"The deadline of request {self.request_id} passed before it ran.")
+            raise DeadlineExceeded(f"The deadline of request {self.request_id} has passed.")
 
 
 current_context: ContextVar[CallContext | None] = ContextVar("mlsrv_context", default=None)

@@ -20,7 +20,9 @@ Each class carries a transport-neutral `Code`; a transport maps the code, never 
     ├── ModelFailed                 INTERNAL           user code raised while it served a request
     ├── ModelLoadError              INTERNAL           a model cannot be loaded
     │   ├── InvalidModelURI         INTERNAL           ``parameters.uri`` leads nowhere
-    │   └── ModelParametersMissing  INTERNAL           a runtime needs a parameter that is not set
+    │   ├── ModelParametersMissing  INTERNAL           a runtime needs a parameter that is not set
+    │   └── ModelsFailed            INTERNAL           models of the start failed, and the server gives up
+    ├── RepositoryError             INTERNAL           the model repository cannot be read
     └── ConfigurationError          INVALID_ARGUMENT   settings are wrong (lists every problem)
         ├── PluginError             INVALID_ARGUMENT   a plugin that is needed failed to load
         └── OfferClash              INVALID_ARGUMENT   two plugins offer the same name
@@ -48,10 +50,12 @@ __all__ = [
     "ModelNotFound",
     "ModelNotReady",
     "ModelParametersMissing",
+    "ModelsFailed",
     "OfferClash",
     "OutputNotFound",
     "Overloaded",
     "PluginError",
+    "RepositoryError",
     "RequestCancelled",
     "ServerNotReady",
     "TooLarge",
@@ -60,7 +64,7 @@ __all__ = [
 
 
 def _model(name: str, version: str | None) -> str:
-    return f"Model {name}" if version is None else f"Model {name} with version {version}"
+    return f"Model {name} with version {version}" if version else f"Model {name}"
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -209,6 +213,22 @@ class ModelParametersMissing(ModelLoadError):
     @classmethod
     def of(cls, name: str, parameter: str) -> ModelParametersMissing:
         return cls(f"Model {name} misses the parameter {parameter}; add it to model-settings.json.")
+
+
+class ModelsFailed(ModelLoadError):
+    """Models failed to load at the start, and the settings say that the server must not go on without them.
+    `problems` has one sentence for each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("; ".join(self.problems))
+
+    def __reduce__(self) -> tuple[type[ModelsFailed], tuple[list[str]]]:
+        return type(self), (self.problems,)
+
+
+class RepositoryError(MLSrvError):
+    """The model repository cannot be read."""
 
 
 class ConfigurationError(MLSrvError):

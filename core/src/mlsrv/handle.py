@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import logging
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from typing import Any, TypeVar
 
 from mlsrv.context import CallContext
 from mlsrv.errors import DeadlineExceeded, ModelNotReady, Overloaded
@@ -13,6 +15,11 @@ from mlsrv.interceptor import Interceptor
 from mlsrv.pipeline import compile_infer, compile_stream
 from mlsrv.settings import ModelSettings
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, State
+
+logger = logging.getLogger("mlsrv.models")
+
+_T = TypeVar("_T")
+_END: Any = object()
 
 
 class Instance:
@@ -49,7 +56,7 @@ class Instance:
         try:
             if context.deadline is None:
                 return await self._infer(request, context)
-            return await self._within_deadline(request, context)
+            return await self._in_time(self._infer(request, context), context)
         except asyncio.CancelledError:
             context.cancel()
             raise
@@ -62,9 +69,12 @@ class Instance:
         self._enter()
         responses = self._stream(requests, context)
         try:
-            async for response in responses:
-                if context.cancelled:
-                    context.check()
+            while True:
+                coming = anext(responses, _END)
+                response = await (coming if context.deadline is None else self._in_time(coming, context))
+                if response is _END:
+                    return
+                context.check()
                 yield response
         except (asyncio.CancelledError, GeneratorExit):
             context.cancel()
@@ -75,9 +85,24 @@ class Instance:
                 await close()
             self._leave()
 
+    async def call(self, method: str, arguments: Mapping[str, Any], context: CallContext) -> Any:
+        """Call a custom handler; see `Placement.call`."""
+        self._enter()
+        try:
+            answer = self.placement.call(method, arguments, context)
+            return await (answer if context.deadline is None else self._in_time(answer, context))
+        except asyncio.CancelledError:
+            context.cancel()
+            raise
+        finally:
+            self._leave()
+
     async def close(self, grace: float) -> int:
-        """Wait up to `grace` seconds for requests in flight, then unload. Returns how many were still
-        running."""
+        """Wait up to `grace` seconds for requests in flight, then unload. What fails then is logged.
+
+        Returns:
+            How many requests were still running.
+        """
         if self.in_flight and grace > 0:
             self._idle = asyncio.Event()
             try:
@@ -86,13 +111,16 @@ class Instance:
             except TimeoutError:
                 pass  # the count that is returned tells
         left = self.in_flight
-        await self._stack.aclose()
+        try:
+            await self._stack.aclose()
+        except Exception:  # plugins may raise anything; everything on the stack was left all the same
+            logger.exception("Model %s did not unload cleanly", self.settings.name)
         return left
 
-    async def _within_deadline(self, request: InferenceRequest, context: CallContext) -> InferenceResponse:
+    async def _in_time(self, answer: Awaitable[_T], context: CallContext) -> _T:
         try:
             async with asyncio.timeout(context.remaining) as timer:
-                return await self._infer(request, context)
+                return await answer
         except TimeoutError:
             if not timer.expired():
                 raise
@@ -121,7 +149,9 @@ class ModelHandle:
         state: see `mlsrv_protocol.types.State`.
         reason: why it is UNAVAILABLE, or why its last reload failed; else empty.
         settings: the latest settings, or None if the repository could not even describe it.
-        wanted: whether it should be loaded; False once it was unloaded on purpose.
+        wanted: whether the server counts as ready only with it: it was loaded, or should have been at the
+            start, and nobody unloaded it since.
+        instance: what answers requests, or None.
         lock: held while it is loaded or unloaded.
     """
 
@@ -136,6 +166,11 @@ class ModelHandle:
         self.lock = asyncio.Lock()
 
     @property
+    def label(self) -> str:
+        """Its name, with its version if it has one."""
+        return self.name if self.version is None else f"{self.name} version {self.version}"
+
+    @property
     def info(self) -> ModelInfo | None:
         """What the loaded model says of itself, or None."""
         return self.instance.placement.info if self.instance else None
@@ -143,7 +178,7 @@ class ModelHandle:
     @property
     def ready(self) -> bool:
         """Whether it answers requests now."""
-        return self.instance is not None and self.state is State.READY and self.problem is None
+        return self.problem is None
 
     @property
     def problem(self) -> str | None:

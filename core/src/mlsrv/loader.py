@@ -1,17 +1,19 @@
-"""Loading and unloading: turns settings into live instances, and switches them without a gap."""
+"""Loading and unloading: switches models without a gap, whoever asks for it, and however often."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
+from unicodedata import category
 
 from mlsrv.declared import DeclaredTensors
-from mlsrv.errors import ConfigurationError, MLSrvError, ModelLoadError
+from mlsrv.errors import ConfigurationError, MLSrvError, ModelLoadError, ServerNotReady
 from mlsrv.executor import Executor
 from mlsrv.handle import Instance, ModelHandle
-from mlsrv.repository import BrokenModel
+from mlsrv.repository import BrokenModel, Listing
 from mlsrv.settings import KernelModelSettings, KernelSettings, ModelSettings
 from mlsrv_protocol.types import State
 
@@ -20,19 +22,30 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("mlsrv.models")
 
-FORBIDDEN_NAMES = frozenset({"stats"})
-"""Names that the paths of the protocol take for themselves."""
+_T = TypeVar("_T")
+
+FORBIDDEN_NAMES = frozenset({"stats", ".", ".."})
+"""Names that the paths of the protocol, or of file systems, take for themselves."""
 
 
 class Loader:
-    """Loads models of one kernel. Loads of different models run side by side, those of one version in
-    turn."""
+    """Loads, reloads and unloads the models of one kernel.
 
-    def __init__(self, kernel: Kernel, executors: dict[str, Executor]) -> None:
+    Different models load side by side, one model's loads and unloads one after the other. Each runs in a task
+    of its own, so that a caller who goes away leaves no model half loaded. Callers who want a model while it
+    is being loaded already share one further load, with the newest settings.
+    """
+
+    def __init__(self, kernel: Kernel, executors: Mapping[str, Executor]) -> None:
         self._kernel = kernel
         self._executors = executors
+        self._settings = kernel.settings.of(KernelSettings)
+        self._closing = False
+        self._loads: set[asyncio.Task[Any]] = set()
+        self._unloads: set[asyncio.Task[Any]] = set()
+        self._next: dict[ModelHandle, _NextLoad] = {}
 
-    async def load(self, found: ModelSettings | BrokenModel) -> ModelHandle:
+    async def load(self, found: Listing) -> ModelHandle:
         """Load (or reload) one version of a model.
 
         A live instance keeps serving until the new one is ready, and stays if that fails.
@@ -41,39 +54,83 @@ class Loader:
             MLSrvError: the handle has the reason.
         """
         handle = self._kernel.registry.ensure(found.name, found.version)
-        handle.wanted = True
+        following = self._next.get(handle)
+        if following is None:
+            self._check_open()
+            following = self._next[handle] = _NextLoad(found)
+            following.task = _start(self._loads, self._load_next(handle, following))
+        following.found = found
+        await _outcome(following.task)
+        return handle
+
+    async def unload(self, handle: ModelHandle) -> None:
+        """Unload one version: new requests are refused at once, those in flight finish. Idempotent."""
+        self._check_open()
+        handle.wanted = False
+        # Whoever asks for a load from now on wants it after this unload.
+        self._next.pop(handle, None)
+        await _outcome(_start(self._unloads, self._unload(handle)))
+
+    def idle(self, handle: ModelHandle) -> bool:
+        """Whether a model is neither loaded nor about to be."""
+        return handle.instance is None and not handle.lock.locked() and handle not in self._next
+
+    async def close(self) -> None:
+        """Cancel loads and unload everything, in bounded time: requests in flight have ``shutdown_timeout``
+        seconds to finish, and unloading as long again."""
+        self._closing = True
+        patience = max(self._settings.shutdown_timeout, 1.0)
+        for task in self._loads:
+            task.cancel()
+        await self._settle(patience)
+        for handle in self._kernel.registry:
+            if handle.instance is not None:
+                _start(self._unloads, self._unload(handle)).set_name(handle.label)
+        await self._settle(2 * patience)
+        for task in self._unloads:
+            logger.error("Model %s did not unload in time and is left behind", task.get_name())
+            task.cancel()
+
+    # --- tasks --------------------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if self._closing:
+            raise ServerNotReady("The server is stopping.")
+
+    async def _settle(self, patience: float) -> None:
+        """Wait until no task is left, those that are started meanwhile included, or patience is at its
+        end."""
+        end = asyncio.get_running_loop().time() + patience
+        while running := self._loads | self._unloads:
+            remaining = end - asyncio.get_running_loop().time()
+            if remaining <= 0:
+                break
+            await asyncio.wait(running, timeout=remaining)
+
+    async def _load_next(self, handle: ModelHandle, following: _NextLoad) -> None:
         async with handle.lock:
+            if self._next.get(handle) is following:
+                del self._next[handle]
             previous = handle.instance
             if previous is None:
                 self._set(handle, State.LOADING)
             try:
-                if isinstance(found, BrokenModel):
-                    raise ModelLoadError(f"Model {found.name}: {found.reason}")
-                handle.settings = found
-                instance = await self._make(found)
-            except MLSrvError as error:
-                self._fail(handle, str(error))
-                raise
+                handle.instance = await self._make(handle, following.found)
             except asyncio.CancelledError:
-                self._fail(handle, "its load was cancelled")
+                self._failed(handle, ModelLoadError("The load was cancelled."))
                 raise
             except Exception as error:
-                logger.exception("Loading model %s failed", found.name)
-                failure = ModelLoadError(
-                    f"Model {found.name} failed to load: {type(error).__name__}: {error}"
-                )
-                self._fail(handle, str(failure))
-                raise failure from error
-            handle.instance, handle.settings = instance, instance.settings
+                failure = _load_error(following.found, error)
+                self._failed(handle, failure)
+                raise failure from failure.__cause__
+            handle.wanted = True
             self._kernel.registry.refresh(handle.name)
             self._set(handle, State.READY)
         if previous is not None:
-            await previous.close(self._grace)
-        return handle
+            # Not cancelled with the loads: it has requests in flight, and must be unloaded.
+            await _outcome(_start(self._unloads, self._retire(handle.label, previous)))
 
-    async def unload(self, handle: ModelHandle, *, wanted: bool = False, grace: float | None = None) -> None:
-        """Unload one version: new requests are refused at once, those in flight finish. Idempotent."""
-        handle.wanted = wanted
+    async def _unload(self, handle: ModelHandle) -> None:
         async with handle.lock:
             instance, handle.instance = handle.instance, None
             self._kernel.registry.refresh(handle.name)
@@ -81,51 +138,54 @@ class Loader:
                 handle.reason = ""
                 return
             self._set(handle, State.UNLOADING)
-            cut = await instance.close(self._grace if grace is None else grace)
-            if cut:
-                logger.warning("Model %s was unloaded with %d requests still running", handle.name, cut)
+            await self._retire(handle.label, instance)
             self._set(handle, State.UNAVAILABLE)
 
-    @property
-    def _grace(self) -> float:
-        return self._kernel.settings.of(KernelSettings).shutdown_timeout
+    async def _retire(self, name: str, instance: Instance) -> None:
+        cut = await instance.close(self._settings.shutdown_timeout)
+        if cut:
+            logger.warning("Model %s was unloaded with %d requests still running", name, cut)
 
-    def _fail(self, handle: ModelHandle, reason: str) -> None:
+    # --- states -------------------------------------------------------------------------------------------
+
+    def _failed(self, handle: ModelHandle, error: MLSrvError) -> None:
+        reason = str(error)
+        cause = error if error.__cause__ is not None else None
         if handle.instance is None:
-            self._set(handle, State.UNAVAILABLE, reason)
+            self._set(handle, State.UNAVAILABLE, reason, cause)
         else:
-            handle.reason = f"the last reload failed: {reason}"
-            logger.error("Model %s keeps its previous instance: %s", handle.name, reason)
+            handle.reason = f"The last reload failed: {reason}"
+            logger.error("Model %s keeps its previous instance: %s", handle.name, reason, exc_info=cause)
 
-    def _set(self, handle: ModelHandle, state: State, reason: str = "") -> None:
+    def _set(
+        self, handle: ModelHandle, state: State, reason: str = "", cause: BaseException | None = None
+    ) -> None:
         handle.state, handle.reason = state, reason
-        level = logging.ERROR if reason else logging.INFO
-        version = f" version {handle.version}" if handle.version is not None else ""
         logger.log(
-            level,
-            "Model %s%s is %s%s",
-            handle.name,
-            version,
+            logging.ERROR if reason else logging.INFO,
+            "Model %s is %s%s",
+            handle.label,
             state.value,
             f": {reason}" if reason else "",
+            exc_info=cause,
             extra={"model": handle.name, "version": handle.version},
         )
         settings = handle.settings or ModelSettings(name=handle.name)
         self._kernel.plugins.model_state(self._kernel, settings, state, reason)
 
-    async def _make(self, settings: ModelSettings) -> Instance:
+    # --- making -------------------------------------------------------------------------------------------
+
+    async def _make(self, handle: ModelHandle, found: Listing) -> Instance:
+        if isinstance(found, BrokenModel):
+            raise ModelLoadError(f"Model {found.name}: {found.reason}")
         kernel = self._kernel
-        _check_name(settings.name)
-        try:
-            settings = kernel.resolve_model(settings)
-        except ConfigurationError as error:
-            raise ModelLoadError(f"Model {settings.name}: {error}") from None
+        check_name(found.name)
+        handle.settings = settings = kernel.resolve_model(found)
         if settings.implementation is None:
             settings = settings.copy(implementation=await asyncio.to_thread(kernel.catalog.select, settings))
-        executor = self._executor_of(settings)
         own = settings.of(KernelModelSettings)
         async with AsyncExitStack() as stack:
-            placement = await executor.load(settings)
+            placement = await self._executor_of(settings).load(settings)
             stack.push_async_callback(placement.unload)
             interceptors = kernel.plugins.interceptors(kernel, settings, placement.info)
             if own.check_inputs and (placement.info.inputs or placement.info.outputs):
@@ -133,13 +193,12 @@ class Loader:
                 interceptors.sort(key=lambda interceptor: interceptor.phase)
             for interceptor in interceptors:
                 await stack.enter_async_context(interceptor)
-            limit = own.max_in_flight or kernel.settings.of(KernelSettings).max_in_flight
+            handle.settings = settings
+            limit = own.max_in_flight or self._settings.max_in_flight
             return Instance(settings, placement, interceptors, stack.pop_all(), limit)
 
     def _executor_of(self, settings: ModelSettings) -> Executor:
-        wanted = (
-            settings.of(KernelModelSettings).executor or self._kernel.settings.of(KernelSettings).executor
-        )
+        wanted = settings.of(KernelModelSettings).executor or self._settings.executor
         if wanted is not None:
             if wanted not in self._executors:
                 known = ", ".join(sorted(self._executors))
@@ -151,12 +210,58 @@ class Loader:
         return max(claiming, key=lambda executor: executor.priority)
 
 
-def _check_name(name: str) -> None:
-    """Refuse names that cannot be addressed or that try to leave the repository."""
+class _NextLoad:
+    """A load that has not begun: its task, and the newest settings to load."""
+
+    def __init__(self, found: Listing) -> None:
+        self.found = found
+        self.task: asyncio.Task[None]
+
+
+def _start(tasks: set[asyncio.Task[Any]], work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
+    def ended(task: asyncio.Task[_T]) -> None:
+        tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # counts as seen, though whoever asked may be gone: the handle has the reason
+
+    task = asyncio.create_task(work)
+    tasks.add(task)
+    task.add_done_callback(ended)
+    return task
+
+
+async def _outcome(task: asyncio.Task[_T]) -> _T:
+    """Wait for a task that goes on if the caller is cancelled.
+
+    Raises:
+        ServerNotReady: the task was cancelled.
+    """
+    await asyncio.wait({task})
+    if task.cancelled():
+        raise ServerNotReady("The server is stopping.")
+    return task.result()
+
+
+def _load_error(found: Listing, error: Exception) -> MLSrvError:
+    if isinstance(error, ConfigurationError):
+        return ModelLoadError(f"Model {found.name}: {error}")
+    if isinstance(error, MLSrvError):
+        return error
+    failure = ModelLoadError(f"Model {found.name} failed to load: {type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure
+
+
+def check_name(name: str) -> None:
+    """Refuse names that cannot be addressed or that try to leave the repository.
+
+    Raises:
+        ModelLoadError: the name is refused.
+    """
     if (
         not name
         or name != name.strip()
-        or name in FORBIDDEN_NAMES | {".", ".."}
-        or any(character in "/\\" or ord(character) < 32 or ord(character) == 127 for character in name)
+        or name in FORBIDDEN_NAMES
+        or any(character in "/\\" or category(character) in ("Cc", "Cs") for character in name)
     ):
         raise ModelLoadError(f"{name!r} cannot be the name of a model.")

@@ -39,3 +39,8 @@ class Transport(ABC):
     def endpoints(self) -> Sequence[str]:
         """Where it listens once started, as URLs, for example ``["http://127.0.0.1:8080"]``."""
         return ()
+
+    @property
+    def problem(self) -> str | None:
+        """Why it no longer takes requests, one sentence, or None."""
+        return None

@@ -108,7 +108,7 @@ async def test_before_and_after_the_kernel_runs() -> None:
     app = create_app(stopped)
     async with client_of(app) as client:
         assert (await client.get("/v2/health/ready")).status_code == 503
-        assert (await client.post("/v2/models/my%20%C3%A9/infer", content=BODY)).status_code == 404
+        assert (await client.post("/v2/models/my%20%C3%A9/infer", content=BODY)).status_code == 503
         async with stopped:
             await stopped.loaded()
             assert (await client.get("/v2/health/ready")).status_code == 200

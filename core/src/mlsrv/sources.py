@@ -1,0 +1,149 @@
+"""Where a kernel looks for models: those that it was given, its repository, the environment."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from mlsrv.environment import ModelEnvironment
+from mlsrv.errors import ConfigurationError, MLSrvError, RepositoryError
+from mlsrv.offers import RepositoryOffer, resolve_target
+from mlsrv.plugins import Plugins
+from mlsrv.repository import BrokenModel, Listing, ModelRepository
+from mlsrv.settings import KernelSettings, ModelSettings
+
+logger = logging.getLogger("mlsrv.models")
+
+DEFAULT_REPOSITORY = "files"
+
+
+class ModelSources:
+    """Every model that could be loaded.
+
+    Args:
+        given: models that an application hands over; they come first.
+        plugins: who offers repositories.
+        settings: which repository to use, and its root.
+        environment: describes one model where there is no other.
+
+    Raises:
+        ConfigurationError: two of the given models have the same name and version.
+    """
+
+    def __init__(
+        self,
+        given: Sequence[ModelSettings],
+        plugins: Plugins,
+        settings: KernelSettings,
+        environment: ModelEnvironment | None,
+    ) -> None:
+        self.given = tuple(given)
+        self._plugins = plugins
+        self._settings = settings
+        self._environment = environment
+        self._repository: ModelRepository | None = None
+        twice = [model for index, model in enumerate(given) if _key(model) in map(_key, given[:index])]
+        if twice:
+            raise ConfigurationError([f"The model {_named(model)} was given twice." for model in twice])
+
+    async def list(self) -> list[Listing]:
+        """Every model and version, read afresh; where two claim one name and version, the first one counts.
+
+        Raises:
+            ConfigurationError: there is no such repository.
+            RepositoryError: it cannot be read.
+        """
+        repository = self.repository()
+        if repository is None:
+            found: Sequence[Listing] = self.given
+        else:
+            found = [*self.given, *await _ask(repository.list())]
+        default = self._environment.default_model() if self._environment and not found else None
+        return _first_of_each([*found, default] if default is not None else found)
+
+    async def find(self, name: str) -> list[Listing]:
+        """Every version of one model; empty if there is none. Raises as `list`."""
+        repository = self.repository()
+        found: list[Listing] = [model for model in self.given if model.name == name]
+        if repository is not None:
+            found += await _ask(repository.find(name))
+        if not found and self._environment is not None:
+            found = [model for model in await self.list() if model.name == name]
+        return _first_of_each(found)
+
+    def repository(self) -> ModelRepository | None:
+        """The repository that the settings name, made when it is first needed; None if they name no root."""
+        if self._repository is None and self._settings.model_repository_root is not None:
+            self._repository = self._make(self._settings.model_repository_root)
+        return self._repository
+
+    def _make(self, root: str) -> ModelRepository:
+        name, cls = self._repository_class()
+        try:
+            made: Any = cls(root, **self._settings.model_repository_implementation_args)
+        except MLSrvError:
+            raise
+        except Exception as error:
+            raise ConfigurationError(
+                f"The model repository {name} cannot be made: {type(error).__name__}: {error}"
+            ) from error
+        return made  # type: ignore[no-any-return]  # a subclass of ModelRepository
+
+    def _repository_class(self) -> tuple[str, type[Any]]:
+        targets = {offer.name: offer.target for offer in self._plugins.offers(RepositoryOffer)}
+        name = self._settings.model_repository_implementation
+        if name is None:
+            name = DEFAULT_REPOSITORY if DEFAULT_REPOSITORY in targets else next(iter(targets), None)
+        if name is None:
+            raise ConfigurationError(
+                "No model repository is installed; install one (pip install mlsrv-files)."
+            )
+        if name not in targets and "." not in name.replace(":", "."):
+            known = ", ".join(sorted(targets)) or "none"
+            raise ConfigurationError(
+                f'model_repository_implementation: unknown "{name}"; installed are {known}.'
+            )
+        try:
+            cls = resolve_target(targets.get(name) or ":".join(name.replace(":", ".").rsplit(".", 1)))
+        except Exception as error:  # importing runs the code of others, which may raise anything
+            raise ConfigurationError(
+                f"model_repository_implementation: {name} cannot be imported: {type(error).__name__}: {error}"
+            ) from error
+        if not (isinstance(cls, type) and issubclass(cls, ModelRepository)):
+            raise ConfigurationError(
+                f"model_repository_implementation: {name} is {cls!r}, "
+                "not a subclass of mlsrv.repository.ModelRepository."
+            )
+        return name, cls
+
+
+async def _ask(answer: Any) -> list[Listing]:
+    try:
+        found: list[Listing] = await answer
+    except MLSrvError:
+        raise
+    except Exception as error:
+        raise RepositoryError(
+            f"The model repository cannot be read: {type(error).__name__}: {error}"
+        ) from error
+    return found
+
+
+def _first_of_each(found: Sequence[Listing]) -> list[Listing]:
+    kept: dict[tuple[str, str | None], Listing] = {}
+    for model in found:
+        first = kept.setdefault(_key(model), model)
+        if first is model:
+            continue
+        reason = model.reason if isinstance(model, BrokenModel) else "another one of this name comes first"
+        logger.warning("Model %s of %s is left out: %s", _named(model), model.source or "code", reason)
+    return list(kept.values())
+
+
+def _key(model: Listing) -> tuple[str, str | None]:
+    return model.name, model.version
+
+
+def _named(model: Listing) -> str:
+    return model.name if model.version is None else f"{model.name} version {model.version}"
