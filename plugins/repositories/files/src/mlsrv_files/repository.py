@@ -10,7 +10,7 @@ from typing import Any
 from mlsrv.errors import ConfigurationError
 from mlsrv.repository import BrokenModel, Listing, ModelRepository
 from mlsrv.settings import ModelSettings
-from mlsrv_files.names import known_identity, name_problem
+from mlsrv_files.identity import known_identity, name_problem
 from mlsrv_files.search import settings_files
 
 

@@ -1,22 +1,20 @@
-"""Which names a model may have, and what is known of the name of one that is broken."""
+"""What is known of the identity of a model whose settings file is broken."""
 
 from __future__ import annotations
 
-import unicodedata
 from pathlib import Path
 
-from mlsrv.errors import ConfigurationError
+from mlsrv.errors import ConfigurationError, ModelLoadError
+from mlsrv.loader import check_name
 from mlsrv.settings.server import read_object
-
-_TAKEN = frozenset({"stats", ".", ".."})
 
 
 def name_problem(name: str) -> str | None:
-    """Why a model cannot be called so, or None. A name is one segment of a URL, where ``stats`` is taken."""
-    if not name:
-        return "it is empty, and so is the name of the folder."
-    if name in _TAKEN or name != name.strip() or "/" in name or "\\" in name or not _printable(name):
-        return f"{name!r} cannot be the name of a model."
+    """Why a model cannot be called so, or None."""
+    try:
+        check_name(name)
+    except ModelLoadError as error:
+        return str(error)
     return None
 
 
@@ -32,8 +30,3 @@ def known_identity(path: Path) -> tuple[str, str | None]:
     if not isinstance(name, str) or name_problem(name) is not None:
         name = path.parent.name
     return name, version if isinstance(version, str) else None
-
-
-def _printable(name: str) -> bool:
-    # Control characters, and halves of surrogate pairs, which have no UTF-8 form.
-    return all(unicodedata.category(character) not in ("Cc", "Cs") for character in name)
