@@ -33,6 +33,7 @@ def test_another_shell(mlsrv) -> None:
         ("mlsrv config ", {"show", "check"}),
         ("mlsrv start . --max-in", {"--max-in-flight"}),
         ("mlsrv start . --log-format ", {"text", "json"}),
+        ("mlsrv start . --plugin nowhere.py --log-f", {"--log-format"}),
     ],
 )
 def test_what_is_completed(mlsrv, words: str, wanted: set[str]) -> None:

@@ -207,6 +207,15 @@ def test_runs_without_uvloop(start, add_model) -> None:
     assert server.errors == ""
 
 
+def test_models_are_left_alone_when_the_settings_say_so(
+    folder: Path, add_model, only_tiny, environment, terminal
+) -> None:
+    add_model("good")
+    command = [sys.executable, "-m", "mlsrv_cli", "start", str(folder), *only_tiny]
+    text = terminal([*command, "--no-load-models-at-startup"], environment, until=" ready ─╯")
+    assert "– good  not loaded" in text
+
+
 def test_a_terminal_gets_panels(folder: Path, add_model, only_tiny, environment, terminal) -> None:
     add_model("good", parameters={"version": "v1"})
     add_model("bad", code="raise RuntimeError('no [licence]')\n")

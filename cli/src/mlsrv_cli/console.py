@@ -115,7 +115,7 @@ def reason_of(model: ModelHandle) -> str:
 
 def no_models(kernel: Kernel) -> str:
     """What to say about a server without models."""
-    return f"There are no models in {_root(kernel)}: no folder in it has a model-settings.json."
+    return f"There are no models in {_root(kernel)}; a model is a folder with a model-settings.json."
 
 
 def _root(kernel: Kernel) -> str:
@@ -126,6 +126,8 @@ def _model_line(model: ModelHandle) -> str:
     name = f"[bold]{_escaped(model.name)}[/]" + (f" {_escaped(model.version)}" if model.version else "")
     if model.ready:
         return f"[green]✓[/] {name}"
+    if not model.wanted:
+        return f"[dim]–[/] {name}  not loaded"
     return f"[red]✗[/] {name}  {_escaped(reason_of(model))}"
 
 

@@ -15,7 +15,7 @@ from mlsrv.offers import SettingsOffer
 from mlsrv.plugins import Plugins, load_plugin_file
 from mlsrv.settings import KernelSettings, Owner, Settings, help_of
 from mlsrv.settings.fields import default_of
-from mlsrv.settings.hints import explain_unknown
+from mlsrv.settings.hints import OWNERS, explain_unknown
 from mlsrv.settings.server import KERNEL_DISTRIBUTION
 from mlsrv_cli.sources import assignments, read_settings
 
@@ -110,7 +110,12 @@ class SettingsCommand(click.RichCommand):
         }
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        loaded = load_plugins(_values_of(args, "--plugin"), _values_of(args, "--block"))
+        try:
+            loaded = load_plugins(_values_of(args, "--plugin"), _values_of(args, "--block"))
+        except ConfigurationError:
+            if ctx.resilient_parsing:  # somebody pressed the tabulator key and wants names, no reasons
+                return super().parse_args(ctx, args)
+            raise
         own = {flag for param in self.params for flag in param.opts}
         ctx.meta[_LOADED] = loaded
         ctx.meta[_OPTIONS] = [option for option in _setting_options(loaded) if option.opts[0] not in own]
@@ -119,10 +124,10 @@ class SettingsCommand(click.RichCommand):
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             key = error.option_name.lstrip("-").replace("-", "_")
-            loaded_distributions = [row.distribution for row in loaded.plugins.rows if row.error is None]
-            explained = explain_unknown(key, (), loaded_distributions, loaded.failures())
-            if "plugin" not in explained:
+            if not any(key in keys for keys in OWNERS.values()):
                 raise
+            present = [row.distribution for row in loaded.plugins.rows if row.error is None]
+            explained = explain_unknown(key, (), present, loaded.failures())
             raise click.UsageError(f"No such option {error.option_name}: {explained}", ctx) from error
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
@@ -211,9 +216,9 @@ def _kinds(annotation: Any) -> list[str]:
 
 
 def _default_note(default: object) -> str:
-    if default is None or default == "" or isinstance(default, bool):
-        return "" if not default else " [default: on]"
-    return f" [default: {default}]"
+    if default in (None, False, ""):
+        return ""
+    return f" [default: {'on' if default is True else default}]"
 
 
 def _flag(key: str) -> str:
