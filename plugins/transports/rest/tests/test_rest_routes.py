@@ -58,7 +58,8 @@ async def test_the_server_describes_itself_without_a_redirect(serve: Any, path: 
     async with serve(server_name="here", server_version="7") as served:
         response = await served.client.get(path, follow_redirects=False)
         assert response.status_code == 200
-        assert response.json() == {"name": "here", "version": "7", "extensions": []}
+        extensions = ["binary_tensor_data", "model_repository", "parameters", "generate"]
+        assert response.json() == {"name": "here", "version": "7", "extensions": extensions}
 
 
 async def test_model_metadata_has_its_tensors(serve: Any) -> None:

@@ -20,6 +20,8 @@ from mlsrv_rest.routes.health import Health
 from mlsrv_rest.routes.infer import Infer
 from mlsrv_rest.routes.metadata import Metadata
 from mlsrv_rest.routes.plugins import all_routes
+from mlsrv_rest.routes.repository import Repository
+from mlsrv_rest.routes.streaming import Streaming
 from mlsrv_rest.settings import RestSettings
 
 
@@ -41,9 +43,9 @@ class RestApp:
         settings = rest_settings(kernel)
         self.in_flight = InFlight()
         self._infer = Infer(kernel, settings.gzip_enabled)
-        self._router = Router(
-            all_routes(kernel, [*Health(kernel).routes(), *Metadata(kernel).routes()]), settings.prefix
-        )
+        groups = (Health(kernel), Metadata(kernel), Repository(kernel), Streaming(kernel))
+        own = [route for group in groups for route in group.routes()]
+        self._router = Router(all_routes(kernel, own), settings.prefix)
         self._limit = settings.http_max_body_size
         self._unpacked_limit = settings.http_max_decompressed_size or settings.http_max_body_size
         self._prefix = settings.prefix.split("/") if settings.prefix else []

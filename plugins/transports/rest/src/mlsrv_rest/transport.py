@@ -19,6 +19,8 @@ _CLOSING_SECONDS = 1.0
 class RestTransport(Transport):
     """Listens on ``host`` and ``http_port`` with the server that ``http_server`` names."""
 
+    extensions = ("binary_tensor_data", "model_repository", "parameters", "generate")
+
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel)
         self._settings = rest_settings(kernel)

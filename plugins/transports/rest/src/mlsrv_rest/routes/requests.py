@@ -20,6 +20,12 @@ def model_of(request: Request) -> tuple[str, str | None]:
     return segments[3], segments[5] if "version" in request.path_params else None
 
 
+def named(request: Request, after: str) -> str:
+    """The decoded segment that follows the segment `after`."""
+    segments: list[str] = request.scope[SEGMENTS]
+    return segments[len(segments) - segments[::-1].index(after)]
+
+
 def json(content: Any, status: int = 200) -> Response:
     """An answer of plain data or a message, as exactly ``application/json``."""
     return Response(dumps(content), status, media_type="application/json")

@@ -1,0 +1,81 @@
+"""Headers between HTTP and the messages of the protocol."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from mlsrv.types import InferenceResponse, Parameters
+from mlsrv_protocol import InvalidOutput
+from mlsrv_protocol.binary import HEADER
+
+_TRACE: Final = ("traceparent", "tracestate")
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\t -~\x80-\xff]*")
+# The server itself decides about these, whatever a model (that may just echo what it got) says.
+_OWN = frozenset(
+    (
+        "accept-ranges",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "date",
+        "keep-alive",
+        "proxy-connection",
+        "server",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        HEADER,
+    )
+)
+
+
+def trace_of(headers: Mapping[str, str]) -> dict[str, str]:
+    """The W3C trace context that a client sent; mostly none."""
+    return {key: headers[key] for key in _TRACE if key in headers} if "traceparent" in headers else {}
+
+
+def headers_of(response: InferenceResponse) -> dict[str, str]:
+    """The headers that a model gave its response."""
+    return (response.parameters.headers if response.parameters is not None else None) or {}
+
+
+def without_headers(response: InferenceResponse) -> InferenceResponse:
+    """The response as its body shows it. It may live on in a cache: it is not changed, a copy shares its
+    tensors."""
+    parameters = response.parameters
+    if parameters is None or not parameters.headers:
+        return response
+    rest = Parameters(parameters.content_type, **parameters.extra)
+    return InferenceResponse(
+        model_name=response.model_name,
+        model_version=response.model_version,
+        id=response.id,
+        parameters=rest if rest.keys() else None,
+        outputs=response.outputs,
+    )
+
+
+def response_headers(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    """The headers that a model wants, in the form of ASGI. Those that belong to the server are left out.
+
+    Raises:
+        InvalidOutput: a name or a value cannot be a header; a line break would begin another one.
+    """
+    found = []
+    for name, value in headers.items():
+        lower = str(name).lower()
+        if lower in _OWN:
+            continue
+        text = str(value)
+        if not _NAME.fullmatch(lower) or not _VALUE.fullmatch(text):
+            raise InvalidOutput(
+                f"The model returned the header {lower[:60]!r}, which HTTP cannot carry: "
+                "names are single words, values one line of Latin-1 text."
+            )
+        found.append((lower.encode("ascii"), text.strip().encode("latin-1")))
+    return found

@@ -1,0 +1,73 @@
+"""Control of the model repository. Source: Triton's "Model Repository Extension"; the paths with a
+repository's name are accepted and the name ignored, as there is one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from mlsrv.errors import InvalidPayload
+from mlsrv.kernel import Kernel
+from mlsrv.types import RepositoryIndexResponse
+from mlsrv_protocol.json import decode_json_object
+from mlsrv_rest.routes.requests import json, named
+
+
+class Repository:
+    """The index, load and unload."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    async def index(self, request: Request) -> Response:
+        """Every model and version with its state; with ``{"ready": true}`` those that answer requests."""
+        ready = (await _body(request)).get("ready")
+        if ready is not None and not isinstance(ready, bool):
+            raise InvalidPayload('"ready" must be true or false.')
+        return json(RepositoryIndexResponse(await self._kernel.index(ready or None)))
+
+    async def load(self, request: Request) -> Response:
+        """Load or reload all versions of a model; answers when they serve."""
+        refuse_upload(await _body(request))
+        await self._kernel.load(named(request, "models"))
+        return Response()
+
+    async def unload(self, request: Request) -> Response:
+        """Unload all versions of a model; answers when they are gone."""
+        await _body(request)
+        await self._kernel.unload(named(request, "models"))
+        return Response()
+
+    def routes(self) -> list[Route]:
+        found = [Route("/v2/repository/index", self.index, methods=["POST"])]
+        for path in ("/v2/repository", "/v2/repository/{repository}"):
+            found.append(Route(f"{path}/models/{{model}}/load", self.load, methods=["POST"]))
+            found.append(Route(f"{path}/models/{{model}}/unload", self.unload, methods=["POST"]))
+        return found
+
+
+def refuse_upload(body: dict[str, Any]) -> None:
+    """Models come from the repository alone: a client that could bring its own could run code here.
+
+    Raises:
+        InvalidPayload: the parameters carry a configuration or files.
+    """
+    parameters = body.get("parameters")
+    if parameters is None:
+        return
+    if not isinstance(parameters, dict):
+        raise InvalidPayload('"parameters" must be an object.')
+    for key in parameters:
+        if key == "config" or key.startswith("file:"):
+            raise InvalidPayload(
+                f'The load parameter "{key[:60]}" is refused: models are loaded from the repository only.'
+            )
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    """The body as an object; clients may send none."""
+    text = await request.body()
+    return decode_json_object(text) if text.strip() else {}

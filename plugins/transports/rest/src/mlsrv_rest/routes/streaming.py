@@ -1,0 +1,169 @@
+"""Streams of responses, as server-sent events: each event is ``data: `` and the JSON of one response.
+
+What fails before the first response is answered as any other error; later ones are events ``data: {"error":
+…}``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from mlsrv.context import CallContext, new_request_id
+from mlsrv.errors import MLSrvError, Unsupported
+from mlsrv.kernel import Kernel
+from mlsrv.types import InferenceRequest, InferenceResponse, Parameters
+from mlsrv_protocol.json import decode_json_object, decode_request, encode_error, encode_response
+from mlsrv_rest.errors import log_failure
+from mlsrv_rest.headers import headers_of, response_headers, trace_of, without_headers
+from mlsrv_rest.routes import generate
+from mlsrv_rest.routes.requests import model_of
+
+AHEAD = 64
+"""Responses that may wait for a slow client before the model has to wait, too."""
+
+Form = Callable[[InferenceResponse], bytes]
+
+
+class Streaming:
+    """Endpoints that stream, and ``generate``, whose form of the body the streams know, too."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    async def infer_stream(self, request: Request) -> Response:
+        """The request of ``infer``, answered by a stream of its responses."""
+        return await self._streamed(request, decode_request(await request.body()), encode_response)
+
+    async def generate_stream(self, request: Request) -> Response:
+        """The body of ``generate`` or of ``infer``, answered by a stream in the same form."""
+        asked, form = self._generated(request, await request.body())
+        return await self._streamed(request, asked, form)
+
+    async def generate(self, request: Request) -> Response:
+        """Input tensors as plain JSON values by name, answered likewise; the body of ``infer`` is also
+        taken."""
+        asked, form = self._generated(request, await request.body())
+        context = self._addressed(request, asked)
+        name, version = asked.model_name, asked.model_version
+        info = self._kernel.handle(name, version).loaded().placement.info
+        if info.predicts:
+            response = await self._kernel.infer(asked, context)
+        else:
+            response = await _only(self._kernel.stream(asked, context), name)
+        headers = response_headers(headers_of(response))
+        answer = Response(form(without_headers(response)), media_type="application/json")
+        answer.raw_headers.extend(headers)
+        return answer
+
+    def routes(self) -> list[Route]:
+        found = []
+        for path in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+            for endpoint in (self.infer_stream, self.generate_stream, self.generate):
+                found.append(Route(f"{path}/{endpoint.__name__}", endpoint, methods=["POST"]))
+        return found
+
+    def _generated(self, request: Request, body: bytes) -> tuple[InferenceRequest, Form]:
+        metadata = self._kernel.model_metadata(*model_of(request))
+        fields = decode_json_object(body)
+        if "inputs" in fields and all(tensor.name != "inputs" for tensor in metadata.inputs):
+            return decode_request(body), encode_response
+        return generate.read(fields, metadata), generate.write
+
+    def _addressed(self, request: Request, asked: InferenceRequest) -> CallContext:
+        asked.model_name, asked.model_version = model_of(request)
+        asked.id = asked.id or new_request_id()
+        headers = dict(request.headers)
+        if asked.parameters is None:
+            asked.parameters = Parameters(headers=headers)
+        else:
+            asked.parameters.headers = headers
+        return CallContext(asked.id, headers=headers, trace=trace_of(headers), transport="rest")
+
+    async def _streamed(self, request: Request, asked: InferenceRequest, form: Form) -> Response:
+        responses = self._kernel.stream(asked, self._addressed(request, asked))
+        try:
+            first = await anext(responses, None)
+        except BaseException:
+            await _close(responses)
+            raise
+        answer = StreamingResponse(_events(first, responses, form, asked.id or ""), media_type=None)
+        answer.raw_headers.append((b"content-type", b"text/event-stream; charset=utf-8"))
+        answer.raw_headers.append((b"cache-control", b"no-cache"))
+        if first is not None:
+            answer.raw_headers.extend(response_headers(headers_of(first)))
+        return answer
+
+
+async def _events(
+    first: InferenceResponse | None,
+    responses: AsyncIterator[InferenceResponse],
+    form: Form,
+    request_id: str,
+) -> AsyncIterator[bytes]:
+    """The events; those that are ready together are one chunk."""
+    ready: asyncio.Queue[bytes | None] = asyncio.Queue(AHEAD)
+
+    async def produce() -> None:
+        try:
+            if first is not None:
+                await ready.put(_event(form(without_headers(first))))
+            async for response in responses:
+                await ready.put(_event(form(without_headers(response))))
+        except MLSrvError as error:
+            await ready.put(_event(encode_error(str(error))))
+        except Exception as error:
+            log_failure(error, request_id)
+            await ready.put(_event(encode_error(f"Internal server error (request {request_id})")))
+        await ready.put(None)
+
+    producing = asyncio.create_task(produce())
+    try:
+        ended = False
+        while not ended:
+            chunk = [await ready.get()]
+            while not ready.empty():
+                chunk.append(ready.get_nowait())
+            ended = chunk[-1] is None
+            together = b"".join(event for event in chunk if event is not None)
+            if together:
+                yield together
+    finally:
+        producing.cancel()
+        await asyncio.gather(producing, return_exceptions=True)
+        await _close(responses)
+
+
+def _event(body: bytes) -> bytes:
+    return b"data: " + body + b"\n\n"
+
+
+async def _only(responses: AsyncIterator[InferenceResponse], name: str) -> InferenceResponse:
+    """The single response of a stream. Raises `Unsupported` if there is none, or more."""
+    try:
+        found = [response async for response in _at_most(responses, 2)]
+    finally:
+        await _close(responses)
+    if len(found) != 1:
+        raise Unsupported(f"Model {name} does not answer with exactly one response; use generate_stream.")
+    return found[0]
+
+
+async def _at_most(
+    responses: AsyncIterator[InferenceResponse], count: int
+) -> AsyncIterator[InferenceResponse]:
+    async for response in responses:
+        yield response
+        count -= 1
+        if not count:
+            return
+
+
+async def _close(responses: AsyncIterator[InferenceResponse]) -> None:
+    close = getattr(responses, "aclose", None)
+    if close is not None:
+        await close()
