@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -12,6 +13,8 @@ from types import MappingProxyType
 from attrs import define, field
 
 from mlsrv.errors import DeadlineExceeded, RequestCancelled
+
+logger = logging.getLogger("mlsrv.kernel")
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _prefix = os.urandom(10).hex()
@@ -70,12 +73,16 @@ class CallContext:
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
 
     def cancel(self) -> None:
-        """Give the request up. Idempotent; the callbacks run once, in the caller's thread."""
+        """Give the request up. Idempotent; the callbacks run once, in the caller's thread, and one that
+        raises is logged."""
         if self._cancelled:
             return
         self._cancelled = True
         for callback in self._callbacks or ():
-            callback()
+            try:
+                callback()
+            except Exception:
+                logger.exception("Cancelling request %s failed in part", self.request_id)
 
     def on_cancel(self, callback: Callable[[], None]) -> None:
         """Call `callback` when the request is given up; at once if it already is."""

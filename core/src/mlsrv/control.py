@@ -80,7 +80,7 @@ class ModelControl:
 
     async def index(self, ready: bool | None = None) -> list[RepositoryIndexResponseItem]:
         """Every version of every model; see `Kernel.index`."""
-        found = await self._sources.list()
+        found = await self._sources.listing()
         self._note(found)
         known = {(model.name, model.version) for model in found}
         for handle in list(self._registry):
@@ -120,7 +120,7 @@ class ModelControl:
 
     async def _load_all(self) -> None:
         try:
-            found = await self._sources.list()
+            found = await self._sources.listing()
         except MLSrvError as error:
             self._problem = [str(error)]
             logger.error("%s", error, exc_info=error.__cause__)

@@ -116,7 +116,7 @@ class Kernel:
         self.meters = {offer.name: make_offered(offer, self, Meter) for offer in self._enabled(MeterOffer)}
         self.record = record_all(list(self.meters.values()))
         for offer in self.plugins.offers(ExecutorOffer):
-            executor = make_offered(offer, self, Executor)
+            executor: Executor = make_offered(offer, self, Executor)
             await _enter(stack, executor, f'The executor "{offer.name}"')
             self._executors[offer.name] = executor
         for label, lifespan in self.plugins.lifespans(self):
@@ -251,7 +251,7 @@ class Kernel:
             return ["The server is stopping."]
         if self._control is None:
             return ["The server has not started."]
-        parts = [*self._executors.values(), *self.transports.values()]
+        parts: list[Executor | Transport] = [*self._executors.values(), *self.transports.values()]
         return [part.problem for part in parts if part.problem] + self._control.problems()
 
     def server_metadata(self) -> MetadataServerResponse:
@@ -330,7 +330,7 @@ class Kernel:
             ConfigurationError: there is no such repository.
             RepositoryError: it cannot be read.
         """
-        return await self._sources.list()
+        return await self._sources.listing()
 
     def resolve_model(self, model: ModelSettings) -> ModelSettings:
         """A model's settings as it would be loaded with them: those of the environment laid over them, and

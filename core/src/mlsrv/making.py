@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from mlsrv.errors import ConfigurationError
 from mlsrv.offers import NamedOffer, resolve_target
@@ -10,10 +10,8 @@ from mlsrv.offers import NamedOffer, resolve_target
 if TYPE_CHECKING:
     from mlsrv.kernel import Kernel
 
-_T = TypeVar("_T")
 
-
-def make_offered(offer: NamedOffer, kernel: Kernel, kind: type[_T]) -> _T:
+def make_offered(offer: NamedOffer, kernel: Kernel, kind: type[Any]) -> Any:
     """Import the class that an offer names, and make an instance for a kernel.
 
     Raises:
@@ -30,5 +28,4 @@ def make_offered(offer: NamedOffer, kernel: Kernel, kind: type[_T]) -> _T:
             f'The {kind.__name__.lower()} "{offer.name}" is {cls!r}, '
             f"not a subclass of {kind.__module__}.{kind.__name__}."
         )
-    made: _T = cls(kernel)
-    return made
+    return cls(kernel)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from attrs import frozen
+from attrs import field, frozen
+from attrs.validators import in_
 
 if TYPE_CHECKING:
     from mlsrv.kernel import Kernel
@@ -29,7 +30,7 @@ class Metric:
 
     name: str
     description: str
-    kind: MetricKind = "histogram"
+    kind: MetricKind = field(default="histogram", validator=in_(get_args(MetricKind)))
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
 
@@ -102,6 +103,9 @@ def register(
     """Declare a metric of the model that is running; called from `MLModel.load` or `MLModel.predict`.
 
     Returns the metric (the existing one if the name is known), or None outside a model.
+
+    Raises:
+        ValueError: there is no such kind.
     """
     current = current_metrics.get()
     return current.register(name, description, kind=kind, buckets=tuple(buckets)) if current else None

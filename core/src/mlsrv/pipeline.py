@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 
 from mlsrv.context import CallContext
 from mlsrv.executor import Placement
@@ -28,8 +28,9 @@ def compile_stream(interceptors: Sequence[Interceptor], placement: Placement) ->
 
 
 def _around(interceptor: Interceptor, inner: CallNext) -> CallNext:
-    async def call(request: InferenceRequest, context: CallContext) -> InferenceResponse:
-        return await interceptor(request, context, inner)
+    # Not a coroutine function: one coroutine for each interceptor is enough.
+    def call(request: InferenceRequest, context: CallContext) -> Awaitable[InferenceResponse]:
+        return interceptor(request, context, inner)
 
     return call
 

@@ -42,7 +42,7 @@ class Serving:
             )
         try:
             for offer in self._offers:
-                transport = make_offered(offer, self._kernel, Transport)
+                transport: Transport = make_offered(offer, self._kernel, Transport)
                 self._kernel.transports[offer.name] = transport
                 await transport.start()
         except BaseException:

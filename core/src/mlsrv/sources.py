@@ -47,7 +47,7 @@ class ModelSources:
         if twice:
             raise ConfigurationError([f"The model {_named(model)} was given twice." for model in twice])
 
-    async def list(self) -> list[Listing]:
+    async def listing(self) -> list[Listing]:
         """Every model and version, read afresh; where two claim one name and version, the first one counts.
 
         Raises:
@@ -63,13 +63,13 @@ class ModelSources:
         return _first_of_each([*found, default] if default is not None else found)
 
     async def find(self, name: str) -> list[Listing]:
-        """Every version of one model; empty if there is none. Raises as `list`."""
+        """Every version of one model; empty if there is none. Raises as `listing`."""
         repository = self.repository()
         found: list[Listing] = [model for model in self.given if model.name == name]
         if repository is not None:
             found += await _ask(repository.find(name))
         if not found and self._environment is not None:
-            found = [model for model in await self.list() if model.name == name]
+            found = [model for model in await self.listing() if model.name == name]
         return _first_of_each(found)
 
     def repository(self) -> ModelRepository | None:
