@@ -204,14 +204,14 @@ class WrongMetadata(EchoModel):
 @pytest.mark.parametrize(
     ("cls", "sentence"),
     [
-        (LoadsFalse, "Model m: load() of LoadsFalse returned False."),
+        (LoadsFalse, "Model m: load() of LoadsFalse returned False (test_host.py, line "),
         (LoadsRaising, "Model m failed to load: ValueError: no such weights"),
         (LoadsExiting, "Model m failed to load: RuntimeError: SystemExit: 3"),
         (LoadsExitingAsync, "Model m failed to load: SystemExit: 3"),
         (LoadsCancelling, "Model m failed to load: CancelledError"),
         (MakesRaising, "Model m failed to load: KeyError: 'extra'"),
         (MakesTypo, "my own sentence"),
-        (WrongMetadata, "metadata() of WrongMetadata returned a dict, not a MetadataModelResponse."),
+        (WrongMetadata, "metadata() of WrongMetadata returned a dict, not a MetadataModelResponse (test_host.py, line "),
         ("os.path", "Model m: 'os.path' is a module, not a subclass of mlsrv.MLModel."),
         (int, "Model m: <class 'int'> is the class int, not a subclass of mlsrv.MLModel."),
     ],
@@ -220,7 +220,7 @@ async def test_a_failing_load_says_why(make: Make, cls: object, sentence: str) -
     host = make(cls)
     with pytest.raises(ModelLoadError) as caught:
         await host.load()
-    assert str(caught.value).endswith(sentence)
+    assert sentence in str(caught.value)
     with pytest.raises(ModelFailed, match="not loaded"):
         await host.infer(request(), CallContext())
 

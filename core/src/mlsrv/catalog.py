@@ -4,7 +4,9 @@ hosts models."""
 from __future__ import annotations
 
 import fnmatch
+import inspect
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,26 +83,19 @@ class Catalog:
         """
         from mlsrv.model import MLModel
 
-        wanted = model.implementation
-        code: CustomCode | None = None
-        found: object
-        if isinstance(wanted, str) and wanted in self._by_alias:
-            distribution, offer = self._by_alias[wanted]
-            try:
-                found = resolve_target(offer.target)
-            except (ImportError, AttributeError) as error:
+        code = CustomCode.of(model)
+        try:
+            with code.loading() if code is not None else nullcontext():
+                found = self._implementation(model, code)
+            if not (isinstance(found, type) and issubclass(found, MLModel)):
                 raise ModelLoadError(
-                    f'Model {model.name}: the runtime "{wanted}" of {distribution} cannot be imported: '
-                    f"{error}"
-                ) from error
-        elif isinstance(wanted, str):
-            code, found = self._dotted(model, wanted)
-        else:
-            found = wanted
-        if not (isinstance(found, type) and issubclass(found, MLModel)):
-            raise ModelLoadError(
-                f"Model {model.name}: {wanted!r} is {_described(found)}, not a subclass of mlsrv.MLModel."
-            )
+                    f"Model {model.name}: {model.implementation!r} is {_described(found)}, "
+                    "not a subclass of mlsrv.MLModel."
+                )
+        except BaseException:
+            if code is not None:
+                code.forget()
+            raise
         return found, code
 
     def artifacts(self, model: ModelSettings) -> tuple[str, ...]:
@@ -112,7 +107,19 @@ class Catalog:
             else ()
         )
 
-    def _dotted(self, model: ModelSettings, wanted: str) -> tuple[CustomCode | None, object]:
+    def _implementation(self, model: ModelSettings, code: CustomCode | None) -> object:
+        wanted = model.implementation
+        if not isinstance(wanted, str):
+            return wanted
+        if wanted in self._by_alias:
+            distribution, offer = self._by_alias[wanted]
+            try:
+                return resolve_target(offer.target)
+            except (ImportError, AttributeError) as error:
+                raise ModelLoadError(
+                    f'Model {model.name}: the runtime "{wanted}" of {distribution} cannot be imported: '
+                    f"{error}"
+                ) from error
         module_name, _, attribute = wanted.replace(":", ".").rpartition(".")
         if not module_name:
             raise ModelLoadError(
@@ -120,19 +127,17 @@ class Catalog:
                 f"{', '.join(sorted(self.runtimes)) or 'none'}, or write package.module.Class."
                 f"{self._failures(wanted)}"
             )
-        code = CustomCode.of(model, module_name)
         try:
-            found: object
-            if code is None:
-                found = resolve_target(f"{module_name}:{attribute}")
-            else:
-                found = getattr(code.import_module(module_name), attribute)
-        except Exception as error:  # importing runs the author's code, which may raise anything
+            if code is None or not code.implements(module_name):
+                return resolve_target(f"{module_name}:{attribute}")
+            return getattr(code.import_module(module_name), attribute)
+        except BaseException as error:  # importing runs the author's code, which may raise anything
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            text = code.located(error) if code is not None else f"{type(error).__name__}: {error}"
             raise ModelLoadError(
-                f"Model {model.name}: {wanted} cannot be imported: {_located(error, code)}"
-                f"{self._failures(wanted)}"
+                f"Model {model.name}: {wanted} cannot be imported: {text}{self._failures(wanted)}"
             ) from error
-        return code, found
 
     def _failures(self, wanted: str | None = None) -> str:
         rows: Sequence[PluginRow] = self._plugins.failed
@@ -158,18 +163,11 @@ def _files(model: ModelSettings) -> list[Path]:
 
 
 def _described(found: object) -> str:
-    return f"the class {found.__qualname__}" if isinstance(found, type) else f"a {type(found).__name__}"
-
-
-def _located(error: BaseException, code: CustomCode | None) -> str:
-    """The error with the file and line of the author's code where it happened, if that is known."""
-    text = f"{type(error).__name__}: {error}"
-    if isinstance(error, SyntaxError):
-        return text
-    line = None
-    trace = error.__traceback__
-    while trace is not None:
-        if code is not None and code.owns(trace.tb_frame.f_code.co_filename):
-            line = f"{trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno}"
-        trace = trace.tb_next
-    return f"{text} ({line})" if line else text
+    if not isinstance(found, type):
+        return f"a {type(found).__name__}"
+    try:
+        _, line = inspect.getsourcelines(found)
+        where = f" ({inspect.getsourcefile(found)}, line {line})"
+    except (OSError, TypeError):  # built in, or its source is not there
+        where = ""
+    return f"the class {found.__qualname__}{where}"

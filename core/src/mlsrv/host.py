@@ -6,21 +6,23 @@ import asyncio
 import functools
 import inspect
 import logging
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any
 
 from mlsrv.catalog import Catalog
-from mlsrv.codecs.base import InputCodec, RequestCodec
+from mlsrv.codecs.arguments import prepare
+from mlsrv.codecs.registration import registered_codecs
 from mlsrv.context import CallContext, current_context
-from mlsrv.custom import CustomCode
+from mlsrv.custom import CustomCode, current_code
 from mlsrv.errors import MLSrvError, ModelFailed, ModelLoadError, Unsupported
 from mlsrv.executor import ModelInfo, Placement
 from mlsrv.handlers import handlers_of
 from mlsrv.metrics import ModelMetrics, Record, current_metrics, discard
 from mlsrv.model import MLModel
-from mlsrv.offers import CodecOffer
 from mlsrv.settings import ModelSettings
 from mlsrv.streams import StreamRequests, ThreadedIterator
 from mlsrv.threads import Threads, run_in_own_thread
@@ -51,7 +53,7 @@ class ModelHost(Placement):
         self._catalog = catalog
         self._threads = threads
         self._model: MLModel | None = None
-        self._code: CustomCode | None = None
+        self.code: CustomCode | None = None
         self._predict: Callable[[InferenceRequest], Awaitable[Any]] = _not_loaded
 
     # --- lifetime -------------------------------------------------------------------------------------------
@@ -69,33 +71,40 @@ class ModelHost(Placement):
             await self.unload()
             raise
         except BaseException as error:
+            text = self.code.located(error) if self.code is not None else _described(error)
             await self.unload()
             if _means_stop(error):
                 raise
-            raise ModelLoadError(f"Model {self.settings.name} failed to load: {_described(error)}") from error
+            raise ModelLoadError(f"Model {self.settings.name} failed to load: {text}") from error
         finally:
             current_metrics.reset(token)
         return self.info
 
     async def _load(self) -> None:
-        name = self.settings.name
         # Importing a framework may take seconds: not on the event loop.
-        cls, self._code = await run_in_own_thread(self._catalog.runtime_class, self.settings)
+        cls, self.code = await run_in_own_thread(self._catalog.runtime_class, self.settings)
+        with self.code.loading() if self.code is not None else nullcontext():
+            await self._make(cls)
+
+    async def _make(self, cls: type[MLModel]) -> None:
+        name = self.settings.name
         codecs = self._catalog.codecs.child()
-        if self._code is not None:
-            for offer in _module_codecs(self._code):
-                codecs.add(offer, f"model {name}")
+        for codec, offer in registered_codecs(_modules(cls, self.code)):
+            codecs.add(offer, f"{codec} of model {name}")
         model = cls(self.settings)
         model.bind(codecs)
         if await _off_loop(model.load) is False:
-            raise ModelLoadError(f"Model {name}: load() of {cls.__qualname__} returned False.")
+            raise ModelLoadError(
+                f"Model {name}: load() of {cls.__qualname__} returned False{_place(cls.load)}."
+            )
         self._model = model
         metadata = await _off_loop(model.metadata)
         if not isinstance(metadata, MetadataModelResponse):
             raise ModelLoadError(
                 f"Model {name}: metadata() of {cls.__qualname__} returned a {type(metadata).__name__}, "
-                "not a MetadataModelResponse."
+                f"not a MetadataModelResponse{_place(cls.metadata)}."
             )
+        prepare(model)
         model.ready = True
         self._predict = self._runner(model.predict)
         self.info = ModelInfo(
@@ -111,9 +120,10 @@ class ModelHost(Placement):
 
     async def unload(self) -> None:
         model, self._model = self._model, None
-        code, self._code = self._code, None
+        code, self.code = self.code, None
         self._predict = _not_loaded
         token = current_metrics.set(self.metrics)
+        code_token = current_code.set(code)
         try:
             if model is not None:
                 await _off_loop(model.unload)
@@ -122,6 +132,7 @@ class ModelHost(Placement):
                 raise
             logger.error("Model %s failed to unload", self.settings.name, exc_info=error)
         finally:
+            current_code.reset(code_token)
             current_metrics.reset(token)
             if code is not None:
                 code.forget()
@@ -226,11 +237,9 @@ class ModelHost(Placement):
 
     def _wrong_type(self, response: object, name: str) -> ModelFailed:
         method = getattr(type(self._loaded()), name)
-        code = getattr(inspect.unwrap(method), "__code__", None)
-        where = f" ({Path(code.co_filename).name}, line {code.co_firstlineno})" if code else ""
         error = ModelFailed(
             f"Model {self.settings.name}: {name} returned a {type(response).__name__}, "
-            f"not an InferenceResponse{where}."
+            f"not an InferenceResponse{_place(method)}."
         )
         logger.error("%s", error)
         return error
@@ -254,7 +263,7 @@ class ModelHost(Placement):
 class _UserCode:
     """Around a call of user code: its context variables, and the translation of what it raises."""
 
-    __slots__ = ("_call", "_context", "_host", "_metrics")
+    __slots__ = ("_call", "_code", "_context", "_host", "_metrics")
 
     def __init__(self, host: ModelHost, context: CallContext) -> None:
         self._host = host
@@ -263,11 +272,13 @@ class _UserCode:
     def __enter__(self) -> None:
         self._metrics = current_metrics.set(self._host.metrics)
         self._call = current_context.set(self._context)
+        self._code = current_code.set(self._host.code)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # Set back, for the caller may be the code of another model, or of the embedding application.
+        current_code.reset(self._code)
         current_context.reset(self._call)
         current_metrics.reset(self._metrics)
         if error is None or isinstance(error, MLSrvError) or _means_stop(error):
@@ -288,6 +299,12 @@ def _described(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
+def _place(method: Callable[..., Any]) -> str:
+    """Where a method of user code is written, for the end of a sentence."""
+    code = getattr(inspect.unwrap(method), "__code__", None)
+    return f" ({Path(code.co_filename).name}, line {code.co_firstlineno})" if code else ""
+
+
 async def _off_loop(method: Callable[[], Any]) -> Any:
     """Call a method that may take long: a coroutine function on the loop, another one in its own thread."""
     if inspect.iscoroutinefunction(method):
@@ -300,14 +317,9 @@ async def _not_loaded(request: InferenceRequest) -> Any:
     raise ModelFailed("The model is not loaded here.")
 
 
-def _module_codecs(code: CustomCode) -> list[CodecOffer]:
-    """The codecs that the model's own modules define and registered with a decorator."""
-    offers: dict[type, CodecOffer] = {}
-    for module in code.modules():
-        for value in list(vars(module).values()):
-            if isinstance(value, type) and "__mlsrv_codec__" in vars(value):
-                if issubclass(value, InputCodec):
-                    offers[value] = CodecOffer(value.ContentType, value, "input")
-                elif issubclass(value, RequestCodec):
-                    offers[value] = CodecOffer(value.ContentType, value, "request")
-    return list(offers.values())
+def _modules(cls: type[MLModel], code: CustomCode | None) -> list[ModuleType]:
+    """Where the model's own codecs are looked for: the folder's modules, and those of its class and its
+    bases."""
+    modules = code.modules() if code is not None else []
+    names = [base.__module__ for base in cls.__mro__ if issubclass(base, MLModel) and base is not MLModel]
+    return [*modules, *(sys.modules[name] for name in names if name in sys.modules)]

@@ -10,7 +10,9 @@ from mlsrv.codecs.base import InputCodec, RequestCodec
 from mlsrv.codecs.installed import installed_codec
 
 if TYPE_CHECKING:
+    from mlsrv.codecs.arguments import decode_args
     from mlsrv.codecs.content import DecodedInput
+    from mlsrv.codecs.registration import register_input_codec, register_request_codec
     from mlsrv.codecs.registry import CodecRegistry
     from mlsrv.codecs.single import SingleInputRequestCodec
 
@@ -18,9 +20,27 @@ _OWN = {
     "CodecRegistry": "mlsrv.codecs.registry",
     "DecodedInput": "mlsrv.codecs.content",
     "SingleInputRequestCodec": "mlsrv.codecs.single",
+    "decode_args": "mlsrv.codecs.arguments",
+    "register_input_codec": "mlsrv.codecs.registration",
+    "register_request_codec": "mlsrv.codecs.registration",
 }
 
-__all__ = ["CodecRegistry", "DecodedInput", "InputCodec", "RequestCodec", "SingleInputRequestCodec"]
+DecodedParameterName = "_decoded_payload"
+"""The key under which MLServer keeps decoded payloads among the parameters. It never occurs here: it exists
+so that code which leaves it out, ``request.dict(exclude={"parameters": {DecodedParameterName}})``, runs
+unchanged."""
+
+__all__ = [
+    "CodecRegistry",
+    "DecodedInput",
+    "InputCodec",
+    "RequestCodec",
+    "SingleInputRequestCodec",
+    "DecodedParameterName",
+    "decode_args",
+    "register_input_codec",
+    "register_request_codec",
+]
 
 
 def __getattr__(name: str) -> Any:

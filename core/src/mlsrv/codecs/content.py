@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from mlsrv.codecs.base import InputCodec, RequestCodec
 from mlsrv.errors import CodecError, CodecNotFound
 from mlsrv_protocol.types import (
@@ -48,7 +50,10 @@ def _input_codec(model: MLModel, content_type: str | None, where: str) -> AnyInp
     return codec
 
 
-def _applied(codec: AnyInputCodec, request_input: RequestInput) -> Any:
+def apply_codec(codec: AnyInputCodec, request_input: RequestInput) -> Any:
+    """What a codec makes of an input; one that was decoded before is what it is. Raises `CodecError`."""
+    if isinstance(request_input, DecodedInput):
+        return request_input.data
     try:
         return codec.decode_input(request_input)
     except ValueError as error:
@@ -58,33 +63,54 @@ def _applied(codec: AnyInputCodec, request_input: RequestInput) -> Any:
         ) from error
 
 
+def input_content_type(model: MLModel, request_input: RequestInput) -> str | None:
+    """The content type of an input: its own, else that of the model's metadata."""
+    return _content_type(request_input.parameters) or _declared(model.inputs, request_input.name)
+
+
+def check_content_types(model: MLModel, request: InferenceRequest) -> None:
+    """Raise `CodecNotFound` for a content type that nobody knows."""
+    _request_codec(model, _content_type(request.parameters))
+    for request_input in request.inputs:
+        _input_codec(model, _content_type(request_input.parameters), f'input "{request_input.name}"')
+
+
 def decode_input(model: MLModel, request_input: RequestInput, default_codec: AnyInputCodec | None) -> Any:
     if isinstance(request_input, DecodedInput):
         return request_input.data
-    content_type = _content_type(request_input.parameters) or _declared(model.inputs, request_input.name)
+    content_type = input_content_type(model, request_input)
     codec = _input_codec(model, content_type, f'input "{request_input.name}"') or default_codec
-    return request_input.data if codec is None else _applied(codec, request_input)
+    return request_input.data if codec is None else apply_codec(codec, request_input)
 
 
 def decode_request(model: MLModel, request: InferenceRequest, default_codec: AnyRequestCodec | None) -> Any:
     content_type = _content_type(request.parameters) or model.settings.parameters.content_type
-    codec = default_codec
-    if content_type is not None:
-        codec = model.codecs.request_codec(content_type)
-        if codec is None:
-            raise CodecNotFound.for_content_type(
-                content_type, model.codecs.content_types("request"), "request"
-            )
-    inputs = [_decoded(model, request_input) for request_input in request.inputs]
-    if any(new is not old for new, old in zip(inputs, request.inputs, strict=True)):
-        request = InferenceRequest(
-            inputs=inputs, id=request.id, parameters=request.parameters, outputs=request.outputs
-        )
+    codec = _request_codec(model, content_type) or default_codec
+    request = decode_inputs(model, request)
     return request if codec is None else codec.decode_request(request)
 
 
+def decode_inputs(model: MLModel, request: InferenceRequest) -> InferenceRequest:
+    """The request with a `DecodedInput` for each input that has a content type; the same one if none has."""
+    inputs = [_decoded(model, request_input) for request_input in request.inputs]
+    if all(new is old for new, old in zip(inputs, request.inputs, strict=True)):
+        return request
+    return attrs.evolve(request, inputs=inputs)
+
+
+def _request_codec(model: MLModel, content_type: str | None) -> AnyRequestCodec | None:
+    if content_type is None:
+        return None
+    codec = model.codecs.request_codec(content_type)
+    if codec is None:
+        raise CodecNotFound.for_content_type(content_type, model.codecs.content_types("request"), "request")
+    return codec
+
+
 def _decoded(model: MLModel, request_input: RequestInput) -> RequestInput:
-    content_type = _content_type(request_input.parameters) or _declared(model.inputs, request_input.name)
+    if isinstance(request_input, DecodedInput):
+        return request_input
+    content_type = input_content_type(model, request_input)
     codec = _input_codec(model, content_type, f'input "{request_input.name}"')
     if codec is None:
         return request_input
@@ -92,21 +118,22 @@ def _decoded(model: MLModel, request_input: RequestInput) -> RequestInput:
         name=request_input.name,
         shape=request_input.shape,
         datatype=request_input.datatype,
-        data=_applied(codec, request_input),
+        data=apply_codec(codec, request_input),
         parameters=request_input.parameters,
     )
+
+
+def output_codec(model: MLModel, request_output: RequestOutput) -> AnyInputCodec | None:
+    """The codec that the request, else the model's metadata, names for an output."""
+    content_type = _content_type(request_output.parameters) or _declared(model.outputs, request_output.name)
+    return _input_codec(model, content_type, f'output "{request_output.name}"')
 
 
 def encode_output(
     model: MLModel, payload: Any, request_output: RequestOutput, default_codec: AnyInputCodec | None
 ) -> ResponseOutput:
     name = request_output.name
-    content_type = _content_type(request_output.parameters) or _declared(model.outputs, name)
-    codec = (
-        _input_codec(model, content_type, f'output "{name}"')
-        or model.codecs.input_codec_for(payload)
-        or default_codec
-    )
+    codec = output_codec(model, request_output) or model.codecs.input_codec_for(payload) or default_codec
     if codec is None:
         raise CodecNotFound.for_payload(payload, f'Model {model.name}, output "{name}"')
     return codec.encode_output(name, payload)

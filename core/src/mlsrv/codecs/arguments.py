@@ -1,0 +1,253 @@
+"""`decode_args`: a model's method whose annotations say how inputs are decoded and what it returns is
+encoded."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing, closing
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast, get_args, get_origin, get_type_hints
+
+import attrs
+from attrs import frozen
+
+from mlsrv.codecs.content import check_content_types, decode_inputs
+from mlsrv.codecs.hints import Read, codec_for, reader, shown, simplify, without_none
+from mlsrv.codecs.results import Results
+from mlsrv.context import CallContext, current_context
+from mlsrv.errors import InputsNotFound
+from mlsrv_protocol.types import InferenceRequest, InferenceResponse, Parameters, RequestInput
+
+if TYPE_CHECKING:
+    from mlsrv.model import MLModel
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_REQUIRED: Any = inspect.Parameter.empty
+
+
+def decode_args(function: _F) -> _F:
+    """Let a method ``predict`` or ``predict_stream`` take decoded inputs, and return values that are encoded
+    for it.
+
+    ::
+
+        class Answers(MLModel):
+            @decode_args
+            async def predict(self, questions: list[str], hints: np.ndarray | None = None) -> np.ndarray: ...
+
+    **Arguments** are the inputs of the same names. An annotation is the ``TypeHint`` of a codec of the kernel
+    or of the model (``np.ndarray``, ``NDArray[...]``, ``list[str]``, ``list[bytes]``, ``list[datetime]``, …),
+    a list of ``int``, ``float`` or ``bool``, one such value for an input with one element, or ``Any``, which
+    follows the content type of the input. An argument with a default, or that may be None, need not be sent.
+    Further:
+
+    * the ``TypeHint`` of a request codec (``pd.DataFrame``), ``dict`` or ``dict[str, X]``: one argument that
+    takes all
+      inputs which no other argument names;
+    * `Parameters`: those of the request; ``headers: dict[str, str]``: the headers of the call, names in lower
+    case;
+      `InferenceRequest`: the request itself; `CallContext`: deadline, cancellation and the like.
+
+    **The result** is encoded by the return annotation: one output ``output-0``; for ``tuple[X, Y]`` (also a
+    tuple of hints) ``output-0``, ``output-1``, …; for a DataFrame its columns, for ``dict[str, X]`` its
+    items. The names are those of the model's metadata if it declares as many outputs. Without an annotation
+    the type of the value decides. A content type that the request or the metadata names for an output is used
+    instead. Only the outputs that the request asks for are sent. ``predict_stream`` is written as a
+    generator, ``-> AsyncIterator[X]``, and runs once for each request of the stream.
+
+    What is wrong with the signature is told when the class is defined, what is wrong with the annotations
+    when the model is loaded.
+
+    Raises:
+        TypeError: the method cannot be called with inputs by name.
+        InputsNotFound: (in calls) inputs are missing or unknown, with their names.
+        CodecError: (in calls) an input does not fit its annotation.
+    """
+    signature = _Signature(function)
+    wrapper: Any
+    if inspect.isasyncgenfunction(function):
+
+        @functools.wraps(function)
+        async def wrapper(self: MLModel, payloads: AsyncIterator[InferenceRequest]) -> AsyncIterator[Any]:
+            plan = signature.plan(self)
+            async for payload in payloads:
+                async with aclosing(function(self, **plan.arguments(payload))) as values:
+                    async for value in values:
+                        yield plan.results.response(value, payload)
+
+    elif inspect.isgeneratorfunction(function):
+
+        @functools.wraps(function)
+        def wrapper(self: MLModel, payloads: Iterator[InferenceRequest]) -> Iterator[Any]:
+            plan = signature.plan(self)
+            for payload in payloads:
+                with closing(function(self, **plan.arguments(payload))) as values:
+                    for value in values:
+                        yield plan.results.response(value, payload)
+
+    elif inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def wrapper(self: MLModel, payload: InferenceRequest) -> InferenceResponse:
+            plan = signature.plan(self)
+            return plan.results.response(await function(self, **plan.arguments(payload)), payload)
+
+    else:
+
+        @functools.wraps(function)
+        def wrapper(self: MLModel, payload: InferenceRequest) -> InferenceResponse:
+            plan = signature.plan(self)
+            return plan.results.response(function(self, **plan.arguments(payload)), payload)
+
+    wrapper.__mlsrv_prepare__ = signature.plan
+    return cast("_F", wrapper)
+
+
+def prepare(model: MLModel) -> None:
+    """Decide on the annotations of a model's decorated methods, so that mistakes show when it is loaded.
+
+    Raises:
+        TypeError: an annotation means nothing; names method and argument.
+    """
+    for method in (model.predict, model.predict_stream):
+        plan = getattr(method, "__mlsrv_prepare__", None)
+        if plan is not None:
+            plan(model)
+
+
+class _Signature:
+    """The parameters of a decorated method; `plan` decides what they mean for one model."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.name = function.__qualname__
+        _, *parameters = inspect.signature(function).parameters.values()
+        for parameter in parameters:
+            if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+                raise TypeError(f"{self.name}: decode_args passes arguments by name, {parameter} cannot be.")
+            if parameter.annotation is _REQUIRED:
+                raise TypeError(f"{self.name}: decode_args needs an annotation for {parameter.name}.")
+        self.defaults = {parameter.name: parameter.default for parameter in parameters}
+
+    def plan(self, model: MLModel) -> _Plan:
+        """What the annotations mean for a model; decided once for each."""
+        plans: dict[_Signature, _Plan] = vars(model).setdefault("_decode_args", {})
+        if self not in plans:
+            plans[self] = self._plan(model)
+        return plans[self]
+
+    def _plan(self, model: MLModel) -> _Plan:
+        try:
+            hints = get_type_hints(self.function)
+        except NameError as error:
+            raise TypeError(f"{self.name}: an annotation cannot be resolved: {error}") from None
+        plan = _Plan(model, Results(model, self.name, hints.get("return", Any)))
+        for name, default in self.defaults.items():
+            hint, optional = without_none(simplify(hints[name]))
+            given = _GIVEN.get(hint) or (_headers if name == "headers" and hint in _HEADER_HINTS else None)
+            if given is not None:
+                plan.given[name] = given
+                continue
+            argument = _Argument(name, None if optional and default is _REQUIRED else default)
+            read = reader(model, hint)
+            if read is not None:
+                plan.named[name] = argument, read
+                continue
+            rest = _rest(model, hint)
+            if rest is None:
+                raise TypeError(
+                    f"{self.name}: no codec decodes {shown(hints[name])}, the annotation of {name}."
+                )
+            if plan.rest is not None:
+                other = plan.rest[0].name
+                raise TypeError(f"{self.name}: both {other} and {name} would take all remaining inputs.")
+            plan.rest = argument, rest
+        return plan
+
+
+@frozen
+class _Argument:
+    name: str
+    default: Any
+
+
+_Rest: TypeAlias = Callable[[InferenceRequest], Any]
+
+
+class _Plan:
+    """How one model's method gets its arguments and returns its result."""
+
+    def __init__(self, model: MLModel, results: Results) -> None:
+        self.results = results
+        self.given: dict[str, Callable[[InferenceRequest], Any]] = {}
+        self.named: dict[str, tuple[_Argument, Read]] = {}
+        self.rest: tuple[_Argument, _Rest] | None = None
+        self._model = model
+
+    def arguments(self, request: InferenceRequest) -> dict[str, Any]:
+        """The arguments of one call. Raises `InputsNotFound`, `CodecError`."""
+        model = self._model
+        check_content_types(model, request)
+        found = {name: given(request) for name, given in self.given.items()}
+        others: list[RequestInput] = []
+        for tensor in request.inputs:
+            if tensor.name in self.named:
+                found[tensor.name] = self.named[tensor.name][1](tensor)
+            else:
+                others.append(tensor)
+        missing = []
+        for name, (argument, _) in self.named.items():
+            if name not in found:
+                found[name] = argument.default
+                if argument.default is _REQUIRED:
+                    missing.append(name)
+        if missing:
+            raise InputsNotFound.missing(model.name, missing, self._expected())
+        if self.rest is not None:
+            argument, read = self.rest
+            if others or argument.default is _REQUIRED:
+                found[argument.name] = read(attrs.evolve(request, inputs=others))
+            else:
+                found[argument.name] = argument.default
+        elif others:
+            raise InputsNotFound.unknown(model.name, [tensor.name for tensor in others], self._expected())
+        return found
+
+    def _expected(self) -> list[str]:
+        return [*self.named, *(["any others"] if self.rest is not None else [])]
+
+
+def _rest(model: MLModel, hint: Any) -> _Rest | None:
+    """What makes one argument of all inputs that no other argument names, or None."""
+    if hint is dict or get_origin(hint) is dict:
+        values = get_args(hint)[1] if hint is not dict else Any
+        read = reader(model, values)
+        if read is None:
+            return None
+        return lambda request: {tensor.name: read(tensor) for tensor in request.inputs}
+    codec = codec_for(model, hint, "request")
+    if codec is None:
+        return None
+    return lambda request: codec.decode_request(decode_inputs(model, request))
+
+
+def _parameters(request: InferenceRequest) -> Parameters:
+    return request.parameters or Parameters()
+
+
+def _headers(request: InferenceRequest) -> Mapping[str, str]:
+    found = request.parameters.headers if request.parameters is not None else None
+    return dict(_context(request).headers) if found is None else found
+
+
+def _context(request: InferenceRequest) -> CallContext:
+    return current_context.get() or CallContext()
+
+
+_GIVEN: dict[Any, Callable[[InferenceRequest], Any]] = {
+    Parameters: _parameters,
+    CallContext: _context,
+    InferenceRequest: lambda request: request,
+}
+_HEADER_HINTS = (dict, dict[str, str], Any)

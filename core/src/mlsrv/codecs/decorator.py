@@ -1,0 +1,7 @@
+"""`decode_args`, under the module name that MLServer gives it."""
+
+from __future__ import annotations
+
+from mlsrv.codecs.arguments import decode_args
+
+__all__ = ["decode_args"]

@@ -1,0 +1,149 @@
+"""What an annotation means: how an input becomes such a value, and how such a value becomes an output."""
+
+from __future__ import annotations
+
+import collections.abc
+import functools
+import operator
+from collections.abc import Callable
+from datetime import datetime
+from types import GenericAlias, NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
+
+from mlsrv.codecs.content import apply_codec, decode_input, input_content_type
+from mlsrv.errors import CodecError, CodecNotFound
+from mlsrv_protocol.datatypes import Datatype
+from mlsrv_protocol.errors import InvalidPayload
+from mlsrv_protocol.tensors import numeric
+from mlsrv_protocol.types import RequestInput, ResponseOutput
+
+if TYPE_CHECKING:
+    from mlsrv.model import MLModel
+
+Read: TypeAlias = Callable[[RequestInput], Any]
+Write: TypeAlias = Callable[[str, Any], ResponseOutput]
+
+_UNIONS = (Union, UnionType)
+_LISTS = (list, collections.abc.Sequence, collections.abc.Iterable)
+_NUMBERS = {bool: Datatype.BOOL, int: Datatype.INT64, float: Datatype.FP64}
+_SINGLE = (str, bytes, datetime, *_NUMBERS)
+
+
+def simplify(hint: Any) -> Any:
+    """One spelling for each meaning: ``List[str]``, ``Sequence[str]`` -> ``list[str]``; ``NDArray[float32]``
+    -> ``ndarray``; `Annotated` is taken off. A union stays, `None` in it too."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is None or origin is Literal:
+        return hint
+    if origin is Annotated:
+        return simplify(arguments[0])
+    if origin in _UNIONS:
+        return functools.reduce(operator.or_, map(simplify, arguments))
+    if origin in _LISTS:
+        return GenericAlias(list, (simplify(arguments[0]),))
+    if origin in (dict, collections.abc.Mapping):
+        return GenericAlias(dict, (str, simplify(arguments[1])))
+    if origin is tuple:
+        return GenericAlias(tuple, tuple(part if part is ... else simplify(part) for part in arguments))
+    return origin
+
+
+def without_none(hint: Any) -> tuple[Any, bool]:
+    """A simplified hint without `None`, and whether it had it."""
+    arguments = get_args(hint)
+    if get_origin(hint) not in _UNIONS or NoneType not in arguments:
+        return hint, False
+    return functools.reduce(operator.or_, (part for part in arguments if part is not NoneType)), True
+
+
+def shown(hint: Any) -> str:
+    """An annotation as its author wrote it, more or less."""
+    return hint.__qualname__ if isinstance(hint, type) and not get_args(hint) else str(hint)
+
+
+def codec_for(model: MLModel, hint: Any, kind: Literal["input", "request"]) -> Any:
+    """The first codec whose own ``TypeHint`` is this simplified hint, or None. A subclass of a codec does not
+    take over the hint of its base."""
+    for codec in model.codecs.all(kind):
+        owner = codec if isinstance(codec, type) else type(codec)
+        hints = vars(owner).get("TypeHint")
+        for known in hints if isinstance(hints, tuple) else (hints,):
+            if known is not None and simplify(known) == hint:
+                return codec
+    return None
+
+
+def reader(model: MLModel, hint: Any) -> Read | None:
+    """What makes such a value of an input, or None if nothing does."""
+    if hint is Any:
+        return lambda tensor: decode_input(model, tensor, _natural(model, tensor))
+    codec = codec_for(model, hint, "input")
+    if codec is not None:
+        return lambda tensor: apply_codec(codec, tensor)
+    if hint in _SINGLE:
+        read = reader(model, list[hint])
+        return None if read is None else lambda tensor: _only(tensor, read)
+    (element,) = get_args(hint) if get_origin(hint) is list else (None,)
+    return _read_numbers if element in _NUMBERS else None
+
+
+def writer(model: MLModel, hint: Any) -> Write | None:
+    """What makes an output of such a value, or None if nothing does."""
+    if hint is Any:
+        return lambda name, value: _write_any(model, name, value)
+    codec = codec_for(model, hint, "input")
+    if codec is not None:
+        return lambda name, value: codec.encode_output(name, value)
+    if hint in _NUMBERS:
+        return lambda name, value: _write_numbers(name, [value], _NUMBERS[hint], [1])
+    (element,) = get_args(hint) if get_origin(hint) is list else (None,)
+    if element in _NUMBERS:
+        return lambda name, value: _write_numbers(name, value, _NUMBERS[element], [len(value), 1])
+    if hint in _SINGLE:
+        codec = codec_for(model, list[hint], "input")
+        if codec is not None:
+            return lambda name, value: codec.encode_output(name, [value])
+    return None
+
+
+def _natural(model: MLModel, tensor: RequestInput) -> Any:
+    """What decodes a tensor that nobody has given a content type."""
+    if input_content_type(model, tensor) is not None:
+        return None
+    return model.codecs.input_codec("str" if tensor.datatype is Datatype.BYTES else "np")
+
+
+def _only(tensor: RequestInput, read: Read) -> Any:
+    values = read(tensor)
+    if len(values) != 1:
+        raise CodecError(f'input "{tensor.name}": one value is expected, {len(values)} were sent.')
+    return values[0]
+
+
+def _read_numbers(tensor: RequestInput) -> list[Any]:
+    if tensor.datatype is Datatype.BYTES or tensor.datatype is Datatype.BF16:
+        raise CodecError(f'input "{tensor.name}": numbers are expected, {tensor.datatype} was sent.')
+    if sum(length != 1 for length in tensor.shape) > 1:
+        raise CodecError(
+            f'input "{tensor.name}": a list such as [n] or [n, 1] is expected, not {tensor.shape}.'
+        )
+    try:
+        return list(numeric(tensor.data, tensor.datatype).tolist())
+    except InvalidPayload as error:
+        raise CodecError(f'input "{tensor.name}": {error}') from None
+
+
+def _write_numbers(name: str, values: Any, datatype: Datatype, shape: list[int]) -> ResponseOutput:
+    return ResponseOutput(name, shape, datatype, numeric(list(values), datatype))
+
+
+def _write_any(model: MLModel, name: str, value: Any) -> ResponseOutput:
+    codec = model.codecs.input_codec_for(value)
+    if codec is not None:
+        return codec.encode_output(name, value)
+    first = value[0] if isinstance(value, list) and value else value
+    if type(first) in _NUMBERS:
+        values = value if isinstance(value, list) else [value]
+        shape = [len(values), 1] if isinstance(value, list) else [1]
+        return _write_numbers(name, values, _NUMBERS[type(first)], shape)
+    raise CodecNotFound.for_payload(value, f'output "{name}"')
