@@ -117,7 +117,7 @@ class Batcher(Interceptor):
             "decisions": list(self.decisions),
         }
 
-    # --- ways through -------------------------------------------------------------------------------------------
+    # --- ways through ---------------------------------------------------------------------------------------
 
     async def _at_once(self, request: InferenceRequest, context: CallContext, rows: int) -> InferenceResponse:
         self._running += 1
@@ -164,7 +164,7 @@ class Batcher(Interceptor):
         except MLSrvError as error:
             return error
 
-    # --- dispatch -----------------------------------------------------------------------------------------------
+    # --- dispatch -------------------------------------------------------------------------------------------
 
     def _wait(self, rows: int, age: float) -> float:
         return 0.0 if self._longest is not None else self._window.wait(rows, age)

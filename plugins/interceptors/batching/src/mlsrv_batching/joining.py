@@ -25,7 +25,8 @@ _OWN_KEYS = frozenset({"headers", "timeout", "priority"})
 
 
 def rows_of(request: InferenceRequest) -> int | None:
-    """The length of the first axis, if all inputs share it and hold plain flat data; else None: not to be joined."""
+    """The length of the first axis, if all inputs share it and hold plain flat data; else None: not to be
+    joined."""
     rows: int | None = None
     for tensor in request.inputs:
         if not tensor.shape or (rows is not None and tensor.shape[0] != rows):
@@ -37,8 +38,8 @@ def rows_of(request: InferenceRequest) -> int | None:
 
 
 def compatibility(request: InferenceRequest) -> Hashable:
-    """Requests with equal keys may be joined: same inputs (names, datatypes, trailing shapes, content types), same
-    requested outputs, same request parameters."""
+    """Requests with equal keys may be joined: same inputs (names, datatypes, trailing shapes, content
+    types), same requested outputs, same request parameters."""
     inputs = tuple(
         (
             tensor.name,
@@ -63,8 +64,8 @@ def _frozen(parameters: Parameters | None) -> str | None:
 
 
 def join(requests: Sequence[InferenceRequest]) -> InferenceRequest:
-    """One request with the rows of all of them, in order. Values of an input parameter that several requests have
-    become a list; a single one stays as it is."""
+    """One request with the rows of all of them, in order. Values of an input parameter that several requests
+    have become a list; a single one stays as it is."""
     first = requests[0]
     inputs = [
         RequestInput(
@@ -107,7 +108,8 @@ def _merged(parameters: Sequence[Parameters | None]) -> Parameters | None:
 
 
 def split(response: InferenceResponse, counts: Sequence[int]) -> list[InferenceResponse] | None:
-    """One response for each request of `counts` rows, or None if an output does not have one row for each of theirs."""
+    """One response for each request of `counts` rows, or None if an output does not have one row for each of
+    theirs."""
     total = sum(counts)
     for output in response.outputs:
         if not output.shape or output.shape[0] != total or _stride(output, total) is None:
@@ -201,8 +203,8 @@ def _slice(tensor: _Tensor, start: int, end: int, total: int, index: int, member
 
 
 def _parted(parameters: Parameters | None, row: int, index: int, members: int) -> Parameters | None:
-    """The parameters of one member: of a list, its own value (by member, else by its first row), or none if the list
-    is too short; anything else as it is."""
+    """The parameters of one member: of a list, its own value (by member, else by its first row), or none if
+    the list is too short; anything else as it is."""
     if parameters is None:
         return None
     extra: dict[str, Any] = {}

@@ -9,8 +9,8 @@ from typing import Any
 class CostModel:
     """Seconds of a batch as a + b · rows, fitted online by least squares whose weights fade.
 
-    An observation far above the prediction (a garbage collection, a cold cache) counts as three times the prediction
-    at most, so that one of them does not bend the line.
+    An observation far above the prediction (a garbage collection, a cold cache) counts as three times the
+    prediction at most, so that one of them does not bend the line.
     """
 
     fading = 0.98
@@ -70,8 +70,8 @@ class Arrivals:
 
 
 class Window:
-    """Decides how long to wait. Waiting pays if the rows that are expected meanwhile save more fixed cost than the
-    waiting takes, and it must leave enough of the objective to run the batch."""
+    """Decides how long to wait. Waiting pays if the rows that are expected meanwhile save more fixed cost
+    than the waiting takes, and it must leave enough of the objective to run the batch."""
 
     def __init__(self, objective: float, most: int) -> None:
         self.cost = CostModel()
@@ -80,7 +80,8 @@ class Window:
         self._most = most
 
     def wait(self, rows: int, age: float) -> float:
-        """Seconds to wait before a batch of `rows`, the oldest of which came `age` seconds ago; 0 to run now."""
+        """Seconds to wait before a batch of `rows`, the oldest of which came `age` seconds ago; 0 to run
+        now."""
         fixed, slope = self.cost.coefficients
         rate = self.arrivals.rate
         # Within the time that one fixed cost takes, at least one more row must be expected.

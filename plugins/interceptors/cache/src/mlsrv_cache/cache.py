@@ -19,8 +19,9 @@ MISSES = Metric("mlsrv_cache_misses_total", "Requests that the model had to answ
 
 
 class ResponseCache(Interceptor):
-    """Keeps the responses of one instance of a model, least recently used first to go. It goes with the instance, so
-    a reload starts empty. Equal requests that come while the first of them is being answered wait for its answer.
+    """Keeps the responses of one instance of a model, least recently used first to go. It goes with the
+    instance, so a reload starts empty. Equal requests that come while the first of them is being answered
+    wait for its answer.
 
     Attributes:
         hits, misses: how many requests were answered from memory, and by the model.

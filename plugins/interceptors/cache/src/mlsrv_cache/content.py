@@ -1,4 +1,5 @@
-"""What makes two requests equal, how large a response is, and copies that share nothing that anybody changes."""
+"""What makes two requests equal, how large a response is, and copies that share nothing that anybody
+changes."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ _NOT_CONTENT = frozenset({"headers", "timeout", "priority"})
 
 
 def content_key(request: InferenceRequest) -> bytes:
-    """A digest of everything that a model's answer may depend on: inputs with their parameters, requested outputs and
-    request parameters; not the id, not the headers."""
+    """A digest of everything that a model's answer may depend on: inputs with their parameters, requested
+    outputs and request parameters; not the id, not the headers."""
     digest = hashlib.blake2b(digest_size=20)
     plain: list[Any] = [_plain(request.parameters)]
     for tensor in request.inputs:
@@ -52,8 +53,8 @@ def size_of(response: InferenceResponse) -> int:
 
 
 def copy_of(response: InferenceResponse, *, own_data: bool) -> InferenceResponse:
-    """A copy with parameters of its own; with `own_data` also the tensors' data is copied (it may be a view over
-    memory that somebody else uses again), else it is shared and not writable."""
+    """A copy with parameters of its own; with `own_data` also the tensors' data is copied (it may be a view
+    over memory that somebody else uses again), else it is shared and not writable."""
     return InferenceResponse(
         model_name=response.model_name,
         model_version=response.model_version,

@@ -1,0 +1,269 @@
+"""The batcher around real models in a kernel."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mlsrv_batching.plugin
+from mlsrv import CallContext, Kernel, MLModel, ModelSettings
+from mlsrv.errors import DeadlineExceeded, InferenceError, ModelFailed
+from mlsrv.testing import tensor_request
+from mlsrv.types import InferenceRequest, InferenceResponse, Parameters, ResponseOutput
+from mlsrv_batching.batcher import Batcher
+
+
+class Held(MLModel):
+    """Doubles numbers; holds each call while the gate is closed, and notes how many rows it had. Refuses 13,
+    fails at 66."""
+
+    rows: list[int]
+    gate: asyncio.Event
+
+    async def load(self) -> bool:
+        type(self).rows, type(self).gate = [], asyncio.Event()
+        self.gate.set()
+        return True
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        tensor = payload.inputs[0]
+        self.rows.append(tensor.shape[0])
+        await self.gate.wait()
+        if 13 in tensor.data:
+            raise InferenceError("no thirteen")
+        if 66 in tensor.data:
+            raise ValueError("sixty-six")
+        return InferenceResponse(
+            outputs=[ResponseOutput("y", tensor.shape, tensor.datatype, tensor.data * 2)]
+        )
+
+
+class Summing(MLModel):
+    """Has one row of output, whatever the input."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        await asyncio.sleep(0.01)
+        total = float(np.sum(payload.inputs[0].data))
+        return InferenceResponse(outputs=[ResponseOutput("sum", [1], "FP64", [total])])
+
+
+@asynccontextmanager
+async def batched(implementation: type[MLModel] = Held, **fields: Any) -> AsyncIterator[Kernel]:
+    settings = {"max_batch_size": 8, "max_batch_time": 5.0, **fields}
+    model = ModelSettings(name="m", implementation=implementation, **settings)
+    async with Kernel(models=[model], plugins=[mlsrv_batching.plugin], discover=False) as kernel:
+        await kernel.loaded()
+        assert kernel.ready
+        yield kernel
+
+
+def batcher(kernel: Kernel) -> Batcher:
+    [found] = [one for one in kernel.handle("m").loaded().interceptors if isinstance(one, Batcher)]
+    return found
+
+
+def ask(kernel: Kernel, value: int, rows: int = 1, **context: Any) -> asyncio.Task[InferenceResponse]:
+    request = tensor_request("m", np.full((rows, 1), value), id=f"id-{value}")
+    return asyncio.create_task(kernel.infer(request, CallContext(f"id-{value}", **context)))
+
+
+async def until_waiting(kernel: Kernel, count: int) -> None:
+    async with asyncio.timeout(5):
+        while batcher(kernel).explain()["waiting_requests"] != count:
+            await asyncio.sleep(0)
+
+
+async def hold(kernel: Kernel) -> asyncio.Task[InferenceResponse]:
+    """Keep the model busy with one request, and return when it is."""
+    Held.gate.clear()
+    before = len(Held.rows)
+    busy = ask(kernel, 1)
+    async with asyncio.timeout(5):
+        while len(Held.rows) == before:
+            await asyncio.sleep(0)
+    return busy
+
+
+async def test_an_idle_model_runs_at_once_and_a_busy_one_collects() -> None:
+    async with batched() as kernel:
+        busy = await hold(kernel)
+        others = [ask(kernel, value) for value in range(2, 7)]
+        await until_waiting(kernel, 5)
+        Held.gate.set()
+        responses = await asyncio.gather(busy, *others)
+        assert Held.rows == [1, 5]
+        assert [response.outputs[0].data.tolist() for response in responses] == [[2 * n] for n in range(1, 7)]
+        assert [response.id for response in responses] == [f"id-{n}" for n in range(1, 7)]
+        assert [one["why"] for one in batcher(kernel).explain()["decisions"]] == ["idle", "slot free"]
+
+
+async def test_a_batch_is_never_larger_than_it_may_be() -> None:
+    async with batched(max_batch_size=4) as kernel:
+        busy = await hold(kernel)
+        others = [ask(kernel, value, rows=2) for value in range(2, 7)]
+        await until_waiting(kernel, 5)
+        Held.gate.set()
+        await asyncio.gather(busy, *others)
+        assert Held.rows == [1, 4, 4, 2]
+
+
+async def test_a_large_request_runs_in_pieces() -> None:
+    async with batched(max_batch_size=4) as kernel:
+        response = await ask(kernel, 5, rows=10)
+        assert response.outputs[0].shape == [10, 1]
+        assert response.outputs[0].data.tolist() == [10] * 10
+        assert sum(Held.rows) == 10
+        assert max(Held.rows) <= 4
+
+
+async def test_waiting_ends_after_max_batch_time() -> None:
+    async with batched(max_batch_time=0.05) as kernel:
+        busy = await hold(kernel)
+        other = ask(kernel, 2)
+        async with asyncio.timeout(5):
+            while len(Held.rows) < 2:
+                await asyncio.sleep(0.005)
+        assert not busy.done()
+        Held.gate.set()
+        await asyncio.gather(busy, other)
+        assert batcher(kernel).explain()["decisions"][-1]["why"] in ("time", "idle")
+
+
+@pytest.mark.parametrize(("value", "error"), [(13, InferenceError), (66, ModelFailed)])
+async def test_one_that_is_at_fault_harms_no_other(value: int, error: type[Exception]) -> None:
+    async with batched() as kernel:
+        busy = await hold(kernel)
+        tasks = [ask(kernel, 2), ask(kernel, value), ask(kernel, 3)]
+        await until_waiting(kernel, 3)
+        Held.gate.set()
+        results = await asyncio.gather(busy, *tasks, return_exceptions=True)
+        assert isinstance(results[2], error)
+        assert [r.outputs[0].data.tolist() for r in results if isinstance(r, InferenceResponse)] == [
+            [2],
+            [4],
+            [6],
+        ]
+
+
+async def test_a_cancelled_one_leaves_before_its_batch_runs() -> None:
+    async with batched() as kernel:
+        busy = await hold(kernel)
+        tasks = [ask(kernel, 2), ask(kernel, 3), ask(kernel, 4)]
+        await until_waiting(kernel, 3)
+        tasks[1].cancel()
+        await asyncio.sleep(0)
+        Held.gate.set()
+        results = await asyncio.gather(busy, *tasks, return_exceptions=True)
+        assert Held.rows == [1, 2]
+        assert isinstance(results[2], asyncio.CancelledError)
+        assert isinstance(results[1], InferenceResponse)
+        assert isinstance(results[3], InferenceResponse)
+
+
+async def test_one_that_is_cancelled_while_its_batch_runs_stops_no_other() -> None:
+    async with batched() as kernel:
+        busy = await hold(kernel)
+        tasks = [ask(kernel, 2), ask(kernel, 3)]
+        await until_waiting(kernel, 2)
+        Held.gate.set()
+        await busy
+        Held.gate.clear()
+        async with asyncio.timeout(5):
+            while Held.rows != [1, 2]:
+                await asyncio.sleep(0)
+        tasks[0].cancel()
+        Held.gate.set()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert isinstance(results[0], asyncio.CancelledError)
+        assert isinstance(results[1], InferenceResponse)
+
+
+async def test_a_deadline_that_passes_in_the_queue_is_answered_then() -> None:
+    async with batched() as kernel:
+        busy = await hold(kernel)
+        loop = asyncio.get_running_loop()
+        late = ask(kernel, 2, deadline=loop.time() + 0.05)
+        with pytest.raises(DeadlineExceeded):
+            await late
+        Held.gate.set()
+        await busy
+        assert Held.rows == [1]
+
+
+async def test_urgent_ones_go_first() -> None:
+    async with batched(max_batch_size=2) as kernel:
+        busy = await hold(kernel)
+        tasks = [ask(kernel, 2), ask(kernel, 3), ask(kernel, 4, priority=1)]
+        await until_waiting(kernel, 3)
+        Held.gate.set()
+        done: list[int] = []
+        for task, value in zip(tasks, (2, 3, 4), strict=True):
+            task.add_done_callback(lambda _, value=value: done.append(value))
+        await asyncio.gather(busy, *tasks)
+        assert done.index(4) < done.index(3)
+
+
+async def test_outputs_that_cannot_be_split_are_answered_one_by_one(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "mlsrv.batching"):
+        async with batched(Summing) as kernel:
+            responses = await asyncio.gather(*(ask(kernel, value, rows=2) for value in range(6)))
+            assert [float(r.outputs[0].data[0]) for r in responses] == [2.0 * value for value in range(6)]
+            large = await ask(kernel, 1, rows=30)
+            assert float(large.outputs[0].data[0]) == 30
+    assert len([record for record in caplog.records if "no longer batched" in record.message]) == 1
+
+
+async def test_requests_that_do_not_fit_each_other_wait_apart() -> None:
+    async with batched() as kernel:
+        busy = await hold(kernel)
+        tasks = [ask(kernel, 2), ask(kernel, 3)]
+        odd = tensor_request("m", np.full((1, 2), 9))
+        other = tensor_request("m", np.full((1, 1), 4))
+        other.parameters = Parameters(temperature=1)
+        tasks += [asyncio.create_task(kernel.infer(request)) for request in (odd, other)]
+        await until_waiting(kernel, 4)
+        Held.gate.set()
+        await asyncio.gather(busy, *tasks)
+        assert Held.rows == [1, 2, 1, 1]
+
+
+async def test_a_reload_still_batches() -> None:
+    async with batched() as kernel:
+        await kernel.load("m")
+        busy = await hold(kernel)
+        others = [ask(kernel, value) for value in (2, 3, 4)]
+        await until_waiting(kernel, 3)
+        Held.gate.set()
+        await asyncio.gather(busy, *others)
+        assert Held.rows == [1, 3]
+
+
+async def test_a_window_of_its_own_choice_answers_all() -> None:
+    async with batched(max_batch_time="auto", latency_slo=0.05) as kernel:
+        responses = await asyncio.gather(*(ask(kernel, value) for value in range(100, 150)))
+        assert [r.outputs[0].data.tolist() for r in responses if r] == [[2 * n] for n in range(100, 150)]
+
+
+@pytest.mark.parametrize("fields", [{"max_batch_size": 1}, {"max_batch_time": 0.0}, {"max_batch_size": 0}])
+async def test_it_is_off_unless_both_settings_ask_for_it(fields: dict[str, Any]) -> None:
+    async with batched(**fields) as kernel:
+        assert not kernel.handle("m").loaded().interceptors
+
+
+async def test_random_traffic_gets_the_answers_of_an_unbatched_model() -> None:
+    chance = np.random.default_rng(5)
+    async with batched(max_batch_size=5) as kernel:
+        sizes = chance.integers(1, 9, 60)
+        tasks = []
+        for number, rows in enumerate(sizes):
+            tasks.append(ask(kernel, number + 100, rows=int(rows)))
+            if chance.random() < 0.3:
+                await asyncio.sleep(0)
+        for number, (task, rows) in enumerate(zip(tasks, sizes, strict=True)):
+            assert (await task).outputs[0].data.tolist() == [2 * (number + 100)] * int(rows)

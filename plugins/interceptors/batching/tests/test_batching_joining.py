@@ -1,0 +1,131 @@
+"""Joining and splitting, without a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlsrv.types import (
+    InferenceRequest,
+    InferenceResponse,
+    Parameters,
+    RequestInput,
+    RequestOutput,
+    ResponseOutput,
+)
+from mlsrv_batching.joining import compatibility, cut, join, rejoin, rows_of, split
+
+
+def request(rows: int = 1, **more: Any) -> InferenceRequest:
+    array = np.arange(rows * 2, dtype=np.float32)
+    return InferenceRequest([RequestInput("x", [rows, 2], "FP32", array)], **more)
+
+
+def with_parameter(value: str) -> InferenceRequest:
+    tensor = RequestInput("p", [1], "BYTES", ["a"], Parameters(**{"custom-param": value}))
+    return InferenceRequest([tensor])
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=8))
+def test_what_is_joined_and_split_is_as_before(counts: list[int]) -> None:
+    requests = [request(count) for count in counts]
+    joined = join(requests)
+    assert joined.inputs[0].shape == [sum(counts), 2]
+    tensor = joined.inputs[0]
+    parts = split(InferenceResponse("m", [ResponseOutput("x", tensor.shape, "FP32", tensor.data)]), counts)
+    assert parts is not None
+    for part, one in zip(parts, requests, strict=True):
+        assert part.outputs[0].shape == one.inputs[0].shape
+        assert part.outputs[0].data.tolist() == one.inputs[0].data.tolist()
+
+
+@given(st.integers(1, 30), st.integers(1, 7))
+def test_what_is_cut_and_rejoined_is_as_before(rows: int, most: int) -> None:
+    pieces = cut(request(rows), rows, most)
+    counts = [piece.inputs[0].shape[0] for piece in pieces]
+    assert max(counts) <= most
+    answers = [
+        InferenceResponse("m", [ResponseOutput("x", p.inputs[0].shape, "FP32", p.inputs[0].data)])
+        for p in pieces
+    ]
+    joined = rejoin(answers, counts)
+    assert joined is not None
+    assert joined.outputs[0].data.tolist() == list(range(rows * 2))
+
+
+def test_parameters_of_inputs_become_lists_and_are_dealt_out() -> None:
+    joined = join([with_parameter("value-1"), with_parameter("value-2")])
+    assert joined.inputs[0].shape == [2]
+    assert joined.inputs[0].parameters == Parameters(**{"custom-param": ["value-1", "value-2"]})
+    assert join([with_parameter("v"), InferenceRequest([RequestInput("p", [1], "BYTES", ["b"])])]).inputs[
+        0
+    ].parameters == Parameters(**{"custom-param": "v"})
+    output = ResponseOutput(
+        "foo",
+        [3, 3],
+        "INT32",
+        list(range(1, 10)),
+        Parameters(content_type="np", foo=["foo_1", "foo_2"], bar=["bar_1", "bar_2", "bar_3"]),
+    )
+    parts = split(InferenceResponse("m", [output]), [1, 1, 1])
+    assert parts is not None
+    assert [part.outputs[0].data for part in parts] == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
+    assert [part.outputs[0].parameters for part in parts] == [
+        Parameters(content_type="np", foo="foo_1", bar="bar_1"),
+        Parameters(content_type="np", foo="foo_2", bar="bar_2"),
+        Parameters(content_type="np", bar="bar_3"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        InferenceRequest([RequestInput("y", [1, 2], "FP32", np.zeros(2, np.float32))]),
+        InferenceRequest([RequestInput("x", [1, 2], "FP64", np.zeros(2))]),
+        InferenceRequest([RequestInput("x", [1, 3], "FP32", np.zeros(3, np.float32))]),
+        InferenceRequest([RequestInput("x", [1, 2], "FP32", np.zeros(2, np.float32), Parameters("np"))]),
+        request(outputs=[RequestOutput("y")]),
+        request(parameters=Parameters(temperature=0.9)),
+        request(parameters=Parameters(content_type="pd")),
+    ],
+)
+def test_what_differs_is_not_joined(other: InferenceRequest) -> None:
+    assert compatibility(request()) != compatibility(other)
+
+
+def test_what_belongs_to_the_caller_does_not_keep_requests_apart() -> None:
+    one = request(id="1", parameters=Parameters(headers={"a": "b"}, timeout=5, priority=1))
+    assert compatibility(one) == compatibility(request(2, id="2"))
+    assert join([one, request()]).parameters == Parameters(timeout=5, priority=1)
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        [],
+        [RequestInput("x", [], "FP32", np.zeros(1, np.float32))],
+        [RequestInput("x", [0, 2], "FP32", np.zeros(0, np.float32))],
+        [RequestInput("x", [1], "INT8", [1]), RequestInput("y", [2], "INT8", [1, 2])],
+        [RequestInput("x", [2, 1], "INT8", [[1], [2]])],
+        [RequestInput("x", [2, 2], "INT8", [[1, 2], [3, 4]])],
+    ],
+)
+def test_what_has_no_rows_is_left_alone(inputs: list[RequestInput]) -> None:
+    found = rows_of(InferenceRequest(inputs))
+    assert found is None or all(len(tensor.data) == found for tensor in inputs)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        ResponseOutput("y", [1], "FP32", [1.0]),
+        ResponseOutput("y", [], "FP32", [1.0]),
+        ResponseOutput("y", [2, 2], "FP32", [1.0, 2.0]),
+    ],
+)
+def test_outputs_without_a_row_for_each_are_not_split(output: ResponseOutput) -> None:
+    assert split(InferenceResponse("m", [output]), [1, 1]) is None

@@ -1,0 +1,215 @@
+"""The cache around real models in a kernel."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mlsrv_cache.plugin
+from mlsrv import Kernel, MLModel, ModelSettings
+from mlsrv.errors import ModelFailed
+from mlsrv.testing import tensor_request, text_request
+from mlsrv.types import InferenceRequest, InferenceResponse, Parameters, RequestOutput, ResponseOutput
+from mlsrv_cache.cache import ResponseCache
+from mlsrv_cache.content import content_key
+
+
+class Counting(MLModel):
+    """Answers with how often it was called before; `fail` fails. Holds calls while the gate is closed."""
+
+    calls: int
+    gate: asyncio.Event
+
+    async def load(self) -> bool:
+        type(self).calls, type(self).gate = 0, asyncio.Event()
+        self.gate.set()
+        return True
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        number, type(self).calls = self.calls, self.calls + 1
+        await self.gate.wait()
+        if "fail" in payload.inputs[0].data:
+            raise ValueError("as asked")
+        output = ResponseOutput("n", [1], "INT64", np.array([number]), Parameters(content_type="np"))
+        return InferenceResponse(outputs=[output], parameters=Parameters(headers={"x": "y"}))
+
+
+class Named(MLModel):
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        return InferenceResponse(outputs=[ResponseOutput("who", [1], "BYTES", [self.name])])
+
+
+@asynccontextmanager
+async def cached(*models: ModelSettings, **settings: Any) -> AsyncIterator[Kernel]:
+    chosen = models or (ModelSettings(name="m", implementation=Counting, cache_enabled=True),)
+    values = {"cache_enabled": True, **settings}
+    async with Kernel(values, models=chosen, plugins=[mlsrv_cache.plugin], discover=False) as kernel:
+        await kernel.loaded()
+        assert kernel.ready
+        yield kernel
+
+
+async def number(kernel: Kernel, text: str, **fields: Any) -> int:
+    response = await kernel.infer(text_request("m", [text], **fields))
+    return int(response.outputs[0].data[0])
+
+
+def cache_of(kernel: Kernel, name: str = "m") -> ResponseCache:
+    [found] = [i for i in kernel.handle(name).loaded().interceptors if isinstance(i, ResponseCache)]
+    return found
+
+
+async def test_equal_requests_are_answered_once_with_ids_of_their_own() -> None:
+    async with cached() as kernel:
+        first = await kernel.infer(text_request("m", ["a"], id="1"))
+        second = await kernel.infer(text_request("m", ["a"], id="2"))
+        assert (first.id, second.id) == ("1", "2")
+        assert Counting.calls == 1
+        assert second.parameters == Parameters(headers={"x": "y"})
+        assert second.outputs[0].parameters == Parameters(content_type="np")
+        assert await number(kernel, "b") == 1
+        assert (cache_of(kernel).hits, cache_of(kernel).misses) == (1, 2)
+
+
+async def test_what_a_caller_does_with_its_response_stays_with_it() -> None:
+    async with cached() as kernel:
+        for _ in range(3):
+            response = await kernel.infer(text_request("m", ["a"]))
+            assert response.outputs[0].data.tolist() == [0]
+            assert response.parameters is not None
+            assert response.parameters.headers == {"x": "y"}
+            response.parameters.headers["x"] = "changed"
+            response.outputs.clear()
+
+
+async def test_models_do_not_share_answers() -> None:
+    models = [ModelSettings(name=name, implementation=Named, cache_enabled=True) for name in ("a", "b")]
+    async with cached(*models) as kernel:
+        for name in ("a", "b", "a", "b"):
+            assert (await kernel.infer(text_request(name, ["same"]))).outputs[0].data == [name]
+
+
+async def test_versions_do_not_share_answers() -> None:
+    models = [
+        ModelSettings(name="m", implementation=Counting, cache_enabled=True, parameters={"version": version})
+        for version in ("1", "2")
+    ]
+    async with cached(*models) as kernel:
+        for version in ("1", "2"):
+            request = text_request("m", ["same"])
+            request.model_version = version
+            assert (await kernel.infer(request)).model_version == version
+        assert Counting.calls == 2
+
+
+async def test_a_reload_starts_empty() -> None:
+    async with cached() as kernel:
+        assert [await number(kernel, "a") for _ in range(2)] == [0, 0]
+        await number(kernel, "b")
+        await kernel.load("m")
+        assert len(cache_of(kernel)) == 0
+        assert Counting.calls == 0
+        assert await number(kernel, "b") == 0
+
+
+async def test_concurrent_equal_requests_run_once() -> None:
+    async with cached() as kernel:
+        Counting.gate.clear()
+        tasks = [asyncio.create_task(number(kernel, "a")) for _ in range(10)]
+        await asyncio.sleep(0)
+        Counting.gate.set()
+        assert await asyncio.gather(*tasks) == [0] * 10
+        assert Counting.calls == 1
+
+
+async def test_when_the_first_leaves_another_one_asks() -> None:
+    async with cached() as kernel:
+        Counting.gate.clear()
+        first = asyncio.create_task(number(kernel, "a"))
+        await asyncio.sleep(0)
+        others = [asyncio.create_task(number(kernel, "a")) for _ in range(3)]
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.sleep(0)
+        Counting.gate.set()
+        assert await asyncio.gather(*others) == [1] * 3
+        with pytest.raises(asyncio.CancelledError):
+            await first
+
+
+async def test_one_that_waits_may_leave_without_harm() -> None:
+    async with cached() as kernel:
+        Counting.gate.clear()
+        first = asyncio.create_task(number(kernel, "a"))
+        await asyncio.sleep(0)
+        waiting = asyncio.create_task(number(kernel, "a"))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.sleep(0)
+        Counting.gate.set()
+        assert await first == 0
+
+
+async def test_failures_are_not_kept() -> None:
+    async with cached() as kernel:
+        for _ in range(2):
+            with pytest.raises(ModelFailed):
+                await number(kernel, "fail")
+        assert Counting.calls == 2
+        assert len(cache_of(kernel)) == 0
+
+
+async def test_the_least_recently_used_go_first() -> None:
+    async with cached(cache_size=2) as kernel:
+        for text in ("a", "b", "a", "c"):
+            await number(kernel, text)
+        assert len(cache_of(kernel)) == 2
+        assert await number(kernel, "a") == 0
+        assert await number(kernel, "b") == 3
+
+
+async def test_bytes_are_bounded_too() -> None:
+    async with cached(cache_max_bytes=500) as kernel:
+        for text in "abcdef":
+            await number(kernel, text)
+        cache = cache_of(kernel)
+        assert cache.stored_bytes <= 500
+        assert 0 < len(cache) < 6
+
+
+@pytest.mark.parametrize(("server", "model"), [(False, True), (True, False)])
+async def test_both_switches_are_needed(server: bool, model: bool) -> None:
+    settings = ModelSettings(name="m", implementation=Counting, cache_enabled=model)
+    async with cached(settings, cache_enabled=server) as kernel:
+        assert [await number(kernel, "a") for _ in range(2)] == [0, 1]
+
+
+def test_the_key_is_the_content() -> None:
+    def keyed(**changes: Any) -> bytes:
+        request = tensor_request("m", np.array([1, 2], np.int32))
+        for name, value in changes.items():
+            setattr(request, name, value)
+        return content_key(request)
+
+    same = [
+        keyed(id="x"),
+        keyed(parameters=Parameters(headers={"a": "b"}, timeout=1, priority=2)),
+        keyed(parameters=Parameters()),
+    ]
+    other = [
+        keyed(parameters=Parameters(temperature=1)),
+        keyed(outputs=[RequestOutput("y")]),
+        keyed(inputs=tensor_request("m", np.array([1, 3], np.int32)).inputs),
+        keyed(inputs=tensor_request("m", np.array([1, 2], np.uint32)).inputs),
+        keyed(inputs=tensor_request("m", np.array([[1, 2]], np.int32)).inputs),
+        keyed(inputs=tensor_request("m", np.array([1, 2], np.int32), name="z").inputs),
+        content_key(text_request("m", ["1", "2"])),
+        content_key(text_request("m", ["12"])),
+    ]
+    assert set(same) == {keyed()}
+    assert len({keyed(), *other}) == 1 + len(other)
