@@ -5,6 +5,16 @@ The suites and everything that needs pytest are in `mlsrv.testing.contracts`; th
 """
 
 from mlsrv.testing.models import EchoModel, FailingModel, SlowModel
+from mlsrv.testing.plugins import Offering
+from mlsrv.testing.repositories import MemoryRepository
 from mlsrv.testing.requests import tensor_request, text_request
 
-__all__ = ["EchoModel", "FailingModel", "SlowModel", "tensor_request", "text_request"]
+__all__ = [
+    "EchoModel",
+    "FailingModel",
+    "MemoryRepository",
+    "Offering",
+    "SlowModel",
+    "tensor_request",
+    "text_request",
+]

@@ -1,0 +1,24 @@
+"""A repository without files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mlsrv.repository import Listing, ModelRepository
+
+
+class MemoryRepository(ModelRepository):
+    """Lists what it is given, at the time when it is asked.
+
+    The setting ``model_repository_implementation`` names it ("mlsrv.testing.MemoryRepository"), and
+    ``model_repository_implementation_args`` hold the models: ``{"models": […]}``. The list may change while
+    the kernel runs.
+    """
+
+    def __init__(self, root: str, models: Sequence[Listing] = ()) -> None:
+        super().__init__(root)
+        self.models = models
+
+    async def list(self) -> list[Listing]:
+        """What is there now."""
+        return [*self.models]
