@@ -64,7 +64,12 @@ __all__ = [
 
 
 def _model(name: str, version: str | None) -> str:
-    return f"Model {name} with version {version}" if version else f"Model {name}"
+    return f"Model {_clip(name)} with version {_clip(version)}" if version else f"Model {_clip(name)}"
+
+
+def _clip(name: str) -> str:
+    # A client may ask for a name of any length.
+    return name if len(name) <= 200 else name[:200] + "…"
 
 
 def _listed(names: Iterable[str]) -> str:
