@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Collection, Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 
 from attrs import define, field
 
@@ -97,8 +98,9 @@ def given_plugins(plugins: Iterable[object]) -> Iterator[PluginRow]:
         yield PluginRow(name, plugin=plugin)
 
 
-def load_plugin_file(path: Path) -> object:
-    """Import a plugin from a Python file of its own.
+def load_plugin_file(path: Path, name: str | None = None) -> ModuleType:
+    """Import a plugin from a Python file of its own. `name` is the module's; another process gives the one
+    that the module has in the first.
 
     Raises:
         ConfigurationError: there is no such file, or it fails to import (the message has the line).
@@ -106,7 +108,8 @@ def load_plugin_file(path: Path) -> object:
     if not path.is_file():
         raise ConfigurationError(f"The plugin file {path} does not exist.")
     # Numbered, since two folders may have files of one name.
-    spec = importlib.util.spec_from_file_location(f"{_FILE_MODULE}{next(_numbers)}_{path.stem}", path)
+    name = name or f"{_FILE_MODULE}{next(_numbers)}_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ConfigurationError(f"The plugin file {path} is not a Python file.")
     module = importlib.util.module_from_spec(spec)

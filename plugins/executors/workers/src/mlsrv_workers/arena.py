@@ -1,8 +1,9 @@
 """Shared memory for large tensors: one fixed arena for each direction of a connection.
 
-The sender allocates and the receiver reads in place; the receiver's views keep their block until the last of them is
-gone, then the block is given back. The memory is an anonymous file that only the two processes know, so nothing is
-left behind however either of them ends, and its pages are taken only when they are first written.
+The sender allocates and the receiver reads in place; the receiver's views keep their block until the last of
+them is gone, then the block is given back. The memory is an anonymous file that only the two processes know,
+so nothing is left behind however either of them ends, and its pages are taken only when they are first
+written.
 """
 
 from __future__ import annotations
@@ -28,7 +29,11 @@ def make_file(size: int) -> int:
     else:
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
-    os.ftruncate(descriptor, size)
+    try:
+        os.ftruncate(descriptor, size)
+    except OSError:
+        os.close(descriptor)
+        raise
     return descriptor
 
 
@@ -80,7 +85,8 @@ class ArenaReader:
 
     Args:
         descriptor: of the shared file.
-        release: called with the offset of a block once nothing refers to it any more, in whichever thread drops the
+        release: called with the offset of a block once nothing refers to it any more, in whichever thread
+        drops the
             last reference.
     """
 

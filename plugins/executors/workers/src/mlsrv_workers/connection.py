@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import pickle
+import logging
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mlsrv_workers.arena import Arena, ArenaReader
-from mlsrv_workers.frames import ARENA_THRESHOLD, HEADER, Frame, Kind, pack
+from mlsrv_workers.frames import ARENA_THRESHOLD, HEADER, PLACE, Frame, Kind, dump, head, padding
+
+logger = logging.getLogger("mlsrv.workers")
+
+_NOTHING = dump(None)
 
 
 class Connection(asyncio.Protocol):
@@ -31,12 +35,10 @@ class Connection(asyncio.Protocol):
         self._on_frame = on_frame
         self._on_lost = on_lost
         self._arena = Arena(sending)
-        self._reader = ArenaReader(receiving, self._released)
+        self._reader = ArenaReader(receiving, self._give_back)
         self._pending = bytearray()
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
-        self._writable = asyncio.Event()
-        self._writable.set()
 
     @classmethod
     async def open(
@@ -55,81 +57,99 @@ class Connection(asyncio.Protocol):
         return connection
 
     @property
+    def closed(self) -> bool:
+        """Whether it has ended, and everything that arrived has been handed on."""
+        return self._transport is None
+
+    @property
     def arena_used(self) -> int:
         """Bytes of the sending arena that the other end still refers to."""
         return self._arena.used
 
     def send(
-        self, kind: Kind, call: int = 0, payload: Any = None, buffers: Sequence[npt.NDArray[Any]] = ()
+        self, kind: Kind, call: int = 0, body: bytes = _NOTHING, buffers: Sequence[npt.NDArray[Any]] = ()
     ) -> None:
-        """Send one frame; arrays must be C-contiguous. After the other end is gone, this does nothing: `on_lost`
-        settles every call."""
+        """Send one frame; `body` comes from `frames.dump`, arrays must be C-contiguous. After the other end
+        is gone, this does nothing: `on_lost` settles every call."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return
+        if not buffers:
+            transport.write(head(kind, call, body, (), 0))
+            return
         places: list[tuple[int, int]] = []
-        inline: list[memoryview] = []
+        inline: list[memoryview | bytes] = []
         size = 0
         for array in buffers:
             data = array.reshape(-1).view(np.uint8)
             offset = self._arena.put(data) if data.nbytes >= ARENA_THRESHOLD else None
-            if offset is None:
-                inline.append(data.data)
-                size += data.nbytes
             places.append((-1 if offset is None else offset, data.nbytes))
-        head = pack(kind, call, payload, places, size)
-        transport.write(b"".join((head, *inline)) if inline else head)
+            if offset is None:
+                pad = padding(data.nbytes)
+                inline += (data.data, bytes(pad)) if pad else (data.data,)
+                size += data.nbytes + pad
+        transport.write(b"".join((head(kind, call, body, places, size), *inline)))
 
-    def send_threadsafe(self, kind: Kind, payload: Any) -> None:
+    def send_threadsafe(self, kind: Kind, body: bytes) -> None:
         """Send a frame without buffers, from any thread, also after the loop has ended (then to nobody)."""
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.send, kind, 0, payload)
+        self._soon(kind, 0, body)
 
-    async def drained(self) -> None:
-        """Wait until what was sent is on its way, as far as the transport's buffer limit asks for it."""
-        await self._writable.wait()
+    def release(self, offset: int) -> None:
+        """The other end gave a block of the sending arena back."""
+        self._arena.release(offset)
 
     def close(self) -> None:
-        """Close this end; `on_lost` is called soon."""
+        """Close this end once everything is sent; `on_lost` is called then."""
         if self._transport is not None:
             self._transport.close()
 
-    # --- asyncio.Protocol ---------------------------------------------------------------------------------------
+    def abort(self) -> None:
+        """Close this end at once; `on_lost` is called soon."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # --- asyncio.Protocol -----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # A stream socket has such a transport; those of uvloop do not descend from asyncio's.
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = transport  # type: ignore[assignment]  # uvloop's transports are no subclasses
 
     def data_received(self, data: bytes) -> None:
         pending = self._pending
         pending += data
         start = 0
-        while len(pending) - start >= HEADER.size:
-            body, inline, call, kind = HEADER.unpack_from(pending, start)
-            end = start + HEADER.size + body + inline
-            if len(pending) < end:
-                break
-            middle = start + HEADER.size + body
-            with memoryview(pending) as view:
-                payload, places = pickle.loads(view[start + HEADER.size : middle])
-                # A copy of its own, writable and not tied to the receive buffer: user code may keep or change it.
-                owned = memoryview(bytearray(view[middle:end])) if inline else memoryview(b"")
+        while (end := self._end(start)) <= len(pending):
+            try:
+                self._on_frame(self._frame(start, end))
+            except Exception:  # one frame that goes wrong must not end the calls of all others
+                logger.exception("A message between the server and a worker could not be handled")
             start = end
-            self._on_frame(Frame(Kind(kind), call, payload, self._views(places, owned)))
         del pending[:start]
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._writable.set()
         self._on_lost()
 
-    def pause_writing(self) -> None:
-        self._writable.clear()
+    # --- inside ---------------------------------------------------------------------------------------------
 
-    def resume_writing(self) -> None:
-        self._writable.set()
+    def _end(self, start: int) -> int:
+        """Where the frame ends that begins at `start`; behind all that is there if its header is not
+        complete."""
+        if len(self._pending) - start < HEADER.size:
+            return len(self._pending) + 1
+        body, inline, _, count, _ = HEADER.unpack_from(self._pending, start)
+        return start + HEADER.size + count * PLACE.size + int(body) + int(inline)
 
-    # --- inside -------------------------------------------------------------------------------------------------
+    def _frame(self, start: int, end: int) -> Frame:
+        pending = self._pending
+        body, inline, call, count, kind = HEADER.unpack_from(pending, start)
+        table = start + HEADER.size
+        first = table + count * PLACE.size
+        with memoryview(pending) as view:
+            payload = bytes(view[first : first + body])
+            places = list(PLACE.iter_unpack(view[table:first])) if count else []
+            # A copy of its own, writable and not tied to the receive buffer: user code may keep or change it.
+            owned = memoryview(bytearray(view[first + body : end])) if inline else memoryview(b"")
+        return Frame(Kind(kind), call, payload, self._views(places, owned))
 
     def _views(self, places: list[tuple[int, int]], owned: memoryview) -> list[memoryview]:
         views: list[memoryview] = []
@@ -137,16 +157,17 @@ class Connection(asyncio.Protocol):
         for offset, length in places:
             if offset < 0:
                 views.append(owned[position : position + length])
-                position += length
+                position += length + padding(length)
             else:
                 views.append(self._reader.view(offset, length))
         return views
 
-    def _released(self, offset: int) -> None:
+    def _give_back(self, offset: int) -> None:
         # A garbage collection may run this in any thread, and after the loop has been closed.
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.send, Kind.RELEASE, offset)
+        self._soon(Kind.RELEASE, offset, _NOTHING)
 
-    def release(self, offset: int) -> None:
-        """The other end gave a block of the sending arena back."""
-        self._arena.release(offset)
+    def _soon(self, kind: Kind, call: int, body: bytes) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self.send, kind, call, body)
+        except RuntimeError:
+            return  # the loop is closed: there is nobody to tell

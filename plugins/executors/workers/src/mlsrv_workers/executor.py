@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from attrs import define
 
 from mlsrv.context import CallContext
+from mlsrv.errors import ModelLoadError
 from mlsrv.executor import Executor, Placement
 from mlsrv.metrics import Metric
 from mlsrv.settings import ModelSettings
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 from mlsrv_workers.given import GivenPlugins
-from mlsrv_workers.pool import Loaded, Pool
+from mlsrv_workers.loaded import Loaded
+from mlsrv_workers.pool import Pool
 from mlsrv_workers.process import Launch
 from mlsrv_workers.settings import WorkerModelSettings, WorkerSettings
 
@@ -47,17 +49,14 @@ class PooledModel(Placement):
         self._model = model
 
     async def infer(self, request: InferenceRequest, context: CallContext) -> InferenceResponse:
-        context.check()
         return await self._pool.infer(self._model, request, context)
 
     def stream(
         self, requests: AsyncIterator[InferenceRequest], context: CallContext
     ) -> AsyncIterator[InferenceResponse]:
-        context.check()
         return self._pool.stream(self._model, requests, context)
 
     async def call(self, method: str, arguments: Mapping[str, Any], context: CallContext) -> Any:
-        context.check()
         return await self._pool.call(self._model, method, arguments, context)
 
     async def unload(self) -> None:
@@ -66,7 +65,7 @@ class PooledModel(Placement):
 
     @property
     def problem(self) -> str | None:
-        return self._pool.problem(self._model)
+        return self._pool.problem_of(self._model)
 
 
 class WorkersExecutor(Executor):
@@ -87,6 +86,12 @@ class WorkersExecutor(Executor):
 
     async def load(self, model: ModelSettings) -> Placement:
         key = self._key(model)
+        for other in self._pools:
+            if other.name == key.name and other.size != key.size and not _is_own(model):
+                raise ModelLoadError(
+                    f"Model {model.name} wants the pool {key.name} with {key.size} workers, "
+                    f"but it has {other.size}."
+                )
         self._users[key] = self._users.get(key, 0) + 1
         try:
             pool = await self._pool(key)
@@ -103,6 +108,11 @@ class WorkersExecutor(Executor):
             await self._stop(key)
 
     @property
+    def problem(self) -> str | None:
+        problems = [task.result().problem for task in self._pools.values() if task.done()]
+        return next((problem for problem in problems if problem), None)
+
+    @property
     def pids(self) -> list[int]:
         """Process ids of all workers that serve now."""
         return [pid for task in self._pools.values() if task.done() for pid in task.result().pids]
@@ -110,9 +120,9 @@ class WorkersExecutor(Executor):
     def _key(self, model: ModelSettings) -> PoolKey:
         own = model.of(WorkerModelSettings)
         size = self._settings.parallel_workers if own.parallel_workers is None else own.parallel_workers
-        if own.parallel_workers is not None and own.pool is None:
+        if _is_own(model):
             return PoolKey(f"model {model.name} {model.version or ''}".rstrip(), size)
-        return PoolKey(own.pool or "default", size)
+        return PoolKey(_shared(model) or "default", size)
 
     async def _pool(self, key: PoolKey) -> Pool:
         if key not in self._pools:
@@ -138,7 +148,6 @@ class WorkersExecutor(Executor):
             key.size,
             launch,
             concurrency=settings.worker_concurrency,
-            stop_timeout=settings.parallel_workers_timeout,
             restart_on_deadline=settings.on_deadline == "restart",
         )
         await pool.start()
@@ -154,15 +163,26 @@ class WorkersExecutor(Executor):
             pool = await task
         except (asyncio.CancelledError, Exception):
             return  # it never came up, and has cleaned up after itself
-        await pool.stop()
+        await pool.stop(self._settings.parallel_workers_timeout)
 
     def _record(self, plain: tuple[Any, ...], value: float, labels: tuple[str, ...]) -> None:
         self.kernel.record(Metric(*plain), value, labels)
 
 
+def _shared(model: ModelSettings) -> str | None:
+    """The name of the pool that a model wants to share; MLServer's files have it among the parameters."""
+    pool: str | None = model.of(WorkerModelSettings).pool or model.parameters.others.get("inference_pool_gid")
+    return pool
+
+
+def _is_own(model: ModelSettings) -> bool:
+    """Whether a model wants a pool for itself."""
+    return model.of(WorkerModelSettings).parallel_workers is not None and _shared(model) is None
+
+
 def _portable(model: ModelSettings) -> bool:
-    """Whether another process can find the model's class. A class of the main script, or one that was made inside a
-    function, exists in this process only."""
+    """Whether another process can find the model's class. A class of the main script, or one that was made
+    inside a function, exists in this process only."""
     wanted = model.implementation
     return not isinstance(wanted, type) or (
         wanted.__module__ != "__main__" and "<locals>" not in wanted.__qualname__

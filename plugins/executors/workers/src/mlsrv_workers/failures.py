@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import pickle
+import signal
 from typing import Any
 
 from mlsrv.errors import Code, MLSrvError
 
 
 class WorkerEnded(MLSrvError):
-    """A worker process ended while it had work to do."""
+    """A worker process ended while it had work to do, or did not come up."""
 
     code = Code.INTERNAL
 
 
 def dump_error(error: MLSrvError) -> tuple[Any, ...]:
-    """An error as plain values: pickled for the same class, and its text and code for a server that lacks it."""
+    """An error as plain values: pickled for the same class, and its text and code for a server that lacks
+    it."""
     try:
         pickled = pickle.dumps(error)
     except Exception:  # an author's error may hold anything; text and code are enough
@@ -41,5 +43,10 @@ def load_error(plain: tuple[Any, ...]) -> MLSrvError:
 def describe_exit(status: int | None) -> str:
     """How a process ended, for people."""
     if status is None:
-        return "it does not answer"
-    return f"signal {-status}" if status < 0 else f"exit code {status}"
+        return "it closed its connection"
+    if status >= 0:
+        return f"exit code {status}"
+    try:
+        return f"signal {-status}, {signal.Signals(-status).name}"
+    except ValueError:
+        return f"signal {-status}"

@@ -1,21 +1,28 @@
 """The frames of a connection between the server and a worker.
 
-A frame is a header, a pickled payload of plain Python values, and buffers. Buffers below a threshold follow in the
-stream; larger ones lie in the arena and only their place is told. Both ends are the same version of this package, so
-the format is private and has no version.
+A frame is a header, a table of its buffers, a pickled payload of plain Python values, and the buffers
+themselves. Buffers below a threshold follow in the stream; larger ones lie in the arena and only their place
+is told. Both ends are the same version of this package, so the format is private and has no version.
 """
 
 from __future__ import annotations
 
 import pickle
 import struct
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
 
 from attrs import define
 
-HEADER = struct.Struct("<IIQB7x")
-"""Length of the pickled part, length of the buffers in the stream, call id, kind."""
+HEADER = struct.Struct("<QQQIB3x")
+"""Length of the pickled part, length of the buffers in the stream, call id, number of buffers, kind."""
+
+PLACE = struct.Struct("<qQ")
+"""Of one buffer: its offset in the arena, or -1 if it follows in the stream, and its length."""
+
+ALIGNMENT = 16
+"""Buffers in the stream begin at multiples of it, so that arrays over them are aligned."""
 
 ARENA_THRESHOLD = 64 * 1024
 """Bytes from which on a buffer goes through the arena."""
@@ -33,7 +40,7 @@ class Kind(IntEnum):
     STREAM = 7  # S: answer a stream
     STREAM_INPUT = 8  # S: one more request of a stream, or its end
     STREAM_ITEM = 9  # W: one response of a stream
-    STREAM_CREDIT = 10  # S: the consumer took so many responses
+    STREAM_CREDIT = 10  # both: so many requests or responses of a stream were taken
     CANCEL = 11  # S: nobody waits for the call any more
     RESULT = 12  # W: the call's result
     ERROR = 13  # W: the call's failure
@@ -45,15 +52,36 @@ class Kind(IntEnum):
 
 @define
 class Frame:
-    """A received frame. `buffers` are views: over memory that belongs to the frame, or over the arena."""
+    """A received frame.
+
+    Attributes:
+        body: the pickled payload.
+        buffers: views over memory that belongs to the frame, or over the arena; writable.
+    """
 
     kind: Kind
     call: int
-    payload: Any
+    body: bytes
     buffers: list[memoryview]
 
+    def payload(self) -> Any:
+        """What was sent. Raises whatever unpickling raises: a payload may name classes that are missing
+        here."""
+        return pickle.loads(self.body)
 
-def pack(kind: Kind, call: int, payload: Any, places: list[tuple[int, int]], inline: int) -> bytes:
-    """Header and pickled part. `places` are (offset in the arena or -1, length) for each buffer."""
-    body = pickle.dumps((payload, places), protocol=5)
-    return HEADER.pack(len(body), inline, call, kind) + body
+
+def dump(payload: Any) -> bytes:
+    """The pickled part of a frame. Raises whatever pickling raises, so it comes before anything is
+    reserved."""
+    return pickle.dumps(payload, protocol=5)
+
+
+def head(kind: Kind, call: int, body: bytes, places: Sequence[tuple[int, int]], inline: int) -> bytes:
+    """Everything before the buffers; `inline` is the length of those that follow in the stream."""
+    table = b"".join([PLACE.pack(*place) for place in places])
+    return HEADER.pack(len(body), inline, call, len(places), kind) + table + body
+
+
+def padding(length: int) -> int:
+    """How many bytes follow a buffer of this length in the stream, so that the next one is aligned."""
+    return -length % ALIGNMENT

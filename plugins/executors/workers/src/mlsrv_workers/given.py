@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 
@@ -13,37 +14,50 @@ from mlsrv.plugins import Plugins, load_plugin_file
 
 
 @frozen
+class GivenModule:
+    """A plugin module that was given to the server; `file` if it was made of a file of its own."""
+
+    name: str
+    file: str | None = None
+
+    def load(self) -> ModuleType:
+        """The module, in this process, under the same name."""
+        if self.file is not None:
+            return load_plugin_file(Path(self.file), self.name)
+        return importlib.import_module(self.name)
+
+
+@frozen
 class GivenPlugins:
     """How to make the plugins of a worker.
 
     Attributes:
         discover, block: as the server was started with.
-        modules: importable names of plugin modules, or paths of plugin files, that were given to the server; objects
-            that are no modules stay there.
+        modules: the plugin modules that were given to the server; objects that are no modules stay there.
     """
 
     discover: bool
     block: tuple[str, ...]
-    modules: tuple[str, ...]
+    modules: tuple[GivenModule, ...]
 
     @classmethod
     def of(cls, plugins: Plugins) -> GivenPlugins:
         """The description of a server's plugins."""
-        modules = []
-        for plugin in plugins.given:
-            if isinstance(plugin, ModuleType):
-                spec = plugin.__spec__
-                file = inspect.getsourcefile(plugin)
-                if spec is not None and not spec.name.startswith("_mlsrv_plugin_"):
-                    modules.append(spec.name)
-                elif file is not None:
-                    modules.append(str(Path(file).absolute()))
-        return cls(plugins.discovering, tuple(plugins.blocked), tuple(modules))
+        given = [_described(plugin) for plugin in plugins.given if isinstance(plugin, ModuleType)]
+        return cls(plugins.discovering, tuple(plugins.blocked), tuple(given))
 
     def load(self) -> Plugins:
         """The plugins, in this process."""
-        extra = [
-            load_plugin_file(Path(name)) if name.endswith(".py") else importlib.import_module(name)
-            for name in self.modules
-        ]
+        extra = [module.load() for module in self.modules]
         return Plugins(extra, discover=self.discover, block=self.block)
+
+
+def _described(plugin: ModuleType) -> GivenModule:
+    """How to find a module again. One that the path does not lead to was made of its file."""
+    name = plugin.__spec__.name if plugin.__spec__ is not None else plugin.__name__
+    try:
+        found = PathFinder.find_spec(name) if "." not in name else plugin.__spec__
+    except ImportError:
+        found = None
+    file = None if found is not None else inspect.getsourcefile(plugin)
+    return GivenModule(name, str(Path(file).absolute()) if file is not None else None)

@@ -1,9 +1,8 @@
-"""Requests and responses as plain values and buffers, without pickled arrays or classes of ours: the worker may have
-another version of numpy."""
+"""Requests and responses as plain values and buffers, without pickled arrays or classes of ours: the worker
+may have another version of numpy."""
 
 from __future__ import annotations
 
-import time
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -41,10 +40,10 @@ def dump_request(request: InferenceRequest, buffers: Buffers) -> tuple[Any, ...]
 
 def load_request(plain: tuple[Any, ...], views: list[memoryview]) -> InferenceRequest:
     """The request that `dump_request` took apart; arrays are views over `views`."""
-    id, parameters, inputs, outputs, name, version = plain
+    request_id, parameters, inputs, outputs, name, version = plain
     return InferenceRequest(
         inputs=[RequestInput(**_load_tensor(tensor, views)) for tensor in inputs],
-        id=id,
+        id=request_id,
         parameters=_load_parameters(parameters),
         outputs=None
         if outputs is None
@@ -67,21 +66,22 @@ def dump_response(response: InferenceResponse, buffers: Buffers) -> tuple[Any, .
 
 def load_response(plain: tuple[Any, ...], views: list[memoryview]) -> InferenceResponse:
     """The response that `dump_response` took apart; arrays are views over `views`."""
-    name, version, id, parameters, outputs = plain
+    name, version, request_id, parameters, outputs = plain
     return InferenceResponse(
         model_name=name,
         model_version=version,
-        id=id,
+        id=request_id,
         parameters=_load_parameters(parameters),
         outputs=[ResponseOutput(**_load_tensor(tensor, views)) for tensor in outputs],
     )
 
 
 def dump_context(context: CallContext) -> tuple[Any, ...]:
-    """A context as a tuple; the deadline becomes the time that is left."""
+    """A context as a tuple. Its deadline stays what it is, for all processes of a machine share the monotonic
+    clock."""
     return (
         context.request_id,
-        context.remaining,
+        context.deadline,
         context.priority,
         dict(context.headers),
         dict(context.trace),
@@ -91,9 +91,7 @@ def dump_context(context: CallContext) -> tuple[Any, ...]:
 
 def load_context(plain: tuple[Any, ...]) -> CallContext:
     """The context that `dump_context` took apart."""
-    request_id, remaining, priority, headers, trace, transport = plain
-    deadline = None if remaining is None else time.monotonic() + remaining
-    return CallContext(request_id, deadline, priority, headers, trace, transport)
+    return CallContext(*plain)
 
 
 def dump_metadata(tensors: tuple[MetadataTensor, ...]) -> list[tuple[Any, ...]]:
@@ -125,7 +123,7 @@ def _dump_tensor(tensor: RequestInput | ResponseOutput, buffers: Buffers) -> tup
     form: Any = None
     if isinstance(data, np.ndarray):
         if data.dtype.kind in "biufc":
-            array = np.ascontiguousarray(data)
+            array = data if data.flags.c_contiguous else data.copy(order="C")
             form = (array.dtype.str, array.shape, len(buffers))
             buffers.append(array)
             data = None

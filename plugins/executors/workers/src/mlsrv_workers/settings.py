@@ -12,21 +12,29 @@ class WorkerSettings:
     """Server settings."""
 
     parallel_workers: int = setting(
-        1, help="Worker processes of the default pool; 0 runs models in the server."
+        1, help="Worker processes of the default pool; 0 runs models in the server.", at_least=0
     )
     parallel_workers_timeout: float = setting(
-        5.0, help="Seconds that a worker gets to end by itself when the server stops; then it is killed."
+        5.0,
+        help="Seconds that a worker gets to end by itself when the server stops; then it is killed.",
+        at_least=0,
     )
     worker_threads: int | None = setting(
         None,
-        help="Threads that numeric libraries (OpenMP, BLAS) may use in a worker; default: cores / workers, at least 1.",
+        help="Threads that numeric libraries (OpenMP, BLAS) may use in a worker; default: cores / workers, "
+        "at least 1.",
+        at_least=1,
     )
     worker_concurrency: int = setting(
-        2, help="Requests to synchronous models that one worker runs at once; async models run up to 64."
+        2,
+        help="Requests to synchronous models that one worker runs at once; async models run up to 64.",
+        at_least=1,
     )
     worker_arena_bytes: int = setting(
         256 * 1024 * 1024,
-        help="Shared memory for large tensors, in bytes for each worker and direction; taken only as it is used.",
+        help="Shared memory for large tensors, in bytes for each worker and direction; taken only as it is "
+        "used.",
+        at_least=0,
     )
     on_deadline: Literal["keep", "restart"] = setting(
         "keep",
@@ -41,7 +49,9 @@ class WorkerModelSettings:
 
     parallel_workers: int | None = setting(
         None,
-        help="0 runs this model in the server process; another number gives it a pool of its own of that size.",
+        help="0 runs this model in the server process; another number gives it a pool of its own, of that "
+        "size.",
+        at_least=0,
     )
     warm_workers: bool = setting(False, help="Accepted for compatibility; workers are always warm.")
     pool: str | None = setting(

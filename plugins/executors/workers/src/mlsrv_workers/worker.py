@@ -1,53 +1,61 @@
-"""What runs in a worker process: ``python -m mlsrv_workers.worker SOCKET ARENA_IN ARENA_OUT``."""
+"""What runs in a worker process, started by `boot.py`."""
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
 import faulthandler
+import functools
 import logging
 import os
 import pickle
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any
 
 from mlsrv.catalog import Catalog
 from mlsrv.context import CallContext
-from mlsrv.errors import MLSrvError, ModelLoadError
+from mlsrv.errors import MLSrvError, ModelFailed, ModelLoadError, RequestCancelled
 from mlsrv.host import ModelHost
 from mlsrv.metrics import Metric
-from mlsrv.threads import Threads
 from mlsrv_protocol.types import InferenceRequest
 from mlsrv_workers import messages
 from mlsrv_workers.connection import Connection
 from mlsrv_workers.failures import dump_error
-from mlsrv_workers.frames import Frame, Kind
+from mlsrv_workers.frames import Frame, Kind, dump
 from mlsrv_workers.given import GivenPlugins
 from mlsrv_workers.logs import ForwardingHandler
+from mlsrv_workers.patience import PatientThreads
+from mlsrv_workers.streams import STREAM_CREDIT, STREAM_WINDOW
 
 logger = logging.getLogger("mlsrv.workers")
-
-STREAM_WINDOW = 16
-"""Responses of a stream that may be on their way before the consumer takes one."""
 
 
 class _Stream:
     """What a running stream shares with the frames that concern it."""
 
-    def __init__(self) -> None:
+    def __init__(self, taken: Callable[[int], None]) -> None:
         self.inputs: asyncio.Queue[InferenceRequest | None] = asyncio.Queue()
         self.credit = asyncio.Semaphore(STREAM_WINDOW)
+        self._taken = taken
 
     async def requests(self) -> AsyncIterator[InferenceRequest]:
+        count = 0
         while (request := await self.inputs.get()) is not None:
+            count += 1
+            if count % STREAM_CREDIT == 0:
+                self._taken(STREAM_CREDIT)
             yield request
 
 
 class Worker:
-    """Hosts models and answers frames until the connection ends."""
+    """Hosts models and answers frames until the connection ends.
+
+    Attributes:
+        ended: set once the connection is gone.
+    """
 
     def __init__(self) -> None:
         self.connection: Connection
@@ -55,99 +63,128 @@ class Worker:
         self._hosts: dict[int, ModelHost] = {}
         self._calls: dict[int, tuple[asyncio.Task[None], CallContext | None]] = {}
         self._streams: dict[int, _Stream] = {}
-        self._threads = Threads((os.cpu_count() or 1) + 4, "mlsrv-worker")
+        self._threads = PatientThreads((os.cpu_count() or 1) + 4, "mlsrv-worker")
         self._catalog: Catalog
 
     def on_frame(self, frame: Frame) -> None:
-        """Handle one frame; long work becomes a task."""
+        """Handle one frame; work becomes a task."""
         kind, call = frame.kind, frame.call
-        if kind is Kind.INFER:
-            placement, request, plain_context = frame.payload
-            context = messages.load_context(plain_context)
-            self._start(
-                call,
-                self._infer(call, placement, messages.load_request(request, frame.buffers), context),
-                context,
-            )
-        elif kind is Kind.RELEASE:
+        if kind is Kind.RELEASE:
             self.connection.release(call)
         elif kind is Kind.CANCEL:
             self._cancel(call)
-        elif kind is Kind.LOAD:
-            self._start(call, self._load(call, *frame.payload))
-        elif kind is Kind.UNLOAD:
-            self._start(call, self._unload(call, frame.payload))
-        elif kind is Kind.STREAM:
-            placement, plain_context = frame.payload
-            context = messages.load_context(plain_context)
-            self._streams[call] = _Stream()
-            self._start(call, self._stream(call, placement, context), context)
-        elif kind is Kind.STREAM_INPUT and call in self._streams:
-            request = None if frame.payload is None else messages.load_request(frame.payload, frame.buffers)
-            self._streams[call].inputs.put_nowait(request)
-        elif kind is Kind.STREAM_CREDIT and call in self._streams:
-            for _ in range(frame.payload):
-                self._streams[call].credit.release()
-        elif kind is Kind.CALL:
-            placement, method, arguments, plain_context = frame.payload
-            context = messages.load_context(plain_context)
-            self._start(call, self._call(call, placement, method, arguments, context), context)
-        elif kind is Kind.CONFIGURE:
-            self._configure(*frame.payload)
-        elif kind is Kind.STOP:
-            self._start(call, self._stop())
+        elif kind is Kind.STREAM_INPUT:
+            self._add_input(call, frame)
+        elif kind is Kind.STREAM_CREDIT:
+            if call in self._streams:
+                for _ in range(frame.payload()):
+                    self._streams[call].credit.release()
+        else:
+            self._begin(frame)
 
     def on_lost(self) -> None:
         """The server is gone, or has closed the connection: end."""
         self.ended.set()
 
-    def _configure(self, plugins: GivenPlugins, level: int) -> None:
-        root = logging.getLogger()
-        root.handlers = [ForwardingHandler(self.connection, asyncio.get_running_loop())]
-        root.setLevel(level)
-        try:
-            self._catalog = Catalog(plugins.load())
-        except MLSrvError as error:
-            self.connection.send(Kind.ERROR, 0, dump_error(error))
-        else:
-            self.connection.send(Kind.STARTED)
+    # --- calls ----------------------------------------------------------------------------------------------
 
-    def _start(self, call: int, work: Coroutine[Any, Any, None], context: CallContext | None = None) -> None:
-        task = asyncio.get_running_loop().create_task(self._settled(call, work))
+    def _begin(self, frame: Frame) -> None:
+        """Start the work of a call. Whatever goes wrong, the server hears of its end."""
+        kind, call = frame.kind, frame.call
+        try:
+            payload = frame.payload()
+            context: CallContext | None = None
+            if kind in (Kind.INFER, Kind.STREAM, Kind.CALL):
+                *payload, plain_context = payload
+                context = messages.load_context(plain_context)
+            work = self._work(frame, payload, context)
+        except Exception as error:  # a payload may name classes that are missing in this process
+            failure = MLSrvError(
+                f"The call cannot be read in a worker process: {type(error).__name__}: {error}"
+            )
+            self.connection.send(Kind.ERROR, call, dump(dump_error(failure)))
+            return
+        task = asyncio.get_running_loop().create_task(work)
         self._calls[call] = (task, context)
+        # A callback, for a task that is cancelled before its first step never runs any of its code.
+        task.add_done_callback(functools.partial(self._done, call))
 
-    async def _settled(self, call: int, work: Coroutine[Any, Any, None]) -> None:
-        """Run the work of a call; whatever happens, the server hears of its end."""
-        try:
-            await work
-        except MLSrvError as error:
-            self.connection.send(Kind.ERROR, call, dump_error(error))
-        except asyncio.CancelledError:
-            self.connection.send(Kind.ERROR, call, dump_error(MLSrvError("The call was cancelled.")))
-        except Exception as error:
-            logger.exception("A call failed inside a worker")
-            failure = MLSrvError(f"Internal error in a worker process: {type(error).__name__}.")
-            self.connection.send(Kind.ERROR, call, dump_error(failure))
-        finally:
-            del self._calls[call]
-            self._streams.pop(call, None)
+    def _work(self, frame: Frame, payload: Any, context: Any) -> Coroutine[Any, Any, None]:
+        kind, call = frame.kind, frame.call
+        if kind is Kind.INFER:
+            placement, plain = payload
+            return self._infer(call, placement, messages.load_request(plain, frame.buffers), context)
+        if kind is Kind.CALL:
+            placement, method, arguments = payload
+            return self._call(call, placement, method, arguments, context)
+        if kind is Kind.STREAM:
+            self._streams[call] = _Stream(
+                lambda count: self.connection.send(Kind.STREAM_CREDIT, call, dump(count))
+            )
+            (placement,) = payload
+            return self._stream(call, placement, context)
+        if kind is Kind.LOAD:
+            return self._load(call, *payload)
+        if kind is Kind.UNLOAD:
+            return self._unload(call, payload)
+        if kind is Kind.CONFIGURE:
+            return self._configure(*payload)
+        if kind is Kind.STOP:
+            return self._stop()
+        raise ValueError(f"a worker takes no {kind.name}")
+
+    def _done(self, call: int, task: asyncio.Task[None]) -> None:
+        del self._calls[call]
+        self._streams.pop(call, None)
+        if task.cancelled():
+            self._fail(call, RequestCancelled("The call was cancelled."))
+        elif isinstance(error := task.exception(), MLSrvError):
+            self._fail(call, error)
+        elif error is not None:
+            logger.error("A call failed inside a worker", exc_info=error)
+            text = " ".join(str(error).split())[:300]
+            self._fail(
+                call, MLSrvError(f"Internal error in a worker process: {type(error).__name__}: {text}")
+            )
+
+    def _fail(self, call: int, error: MLSrvError) -> None:
+        self.connection.send(Kind.ERROR, call, dump(dump_error(error)))
 
     def _cancel(self, call: int) -> None:
         task, context = self._calls.get(call, (None, None))
         if context is not None:
             context.cancel()
-        if task is not None:
+        if task is not None and not task.cancelling():
             task.cancel()
 
-    def _host(self, placement: int) -> ModelHost:
-        return self._hosts[placement]
+    def _add_input(self, call: int, frame: Frame) -> None:
+        if call not in self._streams:
+            return
+        plain = frame.payload()
+        request = None if plain is None else messages.load_request(plain, frame.buffers)
+        self._streams[call].inputs.put_nowait(request)
+
+    # --- lifetime -------------------------------------------------------------------------------------------
+
+    async def _configure(self, plugins: GivenPlugins, level: int) -> None:
+        root = logging.getLogger()
+        root.handlers = [ForwardingHandler(self.connection)]
+        root.setLevel(level)
+        self._catalog = Catalog(plugins.load())
+        self.connection.send(Kind.STARTED)
+
+    async def _stop(self) -> None:
+        await asyncio.gather(*(host.unload() for host in self._hosts.values()), return_exceptions=True)
+        self.connection.close()
+
+    # --- models ---------------------------------------------------------------------------------------------
 
     async def _load(self, call: int, placement: int, pickled: bytes) -> None:
         try:
             settings = pickle.loads(pickled)
         except Exception as error:  # unpickling imports classes of the embedding application
             raise ModelLoadError(
-                f"The model's settings cannot be read in a worker process: {error}"
+                f"The model's settings cannot be read in a worker process: {type(error).__name__}: {error}"
             ) from error
         host = ModelHost(settings, self._catalog, self._threads, self._record)
         info = await host.load()
@@ -162,7 +199,7 @@ class Worker:
             "asynchronous": info.asynchronous,
             "handlers": {name: dict(options) for name, options in info.handlers.items()},
         }
-        self.connection.send(Kind.RESULT, call, plain)
+        self.connection.send(Kind.RESULT, call, dump(plain))
 
     async def _unload(self, call: int, placement: int) -> None:
         host = self._hosts.pop(placement, None)
@@ -170,19 +207,24 @@ class Worker:
             await host.unload()
         self.connection.send(Kind.RESULT, call)
 
+    def _host(self, placement: int) -> ModelHost:
+        if placement not in self._hosts:
+            raise ModelFailed("The model is not loaded here.")
+        return self._hosts[placement]
+
     async def _infer(
         self, call: int, placement: int, request: InferenceRequest, context: CallContext
     ) -> None:
         response = await self._host(placement).infer(request, context)
         buffers: messages.Buffers = []
-        plain = messages.dump_response(response, buffers)
-        self.connection.send(Kind.RESULT, call, plain, buffers)
+        body = dump(messages.dump_response(response, buffers))
+        self.connection.send(Kind.RESULT, call, body, buffers)
 
     async def _call(
         self, call: int, placement: int, method: str, arguments: dict[str, Any], context: CallContext
     ) -> None:
         result = await self._host(placement).call(method, arguments, context)
-        self.connection.send(Kind.RESULT, call, result)
+        self.connection.send(Kind.RESULT, call, dump(result))
 
     async def _stream(self, call: int, placement: int, context: CallContext) -> None:
         stream = self._streams[call]
@@ -191,31 +233,35 @@ class Worker:
             async for response in responses:
                 await stream.credit.acquire()
                 buffers: messages.Buffers = []
-                plain = messages.dump_response(response, buffers)
-                self.connection.send(Kind.STREAM_ITEM, call, plain, buffers)
+                body = dump(messages.dump_response(response, buffers))
+                self.connection.send(Kind.STREAM_ITEM, call, body, buffers)
         finally:
             await responses.aclose()  # type: ignore[attr-defined]  # an async generator
         self.connection.send(Kind.RESULT, call)
 
-    async def _stop(self) -> None:
-        await asyncio.gather(*(host.unload() for host in self._hosts.values()), return_exceptions=True)
-        self.ended.set()
-
     def _record(self, metric: Metric, value: float, labels: Sequence[str]) -> None:
         plain = (metric.name, metric.description, metric.kind, metric.labels, metric.buckets)
-        self.connection.send_threadsafe(Kind.RECORD, (plain, value, tuple(labels)))
+        self.connection.send_threadsafe(Kind.RECORD, dump((plain, value, tuple(labels))))
 
 
 async def serve(sock: socket.socket, arena_in: int, arena_out: int) -> None:
-    """Serve the connection until it ends."""
+    """Serve the connection until it ends, then end the process: tasks and threads of user code may hang or
+    run for ever, and nobody waits for them."""
     worker = Worker()
     worker.connection = await Connection.open(sock, worker.on_frame, worker.on_lost, arena_out, arena_in)
+    os.close(arena_in)
+    os.close(arena_out)
     await worker.ended.wait()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(0)
 
 
 def _end_with_parent(parent: int) -> None:
-    """Have the kernel end this process when its parent ends, even while a native call holds the interpreter; the end
-    of the connection does the same, later, elsewhere."""
+    """Have the kernel end this process when its parent ends, even while a native call holds the interpreter;
+    the end of the connection does the same, later, elsewhere."""
     if sys.platform == "linux":
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
@@ -223,20 +269,19 @@ def _end_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Entry point of the process."""
-    sock, arena_in, arena_out, parent = (int(argument) for argument in arguments)
+def _ignore_signals() -> None:
+    """The server decides when a worker ends: after it was drained. These are handlers that do nothing, for
+    signals that are ignored would be so in programs that a model starts, too."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_IGN)  # the server decides when a worker ends: after it was drained
+        signal.signal(number, lambda *_: None)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Entry point of the process. `arguments` are the descriptors of the socket, of the arena to read and of
+    the one to write, and the process id of the server."""
+    sock, arena_in, arena_out, parent = (int(argument) for argument in arguments)
+    _ignore_signals()
     _end_with_parent(parent)
     faulthandler.enable()
-    for descriptor in (sock, arena_in, arena_out):
-        os.set_inheritable(descriptor, False)
+    os.set_inheritable(sock, False)
     asyncio.run(serve(socket.socket(fileno=sock), arena_in, arena_out))
-    # Threads of user code may hang or run for ever: nobody waits for them.
-    logging.shutdown()
-    os._exit(0)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -1,0 +1,79 @@
+"""The line of requests that wait for a worker."""
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from mlsrv.context import CallContext
+from mlsrv.errors import ModelNotReady
+from mlsrv_workers.line import Line, Waiting
+from mlsrv_workers.process import WorkerProcess
+
+WORKER = cast(WorkerProcess, object())
+
+
+def served(line: Line, count: int, models: Any = (1,)) -> None:
+    left = [count]
+
+    def take(model: int) -> WorkerProcess | None:
+        if model not in models:
+            return None
+        left[0] -= 1
+        return WORKER
+
+    line.serve(lambda: left[0] > 0, take)
+
+
+def join(line: Line, priority: int = 0, model: int = 1) -> Waiting:
+    return line.join(model, CallContext(priority=priority))
+
+
+async def test_priority_then_arrival() -> None:
+    line = Line()
+    none, low, first, high = join(line), join(line, 9), join(line, 1), join(line, 1)
+    order = []
+    for _ in range(4):
+        served(line, 1)
+        order += [w for w in (none, low, first, high) if w.granted.done() and w not in order]
+    assert order == [first, high, low, none]
+    assert len(line) == 0
+
+
+async def test_a_model_without_workers_holds_nobody_up() -> None:
+    line = Line()
+    stuck, other = join(line, model=2), join(line, model=1)
+    served(line, 5)
+    assert not stuck.granted.done()
+    assert other.granted.result() is WORKER
+    assert len(line) == 1
+    served(line, 1, models=(2,))
+    assert stuck.granted.done()
+
+
+async def test_those_who_leave_take_no_place() -> None:
+    line = Line()
+    waiting = [join(line) for _ in range(1000)]
+    for one in waiting[:-1]:
+        one.granted.cancel()
+        line.leave()
+    assert len(line) == 1
+    assert len(line._heap) < 10
+    served(line, 1)
+    assert waiting[-1].granted.result() is WORKER
+    assert not line
+
+
+async def test_refusal() -> None:
+    line = Line()
+    one, other, gone = join(line), join(line, model=2), join(line)
+    gone.granted.cancel()
+    line.leave()
+    line.refuse(lambda: ModelNotReady("no more"), 1)
+    with pytest.raises(ModelNotReady, match="no more"):
+        await one.granted
+    assert len(line) == 1
+    line.refuse(lambda: ModelNotReady("the end"))
+    with pytest.raises(ModelNotReady, match="the end"):
+        await asyncio.wait_for(other.granted, 1)
+    assert not line

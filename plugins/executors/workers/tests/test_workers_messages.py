@@ -1,0 +1,130 @@
+"""Requests and responses through a frame."""
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlsrv.context import CallContext
+from mlsrv_protocol.types import (
+    Datatype,
+    InferenceRequest,
+    InferenceResponse,
+    MetadataTensor,
+    Parameters,
+    RequestInput,
+    RequestOutput,
+    ResponseOutput,
+)
+from mlsrv_workers import messages
+from mlsrv_workers.frames import dump
+
+NUMERIC = [datatype for datatype in Datatype if datatype.dtype is not None]
+
+
+def through(plain: tuple[Any, ...], buffers: messages.Buffers) -> tuple[tuple[Any, ...], list[memoryview]]:
+    """What arrives at the other end."""
+    return pickle.loads(dump(plain)), [memoryview(bytearray(array.tobytes())) for array in buffers]
+
+
+def same(one: Any, other: Any) -> bool:
+    if isinstance(one, np.ndarray):
+        return bool(
+            one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+        )
+    return bool(one == other)
+
+
+tensors = st.builds(
+    lambda datatype, shape, seed: (
+        datatype,
+        list(shape),
+        np.random.default_rng(seed).integers(0, 2, shape).astype(datatype.dtype),
+    ),
+    st.sampled_from(NUMERIC),
+    st.lists(st.integers(0, 4), max_size=3).map(tuple),
+    st.integers(0, 99),
+)
+
+
+@given(st.lists(tensors, max_size=4), st.none() | st.text(), st.none() | st.lists(st.text(), max_size=2))
+def test_requests(values: list[Any], request_id: str | None, outputs: list[str] | None) -> None:
+    request = InferenceRequest(
+        inputs=[
+            RequestInput(f"i{index}", shape, datatype, data, parameters=Parameters(content_type="np"))
+            for index, (datatype, shape, data) in enumerate(values)
+        ],
+        id=request_id,
+        parameters=Parameters(own={"a": [1, 2]}),
+        outputs=None if outputs is None else [RequestOutput(name) for name in outputs],
+        model_name="m",
+        model_version="2",
+    )
+    buffers: messages.Buffers = []
+    back = messages.load_request(*through(messages.dump_request(request, buffers), buffers))
+    assert (back.id, back.outputs, back.model_name, back.model_version) == (
+        request_id,
+        request.outputs,
+        "m",
+        "2",
+    )
+    assert back.parameters == request.parameters
+    for sent, got in zip(request.inputs, back.inputs, strict=True):
+        assert (sent.name, sent.shape, sent.datatype, sent.parameters) == (
+            got.name,
+            got.shape,
+            got.datatype,
+            got.parameters,
+        )
+        assert same(sent.data, got.data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [b"\x00\xff", b""],
+        ["ä", "b"],
+        [1.5, 2.5],
+        np.array(["a", "b"], dtype=object),
+        np.array([b"a", b"bc"]),
+        np.arange(4.0).reshape(2, 2).T,
+        np.arange(10)[::3],
+        np.array([1, 2], dtype=">i4"),
+    ],
+)
+def test_data_of_responses(data: Any) -> None:
+    response = InferenceResponse("m", [ResponseOutput("o", [2], Datatype.BYTES, data)], "1", "id")
+    buffers: messages.Buffers = []
+    back = messages.load_response(*through(messages.dump_response(response, buffers), buffers))
+    assert (back.model_name, back.model_version, back.id) == ("m", "1", "id")
+    got = back.outputs[0].data
+    assert np.array_equal(got, data)
+    assert [type(item) for item in got] == [
+        type(item)
+        for item in (
+            data.tolist() if isinstance(data, np.ndarray) and data.dtype.kind not in "biuf" else data
+        )
+    ]
+
+
+def test_no_class_of_numpy_is_pickled() -> None:
+    request = InferenceRequest([RequestInput("i", [2], Datatype.BYTES, np.array([b"a", b"b"], dtype=object))])
+    buffers: messages.Buffers = [np.zeros(2)]
+    assert b"numpy" not in dump(messages.dump_request(request, buffers))
+
+
+def test_context_and_metadata() -> None:
+    context = CallContext("id", 123.5, 2, {"a": "b"}, {"traceparent": "00-1-2-01"}, "rest")
+    back = messages.load_context(messages.dump_context(context))
+    assert [getattr(back, name) for name in ("request_id", "deadline", "priority", "transport")] == [
+        "id",
+        123.5,
+        2,
+        "rest",
+    ]
+    assert (dict(back.headers), dict(back.trace)) == ({"a": "b"}, {"traceparent": "00-1-2-01"})
+    declared = (MetadataTensor("x", Datatype.FP32, [-1, 4], Parameters(content_type="np")),)
+    assert messages.load_metadata(messages.dump_metadata(declared)) == declared
