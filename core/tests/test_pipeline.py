@@ -68,7 +68,7 @@ async def one() -> AsyncIterator[InferenceRequest]:
 
 async def test_the_first_interceptor_is_the_outermost() -> None:
     placement = Recording()
-    infer = compile_infer([Around("a", placement.seen), Around("b", placement.seen)], placement)
+    infer = compile_infer([Around("a", placement.seen), Around("b", placement.seen)], placement.infer)
     response = await infer(text_request("m", ["x"]), CallContext())
     assert response.model_name == "m"
     assert placement.seen == ["> a", "> b", "placement", "< b", "< a"]
@@ -76,13 +76,13 @@ async def test_the_first_interceptor_is_the_outermost() -> None:
 
 async def test_without_interceptors_the_placement_is_called_itself() -> None:
     placement = Recording()
-    assert compile_infer([], placement) == placement.infer
+    assert compile_infer([], placement.infer) == placement.infer
     assert compile_stream([], placement) == placement.stream
 
 
 async def test_an_interceptor_may_answer_by_itself() -> None:
     placement = Recording()
-    infer = compile_infer([Answering("cache", placement.seen)], placement)
+    infer = compile_infer([Answering("cache", placement.seen)], placement.infer)
     assert (await infer(text_request("m", ["x"]), CallContext())).model_name == "cache"
     assert placement.seen == []
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from time import perf_counter_ns
 from typing import Any, TypeVar
 
 from mlsrv.context import CallContext
@@ -14,6 +15,7 @@ from mlsrv.executor import ModelInfo, Placement
 from mlsrv.interceptor import Interceptor
 from mlsrv.pipeline import compile_infer, compile_stream
 from mlsrv.settings import ModelSettings
+from mlsrv.statistics import Duration, Statistics
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, State
 
 logger = logging.getLogger("mlsrv.models")
@@ -31,6 +33,7 @@ class Instance:
         interceptors: entered already, outermost first.
         stack: left by `close`: leaves the interceptors and unloads the placement.
         limit: how many requests may be waiting or running at once.
+        statistics: counts requests and executions.
     """
 
     def __init__(
@@ -40,26 +43,33 @@ class Instance:
         interceptors: Sequence[Interceptor],
         stack: AsyncExitStack,
         limit: int,
+        statistics: Statistics | None = None,
     ) -> None:
         self.settings = settings
         self.placement = placement
         self.interceptors = tuple(interceptors)
         self.limit = limit
         self.in_flight = 0
-        self._infer = compile_infer(interceptors, placement)
+        self._statistics = statistics or Statistics()
+        self._infer = compile_infer(interceptors, self._statistics.measured(placement.infer))
         self._stream = compile_stream(interceptors, placement)
         self._stack = stack
         self._idle: asyncio.Event | None = None
 
     async def infer(self, request: InferenceRequest, context: CallContext) -> InferenceResponse:
         self._enter()
+        started = perf_counter_ns()
         try:
-            if context.deadline is None:
-                return await self._infer(request, context)
-            return await self._in_time(self._infer(request, context), context)
-        except asyncio.CancelledError:
-            context.cancel()
+            answer = self._infer(request, context)
+            response = await (answer if context.deadline is None else self._in_time(answer, context))
+        except BaseException as error:
+            self._statistics.failed(started)
+            if isinstance(error, asyncio.CancelledError):
+                context.cancel()
             raise
+        else:
+            self._statistics.answered(started)
+            return response
         finally:
             self._leave()
 
@@ -152,6 +162,7 @@ class ModelHandle:
         wanted: whether the server counts as ready only with it: it was loaded, or should have been at the
             start, and nobody unloaded it since.
         instance: what answers requests, or None.
+        statistics: what it has done so far, over all its instances.
         lock: held while it is loaded or unloaded.
     """
 
@@ -163,6 +174,7 @@ class ModelHandle:
         self.settings: ModelSettings | None = None
         self.wanted = False
         self.instance: Instance | None = None
+        self.statistics = Statistics()
         self.lock = asyncio.Lock()
 
     @property
@@ -186,6 +198,13 @@ class ModelHandle:
         if self.instance is None or self.state is not State.READY:
             return self.reason or f"its state is {self.state.value}"
         return self.instance.placement.problem
+
+    def statistics_plain(self) -> dict[str, Any]:
+        """Its statistics in the form of the statistics extension."""
+        more: dict[str, Duration] = {}
+        for interceptor in self.instance.interceptors if self.instance is not None else ():
+            more |= interceptor.statistics()
+        return self.statistics.to_plain(self.name, self.version, more)
 
     def loaded(self) -> Instance:
         """The live instance. Raises `ModelNotReady`."""

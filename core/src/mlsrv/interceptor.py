@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from enum import IntEnum
-from typing import ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from mlsrv.context import CallContext
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
+
+if TYPE_CHECKING:
+    from mlsrv.statistics import Duration
 
 CallNext: TypeAlias = Callable[[InferenceRequest, CallContext], Awaitable[InferenceResponse]]
 StreamNext: TypeAlias = Callable[
@@ -39,6 +42,11 @@ class Interceptor(ABC):
 
     async def __aexit__(self, *exc_info: object) -> None:
         return None
+
+    def statistics(self) -> Mapping[str, Duration]:
+        """What it has counted for the model's statistics, by the names of the statistics extension
+        (``cache_hit``, ``cache_miss``)."""
+        return {}
 
     @abstractmethod
     async def __call__(

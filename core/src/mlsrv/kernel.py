@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
 from mlsrv.builtin import kernel_plugin, kernel_version
@@ -293,6 +293,17 @@ class Kernel:
             outputs=list(info.outputs),
         )
 
+    def statistics(self, name: str | None = None, version: str | None = None) -> list[dict[str, Any]]:
+        """What models have done so far, in the form of the statistics extension: all of them, all versions of
+        one, or one version. Raises as `handle`."""
+        if name is None:
+            handles = list(self.registry)
+        elif version is None:
+            handles = self.registry.versions(name)
+        else:
+            handles = [self.handle(name, version)]
+        return [handle.statistics_plain() for handle in handles]
+
     async def index(self, ready: bool | None = None) -> list[RepositoryIndexResponseItem]:
         """Every version of every model, loaded or only in the repository, with its state and reason; sorted.
 
@@ -359,13 +370,20 @@ class Kernel:
         return self._control
 
 
-async def _enter(stack: AsyncExitStack, part: Any, what: str) -> None:
+async def _enter(stack: AsyncExitStack, part: AbstractAsyncContextManager[object], what: str) -> None:
+    async def leave() -> None:
+        try:
+            await part.__aexit__(None, None, None)
+        except Exception:  # one plugin's failure at the end must not reach the others
+            logger.exception("%s failed to stop", what)
+
     try:
-        await stack.enter_async_context(part)
+        await part.__aenter__()
     except (MLSrvError, asyncio.CancelledError):
         raise
     except Exception as error:
         raise PluginError(f"{what} failed to start: {type(error).__name__}: {error}") from error
+    stack.push_async_callback(leave)
 
 
 def _internal(error: Exception, context: CallContext) -> MLSrvError:

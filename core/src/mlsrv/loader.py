@@ -195,7 +195,7 @@ class Loader:
                 await stack.enter_async_context(interceptor)
             handle.settings = settings
             limit = own.max_in_flight or self._settings.max_in_flight
-            return Instance(settings, placement, interceptors, stack.pop_all(), limit)
+            return Instance(settings, placement, interceptors, stack.pop_all(), limit, handle.statistics)
 
     def _executor_of(self, settings: ModelSettings) -> Executor:
         wanted = settings.of(KernelModelSettings).executor or self._settings.executor

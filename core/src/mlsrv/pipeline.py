@@ -10,9 +10,10 @@ from mlsrv.interceptor import CallNext, Interceptor, StreamNext
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 
 
-def compile_infer(interceptors: Sequence[Interceptor], placement: Placement) -> CallNext:
-    """The function that answers one request; the first interceptor is the outermost."""
-    call: CallNext = placement.infer
+def compile_infer(interceptors: Sequence[Interceptor], infer: CallNext) -> CallNext:
+    """The function that answers one request; the first interceptor is the outermost, `infer` the
+    innermost."""
+    call = infer
     for interceptor in reversed(interceptors):
         call = _around(interceptor, call)
     return call

@@ -73,7 +73,10 @@ async def test_equal_requests_are_answered_once_with_ids_of_their_own() -> None:
         assert second.parameters == Parameters(headers={"x": "y"})
         assert second.outputs[0].parameters == Parameters(content_type="np")
         assert await number(kernel, "b") == 1
-        assert (cache_of(kernel).hits, cache_of(kernel).misses) == (1, 2)
+        [statistics] = kernel.statistics("m")
+        assert statistics["inference_stats"]["cache_hit"]["count"] == 1
+        assert statistics["inference_stats"]["cache_miss"]["count"] == 2
+        assert (statistics["inference_count"], statistics["execution_count"]) == (3, 2)
 
 
 async def test_what_a_caller_does_with_its_response_stays_with_it() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import ClassVar
 
 from mlsrv.context import CallContext
 from mlsrv.interceptor import CallNext, Interceptor, Phase
 from mlsrv.metrics import Metric, Record
+from mlsrv.statistics import Duration
 from mlsrv_cache.content import content_key, copy_of, size_of
 from mlsrv_cache.settings import CacheSettings
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
@@ -62,6 +64,9 @@ class ResponseCache(Interceptor):
     def stored_bytes(self) -> int:
         """Bytes of tensors that are kept now."""
         return self._bytes
+
+    def statistics(self) -> Mapping[str, Duration]:
+        return {"cache_hit": Duration(self.hits), "cache_miss": Duration(self.misses)}
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -21,6 +21,7 @@ from mlsrv_rest.routes.infer import Infer
 from mlsrv_rest.routes.metadata import Metadata
 from mlsrv_rest.routes.plugins import all_routes
 from mlsrv_rest.routes.repository import Repository
+from mlsrv_rest.routes.statistics import Statistics
 from mlsrv_rest.routes.streaming import Streaming
 from mlsrv_rest.settings import RestSettings
 
@@ -43,7 +44,7 @@ class RestApp:
         settings = rest_settings(kernel)
         self.in_flight = InFlight()
         self._infer = Infer(kernel, settings.gzip_enabled)
-        groups = (Health(kernel), Metadata(kernel), Repository(kernel), Streaming(kernel))
+        groups = (Health(kernel), Metadata(kernel), Repository(kernel), Statistics(kernel), Streaming(kernel))
         own = [route for group in groups for route in group.routes()]
         self._router = Router(all_routes(kernel, own), settings.prefix)
         self._limit = settings.http_max_body_size

@@ -19,7 +19,14 @@ _CLOSING_SECONDS = 1.0
 class RestTransport(Transport):
     """Listens on ``host`` and ``http_port`` with the server that ``http_server`` names."""
 
-    extensions = ("binary_tensor_data", "model_repository", "parameters", "generate")
+    extensions = (
+        "binary_tensor_data",
+        "generate",
+        "model_configuration",
+        "model_repository",
+        "parameters",
+        "statistics",
+    )
 
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel)
