@@ -32,16 +32,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
 
-import mlsrv
 import mlsrv_numpy.plugin
+import mlsrv_pandas.plugin
 import mlsrv_sklearn.runtime
 from mlsrv import Kernel, ModelSettings
-from mlsrv.codecs import NumpyCodec, RequestCodec
+from mlsrv.codecs import NumpyCodec
 from mlsrv.errors import Code, InferenceError, MLSrvError, ModelFailed, OutputNotFound
 from mlsrv.testing import tensor_request, text_request
 from mlsrv.types import (
     InferenceRequest,
-    InferenceResponse,
     Parameters,
     RequestInput,
     RequestOutput,
@@ -53,33 +52,6 @@ from mlsrv_sklearn.results import MAX_DENSE
 X, Y = load_iris(return_X_y=True)
 NAMES = load_iris().target_names[Y]
 ROWS = X[[0, 60, 140]]
-
-
-class PandasCodec(RequestCodec):
-    """A DataFrame with one column for each tensor, as somebody else's plugin would offer it."""
-
-    ContentType = "pd"
-
-    @classmethod
-    def can_encode(cls, payload: Any) -> bool:
-        return isinstance(payload, pd.DataFrame)
-
-    @classmethod
-    def decode_request(cls, request: InferenceRequest) -> pd.DataFrame:
-        return pd.DataFrame({tensor.name: tensor.data for tensor in request.inputs})
-
-    @classmethod
-    def encode_response(
-        cls, model_name: str, payload: Any, model_version: str | None = None, **kwargs: Any
-    ) -> InferenceResponse:
-        outputs = [NumpyCodec.encode_output(str(name), payload[name].to_numpy()) for name in payload]
-        return InferenceResponse(outputs=outputs, parameters=Parameters(content_type=cls.ContentType))
-
-
-class PandasPlugin:
-    @mlsrv.hookimpl
-    def mlsrv_codecs(self) -> mlsrv.CodecOffer:
-        return mlsrv.CodecOffer("pd", PandasCodec, "request", ("pandas.DataFrame",))
 
 
 class Odd(BaseEstimator):
@@ -374,7 +346,7 @@ async def test_a_table_gives_one_output_for_each_column_and_comes_alone(saved: A
 async def test_tables_use_a_codec_for_tables_where_there_is_one(saved: Any) -> None:
     frame = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [4.0, 5.0, 7.0]})
     scaler = StandardScaler().set_output(transform="pandas").fit(frame)
-    async with serving(saved(scaler), PandasPlugin()) as kernel:
+    async with serving(saved(scaler), mlsrv_pandas.plugin) as kernel:
         request = InferenceRequest(
             model_name="m",
             inputs=[RequestInput(name, [3, 1], "FP64", frame[name].tolist()) for name in ("b", "a")],
