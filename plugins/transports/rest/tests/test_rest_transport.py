@@ -136,6 +136,39 @@ async def test_idle_connections_end_after_keep_alive(serve: Any) -> None:
         await wire.close()
 
 
+async def test_connections_that_never_ask_end_after_keep_alive(serve: Any) -> None:
+    async with serve(http_keep_alive=0.2) as served:
+        wire = await served.wire()
+        assert await wire.ended() == b""
+        await wire.close()
+
+
+async def test_a_busy_connection_is_not_idle(serve: Any) -> None:
+    async with serve(http_keep_alive=0.1) as served:
+        model = blocking(served)
+        wire = await served.wire()
+        assert (await wire.post(ECHO, BODY)).status == 200
+        asking = asyncio.create_task(wire.post(BLOCKING, BODY))
+        await waiting(model.started)
+        await asyncio.sleep(0.3)
+        model.go_on.set()
+        assert (await asking).status == 200
+        await wire.close()
+
+
+async def test_headers_without_an_end(serve: Any, http_server: str) -> None:
+    async with serve() as served:
+        wire = await served.wire()
+        await wire.send(b"GET /v2 HTTP/1.1\r\nhost: x\r\nx-long: ", b"x" * 200_000)
+        answer = await wire.answer()
+        assert answer.status == 431
+        if http_server == "uvicorn":
+            assert answer.body == b'{"error":"The headers of this request have more than 65536 bytes."}'
+        await wire.close()
+        fits = await served.client.get("/v2/health/live", headers={"x-long": "x" * 40_000})
+        assert fits.status_code == 200
+
+
 async def test_pipelined_requests_are_answered_in_order(serve: Any) -> None:
     async with serve() as served:
         wire = await served.wire()

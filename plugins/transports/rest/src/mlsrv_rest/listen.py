@@ -11,6 +11,8 @@ from mlsrv_rest.settings import RestSettings
 
 BACKLOG = 2048
 HANDSHAKE_SECONDS = 20.0
+HEAD_BYTES = 2**16
+"""Bytes that the line and the headers of a request may have together."""
 
 
 def bind(host: str, port: int) -> socket.socket:

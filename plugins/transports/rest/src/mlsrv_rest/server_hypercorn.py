@@ -23,7 +23,7 @@ from hypercorn.events import Closed
 
 from mlsrv_rest.app import RestApp
 from mlsrv_rest.joined import Joined
-from mlsrv_rest.listen import BACKLOG, HANDSHAKE_SECONDS
+from mlsrv_rest.listen import BACKLOG, HANDSHAKE_SECONDS, HEAD_BYTES
 from mlsrv_rest.server import Server
 from mlsrv_rest.settings import RestSettings
 
@@ -155,6 +155,8 @@ class _IdleTimer:
 
 class _Config(Config):
     errorlog = logger
+    h11_max_incomplete_size = HEAD_BYTES
+    h2_max_header_list_size = HEAD_BYTES
     include_server_header = False
     # A client that never repeats a POST loses requests to a server that counts them.
     keep_alive_max_requests = sys.maxsize

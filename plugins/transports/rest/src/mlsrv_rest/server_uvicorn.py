@@ -18,9 +18,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from mlsrv_rest.app import RestApp
-from mlsrv_rest.errors import error_reply
+from mlsrv_rest.errors import error_reply, phrase
 from mlsrv_rest.joined import Joined
-from mlsrv_rest.listen import BACKLOG, HANDSHAKE_SECONDS
+from mlsrv_rest.listen import BACKLOG, HANDSHAKE_SECONDS, HEAD_BYTES
 from mlsrv_rest.server import Server
 from mlsrv_rest.settings import RestSettings
 
@@ -87,16 +87,32 @@ class UvicornServer(Server):
 
 
 class _Connection(HttpToolsProtocol):
-    """Uvicorn's, without an access log, with errors in the protocol's form, and with an end to wait for."""
+    """Uvicorn's, without an access log, with errors in the protocol's form, with a bound on headers, and with
+    an end to wait for."""
 
     def __init__(self, config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
         super().__init__(config, server_state, app_state)
         self.access_log = False
         self.lost: asyncio.Future[None] = self.loop.create_future()
+        self._head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base
         super().connection_made(transport)
         self.transport = Joined(transport)  # type: ignore[assignment]  # it behaves like one
+        # Uvicorn watches for idleness after the first answer only.
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # A request gets its cycle when its headers are complete.
+        if getattr(self.cycle, "scope", None) is not self.scope:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
+                self._refuse(431, f"The headers of this request have more than {HEAD_BYTES} bytes.")
+        else:
+            self._head_bytes = 0
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -104,9 +120,12 @@ class _Connection(HttpToolsProtocol):
             self.lost.set_result(None)
 
     def send_400_response(self, msg: str) -> None:
-        reply = error_reply(400, "This is not a valid HTTP/1.1 request.")
+        self._refuse(400, "This is not a valid HTTP/1.1 request.")
+
+    def _refuse(self, status: int, message: str) -> None:
+        reply = error_reply(status, message)
         lines = [
-            b"HTTP/1.1 400 Bad Request",
+            f"HTTP/1.1 {status} {phrase(status)}".encode(),
             *(b"%s: %s" % header for header in reply.headers),
             b"connection: close",
         ]

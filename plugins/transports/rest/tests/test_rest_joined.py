@@ -1,0 +1,92 @@
+"""The head of an answer is written together with what follows."""
+
+from __future__ import annotations
+
+import asyncio
+
+from mlsrv_rest.joined import Joined
+
+HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
+
+
+class Target:
+    """What a transport is to `Joined`."""
+
+    def __init__(self) -> None:
+        self.calls: list[bytes | str] = []
+        self.closing = False
+
+    def write(self, data: bytes) -> None:
+        self.calls.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def write_eof(self) -> None:
+        self.calls.append("eof")
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+    def get_extra_info(self, name: str) -> str:
+        return name
+
+
+async def test_head_and_body_are_one_write() -> None:
+    target = Target()
+    joined = Joined(target)
+    joined.write(HEAD)
+    joined.write(b"body")
+    joined.write(b"more")
+    assert target.calls == [HEAD + b"body", b"more"]
+    await asyncio.sleep(0)
+    assert target.calls == [HEAD + b"body", b"more"]
+
+
+async def test_a_head_alone_does_not_wait_for_long() -> None:
+    target = Target()
+    joined = Joined(target)
+    joined.write(HEAD)
+    assert target.calls == []
+    await asyncio.sleep(0)
+    assert target.calls == [HEAD]
+
+
+async def test_large_bodies_are_not_copied() -> None:
+    target = Target()
+    joined = Joined(target)
+    joined.write(HEAD)
+    joined.write(bytes(100_000))
+    assert target.calls == [HEAD, bytes(100_000)]
+
+
+async def test_two_heads() -> None:
+    target = Target()
+    joined = Joined(target)
+    joined.write(HEAD)
+    joined.write(HEAD)
+    await asyncio.sleep(0)
+    assert target.calls == [HEAD + HEAD]
+
+
+async def test_nothing_is_lost_at_the_end() -> None:
+    target = Target()
+    joined = Joined(target)
+    joined.write(HEAD)
+    joined.close()
+    joined.write(HEAD)
+    joined.write_eof()
+    assert target.calls == [HEAD, "close", HEAD, "eof"]
+
+
+async def test_nothing_is_written_to_what_is_closing() -> None:
+    target = Target()
+    joined = Joined(target)
+    joined.write(HEAD)
+    target.closing = True
+    await asyncio.sleep(0)
+    assert target.calls == []
+
+
+async def test_everything_else_is_the_targets() -> None:
+    assert Joined(Target()).get_extra_info("socket") == "socket"
