@@ -12,12 +12,16 @@ import json, logging, os, signal, sys, threading
 
 events = []
 watched = ("socket.", "subprocess.")
-note = lambda event, args: events.append(event) if event.startswith(watched) else None
+def note(event, args):
+    if event.startswith(watched):
+        events.append(event)
+
 sys.addaudithook(note)
 
 def state():
     signals = {int(number): repr(signal.getsignal(number)) for number in signal.valid_signals()}
-    return [dict(os.environ), repr(logging.root.handlers), logging.root.level, signals, threading.active_count()]
+    root = logging.root
+    return [dict(os.environ), repr(root.handlers), root.level, signals, threading.active_count()]
 
 before = state()
 read = []

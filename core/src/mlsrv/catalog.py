@@ -1,11 +1,11 @@
-"""What models may use: codecs and runtimes, compiled from the plugins' offers. Made in each process that
-hosts models."""
+"""What models may use: codecs and runtimes, compiled from the plugins' offers, in each process with
+models."""
 
 from __future__ import annotations
 
 import fnmatch
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +16,14 @@ from mlsrv.errors import ModelLoadError, OfferClash
 from mlsrv.offers import CodecOffer, RuntimeOffer, resolve_target
 from mlsrv.plugins import PluginRow, Plugins
 from mlsrv.settings import ModelSettings
+from mlsrv.settings.hints import explain_runtime
+from mlsrv.utils import local_path
 
 if TYPE_CHECKING:
     from mlsrv.model import MLModel
+
+
+_SETTINGS_FILES = {"model-settings.json", "settings.json"}
 
 
 class Catalog:
@@ -50,8 +55,10 @@ class Catalog:
         return cls(Plugins(block=block))
 
     def select(self, model: ModelSettings) -> str:
-        """The runtime of a model whose settings do not name one: what a plugin says, else what the artifact
-        fits.
+        """The runtime of a model whose settings do not name one.
+
+        What a plugin says comes first, then the runtimes whose artifact has the very name of a file of the
+        model, then those with a pattern that fits one.
 
         Raises:
             ModelLoadError: no runtime fits, or several do.
@@ -60,10 +67,13 @@ class Catalog:
         chosen = self._plugins.select_runtime(model, files)
         if chosen is not None:
             return chosen
-        fitting = [name for name, offer in self.runtimes.items() if any(_fits(offer, file) for file in files)]
+        names = [file.name for file in files]
+        fitting = self._fitting(lambda artifact: artifact in names) or self._fitting(
+            lambda artifact: bool(fnmatch.filter(names, artifact))
+        )
         if len(fitting) == 1:
             return fitting[0]
-        listed = ", ".join(file.name for file in files[:8]) or "no files"
+        listed = ", ".join(names[:8]) + (", …" if names[8:] else "") or "no files"
         if fitting:
             raise ModelLoadError(
                 f"Model {model.name}: the artifact ({listed}) fits several runtimes ({', '.join(fitting)}); "
@@ -71,7 +81,8 @@ class Catalog:
             )
         raise ModelLoadError(
             f"Model {model.name} has no implementation, and no installed runtime knows its artifact "
-            f"({listed}); installed runtimes: {', '.join(sorted(self.runtimes)) or 'none'}.{self._failures()}"
+            f"({listed}); installed runtimes: {', '.join(sorted(self.runtimes)) or 'none'}."
+            f"{_failures(self._plugins.failed)}"
         )
 
     def runtime_class(self, model: ModelSettings) -> tuple[type[MLModel], CustomCode | None]:
@@ -125,7 +136,7 @@ class Catalog:
             raise ModelLoadError(
                 f'Model {model.name}: unknown runtime "{wanted}"; installed are '
                 f"{', '.join(sorted(self.runtimes)) or 'none'}, or write package.module.Class."
-                f"{self._failures(wanted)}"
+                f"{self._missing(wanted)}"
             )
         try:
             if code is None or not code.implements(module_name):
@@ -136,30 +147,38 @@ class Catalog:
                 raise
             text = code.located(error) if code is not None else f"{type(error).__name__}: {error}"
             raise ModelLoadError(
-                f"Model {model.name}: {wanted} cannot be imported: {text}{self._failures(wanted)}"
+                f"Model {model.name}: {wanted} cannot be imported: {text}{self._missing(wanted)}"
             ) from error
 
-    def _failures(self, wanted: str | None = None) -> str:
-        rows: Sequence[PluginRow] = self._plugins.failed
-        if wanted is not None:
-            rows = [row for row in rows if row.name in wanted or row.distribution.replace("-", "_") in wanted]
-        return "".join(f" The plugin {row.label} did not load: {row.error}." for row in rows)
+    def _fitting(self, test: Callable[[str], bool]) -> list[str]:
+        return [name for name, offer in self.runtimes.items() if any(map(test, offer.artifacts))]
+
+    def _missing(self, wanted: str) -> str:
+        """What would bring a runtime: a plugin that is there and failed, or one to install."""
+        rows = [
+            row
+            for row in self._plugins.failed
+            if row.name in wanted or row.distribution.replace("-", "_") in wanted
+        ]
+        return _failures(rows) or explain_runtime(wanted)
 
 
-def _fits(offer: RuntimeOffer, file: Path) -> bool:
-    return any(fnmatch.fnmatch(file.name, pattern) for pattern in offer.artifacts)
+def _failures(rows: Sequence[PluginRow]) -> str:
+    return "".join(f" The plugin {row.label} did not load: {row.error}." for row in rows)
 
 
 def _files(model: ModelSettings) -> list[Path]:
-    uri = model.parameters.uri
-    path = (
-        Path(uri.removeprefix("file://")) if uri and ("://" not in uri or uri.startswith("file://")) else None
-    )
+    """The artifact, or the files of its folder: without hidden ones, and without those that hold settings."""
+    path = local_path(model.parameters.uri)
     if path is None:
         return []
-    if path.is_dir():
-        return sorted(child for child in path.iterdir() if child.is_file() and not child.name.startswith("."))
-    return [path]
+    if not path.is_dir():
+        return [path]
+    return sorted(
+        child
+        for child in path.iterdir()
+        if child.is_file() and not child.name.startswith(".") and child.name not in _SETTINGS_FILES
+    )
 
 
 def _described(found: object) -> str:

@@ -27,21 +27,28 @@ def model_uri(settings: ModelSettings, wellknown_filenames: Sequence[str] = ()) 
     uri = settings.parameters.uri
     if not uri:
         raise InvalidModelURI.of(settings.name, None)
-    if "://" in uri:
-        parts = urlsplit(uri)
-        if parts.scheme != "file":
-            return uri
-        uri = unquote(parts.path)
-    path = Path(uri)
+    path = local_path(uri)
+    if path is None:
+        return uri
     if path.is_file():
         return str(path)
     if not path.is_dir():
-        raise InvalidModelURI.of(settings.name, uri)
+        raise InvalidModelURI.of(settings.name, str(path))
     names = sorted(child.name for child in path.iterdir())
     for wanted in wellknown_filenames:
         for name in fnmatch.filter(names, wanted):
             return str(path / name)
     return str(path)
+
+
+def local_path(uri: str | None) -> Path | None:
+    """The path that a URI without scheme, or of the scheme ``file``, means; None for any other."""
+    if not uri:
+        return None
+    if "://" not in uri:
+        return Path(uri)
+    parts = urlsplit(uri)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
 
 async def get_model_uri(settings: ModelSettings, wellknown_filenames: Sequence[str] = ()) -> str:

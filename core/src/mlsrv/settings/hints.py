@@ -53,6 +53,20 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "mlsrv-opentelemetry": ("tracing_server",),
 }
 
+RUNTIMES = (
+    "alibi-detect",
+    "alibi-explain",
+    "catboost",
+    "huggingface",
+    "lightgbm",
+    "mlflow",
+    "mllib",
+    "onnx",
+    "sklearn",
+    "xgboost",
+)
+"""Runtimes that have a plugin, the distribution ``mlsrv-NAME``."""
+
 
 def explain_unknown(
     key: str, known: Iterable[str], distributions: Iterable[str] = (), failed: Mapping[str, str] | None = None
@@ -86,3 +100,16 @@ def explain_unknown(
         listed = ", ".join(f"{name} ({reason})" for name, reason in failed.items())
         return f'unknown key "{key}"; it may belong to a plugin that did not load: {listed}'
     return f'unknown key "{key}"'
+
+
+def explain_runtime(wanted: str) -> str:
+    """What to install for an ``implementation`` that is not there, as the end of a sentence; empty if nobody
+    knows.
+
+    Names of runtimes are known, and dotted paths into packages of runtimes, MLServer's included.
+    """
+    package = wanted.replace(":", ".").partition(".")[0]
+    for prefix in ("mlsrv_", "mlserver_"):
+        package = package.removeprefix(prefix)
+    name = package.replace("_", "-")
+    return f" It is in the plugin mlsrv-{name} (pip install mlsrv-{name})." if name in RUNTIMES else ""
