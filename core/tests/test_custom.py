@@ -40,8 +40,8 @@ def nothing_is_left_behind() -> Iterator[None]:
     yield
     assert sys.meta_path == finders
     assert sys.path == path
-    assert not [name for name, module in sys.modules.items() if type(module).__name__ == "_StandIn"]
-    assert not [name for name in sys.modules if name.startswith("_mlsrv_model_")]
+    assert not [name for name, module in list(sys.modules.items()) if type(module).__name__ == "_StandIn"]
+    assert not [name for name in list(sys.modules) if name.startswith("_mlsrv_model_")]
 
 
 class Folder:

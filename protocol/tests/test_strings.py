@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from mlsrv_protocol import InvalidPayload
-from mlsrv_protocol.strings import elements, from_json, texts
+from mlsrv_protocol import InferenceRequest, InvalidPayload, RequestInput
+from mlsrv_protocol.strings import BareText, elements, fitting_shape, from_json, texts
 
 
 def test_from_json() -> None:
@@ -59,3 +59,62 @@ def test_anything_else_is_refused(data: object) -> None:
 def test_bytes_travel_as_text_or_all_as_base64() -> None:
     assert texts(["ä", b"b", "é".encode()]) == (["ä", "b", "é"], False)
     assert texts(["ä", b"\xff"]) == (["w6Q=", "/w=="], True)
+
+
+@pytest.mark.parametrize(
+    ("data", "shape", "found"),
+    [
+        (["a", "b"], [2], [2]),
+        (["a", "b"], [1, 2], [1, 2]),
+        (["hello world"], [11], [1]),
+        (["hello world"], [1, 11], [1]),
+        (["é"], [1], [1]),
+        (["é"], [2], [1]),
+        ([b"\xff\x00"], [2], [1]),
+        (["0101" * 4], [4, 4], [1]),
+        (["hello world ", "bye bye "], [2, 11], [2]),
+        ([["a"], ["b"]], [2, 11], [2]),
+        ("hello world ", [11], [1]),
+        (b"\xff", [8, 8], [1]),
+        (BareText(["a"]), [8, 8], [1]),
+        ([], [0, 4], [0, 4]),
+    ],
+)
+def test_shapes_that_count_characters(data: object, shape: list[int], found: list[int]) -> None:
+    expected = int(np.prod(shape))
+    assert fitting_shape(data, shape, expected) == found
+    tensor = RequestInput("x", shape, "BYTES", data)  # type: ignore[arg-type]  # converted
+    (written,) = InferenceRequest([tensor]).dict()["inputs"]
+    assert written["shape"] == found
+
+
+@pytest.mark.parametrize(
+    ("data", "shape"),
+    [
+        (["a", "b"], [3]),
+        (["a", "b"], [1]),
+        (["abc"], [2]),
+        (["a", "b", "c"], [2, 3]),
+        ([], [1]),
+        (["a"], [2, 2]),
+    ],
+)
+def test_shapes_that_fit_in_no_way(data: list[str], shape: list[int]) -> None:
+    with pytest.raises(InvalidPayload, match=f"data has {len(data)} element"):
+        fitting_shape(data, shape, int(np.prod(shape)))
+    with pytest.raises(InvalidPayload, match=f"data has {len(data)} element"):
+        RequestInput.parse_obj({"name": "x", "shape": shape, "datatype": "BYTES", "data": data})
+
+
+def test_reading_data_that_is_one_string() -> None:
+    found = RequestInput.parse_obj({"name": "x", "shape": [8, 8], "datatype": "BYTES", "data": "01" * 32})
+    assert found.shape == [8, 8]
+    assert found.data == ["01" * 32]
+    assert found.data.__root__ == "01" * 32
+    with pytest.raises(InvalidPayload, match=r"data is \"1\"; it must be an array"):
+        RequestInput.parse_obj({"name": "x", "shape": [1], "datatype": "INT8", "data": "1"})
+
+
+def test_reading_shapes_that_count_characters() -> None:
+    given = {"name": "x", "shape": [2, 11], "datatype": "BYTES", "data": ["hello world ", "bye bye "]}
+    assert RequestInput.parse_obj(given).shape == [2]

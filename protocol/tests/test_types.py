@@ -195,3 +195,28 @@ def test_text_that_is_not_json_is_refused() -> None:
         for cls in (RequestOutput, InferenceRequest):
             with pytest.raises(mlsrv_protocol.InvalidPayload, match=r"^The body is "):
                 cls.parse_raw(text)
+
+
+def test_leaving_fields_out() -> None:
+    tensor = RequestInput("x", [1], "INT8", [1], Parameters("np", {"h": "1"}, k=2))
+    exclude = {
+        "parameters": {"headers", "absent"},
+        "inputs": {"__all__": {"parameters": {"headers"}, "data": ...}},
+    }
+    assert tensor.dict(exclude=exclude) == {
+        "name": "x",
+        "shape": [1],
+        "datatype": "INT8",
+        "parameters": {"content_type": "np", "k": 2},
+        "data": [1],
+    }
+    assert InferenceRequest([tensor], id="1", parameters={"headers": {"a": "b"}, "k": 1}).dict(
+        exclude=exclude
+    ) == {
+        "id": "1",
+        "parameters": {"k": 1},
+        "inputs": [
+            {"name": "x", "shape": [1], "datatype": "INT8", "parameters": {"content_type": "np", "k": 2}}
+        ],
+    }
+    assert tensor.dict(exclude={"parameters", "data", "shape"}) == {"name": "x", "datatype": "INT8"}

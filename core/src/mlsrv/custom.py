@@ -110,7 +110,7 @@ class CustomCode:
         if self._finder in sys.meta_path:
             sys.meta_path.remove(self._finder)
         for name in [
-            name for name in sys.modules if name == self.package or name.startswith(self.package + ".")
+            name for name in list(sys.modules) if name == self.package or name.startswith(self.package + ".")
         ]:
             del sys.modules[name]
         shared_names.clear(self)
@@ -126,7 +126,8 @@ class CustomCode:
         """What ``import`` statements of the folder's modules call (`builtins.__import__`)."""
         if level == 0 and self.has(name):
             if isinstance(fromlist, list):
-                # Not a statement but `PyImport_Import`: pickle, which then looks into sys.modules for the module.
+                # Not a statement but `PyImport_Import`: pickle, which then looks into sys.modules for the
+                # module.
                 return importlib.import_module(name)
             return self._import_own(name, fromlist or ())
         found = builtins.__import__(name, globals, locals, fromlist or (), level)

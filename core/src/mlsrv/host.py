@@ -6,6 +6,7 @@ import asyncio
 import functools
 import inspect
 import logging
+import math
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import nullcontext
@@ -26,7 +27,10 @@ from mlsrv.model import MLModel
 from mlsrv.settings import ModelSettings
 from mlsrv.streams import StreamRequests, ThreadedIterator
 from mlsrv.threads import Threads, run_in_own_thread
-from mlsrv_protocol.types import InferenceRequest, InferenceResponse, MetadataModelResponse
+from mlsrv_protocol.datatypes import Datatype
+from mlsrv_protocol.errors import InvalidPayload
+from mlsrv_protocol.strings import fitting_shape
+from mlsrv_protocol.types import InferenceRequest, InferenceResponse, MetadataModelResponse, ResponseOutput
 
 logger = logging.getLogger("mlsrv.model")
 
@@ -226,6 +230,9 @@ class ModelHost(Placement):
     ) -> InferenceResponse:
         if not isinstance(response, InferenceResponse):
             raise self._wrong_type(response, method.__name__)
+        for output in response.outputs:
+            if output.datatype is Datatype.BYTES:
+                _settle_shape(output)
         # A new message: a model may answer several requests with one object.
         return InferenceResponse(
             self.settings.name,
@@ -297,6 +304,17 @@ def _means_stop(error: BaseException) -> bool:
 
 def _described(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _settle_shape(output: ResponseOutput) -> None:
+    """Let the shape of texts count texts, where a model wrote how many characters they have."""
+    expected = math.prod(output.shape)
+    data = output.data
+    if isinstance(data, str | bytes) or (isinstance(data, list) and len(data) != expected):
+        try:
+            output.shape = fitting_shape(data, output.shape, expected)
+        except InvalidPayload:
+            return  # whoever writes the response says what does not fit
 
 
 def _place(method: Callable[..., Any]) -> str:

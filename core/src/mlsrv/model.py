@@ -35,7 +35,7 @@ class MLModel:
     """
 
     def __init__(self, settings: ModelSettings) -> None:
-        self.settings = settings
+        self.settings = self._settings = settings
         self.inputs: list[MetadataTensor] = list(settings.inputs)
         self.outputs: list[MetadataTensor] = list(settings.outputs)
         self.ready = False

@@ -60,7 +60,7 @@ def find_spec(fullname: str, code: CustomCode) -> ModuleSpec | None:
 
 
 def _remove(name: str) -> None:
-    for found in [found for found in sys.modules if found == name or found.startswith(name + ".")]:
+    for found in [found for found in list(sys.modules) if found == name or found.startswith(name + ".")]:
         stand_in = sys.modules[found]
         if isinstance(stand_in, _StandIn):
             if stand_in.real is None:

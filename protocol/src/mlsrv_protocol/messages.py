@@ -12,6 +12,7 @@ from mlsrv_protocol.jsontext import dumps, loads
 from mlsrv_protocol.parameters import Parameters
 
 Fields = dict[str, Any]
+Exclude: TypeAlias = set[str] | dict[str, Any]
 TensorData: TypeAlias = Any
 """The elements of a tensor, row-major.
 
@@ -33,11 +34,16 @@ class Message(ABC):
         """The fields that are present, for `jsontext.dumps`: arrays and other messages may be inside."""
         return present({field.name: getattr(self, field.name) for field in self.__attrs_attrs__})
 
-    def dict(self) -> Any:
+    def dict(self, *, exclude: Exclude | None = None) -> Any:
         """Plain data, ready for any JSON library: data as flat lists, NaN as None, bytes as str, nothing that
         is None or absent.
+
+        Args:
+            exclude: names of fields to leave out, or a dict of names to what is left out below them;
+                `"__all__"` stands for each element of a list.
         """
-        return loads(dumps(self))
+        plain = loads(dumps(self))
+        return plain if exclude is None else without(plain, exclude)
 
     def json(self) -> str:
         """The JSON text of the message."""
@@ -56,6 +62,19 @@ class Message(ABC):
     def parse_raw(cls, text: str | bytes) -> Self:
         """The message that a JSON text holds; otherwise as `parse_obj`."""
         return cls.parse_obj(loads(text))
+
+
+def without(plain: Any, exclude: Exclude) -> Any:
+    """Plain data without some of its keys; see `Message.dict`."""
+    inner: dict[str, Any] = exclude if isinstance(exclude, dict) else dict.fromkeys(exclude, True)
+    if isinstance(plain, list):
+        each = inner.get("__all__")
+        return plain if each is None else [without(item, each) for item in plain]
+    if not isinstance(plain, dict):
+        return plain
+    gone = {key for key, rule in inner.items() if rule is True or rule is ...}
+    kept = {key: value for key, value in plain.items() if key not in gone}
+    return {key: without(value, inner[key]) if key in inner else value for key, value in kept.items()}
 
 
 def present(fields: Fields) -> Fields:

@@ -82,7 +82,8 @@ def read_tensor(
     """Name, shape, datatype, data and parameters of one entry of `inputs` or of a response's `outputs`.
 
     The data is a flat array of the datatype's dtype, or a flat list for BYTES: of str from JSON, of bytes
-    from the tail; its length fits the shape. A tensor with `binary_data_size` takes its data from `tail`.
+    from the tail; its length fits the shape (except of a `BareText`). A tensor with `binary_data_size` takes
+    its data from `tail`.
 
     Raises:
         InvalidPayload: anything is wrong; the sentence starts with the place, such as `inputs[0] "x"`.
@@ -101,7 +102,11 @@ def read_tensor(
             size = parameters.extra.pop("binary_data_size")
             return name, shape, datatype, tail.take(size, datatype, shape, expected), parameters
         data = _read_data(fields.get("data"), datatype, expected, parameters)
-        check_count(len(data), shape, expected)
+        if len(data) != expected:
+            if datatype is not Datatype.BYTES:
+                check_count(len(data), shape, expected)
+            elif type(data) is not strings.BareText:
+                shape = strings.fitting_shape(data, shape, expected)
         return name, shape, datatype, data, parameters
     except InvalidPayload as error:
         problem = str(error)
@@ -133,6 +138,8 @@ def _read_data(data: Any, datatype: Datatype, expected: int, parameters: Paramet
         return strings.from_json(data) if datatype is Datatype.BYTES else numeric(data, datatype)
     if isinstance(data, np.ndarray):  # from the short cut, or from a dict that Python code made
         return strings.from_json(data.tolist()) if datatype is Datatype.BYTES else numeric(data, datatype)
+    if isinstance(data, str) and datatype is Datatype.BYTES:
+        return strings.BareText([data])
     raise InvalidPayload(f"data is {clip(data)}; it must be an array.")
 
 

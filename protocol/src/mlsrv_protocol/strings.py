@@ -10,6 +10,42 @@ from mlsrv_protocol.datatypes import Datatype
 from mlsrv_protocol.errors import InvalidPayload
 from mlsrv_protocol.quoting import clip
 from mlsrv_protocol.tensors import flatten, refuse
+from mlsrv_protocol.validation import check_count
+
+
+class BareText(list[str]):
+    """The data of a BYTES tensor that came as one JSON string instead of an array: a list of this one text.
+
+    MLServer takes such data, and its manual shows it, with a shape that counts characters or none at all. The
+    shape of the tensor stays what was sent, for a codec that gives it a meaning.
+    """
+
+    @property
+    def __root__(self) -> str:
+        """The text; the name that codecs written for MLServer read it by."""
+        return self[0]
+
+
+def fitting_shape(data: Any, shape: list[int], expected: int) -> list[int]:
+    """The shape of a BYTES tensor by its elements, for a tensor whose shape counts characters instead.
+
+    MLServer's manual describes texts so: `[11]` for one text of 11 characters, `[2, 11]` for two texts. Such
+    a shape becomes `[1]` and `[2]`; so does any shape of data that is not a list. A shape that fits stays.
+
+    Raises:
+        InvalidPayload: the elements do not fill the shape in any way.
+    """
+    bare = isinstance(data, str | bytes | BareText)
+    found = elements(data)
+    count = len(found)
+    if count == expected:
+        return shape
+    if count == 1 and (bare or expected in (len(found[0]), len(_octets(found[0])))):
+        return [1]
+    if len(shape) > 1 and count == shape[0]:
+        return [count]
+    check_count(count, shape, expected)
+    return shape
 
 
 def from_json(data: list[Any]) -> list[str]:
@@ -53,6 +89,10 @@ def texts(values: Iterable[str | bytes]) -> tuple[list[str], bool]:
         return [
             b64encode(value.encode() if isinstance(value, str) else value).decode() for value in values
         ], True
+
+
+def _octets(value: str | bytes) -> bytes:
+    return value.encode(errors="replace") if isinstance(value, str) else value
 
 
 def _element(index: int, value: Any) -> str | bytes:

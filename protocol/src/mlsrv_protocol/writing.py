@@ -30,6 +30,9 @@ def write_tensor(
     values: Any
     if datatype is Datatype.BYTES:
         values, encoded = strings.texts(strings.elements(data))
+        if len(values) != expected:
+            shape = strings.fitting_shape(data, shape, expected)
+            expected = len(values)
         if encoded:
             extra = {**(extra or {}), "content_type": "base64"}
     else:
