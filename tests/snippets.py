@@ -131,7 +131,8 @@ class Player:
         """The environment of a command: its own programs first, no Python settings, and the free port."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "MLS"))}
         path = os.pathsep.join([str(self.programs), os.environ["PATH"]])
-        return kept | {"PATH": path, "MLSRV_HTTP_PORT": str(self.port), "MLSRV_HOST": "127.0.0.1"}
+        ports = {"MLSRV_HTTP_PORT": str(self.port), "MLSRV_GRPC_PORT": "0"}
+        return kept | ports | {"PATH": path, "MLSRV_HOST": "127.0.0.1"}
 
 
 def commands(text: str) -> Iterator[tuple[str, str]]:

@@ -20,6 +20,7 @@ from mlsrv_protocol.grpc import (
     encode_response,
     encode_stream_error,
     message_class,
+    request_id_of,
 )
 from mlsrv_protocol.grpc.wire import block
 from mlsrv_protocol.types import (
@@ -450,6 +451,14 @@ def test_messages_of_streams() -> None:
     assert decode_stream_response(failed) == "It ? failed."
     with pytest.raises(InvalidPayload, match="ModelStreamInferResponse"):
         decode_stream_response(b"\x0a")
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [(one("FP99", [1]) + block(0x1A, b"7"), "7"), (b"", ""), (b"\x1a\x09", ""), (block(0x1A, b"\xff"), "")],
+)
+def test_the_id_of_a_wrong_request(body: bytes, expected: str) -> None:
+    assert request_id_of(body) == expected
 
 
 def test_many_tiny_fields_are_refused_in_no_time() -> None:

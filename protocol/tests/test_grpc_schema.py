@@ -69,7 +69,9 @@ def test_what_is_not_known_is_said(text: str, says: str) -> None:
 def test_the_files_of_the_services(symbol: str) -> None:
     file = FileDescriptorProto.FromString(file_of(symbol))
     assert f"{file.package}.{file.service[0].name}" == symbol
-    assert Descriptors([file_of(symbol)]).by_symbol(symbol) == [file_of(symbol)]
+    found = Descriptors([file_of(symbol)])
+    assert found.by_symbol(symbol) == [file_of(symbol)]
+    assert found.by_symbol(f"{symbol}.{file.service[0].method[0].name}") == [file_of(symbol)]
 
 
 def test_messages_work() -> None:
@@ -96,11 +98,14 @@ def test_descriptors_come_with_what_they_import() -> None:
     assert sorted(found.by_symbol("top.M")) == sorted([leaf, middle, top])
     assert found.by_name("leaf") == [leaf]
     for missing in (found.by_name, found.by_symbol):
-        with pytest.raises(KeyError):
-            missing("nope")
+        for name in ("nope", "top.M.nope", "top.nope"):
+            with pytest.raises(KeyError):
+                missing(name)
 
 
 def test_descriptors_that_do_not_fit() -> None:
+    with pytest.raises(ValueError, match="parsing"):
+        Descriptors([b"\xff"])
     with pytest.raises(ValueError, match="top import files that are not there"):
         Descriptors([file("top", "nope")])
     other = FileDescriptorProto(name="other", package="leaf", syntax="proto3")

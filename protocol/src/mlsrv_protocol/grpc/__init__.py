@@ -11,6 +11,7 @@ from mlsrv_protocol.grpc.inference import (
     encode_request,
     encode_response,
     encode_stream_error,
+    request_id_of,
 )
 from mlsrv_protocol.grpc.messages import HEALTH, INFERENCE, REFLECTION, file_of, message_class, parse
 
@@ -28,4 +29,5 @@ __all__ = [
     "file_of",
     "message_class",
     "parse",
+    "request_id_of",
 ]

@@ -5,6 +5,7 @@ from typing import Any
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import DecodeError
 
 
 class Descriptors:
@@ -14,24 +15,23 @@ class Descriptors:
         serialized: `FileDescriptorProto`s, in any order. A file that occurs twice counts once.
 
     Raises:
-        ValueError: a file imports one that is missing, or two define the same name.
+        ValueError: one is no descriptor, a file imports one that is missing, or two define the same name.
     """
 
     def __init__(self, serialized: Iterable[bytes]) -> None:
         self._pool = DescriptorPool()
-        waiting = {FileDescriptorProto.FromString(found).name: found for found in serialized}
+        try:
+            waiting = {file.name: file for file in map(FileDescriptorProto.FromString, serialized)}
+        except DecodeError as error:
+            raise ValueError(str(error)) from None
         added: set[str] = set()
         while waiting:
-            ready = [
-                name
-                for name, found in waiting.items()
-                if added.issuperset(FileDescriptorProto.FromString(found).dependency)
-            ]
+            ready = [name for name, file in waiting.items() if added.issuperset(file.dependency)]
             if not ready:
                 raise ValueError(f"{', '.join(sorted(waiting))} import files that are not there")
             for name in ready:
                 try:
-                    self._pool.AddSerializedFile(waiting.pop(name))
+                    self._pool.AddSerializedFile(waiting.pop(name).SerializeToString())
                 except TypeError as error:
                     raise ValueError(f"{name}: {error}") from None
                 added.add(name)
@@ -41,10 +41,16 @@ class Descriptors:
         return _with_imports(self._pool.FindFileByName(name))
 
     def by_symbol(self, symbol: str) -> list[bytes]:
-        """The serialised file that defines a service, method, message, field or enum, and those that it
-        imports. Raises KeyError.
+        """The serialised file that defines a service, method, message or enum, and those that it imports.
+        Raises KeyError.
         """
-        return _with_imports(self._pool.FindFileContainingSymbol(symbol))
+        try:
+            return _with_imports(self._pool.FindFileContainingSymbol(symbol))
+        except KeyError:
+            service, _, method = symbol.rpartition(".")
+            return _with_imports(
+                self._pool.FindServiceByName(service).methods_by_name[method].containing_service.file
+            )
 
 
 def _with_imports(file: Any) -> list[bytes]:

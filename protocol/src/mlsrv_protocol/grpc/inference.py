@@ -73,6 +73,17 @@ def decode_request(body: bytes) -> tuple[InferenceRequest, bool]:
     return request, typed
 
 
+def request_id_of(body: bytes) -> str:
+    """The `id` of a ModelInferRequest that may be wrong in any respect; empty when it cannot be found."""
+    try:
+        for tag, a, b in fields(body, 0, len(body)):
+            if tag == _ID:
+                return text(body, a, b)
+    except Malformed:
+        return ""
+    return ""
+
+
 def decode_response(body: bytes) -> InferenceResponse:
     """The response that a ModelInferResponse holds, for clients; data as in `decode_request`.
 

@@ -1,0 +1,58 @@
+"""From what gRPC says of a call to what the kernel wants to know of it."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from mlsrv.context import CallContext, new_request_id
+from mlsrv.errors import InvalidPayload
+from mlsrv_grpc.metadata import request_headers
+from mlsrv_grpc.status import Rpc
+from mlsrv_protocol import InferenceRequest, Parameters
+
+_REQUEST_ID: Final = "x-request-id"
+_LONGEST_ID: Final = 200
+_TRACE: Final = ("traceparent", "tracestate")
+_EMPTY_FINAL: Final = "triton_enable_empty_final_response"
+
+
+class Caller:
+    """What one call says about all of its requests: headers, deadline, trace."""
+
+    def __init__(self, rpc: Rpc) -> None:
+        self.headers = request_headers(rpc.invocation_metadata())
+        self._id = self.headers.get(_REQUEST_ID)
+        self._deadline = _deadline(rpc.time_remaining())
+
+    def context(self, request: InferenceRequest) -> CallContext:
+        """The context of one request; the request gets its id and its headers.
+
+        Raises:
+            InvalidPayload: the request names no model.
+        """
+        if not request.model_name:
+            raise InvalidPayload("model_name is empty; name the model that is asked.")
+        headers = dict(self.headers)
+        if request.id is None:
+            # Of a stream, only the first request can be the one that the header means.
+            given, self._id = self._id, None
+            request.id = given if given and len(given) <= _LONGEST_ID else new_request_id()
+        if request.parameters is None:
+            request.parameters = Parameters(headers=headers)
+        else:
+            request.parameters.headers = headers
+        context = CallContext(request.id, deadline=self._deadline, headers=headers, transport="grpc")
+        if "traceparent" in headers:
+            context.trace = {key: headers[key] for key in _TRACE if key in headers}
+        return context
+
+
+def takes_empty_final(request: InferenceRequest) -> bool:
+    """Whether the client wants the end of a stream of responses to be marked. The parameter that says so is
+    between it and the server: the model does not see it."""
+    return request.parameters is not None and request.parameters.extra.pop(_EMPTY_FINAL, False) is True
+
+
+def _deadline(remaining: float | None) -> float | None:
+    return None if remaining is None else time.monotonic() + remaining

@@ -1,0 +1,165 @@
+"""Every call of the protocol but inference: health, metadata, configuration, statistics, model repository.
+
+Source: Open Inference Protocol, "gRPC"; Triton's extensions for the last three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+
+from mlsrv.errors import InvalidPayload, Unsupported
+from mlsrv.kernel import Kernel
+from mlsrv_grpc.status import Rpc, refuse
+from mlsrv_protocol.configuration import model_configuration
+from mlsrv_protocol.grpc import message_class, parse
+
+Answer = Callable[[Any], Awaitable[dict[str, Any]]]
+
+_NOT_SERVED = {
+    "SystemSharedMemoryStatus": "system shared memory",
+    "SystemSharedMemoryRegister": "system shared memory",
+    "SystemSharedMemoryUnregister": "system shared memory",
+    "CudaSharedMemoryStatus": "CUDA shared memory",
+    "CudaSharedMemoryRegister": "CUDA shared memory",
+    "CudaSharedMemoryUnregister": "CUDA shared memory",
+    "TraceSetting": "the trace extension",
+    "LogSettings": "the logging extension",
+}
+
+
+class Control:
+    """The calls, one method each: from the request message to the fields of the response message."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    def methods(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
+        """Handlers by the name of the call, those of calls that are not supported among them."""
+        answers: dict[str, Answer] = {
+            "ServerLive": self.server_live,
+            "ServerReady": self.server_ready,
+            "ModelReady": self.model_ready,
+            "ServerMetadata": self.server_metadata,
+            "ModelMetadata": self.model_metadata,
+            "ModelConfig": self.model_config,
+            "ModelStatistics": self.model_statistics,
+            "RepositoryIndex": self.repository_index,
+            "RepositoryModelLoad": self.repository_model_load,
+            "RepositoryModelUnload": self.repository_model_unload,
+        }
+        return {name: _handler(name, answer) for name, answer in answers.items()} | {
+            name: _unsupported(what) for name, what in _NOT_SERVED.items()
+        }
+
+    async def server_live(self, request: Any) -> dict[str, Any]:
+        """True as long as anything answers at all."""
+        return {"live": True}
+
+    async def server_ready(self, request: Any) -> dict[str, Any]:
+        """Whether every model that should be loaded is."""
+        return {"ready": self._kernel.ready}
+
+    async def model_ready(self, request: Any) -> dict[str, Any]:
+        """Whether a model answers; an unknown one is NOT_FOUND."""
+        return {"ready": self._kernel.model_ready(request.name, request.version or None)}
+
+    async def server_metadata(self, request: Any) -> dict[str, Any]:
+        """Name, version, extensions."""
+        metadata = self._kernel.server_metadata()
+        return {"name": metadata.name, "version": metadata.version, "extensions": metadata.extensions}
+
+    async def model_metadata(self, request: Any) -> dict[str, Any]:
+        """Platform, versions, inputs and outputs."""
+        metadata = self._kernel.model_metadata(request.name, request.version or None)
+        return {
+            "name": metadata.name,
+            "versions": metadata.versions,
+            "platform": metadata.platform,
+            "inputs": [_tensor(tensor) for tensor in metadata.inputs],
+            "outputs": [_tensor(tensor) for tensor in metadata.outputs],
+        }
+
+    async def model_config(self, request: Any) -> dict[str, Any]:
+        """The configuration, as far as clients read it."""
+        name, version = request.name, request.version or None
+        instance = self._kernel.handle(name, version).loaded()
+        info = instance.placement.info
+        config = model_configuration(
+            self._kernel.model_metadata(name, version),
+            # The field belongs to a plugin, which need not be installed.
+            max_batch_size=getattr(instance.settings, "max_batch_size", 0),
+            decoupled=info.streams and not info.predicts,
+        )
+        return {"config": config}
+
+    async def model_statistics(self, request: Any) -> dict[str, Any]:
+        """What all models, all versions of one, or one version have done so far."""
+        return {"model_stats": self._kernel.statistics(request.name or None, request.version or None)}
+
+    async def repository_index(self, request: Any) -> dict[str, Any]:
+        """Every version of every model with its state; with ``ready`` those that are ready alone."""
+        found = await self._kernel.index(True if request.ready else None)
+        return {
+            "models": [
+                {
+                    "name": item.name,
+                    "version": item.version or "",
+                    "state": item.state.value,
+                    "reason": item.reason,
+                }
+                for item in found
+            ]
+        }
+
+    async def repository_model_load(self, request: Any) -> dict[str, Any]:
+        """Load or reload a model."""
+        for key in request.parameters:
+            if key == "config" or key.startswith("file:"):
+                raise InvalidPayload(
+                    f"parameters.{key} would upload a model, which is not supported; "
+                    "put the model into the repository."
+                )
+        name = _named(request)
+        await self._kernel.load(name)
+        return {"model_name": name, "isLoaded": True}
+
+    async def repository_model_unload(self, request: Any) -> dict[str, Any]:
+        """Unload a model, all its versions."""
+        name = _named(request)
+        await self._kernel.unload(name)
+        return {"model_name": name, "isUnloaded": True}
+
+
+def _handler(name: str, answer: Answer) -> grpc.RpcMethodHandler[bytes, bytes]:
+    asked, given = message_class(f"inference.{name}Request"), message_class(f"inference.{name}Response")
+
+    async def handle(body: bytes, rpc: Rpc) -> bytes:
+        try:
+            return bytes(given(**await answer(parse(asked, body))).SerializeToString())
+        except Exception as error:
+            problem = error
+        await refuse(rpc, problem)
+
+    return grpc.unary_unary_rpc_method_handler(handle)
+
+
+def _unsupported(what: str) -> grpc.RpcMethodHandler[bytes, bytes]:
+    async def handle(body: bytes, rpc: Rpc) -> bytes:
+        await refuse(rpc, Unsupported(f"This server does not support {what}."))
+
+    return grpc.unary_unary_rpc_method_handler(handle)
+
+
+def _tensor(tensor: Any) -> dict[str, Any]:
+    return {"name": tensor.name, "datatype": tensor.datatype.value, "shape": tensor.shape}
+
+
+def _named(request: Any) -> str:
+    """The model of a repository request: clients of different origin put it into different fields."""
+    name = request.model_name or request.repository_name
+    if not name:
+        raise InvalidPayload("model_name is empty; name the model.")
+    return str(name)

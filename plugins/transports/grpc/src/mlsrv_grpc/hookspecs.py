@@ -1,0 +1,53 @@
+"""The hook that this plugin adds to those of the kernel."""
+
+# mypy: disable-error-code="empty-body"
+# A specification has a signature and a docstring, and never a body.
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from mlsrv.markers import hookspec
+
+if TYPE_CHECKING:
+    from mlsrv.kernel import Kernel
+    from mlsrv_grpc.service import Service
+
+
+@hookspec
+def mlsrv_grpc_services(kernel: Kernel) -> Service | Iterable[Service]:
+    """Add services to the gRPC server, beside those of the protocol.
+
+    Called once when the transport starts, in the main process. The behaviours run on the server's event loop
+    and are handed what their handler's deserialisers make. Two services of one name stop the start.
+
+    Args:
+        kernel: the kernel; models are still loading when the hook is called.
+
+    Returns:
+        One `mlsrv_grpc.Service` or several. None means none.
+
+    Example:
+        >>> import asyncio, grpc, mlsrv, mlsrv_grpc.plugin
+        >>> class Plugin:
+        ...     @mlsrv.hookimpl
+        ...     def mlsrv_grpc_services(self, kernel):
+        ...         async def count(request, context):
+        ...             return str(len(kernel.model_names())).encode()
+        ...         methods = {"Count": grpc.unary_unary_rpc_method_handler(count)}
+        ...         handler = grpc.method_handlers_generic_handler("acme.Models", methods)
+        ...         return mlsrv_grpc.Service("acme.Models", handler)
+        >>> settings = {"host": "127.0.0.1", "grpc_port": 0}
+        >>> kernel = mlsrv.Kernel(settings, plugins=[mlsrv_grpc.plugin, Plugin()], discover=False)
+        >>> async def main():
+        ...     transport = mlsrv_grpc.GrpcTransport(kernel)
+        ...     async with kernel:
+        ...         await transport.start()
+        ...         address = transport.endpoints[0].removeprefix("grpc://")
+        ...         async with grpc.aio.insecure_channel(address) as channel:
+        ...             print(await channel.unary_unary("/acme.Models/Count")(b""))
+        ...         await transport.stop(1)
+        >>> asyncio.run(main())
+        b'0'
+    """

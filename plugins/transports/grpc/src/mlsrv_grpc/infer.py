@@ -1,0 +1,32 @@
+"""ModelInfer: the hot path. Bytes in, bytes out; no message objects in between."""
+
+from __future__ import annotations
+
+from mlsrv.kernel import Kernel
+from mlsrv_grpc.calls import Caller, takes_empty_final
+from mlsrv_grpc.metadata import trailing_metadata
+from mlsrv_grpc.offload import decoded, encoded
+from mlsrv_grpc.status import Rpc, refuse
+
+
+class Infer:
+    """Answers one request with one response, typed or raw as the request was."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    async def __call__(self, body: bytes, rpc: Rpc) -> bytes:
+        request_id = ""
+        try:
+            request, typed = await decoded(body)
+            takes_empty_final(request)
+            context = Caller(rpc).context(request)
+            request_id = context.request_id
+            response = await self._kernel.infer(request, context)
+            parameters = response.parameters
+            if parameters is not None and parameters.headers:
+                rpc.set_trailing_metadata(tuple(trailing_metadata(parameters.headers).items()))
+            return await encoded(response, typed)
+        except Exception as error:
+            problem = error
+        await refuse(rpc, problem, request_id)

@@ -1,0 +1,36 @@
+"""Reading and writing messages; large ones in a thread, as the event loop has other calls to serve."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import numpy as np
+
+from mlsrv_protocol import InferenceRequest, InferenceResponse
+from mlsrv_protocol.grpc import decode_request, encode_response
+
+_BYTES: Final = 2**20
+_ELEMENTS: Final = 2**16
+
+
+async def decoded(body: bytes) -> tuple[InferenceRequest, bool]:
+    """The request of a message, and whether its contents are typed. Raises as `decode_request`."""
+    if len(body) < _BYTES:
+        return decode_request(body)
+    return await asyncio.to_thread(decode_request, body)
+
+
+async def encoded(
+    response: InferenceResponse, typed: bool, *, stream: bool = False, final: bool | None = None
+) -> bytes:
+    """The message of a response. Raises as `encode_response`."""
+    if sum(_count(output.data) for output in response.outputs) < _ELEMENTS:
+        return encode_response(response, typed=typed, stream=stream, final=final)
+    return await asyncio.to_thread(encode_response, response, typed=typed, stream=stream, final=final)
+
+
+def _count(data: Any) -> int:
+    if isinstance(data, np.ndarray):
+        return data.size
+    return len(data) if isinstance(data, list) else 0

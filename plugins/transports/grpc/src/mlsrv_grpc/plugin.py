@@ -1,0 +1,30 @@
+"""What this distribution offers to the kernel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import mlsrv
+from mlsrv_grpc import hookspecs
+from mlsrv_grpc.settings import GrpcSettings
+
+if TYPE_CHECKING:
+    import pluggy
+
+
+@mlsrv.hookimpl
+def mlsrv_addhooks(pluginmanager: pluggy.PluginManager) -> None:
+    """Add the hook by which other plugins bring services."""
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+@mlsrv.hookimpl
+def mlsrv_settings() -> mlsrv.SettingsOffer:
+    """Offer the settings of the gRPC server."""
+    return mlsrv.SettingsOffer("server", GrpcSettings)
+
+
+@mlsrv.hookimpl
+def mlsrv_transports() -> mlsrv.TransportOffer:
+    """Offer gRPC as a way in."""
+    return mlsrv.TransportOffer("grpc", "mlsrv_grpc.transport:GrpcTransport")

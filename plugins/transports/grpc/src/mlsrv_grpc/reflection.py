@@ -1,0 +1,77 @@
+"""grpc.reflection, v1 and v1alpha: how tools learn which services and messages there are.
+
+Source: "gRPC Server Reflection Protocol", grpc.github.io.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Iterable
+from typing import Any
+
+import grpc
+
+from mlsrv_grpc.intake import Intake
+from mlsrv_grpc.status import Rpc, refuse
+from mlsrv_protocol.grpc import Descriptors, message_class, parse
+
+_NOT_FOUND = grpc.StatusCode.NOT_FOUND.value[0]
+_INVALID = grpc.StatusCode.INVALID_ARGUMENT.value[0]
+
+
+class Reflection:
+    """One version of the service.
+
+    Args:
+        service: its full name, which decides about the version of the messages.
+        services: the names of all services of the server.
+        descriptors: their files.
+        intake: lets the server end it.
+    """
+
+    def __init__(
+        self, service: str, services: Iterable[str], descriptors: Descriptors, intake: Intake
+    ) -> None:
+        package = service.rpartition(".")[0]
+        self._request = message_class(f"{package}.ServerReflectionRequest")
+        self._response = message_class(f"{package}.ServerReflectionResponse")
+        self._services = sorted(services)
+        self._descriptors = descriptors
+        self._intake = intake
+
+    def methods(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
+        """Handlers by the name of the call."""
+        return {"ServerReflectionInfo": grpc.stream_stream_rpc_method_handler(self._info)}
+
+    async def _info(self, requests: AsyncIterable[bytes], rpc: Rpc) -> None:
+        try:
+            async for body in self._intake.each(requests):
+                request = parse(self._request, body)
+                answer = self._answer(request)
+                response = self._response(valid_host=request.host, original_request=request, **answer)
+                await rpc.write(response.SerializeToString())
+        except Exception as error:
+            problem = error
+        else:
+            return
+        await refuse(rpc, problem)
+
+    def _answer(self, request: Any) -> dict[str, Any]:
+        kind = request.WhichOneof("message_request")
+        if kind == "list_services":
+            return {"list_services_response": {"service": [{"name": name} for name in self._services]}}
+        try:
+            if kind == "file_by_filename":
+                files = self._descriptors.by_name(request.file_by_filename)
+            elif kind == "file_containing_symbol":
+                files = self._descriptors.by_symbol(request.file_containing_symbol)
+            elif kind is None:
+                return _error(_INVALID, "The request asks nothing.")
+            else:
+                return _error(_NOT_FOUND, "No message here has extensions.")
+        except KeyError:
+            return _error(_NOT_FOUND, "No file of this server has or defines that.")
+        return {"file_descriptor_response": {"file_descriptor_proto": files}}
+
+
+def _error(code: int, message: str) -> dict[str, Any]:
+    return {"error_response": {"error_code": code, "error_message": message}}

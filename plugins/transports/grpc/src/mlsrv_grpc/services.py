@@ -1,0 +1,103 @@
+"""All services of the server: the protocol's, those of gRPC itself, and those that plugins bring."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import grpc
+from attrs import frozen
+
+from mlsrv.errors import ConfigurationError
+from mlsrv.kernel import Kernel
+from mlsrv_grpc.control import Control
+from mlsrv_grpc.health import Health
+from mlsrv_grpc.infer import Infer
+from mlsrv_grpc.intake import Intake
+from mlsrv_grpc.reflection import Reflection
+from mlsrv_grpc.service import Service
+from mlsrv_grpc.stream import StreamInfer
+from mlsrv_protocol.grpc import HEALTH, INFERENCE, REFLECTION, Descriptors, file_of
+
+_HOOK = "mlsrv_grpc_services"
+_OWN = (INFERENCE, HEALTH, *REFLECTION)
+
+
+@frozen
+class Services:
+    """What a server serves.
+
+    Attributes:
+        handlers: to be added to the server.
+        health: told when the server stops.
+        intake: told, too.
+    """
+
+    handlers: tuple[grpc.GenericRpcHandler, ...]
+    health: Health
+    intake: Intake
+
+
+def all_services(kernel: Kernel) -> Services:
+    """Make the services of a kernel.
+
+    Raises:
+        ConfigurationError: two of them have one name, or a plugin brings something else, or files that do not
+            fit.
+    """
+    brought = _brought(kernel)
+    names = (*_OWN, *brought)
+    intake, health = Intake(), Health(kernel, names)
+    descriptors = _descriptors(brought)
+    own: dict[str, dict[str, grpc.RpcMethodHandler[bytes, bytes]]] = {
+        INFERENCE: Control(kernel).methods()
+        | {
+            "ModelInfer": grpc.unary_unary_rpc_method_handler(Infer(kernel).__call__),
+            "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(StreamInfer(kernel, intake).__call__),
+        },
+        HEALTH: health.methods(),
+    }
+    for name in REFLECTION:
+        own[name] = Reflection(name, names, descriptors, intake).methods()
+    handlers = [grpc.method_handlers_generic_handler(name, methods) for name, methods in own.items()]
+    handlers += [service.handler for _, service in brought.values()]
+    return Services(tuple(handlers), health, intake)
+
+
+def _brought(kernel: Kernel) -> dict[str, tuple[str, Service]]:
+    """The services of plugins by name, each with the plugin that it comes from."""
+    found: dict[str, tuple[str, Service]] = {}
+    for label, service in _results(kernel):
+        if not isinstance(service, Service):
+            raise ConfigurationError(
+                f"The plugin {label} returned a {type(service).__name__} for {_HOOK}, "
+                "not a mlsrv_grpc.Service."
+            )
+        if service.name in _OWN or service.name in found:
+            other = "mlsrv-grpc" if service.name in _OWN else found[service.name][0]
+            raise ConfigurationError(
+                f"The gRPC service {service.name} comes from both {other} and {label}; block one of them."
+            )
+        found[service.name] = label, service
+    return found
+
+
+def _results(kernel: Kernel) -> Iterator[tuple[str, object]]:
+    # An application may use the transport without the plugin being loaded; then nobody can bring services.
+    if not hasattr(kernel.plugins.manager.hook, _HOOK):
+        return
+    for label, result in kernel.plugins.each(_HOOK, kernel=kernel):
+        for service in result if isinstance(result, Iterable) else (result,):
+            yield label, service
+
+
+def _descriptors(brought: Mapping[str, tuple[str, Service]]) -> Descriptors:
+    files = [file_of(name) for name in _OWN]
+    for label, service in brought.values():
+        try:
+            Descriptors((*files, *service.files))
+        except ValueError as error:
+            raise ConfigurationError(
+                f"The plugin {label} brings files for {service.name} that do not fit: {error}"
+            ) from error
+        files += service.files
+    return Descriptors(files)

@@ -1,0 +1,38 @@
+"""The settings of the gRPC server."""
+
+from __future__ import annotations
+
+from mlsrv.settings.fields import setting, settings_class
+
+_LARGEST = 2**31 - 1
+
+
+@settings_class
+class GrpcSettings:
+    """The gRPC server."""
+
+    grpc_port: int = setting(8081, help="Port of the gRPC server; 0 takes a free one.")
+    grpc_max_message_length: int | None = setting(
+        None, help="Bytes that one message may have, in or out; no limit of its own when not set."
+    )
+    grpc_tls_cert: str | None = setting(None, help="Certificate chain (PEM file); turns TLS on.")
+    grpc_tls_key: str | None = setting(
+        None, help="Private key of the certificate (PEM file), if it is not in there."
+    )
+    grpc_tls_ca: str | None = setting(
+        None,
+        help="Certificates of authorities (PEM file); clients must then show a certificate signed by one.",
+    )
+    grpc_options: dict[str, str | int] = setting(
+        factory=dict,
+        help='Further channel arguments of the gRPC library, such as {"grpc.keepalive_time_ms": 30000}.',
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if not 0 <= self.grpc_port <= 65535:
+            raise ValueError(f"grpc_port: expected a number from 0 to 65535, got {self.grpc_port}")
+        limit = self.grpc_max_message_length
+        if limit is not None and not 0 < limit <= _LARGEST:
+            raise ValueError(f"grpc_max_message_length: expected a number from 1 to {_LARGEST}, got {limit}")
+        if self.grpc_tls_cert is None and (self.grpc_tls_key or self.grpc_tls_ca):
+            raise ValueError("grpc_tls_cert: expected a file, because other TLS settings are given")

@@ -1,0 +1,62 @@
+"""gRPC as a transport of the kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import grpc.aio
+
+from mlsrv.kernel import Kernel
+from mlsrv.settings import KernelSettings
+from mlsrv.transport import Transport
+from mlsrv_grpc.listen import listen
+from mlsrv_grpc.services import Services, all_services
+from mlsrv_grpc.settings import GrpcSettings
+
+
+class GrpcTransport(Transport):
+    """Listens on ``host`` and ``grpc_port``."""
+
+    extensions = ("model_configuration", "model_repository", "parameters", "statistics")
+
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__(kernel)
+        self._server: grpc.aio.Server | None = None
+        self._services: Services | None = None
+        self._endpoints: tuple[str, ...] = ()
+
+    async def start(self) -> None:
+        if self._server is not None:
+            return
+        settings = self.kernel.settings.of(GrpcSettings)
+        services = all_services(self.kernel)
+        server = grpc.aio.server(options=_options(settings))
+        server.add_generic_rpc_handlers(services.handlers)
+        url = listen(server, self.kernel.settings.of(KernelSettings).host, settings)
+        await server.start()
+        self._server, self._services, self._endpoints = server, services, (url,)
+
+    async def stop(self, grace: float) -> None:
+        server, services = self._server, self._services
+        self._server = self._services = None
+        self._endpoints = ()
+        if server is None or services is None:
+            return
+        services.health.close()
+        services.intake.close()
+        await server.stop(grace)
+
+    @property
+    def endpoints(self) -> Sequence[str]:
+        return self._endpoints
+
+
+def _options(settings: GrpcSettings) -> list[tuple[str, str | int]]:
+    limit = settings.grpc_max_message_length or -1
+    options: dict[str, str | int] = {
+        "grpc.max_receive_message_length": limit,
+        "grpc.max_send_message_length": limit,
+        # Otherwise a second server could share the port, and take half of the calls.
+        "grpc.so_reuseport": 0,
+    }
+    return list((options | settings.grpc_options).items())

@@ -1,0 +1,90 @@
+"""Services that plugins bring."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+
+import mlsrv
+from mlsrv.errors import ConfigurationError
+from mlsrv_grpc import Service
+from mlsrv_protocol.grpc import HEALTH, INFERENCE, REFLECTION, message_class
+
+FILE = FileDescriptorProto(name="acme.proto", package="acme", syntax="proto3")
+FILE.message_type.add(name="Anything")
+FILE.service.add(name="Counter").method.add(
+    name="Count", input_type=".acme.Anything", output_type=".acme.Anything"
+)
+SECONDS = 20
+
+
+async def count(body: bytes, context: Any) -> bytes:
+    return str(len(body)).encode()
+
+
+def handler(name: str) -> grpc.GenericRpcHandler:
+    return grpc.method_handlers_generic_handler(name, {"Count": grpc.unary_unary_rpc_method_handler(count)})
+
+
+class Plugin:
+    def __init__(self, *services: Any) -> None:
+        self.services = services
+        self.__name__ = "plugin"
+
+    @mlsrv.hookimpl
+    def mlsrv_grpc_services(self, kernel: mlsrv.Kernel) -> Any:
+        return self.services
+
+
+class Other(Plugin):
+    def __init__(self, *services: Any) -> None:
+        super().__init__(*services)
+        self.__name__ = "other"
+
+
+COUNTER = Service("acme.Counter", handler("acme.Counter"), [FILE.SerializeToString()])
+
+
+def test_a_service_is_served_healthy_and_reflected(serve: Any) -> None:
+    served = serve([], plugins=(Plugin(COUNTER),))
+    assert served.method("Count", "acme.Counter")(b"abc", timeout=SECONDS) == b"3"
+
+    body = message_class("grpc.health.v1.HealthCheckRequest")(service="acme.Counter").SerializeToString()
+    served.method("Check", HEALTH)(body, timeout=SECONDS)
+
+    asked = message_class("grpc.reflection.v1.ServerReflectionRequest")
+    given = message_class("grpc.reflection.v1.ServerReflectionResponse")
+    bodies = [asked(list_services=""), asked(file_containing_symbol="acme.Counter")]
+    method = served.channel.stream_stream(f"/{REFLECTION[0]}/ServerReflectionInfo")
+    listed, found = map(
+        given.FromString, method(iter([body.SerializeToString() for body in bodies]), timeout=SECONDS)
+    )
+    assert "acme.Counter" in [service.name for service in listed.list_services_response.service]
+    assert list(found.file_descriptor_response.file_descriptor_proto) == [FILE.SerializeToString()]
+
+
+def test_a_service_without_files_is_served(serve: Any) -> None:
+    served = serve([], plugins=(Plugin(Service("acme.Counter", handler("acme.Counter"))),))
+    assert served.method("Count", "acme.Counter")(b"abc", timeout=SECONDS) == b"3"
+
+
+LONELY = FileDescriptorProto(name="x", dependency=["y"]).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("plugins", "says"),
+    [
+        ([Plugin(COUNTER), Other(COUNTER)], "acme.Counter comes from both other and plugin"),
+        ([Plugin(COUNTER, COUNTER)], "acme.Counter comes from both plugin and plugin"),
+        ([Plugin(Service(INFERENCE, handler(INFERENCE)))], "comes from both mlsrv-grpc and plugin"),
+        ([Plugin(handler("acme.Counter"))], "returned a .* not a mlsrv_grpc.Service"),
+        ([Plugin(Service("a.B", handler("a.B"), [b"\xff"]))], "files for a.B that do not fit"),
+        ([Plugin(Service("a.B", handler("a.B"), [LONELY]))], "x import files that are not there"),
+    ],
+)
+def test_what_does_not_fit_stops_the_start(serve: Any, plugins: list[object], says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        serve([], plugins=plugins)

@@ -1,0 +1,44 @@
+"""Failures as gRPC shows them."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from mlsrv.errors import Code, MLSrvError, Overloaded, TooLarge
+from mlsrv_grpc.status import STATUS, failure
+
+
+def test_every_code_has_a_status() -> None:
+    assert set(STATUS) == set(Code)
+
+
+def test_overload_says_when_to_come_back() -> None:
+    error = Overloaded("Full.")
+    error.retry_after = 0.25
+    assert failure(error) == (
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "Full.",
+        (("grpc-retry-pushback-ms", "250"),),
+    )
+    assert failure(TooLarge("Large.")).trailing == ()
+
+
+def test_what_nobody_expected_is_logged_and_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    found = failure(ZeroDivisionError("secret"), "r-1")
+    assert found == (grpc.StatusCode.INTERNAL, "Internal server error (request r-1)", ())
+    (record,) = caplog.records
+    assert record.exc_info
+    assert "r-1" in record.getMessage()
+
+
+@pytest.mark.parametrize("text", ["é" * 3000, "a" * 3000, "\N{GRINNING FACE}" * 3000])
+def test_details_are_bounded(text: str) -> None:
+    details = failure(MLSrvError(text)).details
+    assert len(details.encode()) <= 2003
+    assert details.endswith("…")
+    assert text.startswith(details[:-1])
+
+
+def test_lone_surrogates_do_no_harm() -> None:
+    assert failure(MLSrvError("a\ud800b")).details == "a?b"

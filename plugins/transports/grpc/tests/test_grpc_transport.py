@@ -1,0 +1,205 @@
+"""Starting, stopping, addresses and certificates."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import trustme
+
+from mlsrv.errors import ConfigurationError
+from mlsrv_protocol.grpc import encode_request
+from mlsrv_protocol.types import InferenceRequest
+
+SECONDS = 20
+OPTIONS = [("grpc.ssl_target_name_override", "localhost")]
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def files(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """cert, key, both in one, the authority's; and another key."""
+    folder = tmp_path_factory.mktemp("tls")
+    issued, other = authority.issue_cert("localhost", "127.0.0.1"), authority.issue_cert("elsewhere")
+    found = {name: folder / f"{name}.pem" for name in ("cert", "key", "both", "ca", "other", "text")}
+    issued.cert_chain_pems[0].write_to_path(str(found["cert"]))
+    issued.private_key_pem.write_to_path(str(found["key"]))
+    issued.private_key_and_cert_chain_pem.write_to_path(str(found["both"]))
+    authority.cert_pem.write_to_path(str(found["ca"]))
+    other.private_key_pem.write_to_path(str(found["other"]))
+    found["text"].write_text("not a certificate", encoding="utf-8")
+    return found
+
+
+def live(channel: grpc.Channel) -> bytes:
+    return bytes(channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(b"", timeout=SECONDS))
+
+
+def until_it_fails(channel: grpc.Channel) -> grpc.StatusCode:
+    while True:
+        try:
+            live(channel)
+        except grpc.RpcError as error:
+            return error.code()
+
+
+def test_it_tells_where_it_listens(served: Any) -> None:
+    (url,) = served.kernel.transports["grpc"].endpoints
+    assert url == f"grpc://{served.target}"
+    assert served.target.startswith("127.0.0.1:")
+    assert not served.target.endswith(":0")
+
+
+def test_start_and_stop_may_be_repeated(serve: Any) -> None:
+    served = serve([])
+    transport = served.kernel.transports["grpc"]
+    served.do(transport.start())
+    assert live(served.channel) == b"\x08\x01"
+    for _ in range(2):
+        served.do(transport.stop(1))
+    assert transport.endpoints == ()
+
+
+def test_stopping_without_calls_takes_no_time(serve: Any) -> None:
+    served = serve([])
+    assert live(served.channel)
+    begin = time.monotonic()
+    served.stop()
+    assert time.monotonic() - begin < 2
+    with pytest.raises(grpc.RpcError) as caught:
+        live(served.channel)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_a_call_in_flight_is_finished(serve: Any, blocking: Any) -> None:
+    served = serve()
+    body = encode_request(InferenceRequest([], model_name="blocking"))
+    call = served.method("ModelInfer").future(body, timeout=SECONDS)
+    served.do(blocking.started.acquire())
+    served.loop.call_soon_threadsafe(served._stop.set)
+    served._stopped = True
+    with grpc.insecure_channel(served.target) as other:
+        assert until_it_fails(other) is grpc.StatusCode.UNAVAILABLE
+    served.loop.call_soon_threadsafe(blocking.go_on.set)
+    assert call.code() is grpc.StatusCode.OK
+    served.stop()
+
+
+def test_a_call_that_takes_too_long_is_cut(serve: Any, blocking: Any) -> None:
+    served = serve(shutdown_timeout=0.2)
+    body = encode_request(InferenceRequest([], model_name="blocking"))
+    call = served.method("ModelInfer").future(body, timeout=SECONDS)
+    served.do(blocking.started.acquire())
+    served.stop()
+    assert call.code() in (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE)
+    assert blocking.cancelled.is_set()
+
+
+def test_a_port_in_use(serve: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigurationError) as caught:
+            serve([], grpc_port=port)
+    assert str(caught.value) == (
+        f"gRPC cannot listen on 127.0.0.1:{port}: address already in use; "
+        "choose another address with host and grpc_port."
+    )
+    assert capfd.readouterr().err == ""
+
+
+def test_a_port_in_use_by_another_grpc_server(serve: Any) -> None:
+    port = int(serve([]).target.rpartition(":")[2])
+    with pytest.raises(ConfigurationError, match=f"127.0.0.1:{port}: address already in use"):
+        serve([], grpc_port=port)
+
+
+def test_an_address_of_another_machine(serve: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"gRPC cannot listen on 192\.0\.2\.1:0"):
+        serve([], host="192.0.2.1")
+
+
+def test_ipv6(serve: Any) -> None:
+    served = serve([], host="::1")
+    assert served.kernel.transports["grpc"].endpoints[0].startswith("grpc://[::1]:")
+    assert live(served.channel) == b"\x08\x01"
+
+
+def test_tls(serve: Any, files: dict[str, Path]) -> None:
+    trusted = grpc.ssl_channel_credentials(files["ca"].read_bytes())
+    served = serve([], trusted, grpc_tls_cert=str(files["cert"]), grpc_tls_key=str(files["key"]))
+    assert served.kernel.transports["grpc"].endpoints[0].startswith("grpcs://")
+    assert live(served.channel) == b"\x08\x01"
+    with grpc.insecure_channel(served.target) as channel, pytest.raises(grpc.RpcError):
+        live(channel)
+
+
+def test_tls_with_one_file(serve: Any, files: dict[str, Path]) -> None:
+    trusted = grpc.ssl_channel_credentials(files["ca"].read_bytes())
+    assert live(serve([], trusted, grpc_tls_cert=str(files["both"])).channel) == b"\x08\x01"
+
+
+def test_mutual_tls(serve: Any, files: dict[str, Path], authority: trustme.CA) -> None:
+    mine = authority.issue_cert("client")
+    known = grpc.ssl_channel_credentials(
+        files["ca"].read_bytes(), mine.private_key_pem.bytes(), mine.cert_chain_pems[0].bytes()
+    )
+    settings = {"grpc_tls_cert": str(files["both"]), "grpc_tls_ca": str(files["ca"])}
+    served = serve([], known, **settings)
+    assert live(served.channel) == b"\x08\x01"
+    unknown = grpc.ssl_channel_credentials(files["ca"].read_bytes())
+    with grpc.secure_channel(served.target, unknown) as channel, pytest.raises(grpc.RpcError) as caught:
+        live(channel)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("cert", "key", "ca", "says"),
+    [
+        ("nope", None, None, "grpc_tls_cert: .* cannot be read: no such file"),
+        ("cert", "nope", None, "grpc_tls_key: .* cannot be read: no such file"),
+        ("cert", "other", None, "key values mismatch"),
+        ("cert", None, None, "are not a certificate chain and its unencrypted private key"),
+        ("text", "key", None, "are not a certificate chain and its unencrypted private key"),
+        ("both", None, "nope", "grpc_tls_ca: .* cannot be read"),
+        ("both", None, "text", "grpc_tls_ca .* holds no certificates"),
+    ],
+)
+def test_wrong_files(
+    serve: Any, files: dict[str, Path], cert: str, key: str | None, ca: str | None, says: str
+) -> None:
+    names = {"grpc_tls_cert": cert, "grpc_tls_key": key, "grpc_tls_ca": ca}
+    settings = {name: str(files.get(file, "nope.pem")) for name, file in names.items() if file}
+    with pytest.raises(ConfigurationError, match=says) as caught:
+        serve([], **settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_encrypted_key_is_refused(serve: Any, files: dict[str, Path], tmp_path: Path) -> None:
+    from cryptography.hazmat.primitives import serialization
+
+    key = serialization.load_pem_private_key(files["key"].read_bytes(), None)
+    encrypted = tmp_path / "encrypted.pem"
+    encrypted.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        )
+    )
+    with pytest.raises(ConfigurationError, match="the private key is encrypted"):
+        serve([], grpc_tls_cert=str(files["cert"]), grpc_tls_key=str(encrypted))
+
+
+def test_further_options(serve: Any) -> None:
+    served = serve(grpc_options={"grpc.max_receive_message_length": 1000})
+    with pytest.raises(grpc.RpcError) as caught:
+        served.method("ModelInfer")(b"\0" * 2000, timeout=SECONDS)
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
