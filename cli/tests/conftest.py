@@ -175,7 +175,7 @@ def folder(tmp_path: Path) -> Path:
 def add_model(folder: Path) -> Callable[..., Path]:
     """Adds a model to the folder: its name, its code (a class ``Model``) and its settings."""
 
-    def add(name: str, code: str | None = None, **settings: Any) -> Path:
+    def add(name: str, /, code: str | None = None, **settings: Any) -> Path:
         place = folder / name
         place.mkdir()
         (place / "code_of_it.py").write_text(code or "from mlsrv.testing import EchoModel as Model\n")

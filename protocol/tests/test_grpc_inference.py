@@ -362,6 +362,19 @@ def test_repeated_and_unpacked_fields_are_merged() -> None:
     assert (request.inputs[0].shape, request.inputs[0].data.tolist(), typed) == ([1, 3], [1, 2, 3], True)
 
 
+def test_texts_whose_shape_counts_characters() -> None:
+    """As MLServer's manual sends them, typed."""
+    text = '{"a": "é"}'.encode()
+    for shape in ([len(text)], [len(text.decode())], [1], [1, len(text)]):
+        request, _ = decode_request(one("BYTES", shape, bytes_contents=[text]))
+        assert request.inputs[0].data == [text]
+        assert math.prod(request.inputs[0].shape) == 1
+    for typed in (False, True):
+        sent = InferenceRequest([RequestInput("x", [len(text)], "BYTES", [text])])
+        received, _ = decode_request(encode_request(sent, typed=typed))
+        assert (received.inputs[0].shape, received.inputs[0].data) == ([1], [text])
+
+
 def test_any_number_but_zero_is_true() -> None:
     head = b"\x0a\x01x\x12\x04BOOL\x1a\x01\x03"
     for packed in (b"\x01\x00\x05", b"\x01\x00\xac\x02"):

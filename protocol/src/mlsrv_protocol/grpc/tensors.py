@@ -16,6 +16,7 @@ from mlsrv_protocol.messages import TensorData
 from mlsrv_protocol.parameters import Parameters
 from mlsrv_protocol.quoting import clip
 from mlsrv_protocol.raw import Raw, from_raw, octets, to_raw
+from mlsrv_protocol.strings import fitting_shape
 from mlsrv_protocol.tensors import numeric
 from mlsrv_protocol.validation import MAX_DIMENSIONS, check_count, check_name, check_shape
 
@@ -79,10 +80,10 @@ def decode_tensors(
     found: list[Parts] = []
     for at, (tensor, entry) in enumerate(zip(tensors, entries, strict=True)):
         try:
-            data = _from_contents(tensor) if entry is None else _from_entry(body, entry, tensor)
+            shape, data = _from_contents(tensor) if entry is None else _from_entry(body, entry, tensor)
         except InvalidPayload as error:
             raise InvalidPayload(f"{group}[{at}] {clip(tensor.name)}: {error}") from None
-        found.append((tensor.name, tensor.shape, tensor.datatype, data, tensor.parameters))
+        found.append((tensor.name, shape, tensor.datatype, data, tensor.parameters))
     return found, None in entries
 
 
@@ -111,6 +112,9 @@ def encode_tensors(
             shape = _integers(tensor.shape)
             expected = check_shape(shape)
             datatype = Datatype(tensor.datatype)
+            if datatype is Datatype.BYTES:
+                shape = _fitting(tensor.data, shape, expected)
+                expected = check_shape(shape)
             description = _description(tensor, datatype, shape)
             if typed:
                 contents = _to_contents(tensor.data, datatype, shape, expected)
@@ -203,17 +207,17 @@ def _has_empty_contents(tensor: _Tensor) -> bool:
     return tensor.contents is None or tensor.contents[1] == tensor.contents[2]
 
 
-def _from_entry(body: bytes, entry: Span, tensor: _Tensor) -> TensorData:
-    return from_raw(body, *entry, tensor.datatype, tensor.shape, tensor.expected)
+def _from_entry(body: bytes, entry: Span, tensor: _Tensor) -> tuple[list[int], TensorData]:
+    return tensor.shape, from_raw(body, *entry, tensor.datatype, tensor.shape, tensor.expected)
 
 
-def _from_contents(tensor: _Tensor) -> TensorData:
+def _from_contents(tensor: _Tensor) -> tuple[list[int], TensorData]:
     assert tensor.contents is not None
     body, start, stop = tensor.contents
     datatype, expected = tensor.datatype, tensor.expected
     if start == stop:
         check_count(0, tensor.shape, expected)
-        return [] if datatype is Datatype.BYTES else np.empty(0, datatype.dtype)
+        return tensor.shape, [] if datatype is Datatype.BYTES else np.empty(0, datatype.dtype)
     if datatype not in _FIELDS:
         raise InvalidPayload(f"{datatype} has no typed contents; send it as raw contents.")
     name, kind = _FIELDS[datatype]
@@ -222,16 +226,23 @@ def _from_contents(tensor: _Tensor) -> TensorData:
         if end == stop and end - at == expected * datatype.itemsize:
             array = np.frombuffer(body, datatype.dtype, expected, at)
             if datatype is not Datatype.BOOL or array.view(np.uint8).max(initial=0) <= 1:
-                return array
+                return tensor.shape, array
     contents = parse(InferTensorContents, body[start:stop])
     given = [field.name for field, _ in contents.ListFields()]
     if given != [name]:
         raise InvalidPayload(f"it has {' and '.join(given)}; {datatype} takes {name} alone.")
     values = getattr(contents, name)
-    check_count(len(values), tensor.shape, expected)
     if datatype is Datatype.BYTES:
-        return list(values)
-    return numeric(np.array(values, dtype=kind), datatype)
+        elements = list(values)
+        return _fitting(elements, tensor.shape, expected), elements
+    check_count(len(values), tensor.shape, expected)
+    return tensor.shape, numeric(np.array(values, dtype=kind), datatype)
+
+
+def _fitting(data: TensorData, shape: list[int], expected: int) -> list[int]:
+    """The shape of texts by their number, where it counts characters; raises InvalidPayload."""
+    fits = isinstance(data, list) and len(data) == expected
+    return shape if fits else fitting_shape(data, shape, expected)
 
 
 def _to_contents(data: TensorData, datatype: Datatype, shape: list[int], expected: int) -> list[Raw]:

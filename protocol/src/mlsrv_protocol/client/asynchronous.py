@@ -1,0 +1,128 @@
+"""The asynchronous client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from mlsrv_protocol.client import calls
+from mlsrv_protocol.client.channels import make_channel, run_async
+from mlsrv_protocol.client.result import Result
+from mlsrv_protocol.metadata import MetadataModelResponse, MetadataServerResponse
+from mlsrv_protocol.repository import RepositoryIndexResponseItem
+
+
+class AsyncClient:
+    """A client of one server, for asyncio. Every call raises `ServerError` when the server refuses it, and
+    `ConnectionFailed` when it cannot be reached.
+
+    Args:
+        url: `http://`, `https://`, `grpc://` or `grpcs://`, host and port.
+        timeout: seconds for one attempt.
+        retries: further attempts when no connection could be made, or when the server is overloaded and the
+        call
+            is safe to repeat. An inference counts as safe only if it is said to be.
+        headers: sent with each call.
+        verify: for TLS: the path of a PEM file with authorities; True takes those of the system.
+
+    Raises:
+        InvalidPayload: the URL is none of a server.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float = 60.0,
+        retries: int = 2,
+        headers: Mapping[str, str] | None = None,
+        verify: str | bool = True,
+    ) -> None:
+        self._channel = make_channel(url, timeout, headers or {}, verify)
+        self._retries = retries
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._channel.close_async()
+
+    async def infer(
+        self,
+        model: str,
+        inputs: calls.Inputs,
+        *,
+        version: str | None = None,
+        outputs: Sequence[str] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        id: str | None = None,
+        as_json: bool = False,
+        repeatable: bool = False,
+    ) -> Result:
+        """Ask a model.
+
+        Args:
+            model: its name.
+            inputs: arrays by name (anything that numpy takes), or a whole `InferenceRequest`.
+            version: of the model; the server chooses without it.
+            outputs: names of the outputs that are wanted; all without it.
+            parameters: of the request.
+            id: of the request; the server makes one without it.
+            as_json: over HTTP, send and receive JSON in place of binary tensors.
+            repeatable: whether it may be sent again if the server is overloaded or the connection breaks.
+
+        Raises:
+            InvalidPayload: the inputs cannot be sent.
+        """
+        request = calls.make_request(
+            model, inputs, version=version, outputs=outputs, parameters=parameters, id=id
+        )
+        return await run_async(
+            self._channel, calls.infer(request, as_json=as_json, repeatable=repeatable), self._retries
+        )
+
+    async def live(self) -> bool:
+        """Whether the server is alive."""
+        return await run_async(self._channel, calls.live(), self._retries)
+
+    async def ready(self) -> bool:
+        """Whether every model that should be loaded is ready."""
+        return await run_async(self._channel, calls.ready(), self._retries)
+
+    async def metadata(self) -> MetadataServerResponse:
+        """Name, version and extensions of the server."""
+        return await run_async(self._channel, calls.server_metadata(), self._retries)
+
+    async def model_ready(self, name: str, version: str | None = None) -> bool:
+        """Whether a model answers requests."""
+        return await run_async(self._channel, calls.model_ready(name, version), self._retries)
+
+    async def model_metadata(self, name: str, version: str | None = None) -> MetadataModelResponse:
+        """Platform, versions, inputs and outputs of a model."""
+        return await run_async(self._channel, calls.model_metadata(name, version), self._retries)
+
+    async def index(self, only_ready: bool = False) -> list[RepositoryIndexResponseItem]:
+        """Every version of every model with its state and reason."""
+        return await run_async(self._channel, calls.index(only_ready), self._retries)
+
+    async def load(self, name: str) -> None:
+        """Load or reload all versions of a model; returns when they serve."""
+        await run_async(self._channel, calls.control(name, "load"), self._retries)
+
+    async def unload(self, name: str) -> None:
+        """Unload all versions of a model."""
+        await run_async(self._channel, calls.control(name, "unload"), self._retries)
+
+    async def statistics(self, name: str | None = None, version: str | None = None) -> list[dict[str, Any]]:
+        """What models have done so far."""
+        return await run_async(self._channel, calls.statistics(name, version), self._retries)

@@ -1,0 +1,47 @@
+"""What can go wrong for a client."""
+
+from mlsrv_protocol.errors import Code, MLSrvError
+
+_CODES = {
+    400: Code.INVALID_ARGUMENT,
+    404: Code.NOT_FOUND,
+    408: Code.DEADLINE_EXCEEDED,
+    409: Code.ALREADY_EXISTS,
+    413: Code.TOO_LARGE,
+    422: Code.INVALID_ARGUMENT,
+    429: Code.OVERLOADED,
+    501: Code.UNIMPLEMENTED,
+    503: Code.NOT_READY,
+    504: Code.DEADLINE_EXCEEDED,
+}
+
+
+class ServerError(MLSrvError):
+    """The server answered with a failure.
+
+    Args:
+        message: its sentence.
+        code: what it means, as far as the answer tells.
+        retry_after: seconds after which the server asks to be tried again, or None.
+    """
+
+    def __init__(self, message: str, code: Code = Code.INTERNAL, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[type["ServerError"], tuple[str, Code, float | None]]:
+        return type(self), (str(self), self.code, self.retry_after)
+
+
+class ConnectionFailed(MLSrvError):
+    """The server cannot be reached, or the connection broke."""
+
+    code = Code.NOT_READY
+
+
+def code_of(status: int, retry_after: float | None) -> Code:
+    """What an HTTP status means."""
+    if status == 503 and retry_after is not None:
+        return Code.OVERLOADED
+    return _CODES.get(status, Code.INVALID_ARGUMENT if 400 <= status < 500 else Code.INTERNAL)
