@@ -27,6 +27,7 @@ from mlsrv.model import MLModel
 from mlsrv.settings import ModelSettings
 from mlsrv.streams import StreamRequests, ThreadedIterator
 from mlsrv.threads import Threads, run_in_own_thread
+from mlsrv.warmup import warm_up_requests
 from mlsrv_protocol.datatypes import Datatype
 from mlsrv_protocol.errors import InvalidPayload
 from mlsrv_protocol.strings import fitting_shape
@@ -121,6 +122,19 @@ class ModelHost(Placement):
             asynchronous=inspect.iscoroutinefunction(model.predict),
             handlers=handlers_of(cls),
         )
+        for request in await warm_up_requests(self.settings, self.info):
+            await self._warm_up(request)
+
+    async def _warm_up(self, request: InferenceRequest) -> None:
+        context = CallContext()
+        try:
+            if self.info.predicts:
+                await self.infer(request, context)
+            else:
+                async for _ in self.stream(_once(request), context):
+                    pass
+        except MLSrvError as error:
+            raise ModelLoadError(f"Model {self.settings.name} failed its warm-up: {error}") from error
 
     async def unload(self) -> None:
         model, self._model = self._model, None
@@ -329,6 +343,10 @@ async def _off_loop(method: Callable[[], Any]) -> Any:
         return await method()
     result = await run_in_own_thread(method)
     return await result if inspect.isawaitable(result) else result
+
+
+async def _once(request: InferenceRequest) -> AsyncIterator[InferenceRequest]:
+    yield request
 
 
 async def _not_loaded(request: InferenceRequest) -> Any:

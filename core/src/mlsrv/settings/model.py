@@ -37,6 +37,11 @@ class KernelModelSettings:
         help="Requests that may be waiting or running at once; the server's max_in_flight when not set.",
         at_least=1,
     )
+    warm_up: bool | str | dict[str, Any] | list[Any] = setting(
+        False,
+        help="Requests to answer before the model is ready: one in JSON form, the path of one beside the "
+        "settings, a list of these, or true for a sample of the declared inputs.",
+    )
 
 
 _TENSOR = tuple(attribute.name for attribute in attrs.fields(MetadataTensor))

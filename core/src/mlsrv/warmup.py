@@ -1,0 +1,78 @@
+"""Requests that a model answers before it becomes ready, so that its first client does not wait for what is
+lazy."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlsrv.errors import ModelLoadError
+from mlsrv.executor import ModelInfo
+from mlsrv.settings import KernelModelSettings, ModelSettings
+from mlsrv_protocol import json
+from mlsrv_protocol.errors import InvalidPayload
+from mlsrv_protocol.types import InferenceRequest, MetadataTensor, RequestInput
+
+# Texts that the content types of our own plugins understand; an empty one does for every other.
+_TEXTS = {"datetime": "1970-01-01T00:00:00", "pd_json": "null"}
+
+
+async def warm_up_requests(settings: ModelSettings, info: ModelInfo) -> list[InferenceRequest]:
+    """The requests that the setting ``warm_up`` of a model means.
+
+    Args:
+        settings: of the model, resolved.
+        info: what the model says of itself after it was loaded; `True` makes a sample of its inputs.
+
+    Raises:
+        ModelLoadError: a file cannot be read, a request breaks the protocol, or there are no declared inputs.
+    """
+    wanted = settings.of(KernelModelSettings).warm_up
+    if wanted is False:
+        return []
+    if wanted is True:
+        requests = [_sample(settings.name, info)]
+    else:
+        requests = [
+            await _request(settings, item) for item in (wanted if isinstance(wanted, list) else [wanted])
+        ]
+    for request in requests:
+        request.model_name, request.model_version = settings.name, settings.version
+    return requests
+
+
+async def _request(settings: ModelSettings, wanted: Any) -> InferenceRequest:
+    try:
+        if not isinstance(wanted, str):
+            return InferenceRequest.parse_obj(wanted)
+        path = (settings.folder or Path()) / wanted
+        return json.decode_request(await asyncio.to_thread(path.read_bytes))
+    except OSError as error:
+        raise ModelLoadError(f"Model {settings.name}: warm_up cannot be read: {error}") from error
+    except InvalidPayload as error:
+        raise ModelLoadError(f"Model {settings.name}: warm_up is no inference request: {error}") from error
+
+
+def _sample(name: str, info: ModelInfo) -> InferenceRequest:
+    if not info.inputs:
+        raise ModelLoadError(
+            f"Model {name}: warm_up is true, but the model declares no inputs to make a sample of; "
+            'list them as "inputs", or give a request.'
+        )
+    return InferenceRequest([_sample_of(tensor) for tensor in info.inputs])
+
+
+def _sample_of(tensor: MetadataTensor) -> RequestInput:
+    """Zeros, or empty texts; dimensions of any length are 1."""
+    shape = [1 if length < 0 else length for length in tensor.shape]
+    count = int(np.prod(shape))
+    data: Any
+    if tensor.datatype.dtype is not None:
+        data = np.zeros(count, tensor.datatype.dtype)
+    else:
+        content_type = tensor.parameters.content_type if tensor.parameters is not None else None
+        data = [_TEXTS.get(content_type or "", "")] * count
+    return RequestInput(tensor.name, shape, tensor.datatype, data)
