@@ -1,4 +1,4 @@
-"""Trains the model of this folder: Fisher's discriminant analysis of Fisher's irises. Writes `model.skops`."""
+"""Trains the model of this folder: discriminant analysis of Fisher's irises. Writes `model.skops`."""
 
 from pathlib import Path
 
