@@ -24,6 +24,18 @@ Inputs: TypeAlias = InferenceRequest | Mapping[str, Any]
 """What a model is asked: a request, or arrays (anything numpy takes) by the name of the input."""
 
 
+_DURATIONS = (
+    "success",
+    "fail",
+    "queue",
+    "compute_input",
+    "compute_infer",
+    "compute_output",
+    "cache_hit",
+    "cache_miss",
+)
+
+
 @frozen
 class Reply:
     """An HTTP answer; header names in lower case."""
@@ -149,9 +161,7 @@ def statistics(name: str | None, version: str | None) -> Call[list[dict[str, Any
     """What models have done."""
 
     def read(message: Any) -> list[dict[str, Any]]:
-        from google.protobuf.json_format import MessageToDict
-
-        return [MessageToDict(one, preserving_proto_field_name=True) for one in message.model_stats]
+        return [_statistics(one) for one in message.model_stats]
 
     return Call(
         "ModelStatistics",
@@ -245,6 +255,20 @@ def _health(rpc: str, fields: Mapping[str, Any], path: str, name: str) -> Call[b
         lambda reply: reply.status == 200,
         asks=True,
     )
+
+
+def _statistics(message: Any) -> dict[str, Any]:
+    numbers = ("last_inference", "inference_count", "execution_count")
+    found = message.inference_stats
+    durations = {name: getattr(found, name) for name in _DURATIONS}
+    return {
+        "name": message.name,
+        "version": message.version,
+        **{name: int(getattr(message, name)) for name in numbers},
+        "inference_stats": {
+            name: {"count": int(one.count), "ns": int(one.ns)} for name, one in durations.items()
+        },
+    }
 
 
 def _named(name: str, version: str | None) -> dict[str, str]:

@@ -1,37 +1,25 @@
-"""How calls travel: over HTTP with httpx, over gRPC with grpcio. Each is imported when a URL asks for it."""
+"""How calls travel: over HTTP with httpx, over gRPC as the package of that wire form knows."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from mlsrv_protocol.client.calls import Call, Reply
 from mlsrv_protocol.client.errors import ConnectionFailed, ServerError, code_of
 from mlsrv_protocol.errors import Code, InvalidPayload
-from mlsrv_protocol.inference import InferenceRequest
 from mlsrv_protocol.jsontext import loads
 
 if TYPE_CHECKING:
-    import grpc
     import httpx
 
 T = TypeVar("T")
 
 SCHEMES = ("http", "https", "grpc", "grpcs")
-
-_STATUS = {
-    "INVALID_ARGUMENT": Code.INVALID_ARGUMENT,
-    "NOT_FOUND": Code.NOT_FOUND,
-    "UNAVAILABLE": Code.NOT_READY,
-    "ALREADY_EXISTS": Code.ALREADY_EXISTS,
-    "RESOURCE_EXHAUSTED": Code.OVERLOADED,
-    "DEADLINE_EXCEEDED": Code.DEADLINE_EXCEEDED,
-    "CANCELLED": Code.CANCELLED,
-    "UNIMPLEMENTED": Code.UNIMPLEMENTED,
-}
 
 
 class Patience:
@@ -65,6 +53,22 @@ def check_url(url: str) -> tuple[str, str]:
     if parts.scheme not in SCHEMES or not parts.netloc:
         raise InvalidPayload(f"{url!r} is not the URL of a server; write {', '.join(SCHEMES)}://host:port.")
     return parts.scheme, parts.netloc
+
+
+class Channel(Protocol):
+    """A way to one server."""
+
+    def run(self, call: Call[T]) -> T:
+        """Make a call and wait."""
+
+    async def run_async(self, call: Call[T]) -> T:
+        """Make a call."""
+
+    def close(self) -> None:
+        """Close the connections."""
+
+    async def close_async(self) -> None:
+        """Close the connections."""
 
 
 class HttpChannel:
@@ -114,79 +118,19 @@ class HttpChannel:
             await self._client.aclose()
 
 
-class GrpcChannel:
-    """Calls over gRPC."""
-
-    def __init__(
-        self, target: str, tls: bool, timeout: float, headers: Mapping[str, str], verify: Any
-    ) -> None:
-        self._target = target
-        self._timeout = timeout
-        self._metadata = tuple((name.lower(), value) for name, value in headers.items())
-        self._tls = tls
-        self._verify = verify
-        self._channel: Any = None
-
-    def run(self, call: Call[T]) -> T:
-        """Make a call and wait."""
-        import grpc
-
-        if self._channel is None:
-            self._channel = self._open(grpc)
-        method = self._channel.unary_unary(f"/inference.GRPCInferenceService/{call.rpc}")
-        try:
-            body = method(_message(call), timeout=self._timeout, metadata=self._metadata)
-        except grpc.RpcError as error:
-            return _refused(call, error)
-        return _understood(call, body)
-
-    async def run_async(self, call: Call[T]) -> T:
-        """Make a call."""
-        import grpc.aio
-
-        if self._channel is None:
-            self._channel = self._open(grpc.aio)
-        method = self._channel.unary_unary(f"/inference.GRPCInferenceService/{call.rpc}")
-        try:
-            body = await method(_message(call), timeout=self._timeout, metadata=self._metadata)
-        except grpc.aio.AioRpcError as error:
-            return _refused(call, error)
-        return _understood(call, body)
-
-    def close(self) -> None:
-        """Close the channel."""
-        if self._channel is not None:
-            self._channel.close()
-
-    async def close_async(self) -> None:
-        """Close the channel."""
-        if self._channel is not None:
-            await self._channel.close()
-
-    def _open(self, module: Any) -> Any:
-        import grpc
-
-        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-        if not self._tls:
-            return module.insecure_channel(self._target, options=options)
-        authorities = None
-        if isinstance(self._verify, str):
-            with open(self._verify, "rb") as file:
-                authorities = file.read()
-        return module.secure_channel(self._target, grpc.ssl_channel_credentials(authorities), options=options)
-
-
-def make_channel(
-    url: str, timeout: float, headers: Mapping[str, str], verify: Any
-) -> HttpChannel | GrpcChannel:
+def make_channel(url: str, timeout: float, headers: Mapping[str, str], verify: Any) -> Channel:
     """The channel that a URL asks for."""
     scheme, target = check_url(url)
     if scheme.startswith("http"):
         return HttpChannel(url, timeout, headers, verify)
-    return GrpcChannel(target, scheme == "grpcs", timeout, headers, verify)
+    # By name, as nothing but a URL makes this package import that one.
+    made: Channel = import_module("mlsrv_protocol.grpc.channel").GrpcChannel(
+        target, scheme == "grpcs", timeout, headers, verify
+    )
+    return made
 
 
-def run(channel: HttpChannel | GrpcChannel, call: Call[T], retries: int) -> T:
+def run(channel: Channel, call: Call[T], retries: int) -> T:
     """Make a call, again where that is safe."""
     patience = Patience(retries, call.repeatable)
     while True:
@@ -199,7 +143,7 @@ def run(channel: HttpChannel | GrpcChannel, call: Call[T], retries: int) -> T:
         time.sleep(pause)
 
 
-async def run_async(channel: HttpChannel | GrpcChannel, call: Call[T], retries: int) -> T:
+async def run_async(channel: Channel, call: Call[T], retries: int) -> T:
     """Make a call, again where that is safe."""
     patience = Patience(retries, call.repeatable)
     while True:
@@ -243,26 +187,3 @@ def _broken(error: httpx.TransportError, call: Call[Any]) -> Exception:
         return ConnectionFailed(f"The server cannot be reached ({text}).")
     # It may have been received: whether it may be sent again only the caller knows.
     return ServerError(f"The connection broke before the answer came ({text}).", Code.INTERNAL)
-
-
-def _message(call: Call[Any]) -> bytes:
-    from mlsrv_protocol.grpc import encode_request, message_class
-
-    if isinstance(call.fields, InferenceRequest):
-        return encode_request(call.fields)
-    return bytes(message_class(f"inference.{call.rpc}Request")(**call.fields).SerializeToString())
-
-
-def _understood(call: Call[T], body: bytes) -> T:
-    from mlsrv_protocol.grpc import decode_response, message_class, parse
-
-    if isinstance(call.fields, InferenceRequest):
-        return call.read_message(decode_response(body))
-    return call.read_message(parse(message_class(f"inference.{call.rpc}Response"), body))
-
-
-def _refused(call: Call[T], error: grpc.RpcError) -> T:
-    name, text = error.code().name, str(error.details())
-    if name == "UNAVAILABLE" and "connect" in text.lower():
-        raise ConnectionFailed(f"The server cannot be reached ({text}).") from error
-    raise ServerError(text, _STATUS.get(name, Code.INTERNAL)) from error

@@ -1,0 +1,104 @@
+"""Calls of the client over gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import grpc
+import grpc.aio
+
+from mlsrv_protocol.client.calls import Call
+from mlsrv_protocol.client.errors import ConnectionFailed, ServerError
+from mlsrv_protocol.errors import Code
+from mlsrv_protocol.grpc.inference import decode_response, encode_request
+from mlsrv_protocol.grpc.messages import message_class, parse
+from mlsrv_protocol.inference import InferenceRequest
+
+T = TypeVar("T")
+
+_STATUS = {
+    "INVALID_ARGUMENT": Code.INVALID_ARGUMENT,
+    "NOT_FOUND": Code.NOT_FOUND,
+    "UNAVAILABLE": Code.NOT_READY,
+    "ALREADY_EXISTS": Code.ALREADY_EXISTS,
+    "RESOURCE_EXHAUSTED": Code.OVERLOADED,
+    "DEADLINE_EXCEEDED": Code.DEADLINE_EXCEEDED,
+    "CANCELLED": Code.CANCELLED,
+    "UNIMPLEMENTED": Code.UNIMPLEMENTED,
+}
+
+
+class GrpcChannel:
+    """Calls over gRPC."""
+
+    def __init__(
+        self, target: str, tls: bool, timeout: float, headers: Mapping[str, str], verify: Any
+    ) -> None:
+        self._target = target
+        self._timeout = timeout
+        self._metadata = tuple((name.lower(), value) for name, value in headers.items())
+        self._tls = tls
+        self._verify = verify
+        self._channel: Any = None
+
+    def run(self, call: Call[T]) -> T:
+        """Make a call and wait."""
+        if self._channel is None:
+            self._channel = self._open(grpc)
+        method = self._channel.unary_unary(f"/inference.GRPCInferenceService/{call.rpc}")
+        try:
+            body = method(_message(call), timeout=self._timeout, metadata=self._metadata)
+        except grpc.RpcError as error:
+            _refuse(error)
+        return _understood(call, body)
+
+    async def run_async(self, call: Call[T]) -> T:
+        """Make a call."""
+        if self._channel is None:
+            self._channel = self._open(grpc.aio)
+        method = self._channel.unary_unary(f"/inference.GRPCInferenceService/{call.rpc}")
+        try:
+            body = await method(_message(call), timeout=self._timeout, metadata=self._metadata)
+        except grpc.aio.AioRpcError as error:
+            _refuse(error)
+        return _understood(call, body)
+
+    def close(self) -> None:
+        """Close the channel."""
+        if self._channel is not None:
+            self._channel.close()
+
+    async def close_async(self) -> None:
+        """Close the channel."""
+        if self._channel is not None:
+            await self._channel.close()
+
+    def _open(self, module: Any) -> Any:
+        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+        if not self._tls:
+            return module.insecure_channel(self._target, options=options)
+        authorities = None
+        if isinstance(self._verify, str):
+            authorities = Path(self._verify).read_bytes()
+        return module.secure_channel(self._target, grpc.ssl_channel_credentials(authorities), options=options)
+
+
+def _message(call: Call[Any]) -> bytes:
+    if isinstance(call.fields, InferenceRequest):
+        return encode_request(call.fields)
+    return bytes(message_class(f"inference.{call.rpc}Request")(**call.fields).SerializeToString())
+
+
+def _understood(call: Call[T], body: bytes) -> T:
+    if isinstance(call.fields, InferenceRequest):
+        return call.read_message(decode_response(body))
+    return call.read_message(parse(message_class(f"inference.{call.rpc}Response"), body))
+
+
+def _refuse(error: grpc.RpcError) -> NoReturn:
+    name, text = error.code().name, str(error.details())
+    if name == "UNAVAILABLE" and "connect" in text.lower():
+        raise ConnectionFailed(f"The server cannot be reached ({text}).") from error
+    raise ServerError(text, _STATUS.get(name, Code.INTERNAL)) from error
