@@ -138,8 +138,7 @@ async def test_large_bodies_are_unpacked_in_a_thread() -> None:
     assert await decoded(gzip.compress(noise), {"content-encoding": " GZip "}, 10**6) == noise
 
 
-# --- over real sockets
-# ----------------------------------------------------------------------------------------------
+# --- over real sockets --------------------------------------------------------------------------------------
 
 
 async def test_chunked_bodies(serve: Any) -> None:

@@ -41,8 +41,7 @@ async def waiting(event: asyncio.Event) -> None:
         await event.wait()
 
 
-# --- addresses
-# ------------------------------------------------------------------------------------------------------
+# --- addresses ----------------------------------------------------------------------------------------------
 
 
 async def test_the_endpoint_shows_the_real_port(serve: Any) -> None:
@@ -91,20 +90,15 @@ async def test_an_address_that_is_not_ours(serve: Any, host: str) -> None:
             pass
 
 
-def test_a_server_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     monkeypatch.delitem(sys.modules, "mlsrv_rest.server_uvicorn", raising=False)
     kernel = Kernel({"http_server": "uvicorn", "http_port": 0}, plugins=[mlsrv_rest.plugin], discover=False)
-
-    async def start() -> None:
+    with pytest.raises(ConfigurationError, match=r"uvicorn.*pip install mlsrv-rest\[uvicorn\]"):
         await RestTransport(kernel).start()
 
-    with pytest.raises(ConfigurationError, match=r"uvicorn.*pip install mlsrv-rest\[uvicorn\]"):
-        asyncio.run(start())
 
-
-# --- HTTP
-# -----------------------------------------------------------------------------------------------------------
+# --- HTTP ---------------------------------------------------------------------------------------------------
 
 
 async def test_connections_are_kept(serve: Any) -> None:
@@ -235,8 +229,7 @@ async def test_http2_refuses_what_is_too_large(serve_hypercorn: Any) -> None:
         assert (await client.post(ECHO, content=BODY)).status_code == 200
 
 
-# --- TLS
-# ------------------------------------------------------------------------------------------------------------
+# --- TLS ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -336,8 +329,7 @@ async def test_a_wrong_certificate_is_one_sentence(
             pass
 
 
-# --- clients that leave
-# ---------------------------------------------------------------------------------------------
+# --- clients that leave -------------------------------------------------------------------------------------
 
 
 async def test_a_client_that_leaves_cancels_its_call(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -380,8 +372,7 @@ async def test_a_client_that_leaves_while_it_sends(serve: Any, caplog: pytest.Lo
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-# --- stopping
-# -------------------------------------------------------------------------------------------------------
+# --- stopping -----------------------------------------------------------------------------------------------
 
 
 async def test_stopping_drains_what_is_in_flight(serve: Any) -> None:
