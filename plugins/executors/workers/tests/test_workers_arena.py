@@ -56,7 +56,9 @@ def test_views_outlive_arena_and_file(file: int) -> None:
     os.close(duplicate)
     data = random(512)
     view = reader.view(arena.put(data) or 0, 512)
-    del arena, reader
+    arena.close()
+    reader.close()
+    assert arena.put(data) is None
     assert bytes(view) == data.tobytes()
 
 

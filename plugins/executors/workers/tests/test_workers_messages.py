@@ -3,12 +3,14 @@
 import pickle
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mlsrv.context import CallContext
+from mlsrv.executor import ModelInfo
 from mlsrv_protocol.types import (
     Datatype,
     InferenceRequest,
@@ -128,3 +130,11 @@ def test_context_and_metadata() -> None:
     assert (dict(back.headers), dict(back.trace)) == ({"a": "b"}, {"traceparent": "00-1-2-01"})
     declared = (MetadataTensor("x", Datatype.FP32, [-1, 4], Parameters(content_type="np")),)
     assert messages.load_metadata(messages.dump_metadata(declared)) == declared
+
+
+def test_all_that_a_model_says_of_itself() -> None:
+    declared = (MetadataTensor("x", Datatype.FP32, [-1, 4]),)
+    handlers = {"look": {"rest_path": "/look"}}
+    info = ModelInfo("sklearn", ("1", "2"), declared, (), streams=True, asynchronous=True, handlers=handlers)
+    (plain,), _ = through((messages.dump_info(info),), [])
+    assert messages.load_info(plain, 3) == attrs.evolve(info, replicas=3)

@@ -79,6 +79,12 @@ class Arena:
                 merged.append((start, size))
         self._free = merged
 
+    def close(self) -> None:
+        """Let go of the memory; what the receiver still refers to stays. Idempotent."""
+        self._view = self._map = None
+        self._free = []
+        self._used = {}
+
 
 class ArenaReader:
     """The receiver's side.
@@ -102,3 +108,7 @@ class ArenaReader:
         block = (ctypes.c_char * length).from_buffer(self._map, offset)
         weakref.finalize(block, self._release, offset).atexit = False
         return memoryview(block).cast("B")
+
+    def close(self) -> None:
+        """Let go of the memory once no view refers to it any more. Idempotent."""
+        self._map = None

@@ -127,6 +127,9 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        # At once, for errors of calls refer to this object for as long as somebody keeps them.
+        self._arena.close()
+        self._reader.close()
         self._on_lost()
 
     # --- inside ---------------------------------------------------------------------------------------------

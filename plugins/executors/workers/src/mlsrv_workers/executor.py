@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from attrs import define
@@ -12,6 +12,7 @@ from attrs import define
 from mlsrv.context import CallContext
 from mlsrv.errors import ModelLoadError
 from mlsrv.executor import Executor, Placement
+from mlsrv.handlers import Arguments
 from mlsrv.metrics import Metric
 from mlsrv.settings import ModelSettings
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
@@ -56,7 +57,7 @@ class PooledModel(Placement):
     ) -> AsyncIterator[InferenceResponse]:
         return self._pool.stream(self._model, requests, context)
 
-    async def call(self, method: str, arguments: Mapping[str, Any], context: CallContext) -> Any:
+    async def call(self, method: str, arguments: Arguments, context: CallContext) -> Any:
         return await self._pool.call(self._model, method, arguments, context)
 
     async def unload(self) -> None:

@@ -137,8 +137,7 @@ class LoadedModels:
         began = asyncio.get_running_loop().time()
         plain = await self._load_on(model, first)
         model.seconds = asyncio.get_running_loop().time() - began
-        declared = {name: messages.load_metadata(plain[name]) for name in ("inputs", "outputs")}
-        model.info = ModelInfo(**plain | declared, replicas=self._crew.size)
+        model.info = messages.load_info(plain, self._crew.size)
         loads = [asyncio.create_task(self._load_on(model, worker)) for worker in others]
         try:
             await asyncio.gather(*loads)

@@ -7,8 +7,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from attrs import fields_dict
 
 from mlsrv.context import CallContext
+from mlsrv.executor import ModelInfo
 from mlsrv_protocol.types import (
     Datatype,
     InferenceRequest,
@@ -108,6 +110,22 @@ def load_metadata(plain: list[tuple[Any, ...]]) -> tuple[MetadataTensor, ...]:
         MetadataTensor(name, datatype, shape, _load_parameters(parameters))
         for name, datatype, shape, parameters in plain
     )
+
+
+def dump_info(info: ModelInfo) -> dict[str, Any]:
+    """What a loaded model says of itself, as plain values by field."""
+    plain = {name: getattr(info, name) for name in fields_dict(ModelInfo)}
+    return plain | {
+        "inputs": dump_metadata(info.inputs),
+        "outputs": dump_metadata(info.outputs),
+        "handlers": {name: dict(options) for name, options in info.handlers.items()},
+    }
+
+
+def load_info(plain: dict[str, Any], replicas: int) -> ModelInfo:
+    """What `dump_info` took apart, of a model with so many copies."""
+    declared = {name: load_metadata(plain[name]) for name in ("inputs", "outputs")}
+    return ModelInfo(**plain | declared | {"replicas": replicas})
 
 
 def _dump_parameters(parameters: Parameters | None) -> dict[str, Any] | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Any
 
 from mlsrv.context import CallContext
 from mlsrv.errors import InferenceError, MLSrvError
+from mlsrv.handlers import Arguments, HandlerRequest
 from mlsrv.settings import ModelSettings
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 from mlsrv_workers import messages
@@ -111,11 +112,10 @@ class Pool:
         frame = await self._run(Kind.INFER, model, (plain,), context, buffers)
         return messages.load_response(frame.payload(), frame.buffers)
 
-    async def call(
-        self, model: Loaded, method: str, arguments: Mapping[str, Any], context: CallContext
-    ) -> Any:
+    async def call(self, model: Loaded, method: str, arguments: Arguments, context: CallContext) -> Any:
         """Call a custom handler."""
-        frame = await self._run(Kind.CALL, model, (method, dict(arguments)), context)
+        plain = arguments if isinstance(arguments, HandlerRequest) else dict(arguments)
+        frame = await self._run(Kind.CALL, model, (method, plain), context)
         try:
             return frame.payload()
         except Exception as error:  # its class may exist in the worker alone

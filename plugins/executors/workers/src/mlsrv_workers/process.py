@@ -109,7 +109,7 @@ class WorkerProcess:
         pid: of the process.
         running: calls that it has now, of synchronous and of asynchronous models.
         catching_up: held while models are loaded that the other workers have.
-        ended: set once it is gone, or as good as gone; `reason` is a sentence then.
+        ended: set once it is gone; `reason` is a sentence then.
     """
 
     def __init__(
@@ -195,9 +195,8 @@ class WorkerProcess:
             self._end()
 
     async def gone(self) -> None:
-        """Wait until the process has ended."""
-        if self._child is not None:
-            await asyncio.shield(self._child.exited)
+        """Wait until the process has ended and the connection is closed."""
+        await self.ended.wait()
 
     # --- calls ----------------------------------------------------------------------------------------------
 

@@ -189,17 +189,7 @@ class Worker:
         host = ModelHost(settings, self._catalog, self._threads, self._record)
         info = await host.load()
         self._hosts[placement] = host
-        plain = {
-            "platform": info.platform,
-            "versions": info.versions,
-            "inputs": messages.dump_metadata(info.inputs),
-            "outputs": messages.dump_metadata(info.outputs),
-            "streams": info.streams,
-            "predicts": info.predicts,
-            "asynchronous": info.asynchronous,
-            "handlers": {name: dict(options) for name, options in info.handlers.items()},
-        }
-        self.connection.send(Kind.RESULT, call, dump(plain))
+        self.connection.send(Kind.RESULT, call, dump(messages.dump_info(info)))
 
     async def _unload(self, call: int, placement: int) -> None:
         host = self._hosts.pop(placement, None)

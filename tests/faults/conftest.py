@@ -1,0 +1,162 @@
+"""Kernels and servers whose workers come to harm, and what they may not leave behind."""
+
+import asyncio
+import gc
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+from attrs import define
+
+from mlsrv.context import CallContext
+from mlsrv.kernel import Kernel
+from mlsrv.settings import ModelParameters, ModelSettings
+from mlsrv.testing import tensor_request
+
+MODEL = Path(__file__).parent / "model"
+
+
+@define
+class Faults:
+    """A kernel with workers, and shorthands."""
+
+    kernel: Kernel
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the workers that live."""
+        return list(self.kernel._executors["workers"].pids)  # type: ignore[attr-defined]
+
+    async def ask(self, number: float = 0.0, model: str = "model", context: Any = None) -> list[int]:
+        """One request: process id and artifact of the model that answered."""
+        response = await self.kernel.infer(tensor_request(model, np.array([number])), context)
+        return [int(value) for value in response.outputs[0].data]
+
+    def start(self, number: float, model: str = "model") -> "asyncio.Task[list[int]]":
+        """One request in a task of its own."""
+        return asyncio.create_task(self.ask(number, model, CallContext()))
+
+
+def settings(name: str = "model", fields: Any = None, **extra: Any) -> ModelSettings:
+    """Settings of a `Troubled` model; keywords go to ``extra``."""
+    return ModelSettings(
+        name,
+        "models.Troubled",
+        ModelParameters(extra={key: str(value) for key, value in extra.items()}),
+        source=MODEL / "model-settings.json",
+        **(fields or {}),
+    )
+
+
+@pytest.fixture
+def troubled() -> Callable[..., ModelSettings]:
+    return settings
+
+
+@pytest.fixture
+def faults() -> Any:
+    """Runs a kernel with installed plugins and some models, by default with two workers."""
+
+    @asynccontextmanager
+    async def run(*models: ModelSettings, **values: Any) -> AsyncIterator[Faults]:
+        values = {"parallel_workers": 2, "shutdown_timeout": 2.0} | values
+        before = left()
+        async with Kernel(values, models=models or [settings()]) as kernel:
+            await kernel.loaded()
+            yield Faults(kernel)
+        end = time.monotonic() + 5
+        while left() != before:
+            assert time.monotonic() < end, f"left behind: {before} became {left()}"
+            await asyncio.sleep(0.02)
+
+    return run
+
+
+def left() -> tuple[set[int], int, set[str]]:
+    """What a kernel may leave no more of: processes, descriptors, shared memory."""
+    gc.collect()
+    process = psutil.Process()
+    shared = set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
+    workers = {child.pid for child in process.children() if "boot.py" in " ".join(child.cmdline())}
+    return workers, process.num_fds(), {name for name in shared if "mlsrv" in name}
+
+
+@pytest.fixture
+def eventually() -> Any:
+    """Waits until something is true, and returns it."""
+
+    async def wait(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+        end = time.monotonic() + seconds
+        while not (found := condition()):
+            assert time.monotonic() < end, "it did not happen in time"
+            await asyncio.sleep(0.01)
+        return found
+
+    return wait
+
+
+@define
+class Server:
+    """A server as a process of its own."""
+
+    process: "subprocess.Popen[str]"
+    port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def workers(self) -> list[psutil.Process]:
+        """Its worker processes."""
+        return [p for p in psutil.Process(self.process.pid).children() if "boot.py" in " ".join(p.cmdline())]
+
+    def wait_ready(self) -> None:
+        end = time.monotonic() + 40
+        while time.monotonic() < end and self.process.poll() is None:
+            try:
+                if httpx.get(f"{self.url}/v2/health/ready").status_code == 200:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.02)
+            else:
+                time.sleep(0.02)
+        raise AssertionError(self.log.read_text())
+
+    def body(self, number: float) -> dict[str, Any]:
+        return {"inputs": [{"name": "input", "shape": [1], "datatype": "FP64", "data": [number]}]}
+
+
+@pytest.fixture
+def server(tmp_path: Path, free_port: int) -> Iterator[Server]:
+    """``mlsrv start`` with one `Troubled` model in two workers."""
+    folder = tmp_path / "repository" / "model"
+    shutil.copytree(MODEL, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    extra = {"notes": str(tmp_path / "notes")}
+    values = {"name": "model", "implementation": "models.Troubled", "parameters": {"extra": extra}}
+    (folder / "model-settings.json").write_text(json.dumps(values))
+    log = tmp_path / "log"
+    command = [str(Path(sys.executable).parent / "mlsrv"), "start", str(folder.parent)]
+    command += ["--set", f"http_port={free_port}", "--set", "host=127.0.0.1", "--set", "parallel_workers=2"]
+    command += ["--block", "mlsrv-grpc"]
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, text=True)
+    made = Server(process, free_port, log)
+    try:
+        made.wait_ready()
+        yield made
+    finally:
+        process.kill()
+        process.wait(20)

@@ -1,0 +1,75 @@
+"""Models that get into trouble, as they are told by their settings and requests."""
+
+import asyncio
+import ctypes
+import os
+import resource
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import mlsrv
+from mlsrv.types import Datatype, InferenceRequest, InferenceResponse, ResponseOutput
+
+
+class Troubled(mlsrv.MLModel):
+    """Answers with its process id and its artifact; the number in a request says what happens before."""
+
+    artifact = 0
+
+    def load(self) -> bool:
+        if self.extra("deadly") and Path(self.extra("deadly")).exists():
+            os._exit(7)
+        if self.extra("artifact"):
+            self.artifact = int(Path(self.extra("artifact")).read_text())
+        if self.extra("child") and os.fork() == 0:
+            # A helper process that keeps every descriptor of the worker open.
+            time.sleep(4)
+            os._exit(0)
+        return True
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        await self.suffer(payload)
+        return self.answer()
+
+    async def predict_stream(
+        self, payloads: AsyncIterator[InferenceRequest]
+    ) -> AsyncIterator[InferenceResponse]:
+        async for payload in payloads:
+            for _ in range(1000):
+                await self.suffer(payload)
+                yield self.answer()
+
+    async def suffer(self, payload: InferenceRequest) -> None:
+        """0: nothing; positive: wait so many seconds; -1: hold the interpreter for ever; -2: want too much
+        memory."""
+        number = float(np.asarray(payload.inputs[0].data).reshape(-1)[0])
+        self.note("begun")
+        if number == -1:
+            ctypes.PyDLL(None).sleep(1000)
+        if number == -2:
+            resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+            bytearray(8 << 30)
+        if number > 0:
+            try:
+                await asyncio.sleep(number)
+            except asyncio.CancelledError:
+                self.note("cancelled")
+                raise
+
+    def answer(self) -> InferenceResponse:
+        data = np.array([os.getpid(), self.artifact])
+        return InferenceResponse(outputs=[ResponseOutput("output", [2], Datatype.INT64, data)])
+
+    def extra(self, name: str) -> Any:
+        return self.settings.parameters.extra.get(name)
+
+    def note(self, what: str) -> None:
+        if self.extra("notes"):
+            with Path(self.extra("notes")).open("a") as file:
+                print(what, file=file)
+        sys.stdout.flush()
