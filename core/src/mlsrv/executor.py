@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from attrs import field, frozen
 
 from mlsrv.context import CallContext
+from mlsrv.handlers import Arguments
 from mlsrv.settings import ModelSettings
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, MetadataTensor
 
@@ -56,8 +57,9 @@ class Placement(ABC):
         """Answer with many responses. Closing the iterator stops the model's generator."""
 
     @abstractmethod
-    async def call(self, method: str, arguments: Mapping[str, Any], context: CallContext) -> Any:
-        """Call a custom handler of the model by its attribute name."""
+    async def call(self, method: str, arguments: Arguments, context: CallContext) -> Any:
+        """Call a custom handler of the model by its attribute name; arguments and answer are as in
+        `mlsrv.kernel.Kernel.call`."""
 
     @abstractmethod
     async def unload(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AsyncExitStack
 from time import perf_counter_ns
 from typing import Any, TypeVar
@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from mlsrv.context import CallContext
 from mlsrv.errors import DeadlineExceeded, ModelNotReady, Overloaded
 from mlsrv.executor import ModelInfo, Placement
+from mlsrv.handlers import Arguments
 from mlsrv.interceptor import Interceptor
 from mlsrv.pipeline import compile_infer, compile_stream
 from mlsrv.settings import ModelSettings
@@ -95,7 +96,7 @@ class Instance:
                 await close()
             self._leave()
 
-    async def call(self, method: str, arguments: Mapping[str, Any], context: CallContext) -> Any:
+    async def call(self, method: str, arguments: Arguments, context: CallContext) -> Any:
         """Call a custom handler; see `Placement.call`."""
         self._enter()
         try:

@@ -1,34 +1,197 @@
-"""Custom handlers: methods of a model that transports offer beside inference."""
+"""Custom handlers: methods of a model that transports offer beside inference.
+
+::
+
+    class Model(MLModel):
+        @custom_handler("/explain/{method}")
+        async def explain(self, body: dict, method: str, top: int = 3) -> dict: ...
+
+is ``POST /v2/models/NAME/explain/shap?top=5``. What an argument gets is decided by its name and annotation,
+when the model is loaded:
+
+* a name in braces in the path: that segment of the path;
+* ``headers``, ``query``: all headers (names in lower case), the whole query, as ``dict[str, str]``;
+* `CallContext`: deadline, cancellation and the like;
+* the first argument left, unless the verb has no body (GET, HEAD, DELETE, OPTIONS): the body, as ``bytes``,
+as `str`, as
+  a message such as `InferenceRequest`, or, with any other annotation or none, as the JSON value that it
+  holds;
+* every other one: the value of that name in the query, as `str`, `int`, `float` or `bool`.
+
+The result is sent as JSON, a `str` as plain text, `bytes` as they are, None as an empty body, a `Reply` with
+its own status and headers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+from attrs import field, frozen
+
+from mlsrv.errors import ModelLoadError
+from mlsrv_protocol.json import dumps
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _MARK = "__mlsrv_handler__"
 
+Handlers: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""Custom handlers as `ModelInfo.handlers` has them: attribute name -> the options of `custom_handler`."""
 
-def custom_handler(rest_path: str, rest_method: str = "POST") -> Callable[[_F], _F]:
+
+def custom_handler(rest_path: str, rest_method: str = "POST", *, root: bool = False) -> Callable[[_F], _F]:
     """Mark a method of an `MLModel` as a custom handler.
 
     Args:
-        rest_path: path of the route, below the model's own path unless it says otherwise.
+        rest_path: path of the route; ``{name}`` stands for one segment. It lies below the model's own path
+            ``/v2/models/NAME`` (and ``…/versions/VERSION``), where models cannot get into each other's way.
         rest_method: HTTP verb.
+        root: lay the path at the root of the server instead, as for a client that knows no models. A model
+        whose
+            path there is taken by another model does not load.
+
+    Raises:
+        ValueError: the path is empty.
     """
+    path = "/" + rest_path.strip("/")
+    if path == "/":
+        raise ValueError("A custom handler needs a path.")
 
     def mark(function: _F) -> _F:
-        setattr(function, _MARK, {"rest_path": rest_path, "rest_method": rest_method.upper()})
+        setattr(function, _MARK, {"rest_path": path, "rest_method": rest_method.upper(), "root": root})
         return function
 
     return mark
+
+
+@frozen
+class HandlerRequest:
+    """What a transport hands to a custom handler, in place of its arguments.
+
+    Attributes:
+        body: as it came.
+        headers: names in lower case.
+        query: the query of the URL.
+        path: the values of the segments in braces.
+    """
+
+    body: bytes = b""
+    headers: Mapping[str, str] = field(factory=dict)
+    query: Mapping[str, str] = field(factory=dict)
+    path: Mapping[str, str] = field(factory=dict)
+
+
+Arguments: TypeAlias = Mapping[str, Any] | HandlerRequest
+"""Of a call of a custom handler: its arguments by name, or a request of which they are made; the answer to a
+request is a `Reply` with a body of bytes."""
+
+
+@frozen
+class Reply:
+    """What a custom handler answers.
+
+    Attributes:
+        body: `bytes`, `str`, a message, or whatever JSON can carry.
+        status: of HTTP.
+        headers: of the response; ``content-type`` beats the one that follows from the body.
+    """
+
+    body: Any = b""
+    status: int = 200
+    headers: Mapping[str, str] = field(factory=dict)
+
+    def encoded(self) -> Reply:
+        """The same with a body of `bytes`, ready for any transport."""
+        kind, body = "application/json", self.body
+        if isinstance(body, bytes | bytearray | memoryview):
+            kind, body = "application/octet-stream", bytes(body)
+        elif isinstance(body, str):
+            kind, body = "text/plain; charset=utf-8", body.encode()
+        elif body is None:
+            return Reply(b"", self.status, self.headers)
+        else:
+            body = dumps(body)
+        lower = {name.lower(): value for name, value in self.headers.items()}
+        return Reply(body, self.status, {"content-type": kind, **lower} if body else lower)
 
 
 def handlers_of(cls: type) -> dict[str, Mapping[str, Any]]:
     """The custom handlers of a class: attribute name -> the options that they were marked with."""
     found: dict[str, Mapping[str, Any]] = {}
     for name in dir(cls):
-        options = getattr(getattr(cls, name, None), _MARK, None)
+        options = getattr(inspect.getattr_static(cls, name, None), _MARK, None)
         if options is not None:
             found[name] = options
     return found
+
+
+def check_root_paths(
+    name: str,
+    handlers: Handlers,
+    others: Iterable[tuple[str, Handlers]],
+) -> None:
+    """Refuse a model whose handlers at the root of the server are taken by another one.
+
+    Args:
+        name: of the model.
+        handlers: its `ModelInfo.handlers`.
+        others: name and handlers of each model that is loaded.
+
+    Raises:
+        ModelLoadError: names both models and the path.
+    """
+    mine = {route_key(options): options for options in handlers.values() if options["root"]}
+    for other, theirs in others if mine else ():
+        for options in theirs.values():
+            if other != name and options["root"] and route_key(options) in mine:
+                raise ModelLoadError(
+                    f"Model {name} offers {shown(options)} at the root of the server, as model {other} does; "
+                    "unload one of them, or leave out root=True."
+                )
+
+
+def find_handler(
+    handlers: Handlers, verb: str, segments: Sequence[str], *, root: bool
+) -> tuple[str | None, dict[str, str], set[str]]:
+    """The handler for a path, without the part before it.
+
+    Returns:
+        Its attribute name (None if there is none for this verb), the values of the segments in braces, and
+        all verbs that the path takes.
+    """
+    chosen: str | None = None
+    values: dict[str, str] = {}
+    verbs: set[str] = set()
+    # What is written out comes before what stands for anything.
+    for name, options in sorted(handlers.items(), key=lambda item: item[1]["rest_path"].count("{")):
+        matched = _match(str(options["rest_path"]).split("/")[1:], segments)
+        if bool(options["root"]) is not root or matched is None:
+            continue
+        verbs.add(options["rest_method"])
+        if chosen is None and options["rest_method"] == verb:
+            chosen, values = name, matched
+    return chosen, values, verbs
+
+
+def _match(pattern: Sequence[str], segments: Sequence[str]) -> dict[str, str] | None:
+    if len(pattern) != len(segments):
+        return None
+    values = {}
+    for wanted, segment in zip(pattern, segments, strict=True):
+        if wanted[:1] == "{" and wanted[-1:] == "}":
+            values[wanted[1:-1]] = segment
+        elif wanted != segment:
+            return None
+    return values
+
+
+def route_key(options: Mapping[str, Any]) -> tuple[str, str]:
+    """What two routes have in common when one hides the other."""
+    return re.sub(r"{\w+}", "{}", options["rest_path"]), options["rest_method"]
+
+
+def shown(options: Mapping[str, Any]) -> str:
+    """A route, for messages."""
+    return f"{options['rest_method']} {options['rest_path']}"

@@ -21,7 +21,8 @@ from mlsrv.context import CallContext, current_context
 from mlsrv.custom import CustomCode, current_code
 from mlsrv.errors import MLSrvError, ModelFailed, ModelLoadError, Unsupported
 from mlsrv.executor import ModelInfo, Placement
-from mlsrv.handlers import handlers_of
+from mlsrv.handlers import Arguments, HandlerRequest, Reply, handlers_of
+from mlsrv.handling import Handler, compile_handlers
 from mlsrv.metrics import ModelMetrics, Record, current_metrics, discard
 from mlsrv.model import MLModel
 from mlsrv.settings import ModelSettings
@@ -60,6 +61,7 @@ class ModelHost(Placement):
         self._model: MLModel | None = None
         self.code: CustomCode | None = None
         self._predict: Callable[[InferenceRequest], Awaitable[Any]] = _not_loaded
+        self._handlers: Mapping[str, Handler] = {}
 
     # --- lifetime -------------------------------------------------------------------------------------------
 
@@ -110,6 +112,7 @@ class ModelHost(Placement):
                 f"not a MetadataModelResponse{_place(cls.metadata)}."
             )
         prepare(model)
+        self._handlers = compile_handlers(model)
         model.ready = True
         self._predict = self._runner(model.predict)
         self.info = ModelInfo(
@@ -140,6 +143,7 @@ class ModelHost(Placement):
         model, self._model = self._model, None
         code, self.code = self.code, None
         self._predict = _not_loaded
+        self._handlers = {}
         token = current_metrics.set(self.metrics)
         code_token = current_code.set(code)
         try:
@@ -185,13 +189,18 @@ class ModelHost(Placement):
         finally:
             await self._close_stream(responses, context)
 
-    async def call(self, method: str, arguments: Mapping[str, Any], context: CallContext) -> Any:
+    async def call(self, method: str, arguments: Arguments, context: CallContext) -> Any:
         context.check()
-        if method not in self.info.handlers:
+        handler = self._handlers.get(method)
+        if handler is None:
             raise Unsupported(f"Model {self.settings.name} has no handler {method}.")
-        function = getattr(self._loaded(), method)
+        if not isinstance(arguments, HandlerRequest):
+            with _UserCode(self, context):
+                return await self._runner(handler.method)(**arguments)
+        given = handler.arguments(arguments, context)
         with _UserCode(self, context):
-            return await self._runner(function)(**arguments)
+            answer = await self._runner(handler.method)(**given)
+            return (answer if isinstance(answer, Reply) else Reply(answer)).encoded()
 
     # --- inside ---------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from mlsrv.environment import ModelEnvironment
 from mlsrv.errors import InvalidPayload, MLSrvError, PluginError, ServerNotReady
 from mlsrv.executor import Executor
 from mlsrv.handle import Instance, ModelHandle
+from mlsrv.handlers import Arguments
 from mlsrv.making import make_offered
 from mlsrv.metrics import Meter, Record, discard, record_all
 from mlsrv.offers import ExecutorOffer, MeterOffer, SettingsOffer, TransportOffer
@@ -219,10 +220,11 @@ class Kernel:
         name: str,
         version: str | None,
         method: str,
-        arguments: Mapping[str, Any],
+        arguments: Arguments,
         context: CallContext | None = None,
     ) -> Any:
-        """Call a custom handler of a model by its attribute name. Raises as `infer`."""
+        """Call a custom handler of a model by its attribute name, with arguments or with the request of a
+        transport (see `mlsrv.handlers`). Raises as `infer`."""
         context = context or CallContext()
         try:
             return await self._instance(name, version).call(method, arguments, context)

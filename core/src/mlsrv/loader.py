@@ -13,6 +13,7 @@ from mlsrv.declared import DeclaredTensors
 from mlsrv.errors import ConfigurationError, MLSrvError, ModelLoadError, ServerNotReady
 from mlsrv.executor import Executor
 from mlsrv.handle import Instance, ModelHandle
+from mlsrv.handlers import check_root_paths
 from mlsrv.repository import BrokenModel, Listing
 from mlsrv.settings import KernelModelSettings, KernelSettings, ModelSettings
 from mlsrv_protocol.types import State
@@ -193,6 +194,12 @@ class Loader:
                 interceptors.sort(key=lambda interceptor: interceptor.phase)
             for interceptor in interceptors:
                 await stack.enter_async_context(interceptor)
+            # Nothing is awaited from here until the instance serves, so that two models cannot both pass.
+            check_root_paths(
+                settings.name,
+                placement.info.handlers,
+                ((other.name, other.info.handlers) for other in kernel.registry if other.info is not None),
+            )
             handle.settings = settings
             limit = own.max_in_flight or self._settings.max_in_flight
             return Instance(settings, placement, interceptors, stack.pop_all(), limit, handle.statistics)

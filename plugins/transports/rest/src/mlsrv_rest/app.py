@@ -16,6 +16,7 @@ from mlsrv_rest.inflight import Call, InFlight
 from mlsrv_rest.paths import infer_target, split
 from mlsrv_rest.reply import Receive, Reply, Scope, Send
 from mlsrv_rest.router import Router
+from mlsrv_rest.routes.handlers import CustomHandlers
 from mlsrv_rest.routes.health import Health
 from mlsrv_rest.routes.infer import Infer
 from mlsrv_rest.routes.metadata import Metadata
@@ -46,7 +47,8 @@ class RestApp:
         self._infer = Infer(kernel, settings.gzip_enabled)
         groups = (Health(kernel), Metadata(kernel), Repository(kernel), Statistics(kernel), Streaming(kernel))
         own = [route for group in groups for route in group.routes()]
-        self._router = Router(all_routes(kernel, own), settings.prefix)
+        routes = [*all_routes(kernel, own), CustomHandlers(kernel)]
+        self._router = Router(routes, settings.prefix)
         self._limit = settings.http_max_body_size
         self._unpacked_limit = settings.http_max_decompressed_size or settings.http_max_body_size
         self._prefix = settings.prefix.split("/") if settings.prefix else []

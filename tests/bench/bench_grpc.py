@@ -1,0 +1,200 @@
+"""gRPC against bare `grpc.aio`: what a request to a model that does nothing costs, over what gRPC itself costs.
+
+Run it as a plain script. Of two processes one serves a bare handler that answers with the very bytes that mlsrv answers
+with, the other serves mlsrv. Both get the same requests in turns, and what counts is requests per second of processor
+time (user and system) of the serving process; load comes from h2load, if it is installed, else from a small client.
+Rates depend on the machine, the ratio hardly does. A second table is about large tensors: the time of one call, beside
+what it takes to read and write the same tensor as JSON, without any transport.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+import grpc
+import grpc.aio
+import numpy as np
+import psutil
+
+from mlsrv_protocol import json
+from mlsrv_protocol.grpc import encode_request
+from mlsrv_protocol.types import InferenceRequest, RequestInput
+
+CONNECTIONS = 16
+REQUESTS = 6000
+ROUNDS = 3
+AIM = 0.7
+METHOD = "/inference.GRPCInferenceService/ModelInfer"
+OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+
+SERVER = """
+import asyncio, signal, sys
+
+kind = sys.argv[1]
+
+async def bare(stop, started):
+    import grpc, grpc.aio
+    async def echo(body, context):
+        return answer.get(body, body)
+
+    answer = {bytes.fromhex(a): bytes.fromhex(b) for a, b in zip(sys.argv[2::2], sys.argv[3::2], strict=True)}
+    options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+    server = grpc.aio.server(options=options)
+    methods = {"ModelInfer": grpc.unary_unary_rpc_method_handler(echo)}
+    handler = grpc.method_handlers_generic_handler("inference.GRPCInferenceService", methods)
+    server.add_generic_rpc_handlers((handler,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    started(f"grpc://127.0.0.1:{port}")
+    await stop()
+    await server.stop(0)
+
+async def ours(stop, started):
+    import mlsrv, mlsrv_grpc.plugin
+    from mlsrv.testing import EchoModel
+    settings = {"host": "127.0.0.1", "grpc_port": 0}
+    models = [mlsrv.ModelSettings(name="noop", implementation=EchoModel)]
+    async with mlsrv.Kernel(settings, plugins=[mlsrv_grpc.plugin], models=models, discover=False) as kernel:
+        await kernel.loaded()
+        await kernel.serve(stop, started=lambda: started(kernel.transports["grpc"].endpoints[0]))
+
+async def main():
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    await {"bare": bare, "mlsrv": ours}[kind](ended.wait, lambda url: print(url, flush=True))
+
+asyncio.run(main())
+"""
+
+
+def main() -> int:
+    small = np.array([5.1, 3.5, 1.4, 0.2], np.float32)
+    print(f"requests per second of server CPU, {CONNECTIONS} connections, medians of {ROUNDS} x {REQUESTS}")
+    print(f"{'':24}{'bare':>10}{'mlsrv':>10}{'ratio':>8}{'aim':>7}{'us more':>10}")
+    questions = {form: question(small, typed=form == "typed") for form in ("raw", "typed")}
+    with serving("mlsrv") as ours:
+        answers = {form: ask(ours[0], body) for form, body in questions.items()}
+        pairs = [part.hex() for form in questions for part in (questions[form], answers[form])]
+        with serving("bare", *pairs) as bare:
+            for form, body in questions.items():
+                assert ask(bare[0], body) == answers[form]
+                rates = [
+                    (rate(*bare, body, answers[form]), rate(*ours, body, answers[form])) for _ in range(ROUNDS)
+                ]
+                slow, fast = (statistics.median(column) for column in zip(*rates, strict=True))
+                more = (1 / fast - 1 / slow) * 1e6
+                print(f"{form:24}{slow:10.0f}{fast:10.0f}{fast / slow:8.2f}{AIM:7.2f}{more:10.1f}")
+            print()
+            print(f"{'milliseconds, one call':24}{'bare echo':>10}{'raw':>10}{'typed':>10}{'JSON alone':>12}{'raw/JSON':>10}")
+            for mebibytes in (4, 20):
+                large(mebibytes, bare[0], ours[0])
+    return 0
+
+
+def large(mebibytes: int, bare: str, ours: str) -> None:
+    """One line about FP32 tensors of some size."""
+    array = np.random.default_rng(1).random(mebibytes * 2**18, np.float32)
+    raw, typed = question(array), question(array, typed=True)
+    text = json.encode_request(request(array))
+    times = [
+        milliseconds(lambda: ask(bare, raw)),
+        milliseconds(lambda: ask(ours, raw)),
+        milliseconds(lambda: ask(ours, typed)),
+        milliseconds(lambda: json.encode_request(json.decode_request(text))),
+    ]
+    row = "".join(f"{time:10.1f}" for time in times[:3])
+    print(f"{f'{mebibytes} MiB of FP32':24}{row}{times[3]:12.1f}{times[3] / times[1]:10.1f}")
+
+
+def request(array: np.ndarray) -> InferenceRequest:
+    tensor = RequestInput(name="x", shape=[1, len(array)], datatype="FP32", data=array)
+    return InferenceRequest(inputs=[tensor], id="1", model_name="noop")
+
+
+def question(array: np.ndarray, *, typed: bool = False) -> bytes:
+    return encode_request(request(array), typed=typed)
+
+
+def milliseconds(call: Callable[[], object]) -> float:
+    call()
+    times = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times) * 1000
+
+
+def ask(url: str, body: bytes) -> bytes:
+    """One call, in a connection of its own."""
+    with grpc.insecure_channel(urlsplit(url).netloc, options=OPTIONS) as channel:
+        return bytes(channel.unary_unary(METHOD)(body, timeout=60))
+
+
+@contextlib.contextmanager
+def serving(*arguments: str) -> Iterator[tuple[str, psutil.Process]]:
+    """A server in a process of its own: its URL and the process."""
+    command = [sys.executable, "-c", SERVER, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().strip()
+            assert url, f"the server {arguments[0]} did not start"
+            yield url, psutil.Process(process.pid)
+        finally:
+            process.kill()
+
+
+def rate(url: str, server: psutil.Process, body: bytes, answer: bytes) -> float:
+    """Requests answered for each second that the server's process computed."""
+    load(url, body, answer, REQUESTS // 10)
+    before = server.cpu_times()
+    load(url, body, answer, REQUESTS)
+    after = server.cpu_times()
+    return REQUESTS / (after.user + after.system - before.user - before.system)
+
+
+def load(url: str, body: bytes, answer: bytes, count: int) -> None:
+    """Send requests over all connections, each of which must be answered."""
+    address = urlsplit(url).netloc
+    if shutil.which("h2load"):
+        with_h2load(address, body, answer, count)
+    else:
+        asyncio.run(with_channels(address, body, answer, count))
+
+
+def with_h2load(address: str, body: bytes, answer: bytes, count: int) -> None:
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(b"\0" + struct.pack(">I", len(body)) + body)
+        file.flush()
+        headers = ["-H", "te: trailers", "-H", "content-type: application/grpc"]
+        command = ["h2load", f"-n{count}", f"-c{CONNECTIONS}", "-m4", "-d", file.name, *headers]
+        done = subprocess.run([*command, f"http://{address}{METHOD}"], capture_output=True, text=True, check=True)
+    size = count * (len(answer) + 5)
+    assert f"status codes: {count} 2xx" in done.stdout, done.stdout
+    assert f"({size}) data" in done.stdout, done.stdout
+
+
+async def with_channels(address: str, body: bytes, answer: bytes, count: int) -> None:
+    async def one(share: int) -> None:
+        # Channels with equal arguments share a connection.
+        async with grpc.aio.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+            call = channel.unary_unary(METHOD)
+            for _ in range(share):
+                assert await call(body) == answer
+
+    await asyncio.gather(*(one(count // CONNECTIONS) for _ in range(CONNECTIONS)))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
