@@ -4,7 +4,7 @@ The suites and everything that needs pytest are in `mlsrv.testing.contracts`; th
 `mlsrv.testing.fixtures` (``pytest_plugins = ["mlsrv.testing.fixtures"]``).
 """
 
-from mlsrv.testing.models import EchoModel, FailingModel, SlowModel
+from mlsrv.testing.models import EchoModel, FailingModel, ScriptedModel, SlowModel, ThreadedEchoModel
 from mlsrv.testing.plugins import Offering
 from mlsrv.testing.repositories import MemoryRepository
 from mlsrv.testing.requests import tensor_request, text_request
@@ -14,7 +14,9 @@ __all__ = [
     "FailingModel",
     "MemoryRepository",
     "Offering",
+    "ScriptedModel",
     "SlowModel",
+    "ThreadedEchoModel",
     "tensor_request",
     "text_request",
 ]

@@ -1,0 +1,35 @@
+"""Suites of tests that every plugin of a kind passes; subclass one in a test module, and pytest runs it.
+
+::
+
+    from mlsrv.testing.contracts import InputCodecContract
+
+    class TestMyCodec(InputCodecContract):
+        codec = MyCodec
+        samples = ["one", "two"]
+
+Each case says in its docstring what must hold and, after "Guards against:", which real defect it would show.
+The cases need pytest and nothing else: they run an event loop of their own.
+"""
+
+from mlsrv.testing.contracts.codecs import InputCodecContract, RequestCodecContract
+from mlsrv.testing.contracts.executors import ExecutorContract
+from mlsrv.testing.contracts.interceptors import InterceptorContract
+from mlsrv.testing.contracts.repositories import RepositoryContract
+from mlsrv.testing.contracts.runtimes import RuntimeContract
+from mlsrv.testing.contracts.transports import TransportClient, TransportContract, TransportFailure
+
+CodecContract = InputCodecContract
+
+__all__ = [
+    "CodecContract",
+    "ExecutorContract",
+    "InputCodecContract",
+    "InterceptorContract",
+    "RepositoryContract",
+    "RequestCodecContract",
+    "RuntimeContract",
+    "TransportClient",
+    "TransportContract",
+    "TransportFailure",
+]

@@ -1,0 +1,76 @@
+"""How the cases run: each in an event loop of its own, within a time limit, and with the means to compare."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from mlsrv_protocol.json import decode_request, decode_response, encode_request, encode_response
+from mlsrv_protocol.types import InferenceRequest, InferenceResponse
+
+_T = TypeVar("_T")
+
+LIMIT = 60.0
+"""Seconds after which a case is taken for hung."""
+
+
+def run(work: Coroutine[Any, Any, _T]) -> _T:
+    """Run a coroutine to its end; fails when that takes longer than `LIMIT`."""
+    return asyncio.run(asyncio.wait_for(work, LIMIT))
+
+
+async def eventually(what: str, test: Callable[[], bool | Awaitable[bool]], seconds: float = 10.0) -> None:
+    """Wait until a test holds.
+
+    Raises:
+        AssertionError: it does not within `seconds`.
+    """
+    end = asyncio.get_running_loop().time() + seconds
+    while True:
+        result = test()
+        if await result if isinstance(result, Awaitable) else result:
+            return
+        assert asyncio.get_running_loop().time() < end, f"{what} did not happen within {seconds} seconds"
+        await asyncio.sleep(0.005)
+
+
+def notes(path: Path) -> list[str]:
+    """What a `ScriptedModel` noted so far."""
+    return path.read_text(encoding="utf-8").split() if path.exists() else []
+
+
+def same(left: Any, right: Any) -> bool:
+    """Whether two Python values are equal: arrays element by element, NaN equal to itself, DataFrames by
+    their own `equals`."""
+    if hasattr(left, "equals"):
+        return type(left) is type(right) and bool(left.equals(right))
+    if isinstance(left, np.ndarray) or isinstance(right, np.ndarray):
+        a, b = np.asarray(left), np.asarray(right)
+        return a.shape == b.shape and _same_elements(a, b)
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        return len(left) == len(right) and all(map(same, left, right))
+    return bool(left == right) or (left != left and right != right)
+
+
+def _same_elements(left: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) -> bool:
+    if "O" in (left.dtype.kind, right.dtype.kind):
+        return all(map(same, left.reshape(-1).tolist(), right.reshape(-1).tolist()))
+    floats = left.dtype.kind == right.dtype.kind == "f"
+    return bool(np.array_equal(left, right, equal_nan=floats))
+
+
+def request_over_json(request: InferenceRequest) -> InferenceRequest:
+    """The request as a server sees it after it came over the wire."""
+    return decode_request(encode_request(request))
+
+
+def response_over_json(response: InferenceResponse) -> InferenceResponse:
+    """The response as a client sees it after it went over the wire."""
+    response.model_name = response.model_name or "model"
+    return decode_response(encode_response(response))
