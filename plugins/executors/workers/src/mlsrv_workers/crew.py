@@ -12,7 +12,7 @@ from mlsrv_workers.process import Launch, WorkerProcess
 
 logger = logging.getLogger("mlsrv.workers")
 
-DEATHS_IN_A_ROW = 3
+DEATHS_IN_A_ROW = 5
 """After how many ends in a row of a worker, when no other lives, the crew counts as down."""
 
 LONGEST_PAUSE = 30.0
