@@ -14,6 +14,7 @@ pyproject.toml, likewise ``types`` for type information. Two kinds of sessions c
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import nox
@@ -24,7 +25,7 @@ nox.options.error_on_missing_interpreters = True
 
 ROOT = Path(__file__).parent
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
-OWN_SESSIONS = ["boundaries", "clients", "dists"]
+OWN_SESSIONS = ["boundaries", "browser", "clients", "dists"]
 """Folders of ``tests`` that need more than the common environment."""
 
 
@@ -129,6 +130,16 @@ def clients(session: nox.Session) -> None:
     session.run(
         "pytest", "tests/clients", *session.posargs, env={"MLSRV_TEST_CLIENTS": str(folder.resolve())}
     )
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """The documentation pages in a real browser, which is Debian's where there is none yet."""
+    install(session, "test", "browser")
+    if shutil.which("chromium") is None:
+        session.run("apt-get", "update", "-qq", external=True)
+        session.run("apt-get", "install", "-y", "-qq", "chromium", external=True)
+    session.run("pytest", "tests/browser", *session.posargs)
 
 
 @nox.session(default=False)

@@ -1,0 +1,126 @@
+"""The pages, the documents and the assets."""
+
+from __future__ import annotations
+
+import html
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import quote
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.routing import Route
+
+from mlsrv.kernel import Kernel
+from mlsrv_openapi.document import model_document, server_document
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<link rel="icon" href="{assets}/favicon-32x32.png">
+<link rel="stylesheet" href="{assets}/swagger-ui.css">
+<style>body {{ margin: 0 }} .scheme-container {{ display: none }}</style>
+</head>
+<body>
+<div id="docs"></div>
+<script src="{assets}/swagger-ui-bundle.js"></script>
+<script>
+SwaggerUIBundle({{
+  url: "docs/dataplane.json",
+  dom_id: "#docs",
+  deepLinking: true,
+  defaultModelsExpandDepth: 0,
+  validatorUrl: null
+}});
+</script>
+</body>
+</html>
+"""
+_ASSETS = {
+    "favicon-32x32.png": "image/png",
+    "swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui.css": "text/css",
+}
+
+
+class Documentation:
+    """Endpoints; everything is made afresh, as models come and go."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._folder = assets_folder()
+
+    async def page(self, request: Request) -> Response:
+        """Swagger UI of the server."""
+        return _page(self._kernel.server_metadata().name, "docs/assets")
+
+    async def document(self, request: Request) -> Response:
+        """The document of the server."""
+        metadata = self._kernel.server_metadata()
+        names = self._kernel.model_names()
+        return _json(server_document(metadata.name, metadata.version, names, "../.."))
+
+    async def model_page(self, request: Request) -> Response:
+        """Swagger UI of a model."""
+        name, version = _model_of(request)
+        self._kernel.handle(name, version)
+        up = "../../../.." if version is not None else "../.."
+        return _page(f"Model {name}", f"{up}/docs/assets")
+
+    async def model_document(self, request: Request) -> Response:
+        """The document of a model."""
+        name, version = _model_of(request)
+        metadata = self._kernel.model_metadata(name, version)
+        up = "../../../../../.." if version is not None else "../../../.."
+        version = None if version is None else quote(version, safe="")
+        return _json(model_document(metadata, version, quote(name, safe=""), up))
+
+    async def asset(self, request: Request) -> Response:
+        """A file of Swagger UI."""
+        name = request.path_params["file"]
+        if name not in _ASSETS:
+            raise HTTPException(404, f"There is no asset {name[:60]}.")
+        headers = {"cache-control": "public, max-age=86400"}
+        return FileResponse(self._folder / name, media_type=_ASSETS[name], headers=headers)
+
+    def routes(self) -> list[Route]:
+        found = [
+            Route("/v2/docs", self.page),
+            Route("/v2/docs/dataplane.json", self.document),
+            Route("/v2/docs/assets/{file}", self.asset),
+        ]
+        for path in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+            found.append(Route(f"{path}/docs", self.model_page))
+            found.append(Route(f"{path}/docs/dataplane.json", self.model_document))
+        return found
+
+
+def assets_folder() -> Path:
+    """Where the package with Swagger UI keeps its files. It is found, not imported: it brings a web
+    framework.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    spec = find_spec("flask_swagger_ui")
+    if spec is None or spec.origin is None:
+        raise ImportError("mlsrv-openapi needs flask-swagger-ui (pip install flask-swagger-ui)")
+    return Path(spec.origin).parent / "dist"
+
+
+def _model_of(request: Request) -> tuple[str, str | None]:
+    # A slash inside a segment arrives encoded; no model has one in its name, so it is unknown either way.
+    return request.path_params["model"], request.path_params.get("version")
+
+
+def _page(title: str, assets: str) -> Response:
+    return HTMLResponse(_PAGE.format(title=html.escape(title), assets=assets))
+
+
+def _json(document: object) -> Response:
+    return Response(json.dumps(document), media_type="application/json")

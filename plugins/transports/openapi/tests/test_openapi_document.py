@@ -1,0 +1,109 @@
+"""The documents and pages, over real requests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from openapi_spec_validator import validate
+from starlette.routing import Route
+
+import mlsrv_openapi.plugin
+import mlsrv_rest.plugin
+from mlsrv import Kernel, ModelSettings
+from mlsrv.testing import EchoModel
+from mlsrv.types import Datatype
+from mlsrv_openapi.document import OPERATIONS
+from mlsrv_rest import create_app
+
+ALL = [{"name": datatype.value, "datatype": datatype.value, "shape": [-1, 2]} for datatype in Datatype]
+MODELS = [
+    ModelSettings(name="any", implementation=EchoModel),
+    ModelSettings(
+        name="my é", implementation=EchoModel, inputs=ALL, outputs=ALL, parameters={"version": "v 1"}
+    ),
+    ModelSettings(
+        name="scalar", implementation=EchoModel, inputs=[{"name": "s", "datatype": "FP64", "shape": []}]
+    ),
+]
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    plugins = [mlsrv_rest.plugin, mlsrv_openapi.plugin]
+    async with Kernel(models=MODELS, plugins=plugins, discover=False) as kernel:
+        await kernel.loaded()
+        transport = httpx.ASGITransport(create_app(kernel))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as made:
+            yield made
+
+
+PAGES = ["/v2", "/v2/models/any", "/v2/models/my%20%C3%A9", "/v2/models/my%20%C3%A9/versions/v%201"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+async def test_documents_are_valid_and_their_paths_lead_somewhere(
+    client: httpx.AsyncClient, page: str
+) -> None:
+    where = f"{page}/docs/dataplane.json"
+    document = (await client.get(where)).json()
+    validate(document)
+    root = httpx.URL(f"http://test{where}").join(document["servers"][0]["url"]).path
+    assert root == "/"
+    for path, methods in document["paths"].items():
+        concrete = path.replace("{model}", "any").replace("/versions/{version}", "")
+        for method, operation in methods.items():
+            content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+            answer = await client.request(method, concrete, json=content.get("example"))
+            assert str(answer.status_code) in operation["responses"], (path, answer.text)
+            assert answer.status_code not in (404, 405)
+
+
+@pytest.mark.parametrize("page", PAGES[1:])
+async def test_examples_work_as_they_are(client: httpx.AsyncClient, page: str) -> None:
+    document = (await client.get(f"{page}/docs/dataplane.json")).json()
+    operation = document["paths"][f"{page}/infer"]["post"]
+    answer = await client.post(
+        f"{page}/infer", json=operation["requestBody"]["content"]["application/json"]["example"]
+    )
+    assert answer.status_code == 200, answer.text
+
+
+async def test_the_example_of_a_scalar(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/v2/models/scalar/docs/dataplane.json")).json()
+    body = document["paths"]["/v2/models/scalar/infer"]["post"]["requestBody"]
+    assert body["content"]["application/json"]["example"]["inputs"][0]["data"] == [0.0]
+
+
+@pytest.mark.parametrize("page", PAGES)
+async def test_pages_find_their_assets(client: httpx.AsyncClient, page: str) -> None:
+    answer = await client.get(f"{page}/docs")
+    assert answer.headers["content-type"].startswith("text/html")
+    for part in answer.text.split('"'):
+        if part.endswith((".js", ".css", ".png", ".json")):
+            assert not part.startswith(("http", "/"))
+            found = await client.get(httpx.URL(f"http://test{page}/docs").join(part))
+            assert found.status_code == 200, part
+
+
+async def test_models_that_are_not_there(client: httpx.AsyncClient) -> None:
+    for path in ("nope/docs", "nope/docs/dataplane.json", "any/versions/7/docs"):
+        answer = await client.get(f"/v2/models/{path}")
+        assert answer.status_code == 404
+        assert set(answer.json()) == {"error"}
+    assert (await client.get("/v2/docs/assets/..%2F..%2Fetc")).status_code == 404
+
+
+async def test_every_route_of_the_protocol_is_described(client: httpx.AsyncClient) -> None:
+    from mlsrv_rest.app import RestApp
+
+    kernel = Kernel(plugins=[mlsrv_rest.plugin], discover=False)
+    app: Any = RestApp(kernel)
+    described = {operation.path for operation in OPERATIONS}
+    own = [route for route in app._router._app.routes if isinstance(route, Route)]
+    assert len(own) > 20
+    for route in own:
+        path = route.path.replace("/versions/{version}", "").replace("/{repository}", "")
+        assert path in described, path
