@@ -12,6 +12,13 @@ Each case says in its docstring what must hold and, after "Guards against:", whi
 The cases need pytest and nothing else: they run an event loop of their own.
 """
 
+# ruff: noqa: E402  # pytest shows values in failed assertions only of modules that it was told of beforehand
+
+import pytest
+
+_PARTS = ("codecs", "executors", "interceptors", "repositories", "runtimes", "transports")
+pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
+
 from mlsrv.testing.contracts.codecs import InputCodecContract, RequestCodecContract
 from mlsrv.testing.contracts.executors import ExecutorContract
 from mlsrv.testing.contracts.interceptors import InterceptorContract

@@ -19,8 +19,11 @@ LIMIT = 60.0
 
 
 def run(work: Coroutine[Any, Any, _T]) -> _T:
-    """Run a coroutine to its end; fails when that takes longer than `LIMIT`."""
-    return asyncio.run(asyncio.wait_for(work, LIMIT))
+    """Run a coroutine to its end; fails when that takes longer than `LIMIT`, or a cancellation gets out."""
+    try:
+        return asyncio.run(asyncio.wait_for(work, LIMIT))
+    except asyncio.CancelledError as error:
+        raise AssertionError("a cancellation reached what was not cancelled") from error
 
 
 async def eventually(what: str, test: Callable[[], bool | Awaitable[bool]], seconds: float = 10.0) -> None:

@@ -81,10 +81,11 @@ class TransportContract(ABC):
             async with self._served(_model(EchoModel)) as (_, transport):
                 assert transport.endpoints, "there are no endpoints"
                 assert not any(endpoint.endswith(":0") for endpoint in transport.endpoints)
-                client = await self.connect(transport)
+                client = await self._connect(transport)
                 await client.infer(text_request("m", ["a"]))
                 await client.close()
-            assert not await self._answers(transport), "a stopped transport answers"
+                await transport.stop(1)
+                assert not await self._answers(transport), "a stopped transport answers"
 
         run(case())
 
@@ -168,17 +169,13 @@ class TransportContract(ABC):
 
         async def case() -> None:
             async with self._served(_model(EchoModel)) as (_, transport):
-                clients = [await self.connect(transport) for _ in range(4)]
+                clients = [await self._connect(transport) for _ in range(4)]
 
                 async def ask(number: int) -> str:
                     request = text_request("m", [str(number)])
                     return _text((await clients[number % 4].infer(request)).outputs[0].data[0])
 
-                try:
-                    assert await asyncio.gather(*map(ask, range(40))) == [str(number) for number in range(40)]
-                finally:
-                    for client in clients:
-                        await client.close()
+                assert await asyncio.gather(*map(ask, range(40))) == [str(number) for number in range(40)]
 
         run(case())
 
@@ -192,7 +189,7 @@ class TransportContract(ABC):
             path = tmp_path / "notes"
             slow = _model(_Patient, notes=str(path))
             async with self._served(slow) as (_, transport):
-                client = await self.connect(transport)
+                client = await self._connect(transport)
                 running = asyncio.ensure_future(client.infer(text_request("m", ["a"])))
                 await eventually("the request", lambda: "waiting" in notes(path))
                 stopping = asyncio.ensure_future(transport.stop(20))
@@ -213,7 +210,7 @@ class TransportContract(ABC):
         async def case() -> None:
             path = tmp_path / "notes"
             async with self._served(_model(ScriptedModel, notes=str(path))) as (_, transport):
-                client = await self.connect(transport)
+                client = await self._connect(transport)
                 running = asyncio.ensure_future(client.infer(text_request("m", ["wait"])))
                 await eventually("the request", lambda: "waiting" in notes(path))
                 await asyncio.wait_for(transport.stop(0.1), 10)
@@ -233,14 +230,14 @@ class TransportContract(ABC):
         async def case() -> None:
             path = tmp_path / "notes"
             async with self._served(_model(ScriptedModel, notes=str(path))) as (_, transport):
-                client = await self.connect(transport)
+                client = await self._connect(transport)
                 running = asyncio.ensure_future(client.infer(text_request("m", ["wait"])))
                 await eventually("the request", lambda: "waiting" in notes(path))
                 running.cancel()
                 await asyncio.wait({running}, timeout=10)
                 await client.close()
                 await eventually("the cancellation", lambda: "cancelled" in notes(path))
-                other = await self.connect(transport)
+                other = await self._connect(transport)
                 assert (await other.infer(text_request("m", ["echo"]))).outputs
                 await other.close()
 
@@ -260,7 +257,7 @@ class TransportContract(ABC):
                 endpoints = list(transport.endpoints)
                 await transport.start()
                 assert list(transport.endpoints) == endpoints
-                client = await self.connect(transport)
+                client = await self._connect(transport)
                 assert (await client.infer(text_request("m", ["a"]))).outputs
                 await client.close()
                 await transport.stop(1)
@@ -330,23 +327,31 @@ class TransportContract(ABC):
             try:
                 yield kernel, transport
             finally:
+                await self._close_clients()
                 await transport.stop(1)
+
+    async def _connect(self, transport: Transport) -> TransportClient:
+        client = await self.connect(transport)
+        self.__dict__.setdefault("_clients", []).append(client)
+        return client
+
+    async def _close_clients(self) -> None:
+        for client in self.__dict__.pop("_clients", ()):
+            await client.close()
 
     @asynccontextmanager
     async def _client(self, *models: ModelSettings) -> AsyncIterator[tuple[Kernel, TransportClient]]:
         async with self._served(*models) as (kernel, transport):
-            client = await self.connect(transport)
-            try:
-                yield kernel, client
-            finally:
-                await client.close()
+            yield kernel, await self._connect(transport)
 
     async def _answers(self, transport: Transport) -> bool:
         try:
-            client = await self.connect(transport)
+            client = await self._connect(transport)
             await asyncio.wait_for(client.infer(text_request("m", ["a"])), 10)
         except Exception:  # each client has its own for a connection that is refused
             return False
+        finally:
+            await self._close_clients()
         return True
 
 
