@@ -15,6 +15,7 @@ LIGHT = {"attr", "attrs", "pluggy"}
 """What may be loaded besides the standard library and the kernel's own light modules."""
 
 MAY_READ_ENVIRONMENT = {
+    "mlsrv.runtimes.threads",  # honours the limit of threads that numeric libraries have agreed on
     "mlsrv.testing.fixtures",  # compares it before and after a test
     "mlsrv_workers.process",  # hands it on to the processes that it starts
 }
