@@ -28,7 +28,7 @@ import psutil
 CONNECTIONS = 16
 SECONDS = 1.0
 ROUNDS = 9
-AIMS = {"hypercorn": 0.75, "uvicorn": 0.6}
+AIMS = {("hypercorn", "asyncio"): 0.75, ("uvicorn", "asyncio"): 0.6}
 PATH = "/v2/models/noop/infer"
 REQUEST = b'{"id":"1","inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}'
 ANSWER = (
@@ -108,7 +108,8 @@ def main() -> int:
         theirs, mine = (statistics.median(column) for column in zip(*rates, strict=True))
         more = statistics.median(1e6 / mine - 1e6 / theirs for theirs, mine in rates)
         title = f"{server}, {loop}"
-        print(f"{title:24}{theirs:10.0f}{mine:10.0f}{ratio:8.2f}{AIMS[server]:7.2f}{more:10.1f}", flush=True)
+        aim = AIMS.get((server, loop), "")
+        print(f"{title:24}{theirs:10.0f}{mine:10.0f}{ratio:8.2f}{aim:>7}{more:10.1f}", flush=True)
     return 0
 
 
