@@ -16,7 +16,7 @@ from mlsrv_workers.crew import Crew
 from mlsrv_workers.dispatch import Dispatcher
 from mlsrv_workers.frames import Frame, Kind, dump
 from mlsrv_workers.loaded import Loaded, LoadedModels
-from mlsrv_workers.process import Launch, Pending, WorkerProcess
+from mlsrv_workers.process import Launch, Pending, PendingStream, WorkerProcess
 from mlsrv_workers.streams import STREAM_CREDIT
 
 ASYNC_CONCURRENCY = 64
@@ -133,7 +133,8 @@ class Pool:
     ) -> Frame:
         body = _body(model, values, context)
         worker = await self._reserve(model, context)
-        call, pending = worker.begin(kind, body, buffers, slot=model.info.asynchronous)
+        pending = Pending(model.info.asynchronous)
+        call = worker.begin(kind, pending, body, buffers)
         try:
             return await pending.future
         except asyncio.CancelledError:
@@ -146,7 +147,8 @@ class Pool:
         """Answer a stream; the consumer's pace holds the worker back, and the worker's the producer."""
         body = _body(model, (), context)
         worker = await self._reserve(model, context)
-        call, pending = worker.begin(Kind.STREAM, body, slot=model.info.asynchronous)
+        pending = PendingStream(model.info.asynchronous)
+        call = worker.begin(Kind.STREAM, pending, body)
         feeding = asyncio.create_task(_feed(worker, call, pending, requests))
         taken = 0
         try:
@@ -212,7 +214,7 @@ def _body(model: Loaded, values: tuple[Any, ...], context: CallContext) -> bytes
 
 
 async def _feed(
-    worker: WorkerProcess, call: int, pending: Pending, requests: AsyncIterator[InferenceRequest]
+    worker: WorkerProcess, call: int, pending: PendingStream, requests: AsyncIterator[InferenceRequest]
 ) -> None:
     try:
         async for request in requests:

@@ -77,28 +77,39 @@ class Pending:
     Attributes:
         slot: the kind of work that it takes a slot of (asynchronous or not), None for loads and unloads.
         future: its last frame.
-        items: the frames of a stream that came before, None after the last.
-        credit: how many requests of a stream the worker takes before it has read those that are on their way.
     """
 
     def __init__(self, slot: bool | None) -> None:
         self.slot = slot
         self.future: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
-        self.items: asyncio.Queue[Frame | None] = asyncio.Queue()
-        self.credit = asyncio.Semaphore(STREAM_WINDOW)
 
     def settle(self, frame: Frame) -> None:
+        """The last frame has come."""
         if frame.kind is Kind.ERROR:
             self.fail(load_error(frame.payload()))
         elif not self.future.done():
             self.future.set_result(frame)
-            self.items.put_nowait(None)
 
     def fail(self, error: MLSrvError) -> None:
+        """There will be no frame."""
         if not self.future.done():
             self.future.set_exception(error)
             self.future.exception()  # marks it as seen: nobody may be waiting any more
-            self.items.put_nowait(None)
+
+
+class PendingStream(Pending):
+    """A stream that a worker has been sent.
+
+    Attributes:
+        items: the frames that come before the last, then None.
+        credit: how many requests the worker takes before it has read those that are on their way.
+    """
+
+    def __init__(self, slot: bool) -> None:
+        super().__init__(slot)
+        self.items: asyncio.Queue[Frame | None] = asyncio.Queue()
+        self.credit = asyncio.Semaphore(STREAM_WINDOW)
+        self.future.add_done_callback(lambda _: self.items.put_nowait(None))
 
 
 class WorkerProcess:
@@ -201,25 +212,21 @@ class WorkerProcess:
     # --- calls ----------------------------------------------------------------------------------------------
 
     def begin(
-        self,
-        kind: Kind,
-        body: bytes,
-        buffers: messages.Buffers | tuple[()] = (),
-        slot: bool | None = None,
-    ) -> tuple[int, Pending]:
-        """Send a call; `slot` is the kind of work whose room was reserved for it in `running`, if any."""
+        self, kind: Kind, pending: Pending, body: bytes, buffers: messages.Buffers | tuple[()] = ()
+    ) -> int:
+        """Send a call and return its id. Room for it was reserved in `running` if it takes a slot."""
         call = next(self._ids)
-        pending = Pending(slot)
         if self._connection is None or self.ended.is_set():
             pending.fail(self._ending())
-            return call, pending
+            return call
         self._calls[call] = pending
         self._connection.send(kind, call, body, buffers)
-        return call, pending
+        return call
 
     async def ask(self, kind: Kind, payload: Any) -> Any:
         """Send a call that takes no slot (load, unload) and return its result."""
-        call, pending = self.begin(kind, dump(payload))
+        pending = Pending(None)
+        call = self.begin(kind, pending, dump(payload))
         try:
             return (await pending.future).payload()
         except asyncio.CancelledError:
@@ -246,12 +253,12 @@ class WorkerProcess:
         if kind is Kind.RESULT or kind is Kind.ERROR:
             self._settle(frame)
         elif kind is Kind.STREAM_ITEM:
-            if frame.call in self._calls:
-                self._calls[frame.call].items.put_nowait(frame)
+            if isinstance(stream := self._calls.get(frame.call), PendingStream):
+                stream.items.put_nowait(frame)
         elif kind is Kind.STREAM_CREDIT:
-            if frame.call in self._calls:
+            if isinstance(stream := self._calls.get(frame.call), PendingStream):
                 for _ in range(frame.payload()):
-                    self._calls[frame.call].credit.release()
+                    stream.credit.release()
         elif kind is Kind.RELEASE:
             assert self._connection is not None  # it has just received something
             self._connection.release(frame.call)

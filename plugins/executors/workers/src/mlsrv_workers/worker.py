@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import faulthandler
 import functools
+import importlib.util
 import logging
 import os
 import pickle
@@ -274,4 +275,13 @@ def main(arguments: Sequence[str]) -> None:
     _end_with_parent(parent)
     faulthandler.enable()
     os.set_inheritable(sock, False)
-    asyncio.run(serve(socket.socket(fileno=sock), arena_in, arena_out))
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(serve(socket.socket(fileno=sock), arena_in, arena_out))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, if that is installed."""
+    if importlib.util.find_spec("uvloop") is None:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop
+    return factory
