@@ -4,6 +4,7 @@ The suites and everything that needs pytest are in `mlsrv.testing.contracts`; th
 `mlsrv.testing.fixtures` (``pytest_plugins = ["mlsrv.testing.fixtures"]``).
 """
 
+from mlsrv.testing.kernels import make_kernel
 from mlsrv.testing.models import EchoModel, FailingModel, ScriptedModel, SlowModel, ThreadedEchoModel
 from mlsrv.testing.plugins import Offering
 from mlsrv.testing.repositories import MemoryRepository
@@ -17,6 +18,7 @@ __all__ = [
     "ScriptedModel",
     "SlowModel",
     "ThreadedEchoModel",
+    "make_kernel",
     "tensor_request",
     "text_request",
 ]

@@ -1,16 +1,22 @@
-"""Pytest fixtures; enable them with ``pytest_plugins = ["mlsrv.testing.fixtures"]`` in a conftest."""
+"""Pytest fixtures; enable them with ``pytest_plugins = ["mlsrv.testing.fixtures"]`` in the topmost conftest,
+or with ``from mlsrv.testing.fixtures import *`` in any other."""
 
 from __future__ import annotations
 
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from mlsrv.kernel import Kernel
 from mlsrv.settings import ModelSettings
+from mlsrv.testing import kernels
+from mlsrv.testing.leaks import Belongings
 from mlsrv.testing.models import EchoModel
+
+__all__ = ["echo_model", "free_port", "make_kernel", "no_leaks", "untouched_process"]
 
 
 @pytest.fixture
@@ -28,14 +34,38 @@ def echo_model() -> ModelSettings:
 
 
 @pytest.fixture
+def make_kernel() -> Callable[..., Kernel]:
+    """`mlsrv.testing.make_kernel`."""
+    return kernels.make_kernel
+
+
+@pytest.fixture
 def untouched_process() -> Iterator[None]:
-    """Fails the test if it leaves environment variables or log handlers behind."""
-    environment = dict(os.environ)
-    handlers = list(logging.getLogger().handlers)
+    """Fails the test if it changes environment variables, or the handlers or level of the root logger."""
+    environment, log = dict(os.environ), _root_logger()
     yield
     changed = {
         key for key in environment.keys() | os.environ.keys() if environment.get(key) != os.environ.get(key)
     }
     changed.discard("PYTEST_CURRENT_TEST")
     assert not changed, f"environment variables were changed: {sorted(changed)}"
-    assert logging.getLogger().handlers == handlers, "log handlers were changed"
+    assert _root_logger() == log, "the root logger was changed"
+
+
+@pytest.fixture
+def no_leaks(untouched_process: None) -> Iterator[None]:
+    """Fails the test if it leaves threads, child processes, open files, sockets or shared memory behind
+    (those of Linux are seen), or what `untouched_process` watches. What ends within five seconds is not held
+    against it."""
+    before = Belongings.now()
+    yield
+    left = before.outlived(seconds=5.0)
+    assert not left, f"the test leaves behind: {', '.join(left)}"
+
+
+def _root_logger() -> tuple[list[logging.Handler], int]:
+    # Handlers of pytest itself come and go.
+    handlers = [
+        handler for handler in logging.root.handlers if not type(handler).__module__.startswith("_pytest")
+    ]
+    return handlers, logging.root.level

@@ -1,0 +1,36 @@
+"""Kernels for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from mlsrv.kernel import Kernel
+from mlsrv.offers import SettingsOffer
+from mlsrv.plugins import Plugins
+from mlsrv.settings import ModelSettings
+
+
+def make_kernel(
+    *models: ModelSettings, plugins: Sequence[object] = (), discover: bool = False, **settings: Any
+) -> Kernel:
+    """A kernel that is alone in the process and on the network: only the given plugins, the loopback address,
+    and a free port wherever a plugin has a setting called ``…_port`` that is not given.
+
+    Args:
+        models: its models.
+        plugins: plugin objects.
+        discover: whether installed plugins are loaded too.
+        settings: server settings.
+
+    Raises:
+        ConfigurationError: as `Kernel`.
+    """
+    offers = Plugins(plugins, discover=discover).offers(SettingsOffer)
+    fields = [field.name for offer in offers if offer.scope == "server" for field in attrs.fields(offer.cls)]
+    ports = {name: 0 for name in fields if name.endswith("_port")}
+    return Kernel(
+        {"host": "127.0.0.1", **ports, **settings}, plugins=plugins, models=models, discover=discover
+    )
