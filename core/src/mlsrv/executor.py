@@ -23,6 +23,7 @@ class ModelInfo:
 
     Attributes:
         platform, versions, inputs, outputs: the model's metadata, after `MLModel.load` had its say.
+        check_inputs: whether requests must have just these inputs.
         streams: whether it has a `predict_stream` of its own.
         predicts: whether it has a `predict` of its own.
         asynchronous: whether that `predict` is a coroutine function, so that many calls may run at once.
@@ -34,6 +35,7 @@ class ModelInfo:
     versions: tuple[str, ...] = ()
     inputs: tuple[MetadataTensor, ...] = ()
     outputs: tuple[MetadataTensor, ...] = ()
+    check_inputs: bool = True
     streams: bool = False
     predicts: bool = True
     asynchronous: bool = False

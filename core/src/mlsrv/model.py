@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mlsrv.codecs.base import InputCodec, RequestCodec
 from mlsrv.codecs.content import decode_input, decode_request, encode_output, encode_response
@@ -32,7 +32,12 @@ class MLModel:
     Attributes:
         settings: the model's settings; ``settings.parameters.extra`` holds what the runtime is given.
         inputs, outputs: the declared tensors (`MetadataTensor`); `load` may set them.
+        own_input_checks: whether the class itself refuses inputs that do not fit, because it takes more forms
+            of them than its metadata can tell. The kernel then holds requests only to inputs that the settings
+            declare, not to those that the metadata adds.
     """
+
+    own_input_checks: ClassVar[bool] = False
 
     def __init__(self, settings: ModelSettings) -> None:
         self.settings = self._settings = settings

@@ -1,0 +1,53 @@
+"""Where the file of a model is, and what is said when it cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlsrv.errors import InvalidModelURI, ModelLoadError
+from mlsrv.settings import ModelSettings
+from mlsrv.utils import model_uri
+
+
+def find_artifact(settings: ModelSettings, artifacts: Sequence[str], framework: str) -> Path:
+    """The file of a model.
+
+    Args:
+        settings: the model's settings.
+        artifacts: names or patterns looked for, in this order, when ``parameters.uri`` is a folder.
+        framework: whose artifact it is, for messages.
+
+    Raises:
+        InvalidModelURI: ``parameters.uri`` leads nowhere, to another machine, or to a folder without an
+            artifact.
+    """
+    uri = model_uri(settings, artifacts)
+    if "://" in uri:
+        raise InvalidModelURI(
+            f"Model {settings.name}: parameters.uri {uri!r} is not local; fetch the artifact first."
+        )
+    path = Path(uri)
+    if path.is_dir():
+        raise InvalidModelURI(
+            f"Model {settings.name}: the folder {path} has no artifact of {framework} "
+            f"({', '.join(artifacts)}); put it there, or name the file in parameters.uri."
+        )
+    return path
+
+
+def unreadable(name: str, path: Path, what: str, error: Exception | str, advice: str) -> ModelLoadError:
+    """The error for a file that is damaged, or not what it should be.
+
+    Args:
+        name: of the model.
+        path: the file.
+        what: what it was read as, with its article: "a model of XGBoost".
+        error: why it cannot be; of a text of several lines only the first is told.
+        advice: what to do about it.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    why = f"{lines[0][:300].rstrip('.')}" if lines else "no reason given"
+    if isinstance(error, Exception):
+        why = f"{type(error).__name__}: {why}"
+    return ModelLoadError(f"Model {name}: {path} cannot be read as {what} ({why}); {advice}.")

@@ -1,0 +1,156 @@
+"""The base of runtimes whose models take a table of rows and features."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from attrs import frozen
+
+from mlsrv.errors import InferenceError, ModelLoadError, OutputNotFound
+from mlsrv.model import MLModel
+from mlsrv.runtimes.artifact import find_artifact
+from mlsrv.runtimes.extras import default_output
+from mlsrv.runtimes.features import Features
+from mlsrv_protocol.datatypes import Datatype
+from mlsrv_protocol.types import (
+    InferenceRequest,
+    InferenceResponse,
+    MetadataModelResponse,
+    MetadataTensor,
+    RequestOutput,
+)
+
+logger = logging.getLogger("mlsrv.runtimes")
+
+
+@frozen
+class TableOutput:
+    """Something that a model computes for a table.
+
+    Attributes:
+        compute: from what `TableModel.prepare` returned to an array whose first axis are the rows.
+        datatype: of the array, for the metadata.
+        width: how many columns it has; 1 for a vector, -1 if unknown.
+    """
+
+    compute: Callable[[Any], Any]
+    datatype: Datatype
+    width: int = 1
+
+
+class TableModel(MLModel):
+    """Base of runtimes whose models take a table of rows and features.
+
+    A request is decoded by its content type, as a numpy array by default; without any it may also have one
+    tensor for each feature, under their names. Each requested output is computed by the `TableOutput` of that
+    name, the first one (or ``parameters.extra.predict_fn``) when none is requested. The metadata comes from
+    the artifact, unless the settings declare inputs or outputs.
+
+    Attributes:
+        framework: its name as people write it; in small letters it is the platform in the metadata.
+        artifacts: file names and patterns, in the order in which they are looked for in a folder.
+        refusals: what the framework raises when it does not like the input.
+        features, results: what the artifact told, after `load`.
+    """
+
+    framework: ClassVar[str]
+    artifacts: ClassVar[tuple[str, ...]]
+    refusals: ClassVar[tuple[type[Exception], ...]] = (ValueError,)
+    own_input_checks: ClassVar[bool] = True
+
+    features: Features
+    results: Mapping[str, TableOutput]
+
+    @abstractmethod
+    def read(self, path: Path) -> tuple[Features, Mapping[str, TableOutput]]:
+        """Read the artifact, and tell what the model takes and what it can compute. Called by `load`.
+
+        Raises:
+            ModelLoadError: it cannot be used; says what to do.
+        """
+
+    def prepare(self, values: Any) -> Any:
+        """What the outputs are computed from; done once for a request.
+
+        Args:
+            values: an array of shape [rows, features], or a DataFrame, with the features of the model.
+        """
+        return values
+
+    def words(self, error: Exception) -> str:
+        """What to tell the client of an error of the framework."""
+        return str(error)
+
+    def load(self) -> bool:  # type: ignore[override]  # a plain method, as it blocks
+        """Read the artifact.
+
+        Raises:
+            ModelLoadError: it cannot be used, or the settings do not fit it.
+        """
+        self._request_codec = self.codecs.request_codec("np")
+        self._codec = self.codecs.input_codec("np")
+        if self._request_codec is None or self._codec is None:
+            raise ModelLoadError(f'Model {self.name} needs the content type "np" (pip install mlsrv-numpy).')
+        path = find_artifact(self.settings, self.artifacts, self.framework)
+        self.features, self.results = self.read(path)
+        self._default = default_output(self.settings, list(self.results))
+        return True
+
+    def predict(self, payload: InferenceRequest) -> InferenceResponse:  # type: ignore[override]  # plain, as `load`
+        """Answer one request.
+
+        Raises:
+            OutputNotFound: the model has no such output.
+            InferenceError: the model refuses the input.
+        """
+        wanted = payload.outputs or [RequestOutput(self._default)]
+        for output in wanted:
+            if output.name not in self.results:
+                raise OutputNotFound.unknown(self.name, output.name, self.results)
+        values = self.features.fitted(self.name, self._decoded(payload))
+        try:
+            prepared = self.prepare(values)
+            arrays = [np.asarray(self.results[output.name].compute(prepared)) for output in wanted]
+        except self.refusals as error:
+            raise refused(self.name, self.words(error)) from error
+        return InferenceResponse(
+            model_name=self.name,
+            model_version=self.version,
+            outputs=[
+                self.encode(array, output, self._codec) for array, output in zip(arrays, wanted, strict=True)
+            ],
+        )
+
+    async def metadata(self) -> MetadataModelResponse:
+        """What the settings declare, else what the artifact tells."""
+        found = await super().metadata()
+        found.platform = found.platform or self.framework.lower()
+        found.inputs = found.inputs or self.features.inputs()
+        found.outputs = found.outputs or [
+            MetadataTensor(name, result.datatype, [-1, result.width]) for name, result in self.results.items()
+        ]
+        return found
+
+    def _decoded(self, payload: InferenceRequest) -> Any:
+        content_type = payload.parameters.content_type if payload.parameters is not None else None
+        if len(payload.inputs) < 2 or not self.features.names:
+            return self.decode_request(payload, self._request_codec)
+        if content_type is not None or self.settings.parameters.content_type is not None:
+            return self.decode_request(payload, self._request_codec)
+        columns = {tensor.name: self.decode(tensor, self._codec) for tensor in payload.inputs}
+        return self.features.joined(self.name, columns)
+
+
+def refused(model: str, words: object) -> InferenceError:
+    """The client's error for an input that a framework does not like, with the framework's words. Raise it
+    ``from`` the framework's error."""
+    logger.debug("Model %s refused a request: %s", model, words)
+    text = " ".join(str(words).split())
+    if len(text) > 300:
+        text = text[:299] + "…"
+    return InferenceError(f"Model {model} refuses the input: {text}")
