@@ -39,10 +39,13 @@ def guest() -> Guest:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[dict[str, str]]:
-    """A server in a process of its own: where each of its transports listens, by name, as host:port."""
+def server(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """A server in a process of its own: where each of its transports listens, by name, as host:port. A module
+    may name the ``MODELS`` that it wants."""
     with subprocess.Popen(
-        [sys.executable, str(HERE / "serve.py")], stdout=subprocess.PIPE, text=True
+        [sys.executable, str(HERE / "serve.py"), *getattr(request.module, "MODELS", [])],
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         try:
             assert process.stdout is not None

@@ -1,9 +1,11 @@
-"""Serves tiny models over every transport, until it is told to end: python serve.py"""
+"""Serves tiny models (all, or those that are named) over every transport, until it is told to end:
+python serve.py [NAME …]"""
 
 from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import AsyncIterator
 
 from mlsrv import Kernel, MLModel, ModelSettings
@@ -66,7 +68,8 @@ async def main() -> None:
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     settings = {"host": "127.0.0.1", "http_port": 0, "grpc_port": 0, "executor": "inline"}
-    async with Kernel(settings, models=MODELS) as kernel:
+    chosen = [model for model in MODELS if model.name in (sys.argv[1:] or [model.name])]
+    async with Kernel(settings, models=chosen) as kernel:
         await kernel.loaded()
         await kernel.serve(ended.wait, lambda: tell(kernel))
 

@@ -269,5 +269,5 @@ def _answer(operation: Operation) -> dict[str, Any]:
         return {"description": "done"}
     if operation.events:
         text = f"events, each `data: ` and the JSON of one {operation.answer}"
-        return {"description": text, "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+        return {"description": text, "content": {"text/event-stream": {}}}
     return {"description": "the answer", "content": {"application/json": {"schema": ref(operation.answer)}}}
