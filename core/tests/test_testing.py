@@ -80,8 +80,9 @@ async def test_a_kernel_leaves_nothing_behind(no_leaks: None, echo_model: ModelS
 
 LEAKS = """
 import logging, os, socket, subprocess, sys, threading
-from multiprocessing import shared_memory
+from mlsrv.testing import fixtures
 
+fixtures.PATIENCE = 0.5
 kept = []
 
 def test_clean(no_leaks):

@@ -18,6 +18,9 @@ from mlsrv.testing.models import EchoModel
 
 __all__ = ["echo_model", "free_port", "make_kernel", "no_leaks", "untouched_process"]
 
+PATIENCE = 5.0
+"""Seconds that `no_leaks` waits for what is ending."""
+
 
 @pytest.fixture
 def free_port() -> int:
@@ -55,11 +58,11 @@ def untouched_process() -> Iterator[None]:
 @pytest.fixture
 def no_leaks(untouched_process: None) -> Iterator[None]:
     """Fails the test if it leaves threads, child processes, open files, sockets or shared memory behind
-    (those of Linux are seen), or what `untouched_process` watches. What ends within five seconds is not held
+    (those of Linux are seen), or what `untouched_process` watches. What ends within `PATIENCE` seconds is not held
     against it."""
     before = Belongings.now()
     yield
-    left = before.outlived(seconds=5.0)
+    left = before.outlived(PATIENCE)
     assert not left, f"the test leaves behind: {', '.join(left)}"
 
 
