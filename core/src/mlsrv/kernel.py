@@ -23,6 +23,7 @@ from mlsrv.offers import ExecutorOffer, MeterOffer, SettingsOffer, TransportOffe
 from mlsrv.plugins import Plugins
 from mlsrv.registry import Registry
 from mlsrv.repository import Listing
+from mlsrv.schedule import apply_schedule
 from mlsrv.serving import Serving
 from mlsrv.settings import KernelSettings, ModelSettings, Owner, Settings
 from mlsrv.sources import ModelSources
@@ -181,6 +182,8 @@ class Kernel:
         instance = self.registry.live.get((request.model_name, request.model_version))
         if instance is None:
             instance = self._instance(request.model_name, request.model_version)
+        if request.parameters is not None:
+            apply_schedule(request, context)
         try:
             return await instance.infer(request, context)
         except MLSrvError:
@@ -204,6 +207,7 @@ class Kernel:
         if context is None:
             context = CallContext(request_id=first.id or new_request_id())
         instance = self._instance(first.model_name, first.model_version)
+        apply_schedule(first, context)
         responses = instance.stream(_then(first, given), context)
         try:
             async for response in responses:

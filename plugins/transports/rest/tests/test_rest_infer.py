@@ -216,3 +216,19 @@ async def test_large_tensors_in_and_out(serve: Any) -> None:
         response = await served.client.post("/v2/models/echo/infer", content=body.encode())
         assert response.status_code == 200
         assert response.json()["outputs"][0]["data"] == list(range(count))
+
+
+async def test_a_deadline_comes_by_header_or_parameter(serve: Any) -> None:
+    async with serve() as served:
+        slow = {"inputs": [{"name": "x", "shape": [1], "datatype": "INT8", "data": [1]}]}
+        path = "/v2/models/blocking/infer"
+        late = await served.client.post(path, json=slow, headers={"x-request-timeout": "0.05"})
+        assert late.status_code == 504
+        late = await served.client.post(path, json={**slow, "parameters": {"timeout": 50_000}})
+        assert late.status_code == 504
+        for wrong in ("0", "-1", "soon", "nan", "inf"):
+            answer = await served.client.post(path, json=slow, headers={"x-request-timeout": wrong})
+            assert answer.status_code == 400
+        assert (
+            await served.client.post(path, json={**slow, "parameters": {"timeout": -5}})
+        ).status_code == 400

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
+import time
 from collections.abc import Mapping
 from typing import Final
 
 from mlsrv.types import InferenceResponse, Parameters
-from mlsrv_protocol import InvalidOutput
+from mlsrv_protocol import InvalidOutput, InvalidPayload
 from mlsrv_protocol.binary import HEADER
 
 _TRACE: Final = ("traceparent", "tracestate")
@@ -37,6 +39,26 @@ _OWN = frozenset(
 def trace_of(headers: Mapping[str, str]) -> dict[str, str]:
     """The W3C trace context that a client sent; mostly none."""
     return {key: headers[key] for key in _TRACE if key in headers} if "traceparent" in headers else {}
+
+
+def deadline_of(headers: Mapping[str, str]) -> float | None:
+    """The deadline that the header ``X-Request-Timeout`` (seconds) sets, in the time of `time.monotonic`.
+
+    Raises:
+        InvalidPayload: it is not a positive number.
+    """
+    given = headers.get("x-request-timeout")
+    if given is None:
+        return None
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise InvalidPayload(
+            f"The header X-Request-Timeout is {given[:40]!r}; it must be a number of seconds."
+        )
+    return time.monotonic() + seconds
 
 
 def headers_of(response: InferenceResponse) -> dict[str, str]:

@@ -13,7 +13,7 @@ from mlsrv_protocol import Parameters
 from mlsrv_protocol.binary import HEADER, NONE, take_wishes
 from mlsrv_protocol.json import decode_request
 from mlsrv_rest.errors import ClientGone
-from mlsrv_rest.headers import trace_of
+from mlsrv_rest.headers import deadline_of, trace_of
 from mlsrv_rest.inflight import Call
 from mlsrv_rest.reply import Reply
 from mlsrv_rest.wire import Declared, decode, encode
@@ -64,7 +64,9 @@ class Infer:
         if request.parameters is None:
             request.parameters = Parameters()
         request.parameters.headers = headers
-        context = CallContext(request_id, headers=headers, trace=trace_of(headers), transport="rest")
+        context = CallContext(
+            request_id, deadline_of(headers), headers=headers, trace=trace_of(headers), transport="rest"
+        )
         call.watch(context)
         try:
             response = await self._kernel.infer(request, context)

@@ -19,7 +19,7 @@ from mlsrv.kernel import Kernel
 from mlsrv.types import InferenceRequest, InferenceResponse, Parameters
 from mlsrv_protocol.json import decode_json_object, decode_request, encode_error, encode_response
 from mlsrv_rest.errors import log_failure
-from mlsrv_rest.headers import headers_of, response_headers, trace_of, without_headers
+from mlsrv_rest.headers import deadline_of, headers_of, response_headers, trace_of, without_headers
 from mlsrv_rest.routes import generate
 from mlsrv_rest.routes.requests import model_of
 
@@ -82,7 +82,9 @@ class Streaming:
             asked.parameters = Parameters(headers=headers)
         else:
             asked.parameters.headers = headers
-        return CallContext(asked.id, headers=headers, trace=trace_of(headers), transport="rest")
+        return CallContext(
+            asked.id, deadline_of(headers), headers=headers, trace=trace_of(headers), transport="rest"
+        )
 
     async def _streamed(self, request: Request, asked: InferenceRequest, form: Form) -> Response:
         responses = self._kernel.stream(asked, self._addressed(request, asked))
