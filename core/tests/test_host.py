@@ -211,7 +211,7 @@ class WrongMetadata(EchoModel):
         (LoadsCancelling, "Model m failed to load: CancelledError"),
         (MakesRaising, "Model m failed to load: KeyError: 'extra'"),
         (MakesTypo, "my own sentence"),
-        (WrongMetadata, "metadata() of WrongMetadata returned a dict, not a MetadataModelResponse (test_host"),
+        (WrongMetadata, "metadata() of WrongMetadata returned a dict, not a MetadataModelResponse (test"),
         ("os.path", "Model m: 'os.path' is a module, not a subclass of mlsrv.MLModel."),
         (int, "Model m: <class 'int'> is the class int, not a subclass of mlsrv.MLModel."),
     ],

@@ -58,8 +58,8 @@ def untouched_process() -> Iterator[None]:
 @pytest.fixture
 def no_leaks(untouched_process: None) -> Iterator[None]:
     """Fails the test if it leaves threads, child processes, open files, sockets or shared memory behind
-    (those of Linux are seen), or what `untouched_process` watches. What ends within `PATIENCE` seconds is not held
-    against it."""
+    (those of Linux are seen), or what `untouched_process` watches. What ends within `PATIENCE` seconds is not
+    held against it."""
     before = Belongings.now()
     yield
     left = before.outlived(PATIENCE)
