@@ -124,7 +124,7 @@ class Server:
         return [p for p in psutil.Process(self.process.pid).children() if "boot.py" in " ".join(p.cmdline())]
 
     def wait_ready(self) -> None:
-        end = time.monotonic() + 40
+        end = time.monotonic() + 60
         while time.monotonic() < end and self.process.poll() is None:
             try:
                 if httpx.get(f"{self.url}/v2/health/ready").status_code == 200:

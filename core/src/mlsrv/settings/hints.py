@@ -30,6 +30,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     ),
     "mlsrv-kafka": ("kafka_enabled", "kafka_servers", "kafka_topic_input", "kafka_topic_output"),
     "mlsrv-workers": (
+        "environments_dir",
         "on_deadline",
         "parallel_workers",
         "parallel_workers_timeout",

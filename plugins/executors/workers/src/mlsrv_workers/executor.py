@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import define
+from attrs import evolve, frozen
 
 from mlsrv.context import CallContext
 from mlsrv.errors import ModelLoadError
@@ -16,6 +17,7 @@ from mlsrv.handlers import Arguments
 from mlsrv.metrics import Metric
 from mlsrv.settings import ModelSettings
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
+from mlsrv_workers.environments import Environment, Environments, has_environment
 from mlsrv_workers.given import GivenPlugins
 from mlsrv_workers.loaded import Loaded
 from mlsrv_workers.pool import Pool
@@ -26,17 +28,27 @@ if TYPE_CHECKING:
     from mlsrv.kernel import Kernel
 
 
-@define(frozen=True)
+@frozen
 class PoolKey:
     """What tells pools apart.
 
     Attributes:
         name: of a pool that models share; ``"default"`` without a choice.
         size: how many workers.
+        environment: that they run in; None is the server's own.
     """
 
     name: str
     size: int
+    environment: Environment | None = None
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the pool stays when no model is in it."""
+        return self.name == "default" and self.environment is None
+
+    def __str__(self) -> str:
+        return self.name if self.environment is None else f"{self.name} in {self.environment.folder}"
 
 
 class PooledModel(Placement):
@@ -77,20 +89,28 @@ class WorkersExecutor(Executor):
         self._settings = kernel.settings.of(WorkerSettings)
         self._pools: dict[PoolKey, asyncio.Task[Pool]] = {}
         self._users: dict[PoolKey, int] = {}
+        self._environments = Environments(Path(self._settings.environments_dir))
 
     async def __aexit__(self, *exc_info: object) -> None:
         keys = list(self._pools)
         await asyncio.gather(*(self._stop(key) for key in keys), return_exceptions=True)
 
     def claims(self, model: ModelSettings) -> bool:
-        return self._key(model).size > 0 and _portable(model)
+        return has_environment(model) or (self._key(model).size > 0 and _portable(model))
 
     async def load(self, model: ModelSettings) -> Placement:
         key = self._key(model)
+        if not key.size:
+            raise ModelLoadError(
+                f"Model {model.name} has an environment of its own and needs a worker to run in it: "
+                "set parallel_workers to 1 or more."
+            )
+        key = evolve(key, environment=await self._environments.of(model))
         for other in self._pools:
-            if other.name == key.name and other.size != key.size and not _is_own(model):
+            same = (other.name, other.environment) == (key.name, key.environment)
+            if same and other.size != key.size and not _is_own(model):
                 raise ModelLoadError(
-                    f"Model {model.name} wants the pool {key.name} with {key.size} workers, "
+                    f"Model {model.name} wants the pool {key} with {key.size} workers, "
                     f"but it has {other.size}."
                 )
         self._users[key] = self._users.get(key, 0) + 1
@@ -103,20 +123,23 @@ class WorkersExecutor(Executor):
         return PooledModel(self, key, pool, loaded)
 
     async def leave(self, key: PoolKey) -> None:
-        """One model less in a pool; one that is not the default ends with its last model."""
+        """One model less in a pool, which ends with its last model unless it is the default one."""
         self._users[key] -= 1
-        if not self._users[key] and key.name != "default":
+        if not self._users[key] and not key.lasting:
             await self._stop(key)
 
     @property
     def problem(self) -> str | None:
-        problems = [task.result().problem for task in self._pools.values() if task.done()]
-        return next((problem for problem in problems if problem), None)
+        return next((pool.problem for pool in self._running() if pool.problem), None)
 
     @property
     def pids(self) -> list[int]:
-        """Process ids of all workers that serve now."""
-        return [pid for task in self._pools.values() if task.done() for pid in task.result().pids]
+        """Process ids of all workers that live now."""
+        return [pid for pool in self._running() for pid in pool.pids]
+
+    def _running(self) -> list[Pool]:
+        tasks = [task for task in self._pools.values() if task.done() and not task.cancelled()]
+        return [task.result() for task in tasks if task.exception() is None]
 
     def _key(self, model: ModelSettings) -> PoolKey:
         own = model.of(WorkerModelSettings)
@@ -127,25 +150,26 @@ class WorkersExecutor(Executor):
 
     async def _pool(self, key: PoolKey) -> Pool:
         if key not in self._pools:
-            self._pools[key] = asyncio.create_task(self._make(key), name=f"mlsrv-pool-{key.name}")
+            self._pools[key] = asyncio.create_task(self._make(key), name=f"mlsrv-pool-{key}")
+        task = self._pools[key]
         try:
-            return await asyncio.shield(self._pools[key])
-        except asyncio.CancelledError:
-            raise
-        except BaseException:
-            self._pools.pop(key, None)
-            raise
+            return await asyncio.shield(task)
+        finally:
+            failed = task.done() and (task.cancelled() or task.exception() is not None)
+            if failed and self._pools.get(key) is task:
+                del self._pools[key]
 
     async def _make(self, key: PoolKey) -> Pool:
         settings = self._settings
         launch = Launch(
-            plugins=GivenPlugins.of(self.kernel.plugins),
+            plugins=GivenPlugins.of(self.kernel.plugins, elsewhere=key.environment is not None),
             threads=settings.worker_threads or max(1, (os.cpu_count() or 1) // key.size),
             arena=settings.worker_arena_bytes,
             record=self._record,
+            environment=key.environment,
         )
         pool = Pool(
-            key.name,
+            str(key),
             key.size,
             launch,
             concurrency=settings.worker_concurrency,

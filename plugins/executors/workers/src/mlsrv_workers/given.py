@@ -41,10 +41,17 @@ class GivenPlugins:
     modules: tuple[GivenModule, ...]
 
     @classmethod
-    def of(cls, plugins: Plugins) -> GivenPlugins:
-        """The description of a server's plugins."""
-        given = [_described(plugin) for plugin in plugins.given if isinstance(plugin, ModuleType)]
-        return cls(plugins.discovering, tuple(plugins.blocked), tuple(given))
+    def of(cls, plugins: Plugins, *, elsewhere: bool = False) -> GivenPlugins:
+        """The description of a server's plugins. In another environment (`elsewhere`) the installed ones are
+        not found by themselves."""
+        found = [row.plugin for row in plugins.rows if row.active] if elsewhere else plugins.given
+        modules = [_described(plugin) for plugin in found if isinstance(plugin, ModuleType)]
+        return cls(plugins.discovering, tuple(plugins.blocked), tuple(modules))
+
+    @property
+    def packages(self) -> set[str]:
+        """Top-level packages of the modules that are not files of their own."""
+        return {module.name.partition(".")[0] for module in self.modules if module.file is None}
 
     def load(self) -> Plugins:
         """The plugins, in this process."""

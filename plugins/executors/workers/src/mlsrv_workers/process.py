@@ -17,10 +17,11 @@ from typing import Any
 from attrs import field, frozen
 
 from mlsrv.errors import MLSrvError
-from mlsrv_workers import boot, logs, messages
+from mlsrv_workers import boot, lending, logs, messages
 from mlsrv_workers.arena import make_file
 from mlsrv_workers.child import Child
 from mlsrv_workers.connection import Connection
+from mlsrv_workers.environments import Environment
 from mlsrv_workers.failures import WorkerEnded, describe_exit, load_error
 from mlsrv_workers.frames import Frame, Kind, dump
 from mlsrv_workers.given import GivenPlugins
@@ -50,25 +51,45 @@ class Launch:
         threads: cap for numeric libraries, unless the environment sets its own.
         arena: bytes of shared memory for each direction.
         record: where values of metrics go: (metric's fields, value, labels).
-        python: the interpreter.
-        path: ``sys.path`` of the process.
+        environment: of the models; None is the server's own.
+        path: ``sys.path`` of a process in the server's own environment.
     """
 
     plugins: GivenPlugins
     threads: int
     arena: int
     record: Callable[[tuple[Any, ...], float, tuple[str, ...]], None]
-    python: str = sys.executable
+    environment: Environment | None = None
     path: tuple[str, ...] = field(factory=lambda: tuple(entry or os.getcwd() for entry in sys.path))
 
     def command(self, *descriptors: int) -> list[str]:
         """The command line of the process."""
-        plan = json.dumps({"path": self.path})
-        return [self.python, "-P", str(Path(boot.__file__)), plan, *map(str, descriptors), str(os.getpid())]
+        arguments = [
+            str(Path(boot.__file__)),
+            json.dumps(self._plan()),
+            *map(str, descriptors),
+            str(os.getpid()),
+        ]
+        if self.environment is None:
+            return [sys.executable, "-P", *arguments]
+        without_site = ["-S"] if self.environment.sites else []
+        return [self.environment.python, "-I", *without_site, *arguments]
 
     def variables(self) -> dict[str, str]:
-        """The environment of the process."""
-        return {name: str(self.threads) for name in _THREAD_VARIABLES} | dict(os.environ)
+        """The environment variables of the process."""
+        values = {name: str(self.threads) for name in _THREAD_VARIABLES} | dict(os.environ)
+        if self.environment is not None:
+            programs = str(Path(self.environment.folder) / "bin")
+            values["PATH"] = os.pathsep.join(filter(None, (programs, values.get("PATH"))))
+        return values
+
+    def _plan(self) -> dict[str, Any]:
+        """See `mlsrv_workers.boot`."""
+        if self.environment is None:
+            return {"path": self.path, "sites": (), "ours": {}, "lent": {}}
+        ours = lending.folders((*lending.OURS, *self.plugins.packages))
+        lent = lending.folders(lending.NEEDED)
+        return {"path": None, "sites": self.environment.sites, "ours": ours, "lent": lent}
 
 
 class Pending:

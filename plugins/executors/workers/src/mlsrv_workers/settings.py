@@ -36,6 +36,10 @@ class WorkerSettings:
         "used.",
         at_least=0,
     )
+    environments_dir: str = setting(
+        ".envs",
+        help="Folder in which environments of models are unpacked and built, and kept for the next start.",
+    )
     on_deadline: Literal["keep", "restart"] = setting(
         "keep",
         help='What happens to a worker that still runs a request when its deadline has passed: "keep" it, or '

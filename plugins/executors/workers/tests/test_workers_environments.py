@@ -1,0 +1,291 @@
+"""Models in environments of their own."""
+
+import asyncio
+import base64
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlsrv.errors import ModelLoadError
+from mlsrv.settings import ModelParameters, ModelSettings
+from mlsrv.testing import tensor_request
+from mlsrv_workers import environments
+from mlsrv_workers.programs import output_of
+
+SITE = Path("lib", f"python{sys.version_info[0]}.{sys.version_info[1]}", "site-packages")
+
+MODEL = """
+import sys
+import mlsrv, numpy, tinydep
+from mlsrv.types import InferenceResponse, ResponseOutput
+
+class Tiny(mlsrv.MLModel):
+    def predict(self, payload):
+        double = payload.inputs[0].data * tinydep.FACTOR
+        facts = [tinydep.__file__, numpy.__version__, sys.prefix, str("sklearn" in sys.modules)]
+        return InferenceResponse(outputs=[
+            ResponseOutput("double", list(payload.inputs[0].shape), "FP64", double),
+            ResponseOutput("facts", [4], "BYTES", facts),
+        ])
+
+    def load(self):
+        try:
+            import pytest
+        except ImportError:
+            return True
+        raise RuntimeError("the server's packages are within reach")
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Any:
+    """Makes the settings of a model whose folder has a module `tinydep` nowhere but in its environment."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    (folder / "models.py").write_text(MODEL)
+
+    def make(name: str = "tiny", **parameters: str) -> ModelSettings:
+        source = folder / "model-settings.json"
+        return ModelSettings(name, "models.Tiny", ModelParameters(**parameters), source=source)  # type: ignore[arg-type]  # no extra among them
+
+    return make
+
+
+def packed(folder: Path, members: dict[str, str]) -> Path:
+    """A tarball with files, and a link where the text begins with ``->``."""
+    path = folder / "environment.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for name, text in members.items():
+            member = tarfile.TarInfo(name)
+            if text.startswith("->"):
+                member.type, member.linkname = tarfile.SYMTYPE, text[2:]
+                archive.addfile(member)
+            else:
+                member.size = len(text)
+                archive.addfile(member, io.BytesIO(text.encode()))
+    return path
+
+
+def wheel(folder: Path) -> None:
+    """A wheel of `tinydep`, made by hand so that installing it needs no network."""
+    files = {
+        "tinydep.py": "FACTOR = 2.0\n",
+        "tinydep-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: tinydep\nVersion: 1.0\n",
+        "tinydep-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = ""
+    for name, text in files.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+        record += f"{name},sha256={digest},{len(text)}\n"
+    with zipfile.ZipFile(folder / "tinydep-1.0-py3-none-any.whl", "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+        archive.writestr("tinydep-1.0.dist-info/RECORD", record + "tinydep-1.0.dist-info/RECORD,,\n")
+
+
+async def answer(kernel: Any) -> tuple[list[float], list[str]]:
+    response = await kernel.infer(tensor_request("tiny", np.array([1.0, 2.0])))
+    double, facts = response.outputs
+    return double.data.tolist(), [str(fact) for fact in facts.data]
+
+
+async def test_a_folder_without_an_interpreter(serve: Any, tiny: Any, tmp_path: Path) -> None:
+    site = tmp_path / "tiny" / "env" / SITE
+    site.mkdir(parents=True)
+    (site / "tinydep.py").write_text("FACTOR = 3.0")
+    async with serve(tiny(environment_path="env")) as kernel:
+        assert kernel.problems() == []
+        double, facts = await answer(kernel)
+        assert double == [3.0, 6.0]
+        assert facts[:2] == [str(site / "tinydep.py"), np.__version__]
+
+
+async def test_a_tarball(serve: Any, tiny: Any, tmp_path: Path) -> None:
+    members = {
+        "bin/python": "->/usr/bin/python3.99",
+        f"{SITE}/tinydep.py": "FACTOR = 4.0",
+        f"{SITE}/also.py": "->tinydep.py",
+    }
+    packed(tmp_path / "tiny", members)
+    root = tmp_path / "environments"
+    for _ in range(2):
+        async with serve(
+            tiny(environment_tarball="./environment.tar.gz"), environments_dir=str(root)
+        ) as kernel:
+            double, facts = await answer(kernel)
+            assert double == [4.0, 8.0]
+            assert Path(facts[0]).is_relative_to(root)
+        assert len([path for path in root.iterdir() if path.is_dir()]) == 1
+        for file in root.glob(f"*/{SITE}/also.py"):
+            file.unlink(missing_ok=True)  # it is not unpacked again
+    assert list(root.glob(f"*/{SITE}/also.py")) == []
+
+
+async def test_half_an_environment_is_made_again(serve: Any, tiny: Any, tmp_path: Path) -> None:
+    path = packed(tmp_path / "tiny", {f"{SITE}/tinydep.py": "FACTOR = 5.0"})
+    name = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    (tmp_path / "environments" / name / "bin").mkdir(parents=True)
+    async with serve(
+        tiny(environment_tarball=str(path)), environments_dir=str(tmp_path / "environments")
+    ) as kernel:
+        assert (await answer(kernel))[0] == [5.0, 10.0]
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"../outside.txt": "x"},
+        {"/tmp/mlsrv-outside.txt/../../../../outside": "x", "a/../../b": "y"},
+        {"lib/link": "->/etc/passwd"},
+        {"lib/link": "->../../outside"},
+    ],
+)
+def test_a_tarball_cannot_leave_its_folder(tmp_path: Path, members: dict[str, str]) -> None:
+    path = packed(tmp_path, members)
+    folder = tmp_path / "a" / "b"
+    folder.mkdir(parents=True)
+    with pytest.raises(tarfile.TarError):
+        environments.unpack(path, folder)
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [path]
+
+
+async def test_requirements(serve: Any, tiny: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    wheel(tmp_path / "tiny")
+    (tmp_path / "tiny" / "requirements.txt").write_text(f"{tmp_path}/tiny/tinydep-1.0-py3-none-any.whl\n")
+    settings = tiny(environment_requirements="requirements.txt")
+    async with serve(settings, environments_dir=str(tmp_path / "envs")) as kernel:
+        assert kernel.problems() == []
+        double, facts = await answer(kernel)
+        assert double == [2.0, 4.0]
+        assert Path(facts[2]).is_relative_to(tmp_path / "envs")
+    assert "making the environment" in caplog.text
+    assert "tinydep" in caplog.text
+
+
+async def test_requirements_that_cannot_be_met(serve: Any, tiny: Any, tmp_path: Path) -> None:
+    (tmp_path / "tiny" / "requirements.txt").write_text(f"{tmp_path}/nowhere.whl\n")
+    settings = tiny(environment_requirements="requirements.txt")
+    async with serve(settings, environments_dir=str(tmp_path / "envs")) as kernel:
+        reason = kernel.handle("tiny").reason
+    assert "environment_requirements" in reason
+    assert "nowhere.whl" in reason
+    assert "Traceback" not in reason
+
+
+async def test_a_virtual_environment_with_pip_alone(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlsrv_workers import installers
+
+    monkeypatch.setattr(installers.shutil, "which", lambda *_, **__: None)
+    wheel(tmp_path)
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text(f"{tmp_path}/tinydep-1.0-py3-none-any.whl\n")
+    lines: list[str] = []
+    await installers.install(requirements, tmp_path / "env", lines.append)
+    assert (tmp_path / "env" / SITE / "tinydep.py").exists()
+    assert any("tinydep" in line for line in lines)
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="numpy 1.26 has no wheels for it")
+@pytest.mark.timeout(300)
+async def test_numpy_of_another_major_version(serve: Any, tiny: Any, tmp_path: Path) -> None:
+    wanted = "numpy>=2" if np.__version__.startswith("1.") else "numpy<2"
+    wheel(tmp_path / "tiny")
+    (tmp_path / "tiny" / "requirements.txt").write_text(
+        f"{tmp_path}/tiny/tinydep-1.0-py3-none-any.whl\n{wanted}\n"
+    )
+    settings = tiny(environment_requirements="requirements.txt")
+    async with serve(settings, environments_dir=str(tmp_path / "envs")) as kernel:
+        assert kernel.problems() == []
+        double, facts = await answer(kernel)
+        assert double == [2.0, 4.0]
+        assert facts[1].partition(".")[0] != np.__version__.partition(".")[0]
+        big = await kernel.infer(tensor_request("tiny", np.arange(100_000.0)))
+        assert big.outputs[0].data[-1] == 2 * 99_999.0
+
+
+@pytest.mark.parametrize(
+    ("parameters", "text"),
+    [
+        ({"environment_path": "nowhere"}, "environment_path: there is no folder"),
+        ({"environment_tarball": "nowhere"}, "environment_tarball: there is no file"),
+        ({"environment_tarball": "models.py"}, "ReadError"),
+        ({"environment_path": ".", "environment_tarball": "models.py"}, "exclude each other"),
+        ({"environment_path": "."}, "it has neither bin/python nor lib/python"),
+    ],
+)
+async def test_what_is_no_environment(
+    serve: Any, tiny: Any, tmp_path: Path, parameters: dict[str, str], text: str
+) -> None:
+    async with serve(tiny(**parameters), environments_dir=str(tmp_path / "envs")) as kernel:
+        assert text in kernel.handle("tiny").reason
+
+
+async def test_another_version_of_python(serve: Any, tiny: Any, tmp_path: Path) -> None:
+    python = tmp_path / "tiny" / "env" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\necho '[3, 6]'\n")
+    python.chmod(0o755)
+    async with serve(tiny(environment_path="env")) as kernel:
+        assert "it has Python 3.6, and the server Python 3." in kernel.handle("tiny").reason
+
+
+async def test_an_environment_in_which_no_worker_can_run(serve: Any, tiny: Any, tmp_path: Path) -> None:
+    site = tmp_path / "tiny" / "env" / SITE
+    (site / "attr").mkdir(parents=True)
+    (site / "attr" / "__init__.py").write_text("raise ImportError('too old')")
+    (site / "numpy.py").write_text("raise ImportError('not for this machine')")
+    async with serve(tiny(environment_path="env")) as kernel:
+        assert "ended unexpectedly" in kernel.handle("tiny").reason
+    shutil.rmtree(site / "attr")
+    async with serve(tiny(environment_path="env")) as kernel:
+        assert "A worker cannot run in the environment: ImportError: not for this machine" in (
+            kernel.handle("tiny").reason
+        )
+
+
+async def test_an_environment_needs_a_worker(serve: Any, tiny: Any, tmp_path: Path) -> None:
+    (tmp_path / "tiny" / "env" / SITE).mkdir(parents=True)
+    async with serve(tiny(environment_path="env"), parallel_workers=0) as kernel:
+        with pytest.raises(ModelLoadError, match="set parallel_workers to 1 or more"):
+            await kernel.load("tiny")
+
+
+async def test_a_program_that_is_no_longer_wanted_ends(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    code = f"""
+import os, time
+open({str(pid)!r}, "w").write(str(os.getpid()))
+print("up", flush=True)
+time.sleep(60)
+"""
+    up = asyncio.Event()
+    task = asyncio.create_task(output_of([sys.executable, "-c", code], lambda _: up.set()))
+    await asyncio.wait_for(up.wait(), 20)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
+def test_the_first_file_fails_aloud_without_anything_of_ours() -> None:
+    from mlsrv_workers import boot
+
+    plan = json.dumps({"path": None, "sites": [], "ours": {}, "lent": {}})
+    command = [sys.executable, "-I", "-S", boot.__file__, plan, "0", "0", "0", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+    assert done.returncode == 1
+    assert "mlsrv_workers" in done.stderr
