@@ -1,0 +1,56 @@
+"""What a graph takes and gives, in the words of the protocol."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from mlsrv.errors import ModelLoadError
+from mlsrv.types import Datatype, MetadataTensor
+
+DATATYPES = {
+    "bool": Datatype.BOOL,
+    "uint8": Datatype.UINT8,
+    "uint16": Datatype.UINT16,
+    "uint32": Datatype.UINT32,
+    "uint64": Datatype.UINT64,
+    "int8": Datatype.INT8,
+    "int16": Datatype.INT16,
+    "int32": Datatype.INT32,
+    "int64": Datatype.INT64,
+    "float16": Datatype.FP16,
+    "float": Datatype.FP32,
+    "double": Datatype.FP64,
+    "bfloat16": Datatype.BF16,
+    "string": Datatype.BYTES,
+}
+"""ONNX Runtime's names of element types."""
+
+_TENSOR = re.compile(r"tensor\((\w+)\)")
+_SCORES = re.compile(r"seq\(map\(\w+,tensor\((\w+)\)\)\)")
+"""What converted classifiers may give: for each row the score of each class."""
+
+
+def tensors(model: str, kind: str, nodes: Sequence[Any]) -> list[MetadataTensor]:
+    """The inputs or outputs of a graph; -1 stands for a size that it leaves open, such as the batch's.
+
+    Raises:
+        ModelLoadError: one is no tensor.
+    """
+    return [_tensor(model, kind, node) for node in nodes]
+
+
+def _tensor(model: str, kind: str, node: Any) -> MetadataTensor:
+    found = _TENSOR.fullmatch(node.type)
+    scores = _SCORES.fullmatch(node.type) if kind == "output" else None
+    element = found or scores
+    if element is None or element[1] not in DATATYPES:
+        raise ModelLoadError(
+            f'Model {model}: the {kind} "{node.name}" is a {node.type}, which no datatype holds; export the '
+            f"model with tensors of {', '.join(DATATYPES)}."
+        )
+    shape = (
+        [-1, -1] if scores else [size if isinstance(size, int) and size >= 0 else -1 for size in node.shape]
+    )
+    return MetadataTensor(node.name, DATATYPES[element[1]], shape)

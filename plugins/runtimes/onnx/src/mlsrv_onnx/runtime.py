@@ -1,0 +1,124 @@
+"""The runtime of ONNX graphs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+
+from mlsrv.codecs.content import output_codec
+from mlsrv.errors import InputsNotFound, ModelLoadError, OutputNotFound
+from mlsrv.model import MLModel
+from mlsrv.runtimes import find_artifact, refused
+from mlsrv.types import (
+    Datatype,
+    InferenceRequest,
+    InferenceResponse,
+    MetadataModelResponse,
+    Parameters,
+    RequestInput,
+    RequestOutput,
+    ResponseOutput,
+)
+from mlsrv_onnx.graph import tensors
+from mlsrv_onnx.plugin import ARTIFACTS
+from mlsrv_onnx.session import explained, open_session
+from mlsrv_onnx.values import fitted, from_value, matrix, to_value
+from mlsrv_protocol.tensors import numeric
+
+
+class OnnxModel(MLModel):
+    """Serves an ONNX graph with ONNX Runtime. Its inputs and outputs are those of the graph, by name, type
+    and shape; all outputs are sent unless the request names some.
+
+    ``parameters.extra``: ``threads`` (default: the process's share of the cores), ``providers``,
+    ``session_options`` and ``session_config``.
+    """
+
+    def load(self) -> bool:  # type: ignore[override]  # a plain method, as it blocks
+        """Make the session.
+
+        Raises:
+            ModelLoadError: the artifact cannot be used, or a setting is wrong.
+        """
+        self._codec = self.codecs.input_codec("np")
+        if self._codec is None:
+            raise ModelLoadError(f'Model {self.name} needs the content type "np" (pip install mlsrv-numpy).')
+        path = find_artifact(self.settings, ARTIFACTS, "ONNX")
+        self._session = open_session(self.settings, path)
+        self._graph_inputs = tensors(self.name, "input", self._session.get_inputs())
+        self._graph_outputs = tensors(self.name, "output", self._session.get_outputs())
+        self._datatypes = {tensor.name: tensor.datatype for tensor in self._graph_outputs}
+        everything = [*self._graph_inputs, *self._graph_outputs]
+        self._has_bf16 = any(tensor.datatype is Datatype.BF16 for tensor in everything)
+        return True
+
+    def predict(self, payload: InferenceRequest) -> InferenceResponse:  # type: ignore[override]  # plain, as `load`
+        """Answer one request.
+
+        Raises:
+            InputsNotFound: an input of the graph is missing, or one was sent that it does not have.
+            OutputNotFound: the graph has no such output.
+            InferenceError: a shape or a type is wrong.
+        """
+        wanted = payload.outputs or [RequestOutput(name) for name in self._datatypes]
+        for output in wanted:
+            if output.name not in self._datatypes:
+                raise OutputNotFound.unknown(self.name, output.name, self._datatypes)
+        feeds = self._feeds(payload)
+        try:
+            results = self._run([output.name for output in wanted], feeds)
+        except InvalidArgument as error:
+            raise refused(self.name, explained(error)) from error
+        return InferenceResponse(
+            model_name=self.name,
+            model_version=self.version,
+            outputs=[self._output(*pair) for pair in zip(wanted, results, strict=True)],
+        )
+
+    async def metadata(self) -> MetadataModelResponse:
+        """What the settings declare, else what the graph has."""
+        found = await super().metadata()
+        found.platform = found.platform or "onnx"
+        found.inputs = found.inputs or self._graph_inputs
+        found.outputs = found.outputs or self._graph_outputs
+        return found
+
+    def _feeds(self, payload: InferenceRequest) -> dict[str, Any]:
+        sent = {tensor.name: tensor for tensor in payload.inputs}
+        names = [tensor.name for tensor in self._graph_inputs]
+        if missing := [name for name in names if name not in sent]:
+            raise InputsNotFound.missing(self.name, missing, names)
+        if unknown := [name for name in sent if name not in names]:
+            raise InputsNotFound.unknown(self.name, unknown, names)
+        return {
+            declared.name: fitted(self.name, declared, self._data(sent[declared.name]))
+            for declared in self._graph_inputs
+        }
+
+    def _data(self, tensor: RequestInput) -> Any:
+        if tensor.datatype is Datatype.BF16:
+            # The numpy codec would make it float32, which a graph of this type does not take.
+            return numeric(tensor.data, Datatype.BF16).reshape(tensor.shape)
+        return self.decode(tensor, self._codec)
+
+    def _run(self, names: list[str], feeds: dict[str, Any]) -> list[Any]:
+        if not self._has_bf16:
+            found = self._session.run(names, feeds)
+            return [matrix(value) if isinstance(value, list) else value for value in found]
+        values = {
+            declared.name: to_value(feeds[declared.name], declared.datatype)
+            for declared in self._graph_inputs
+        }
+        return [from_value(value) for value in self._session.run_with_ort_values(names, values)]
+
+    def _output(self, output: RequestOutput, array: Any) -> ResponseOutput:
+        codec = output_codec(self, output)
+        if codec is not None:
+            return codec.encode_output(output.name, array)
+        # Not by the numpy codec, which makes a column of a vector: the shape is the graph's.
+        datatype = self._datatypes[output.name]
+        flat = np.asarray(array, order="C").reshape(-1)
+        data = flat.tolist() if datatype is Datatype.BYTES else flat
+        return ResponseOutput(output.name, list(array.shape), datatype, data, Parameters(content_type="np"))

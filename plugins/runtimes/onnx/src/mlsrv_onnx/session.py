@@ -1,0 +1,90 @@
+"""Makes a session of ONNX Runtime from a file and the model's settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+
+from mlsrv.errors import ModelLoadError
+from mlsrv.runtimes import extra_value, thread_count, unreadable
+from mlsrv.settings import ModelSettings
+
+_NEWER = ("Unsupported model IR version", "ONNX Runtime only *guarantees* support")
+"""How ONNX Runtime begins to say that a model needs a newer one."""
+
+_ENUMERATIONS = {
+    "execution_mode": onnxruntime.ExecutionMode,
+    "execution_order": onnxruntime.ExecutionOrder,
+    "graph_optimization_level": onnxruntime.GraphOptimizationLevel,
+}
+
+
+def open_session(settings: ModelSettings, path: Path) -> Any:
+    """The session of a model.
+
+    Raises:
+        ModelLoadError: the file cannot be read, or a setting is wrong; says what to do.
+    """
+    options = _options(settings)
+    providers = _providers(settings)
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # ONNX Runtime's exceptions have no base of their own
+        text = str(error)
+        for beginning in _NEWER:
+            if beginning in text:
+                why = beginning + text.partition(beginning)[2].splitlines()[0][:160].rstrip(". ")
+                raise ModelLoadError(
+                    f"Model {settings.name}: {path} is newer than ONNX Runtime {onnxruntime.__version__} can "
+                    f"read ({why}); install a newer onnxruntime, or export it with an older opset."
+                ) from error
+        raise unreadable(
+            settings.name, path, "an ONNX model", explained(error), "export it again, and check it with onnx"
+        ) from error
+
+
+def explained(error: Exception) -> str:
+    """What ONNX Runtime says, without its name and error numbers."""
+    return str(error).rpartition(" : ")[2].strip() or type(error).__name__
+
+
+def _options(settings: ModelSettings) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = thread_count(settings)
+    for key, value in extra_value(settings, "session_options", dict, {}).items():
+        known = key in dir(options) and not key.startswith("_") and not callable(getattr(options, key))
+        if not known:
+            raise _wrong(settings, "session_options", f"has {key!r}, which is no option of a session")
+        try:
+            setattr(options, key, _ENUMERATIONS[key].__members__[value] if key in _ENUMERATIONS else value)
+        except (KeyError, TypeError):
+            raise _wrong(
+                settings, "session_options", f"has {value!r} for {key}, which does not take it"
+            ) from None
+    for key, value in extra_value(settings, "session_config", dict, {}).items():
+        options.add_session_config_entry(str(key), str(value))
+    return options
+
+
+def _providers(settings: ModelSettings) -> list[Any]:
+    available = onnxruntime.get_available_providers()
+    # A provider for models that run elsewhere, which every build has.
+    default = [name for name in available if name != "AzureExecutionProvider"]
+    chosen: list[Any] = []
+    for provider in extra_value(settings, "providers", list, default):
+        name, values = provider if isinstance(provider, list) and len(provider) == 2 else (provider, {})
+        if name not in available or not isinstance(values, dict):
+            raise _wrong(
+                settings,
+                "providers",
+                f"has {provider!r}; it lists names, or pairs of a name and an object of options, among "
+                f"{', '.join(available)}",
+            )
+        chosen.append((name, values))
+    return chosen
+
+
+def _wrong(settings: ModelSettings, key: str, what: str) -> ModelLoadError:
+    return ModelLoadError(f"Model {settings.name}: parameters.extra.{key} {what}.")
