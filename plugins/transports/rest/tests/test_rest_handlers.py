@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from mlsrv import MLModel, ModelSettings
+from mlsrv.context import CallContext
 from mlsrv.errors import InferenceError
 from mlsrv.handlers import Reply, custom_handler
 from mlsrv.testing import EchoModel
@@ -26,6 +28,11 @@ class Handling(MLModel):
     @custom_handler("/line-break")
     async def line_break(self) -> Reply:
         return Reply(None, headers={"x-bad": "a\r\nset-cookie: b"})
+
+    @custom_handler("/wait")
+    async def wait(self, context: CallContext) -> None:
+        assert context.remaining is not None
+        await asyncio.Event().wait()
 
     @custom_handler("/invocations", root=True)
     async def invocations(self, body: bytes) -> str:
@@ -80,6 +87,8 @@ async def test_failures_have_the_form_of_the_protocol(serve: Any) -> None:
         answer = await client.post("/v2/models/a%20b/line-break")
         assert answer.status_code == 500
         assert "set-cookie" not in answer.headers
+        answer = await client.post("/v2/models/a%20b/wait", headers={"x-request-timeout": "0.05"})
+        assert (answer.status_code, list(answer.json())) == (504, ["error"])
         answer = await client.put("/v2/models/a%20b/picture")
         assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
         assert list(answer.json()) == ["error"]

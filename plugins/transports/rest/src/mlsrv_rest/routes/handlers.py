@@ -15,7 +15,7 @@ from mlsrv.errors import ModelNotFound
 from mlsrv.handlers import HandlerRequest, Reply, find_handler
 from mlsrv.kernel import Kernel
 from mlsrv_rest.errors import wrong_method
-from mlsrv_rest.headers import response_headers, trace_of
+from mlsrv_rest.headers import deadline_of, response_headers, trace_of
 from mlsrv_rest.routes.requests import SEGMENTS
 
 _FOUND = "mlsrv_rest.handler"
@@ -50,7 +50,9 @@ class CustomHandlers(BaseRoute):
         request = Request(scope, receive)
         headers = dict(request.headers)
         asked = HandlerRequest(await request.body(), headers, dict(request.query_params), target.values)
-        context = CallContext(headers=headers, trace=trace_of(headers), transport="rest")
+        context = CallContext(
+            deadline=deadline_of(headers), headers=headers, trace=trace_of(headers), transport="rest"
+        )
         reply: Reply = await self._kernel.call(target.model, target.version, target.method, asked, context)
         answer = Response(reply.body, reply.status, media_type=reply.headers.get("content-type"))
         answer.raw_headers.extend(response_headers(dict(reply.headers)))
