@@ -343,10 +343,32 @@ def test_absent_is_none() -> None:
     )
 
 
+LONG = block(0x7A, bytes(5000))
+"""A field that nobody knows, and that makes any message a large one."""
+
+
+@pytest.mark.parametrize("typed", [False, True])
+@pytest.mark.parametrize("datatype", Datatype)
+@settings(max_examples=40)
+@given(data=st.data())
+def test_small_and_large_messages_are_read_alike(
+    datatype: Datatype, typed: bool, data: st.DataObject
+) -> None:
+    request = InferenceRequest([data.draw(tensors(datatype))], "id", model_name="m")
+    body = encode_request(request, typed=typed)
+    assert decode_request(body) == decode_request(LONG + body)
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_small_and_large_messages_are_refused_alike(case: str) -> None:
+    body, _ = REFUSED[case]
+    assert problem(decode_request, body) == problem(decode_request, LONG + body) != "fine."
+
+
 def test_raw_data_is_a_view_of_the_message() -> None:
-    array = np.arange(1000, dtype=np.float32)
+    array = np.arange(2000, dtype=np.float32)
     for typed in (False, True):
-        body = encode_request(InferenceRequest([RequestInput("x", [1000], "FP32", array)]), typed=typed)
+        body = encode_request(InferenceRequest([RequestInput("x", [2000], "FP32", array)]), typed=typed)
         data = decode_request(body)[0].inputs[0].data
         assert np.shares_memory(data, np.frombuffer(body, np.uint8))
         assert np.array_equal(data, array)

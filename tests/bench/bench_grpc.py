@@ -1,10 +1,11 @@
-"""gRPC against bare `grpc.aio`: what a request to a model that does nothing costs, over what gRPC itself costs.
+"""gRPC against bare `grpc.aio`: what a call of a model that does nothing costs, over what gRPC itself costs.
 
-Run it as a plain script. Of two processes one serves a bare handler that answers with the very bytes that mlsrv answers
-with, the other serves mlsrv. Both get the same requests in turns, and what counts is requests per second of processor
-time (user and system) of the serving process; load comes from h2load, if it is installed, else from a small client.
-Rates depend on the machine, the ratio hardly does. A second table is about large tensors: the time of one call, beside
-what it takes to read and write the same tensor as JSON, without any transport.
+Run it as a plain script. Of two processes one serves a bare handler that answers with the very bytes that
+mlsrv answers with, the other serves mlsrv. Both get the same requests at the same time, and what counts is
+requests per second of processor time (user and system) of the serving process; load comes from h2load, if
+it is installed, else from a small client. Rates depend on the machine, the ratio hardly does. A second
+table is about large tensors: the time of one call, beside what it takes to read and write the same tensor
+as JSON, without any transport.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import grpc
@@ -31,9 +33,12 @@ from mlsrv_protocol.grpc import encode_request
 from mlsrv_protocol.types import InferenceRequest, RequestInput
 
 CONNECTIONS = 16
-REQUESTS = 6000
-ROUNDS = 3
+REQUESTS = 2000
+ROUNDS = 7
 AIM = 0.7
+Serving = tuple[str, psutil.Process]
+"""A URL and the process behind it."""
+
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
 OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
@@ -60,12 +65,14 @@ async def bare(stop, started):
     await server.stop(0)
 
 async def ours(stop, started):
-    import mlsrv, mlsrv_grpc.plugin
+    import gc, mlsrv, mlsrv_grpc.plugin
     from mlsrv.testing import EchoModel
     settings = {"host": "127.0.0.1", "grpc_port": 0}
     models = [mlsrv.ModelSettings(name="noop", implementation=EchoModel)]
     async with mlsrv.Kernel(settings, plugins=[mlsrv_grpc.plugin], models=models, discover=False) as kernel:
         await kernel.loaded()
+        gc.collect()
+        gc.freeze()  # as `mlsrv start` does
         await kernel.serve(stop, started=lambda: started(kernel.transports["grpc"].endpoints[0]))
 
 async def main():
@@ -88,14 +95,14 @@ def main() -> int:
         with serving("bare", *pairs) as bare:
             for form, body in questions.items():
                 assert ask(bare[0], body) == answers[form]
-                rates = [
-                    (rate(*bare, body, answers[form]), rate(*ours, body, answers[form])) for _ in range(ROUNDS)
-                ]
+                rates = [at_once(bare, ours, body, answers[form]) for _ in range(ROUNDS)]
                 slow, fast = (statistics.median(column) for column in zip(*rates, strict=True))
-                more = (1 / fast - 1 / slow) * 1e6
-                print(f"{form:24}{slow:10.0f}{fast:10.0f}{fast / slow:8.2f}{AIM:7.2f}{more:10.1f}")
+                ratio = statistics.median(with_mlsrv / without for without, with_mlsrv in rates)
+                more = (1 / ratio - 1) / slow * 1e6
+                print(f"{form:24}{slow:10.0f}{fast:10.0f}{ratio:8.2f}{AIM:7.2f}{more:10.1f}")
             print()
-            print(f"{'milliseconds, one call':24}{'bare echo':>10}{'raw':>10}{'typed':>10}{'JSON alone':>12}{'raw/JSON':>10}")
+            columns = f"{'bare echo':>10}{'raw':>10}{'typed':>10}{'JSON alone':>12}{'JSON/raw':>10}"
+            print(f"{'milliseconds, one call':24}{columns}")
             for mebibytes in (4, 20):
                 large(mebibytes, bare[0], ours[0])
     return 0
@@ -106,12 +113,13 @@ def large(mebibytes: int, bare: str, ours: str) -> None:
     array = np.random.default_rng(1).random(mebibytes * 2**18, np.float32)
     raw, typed = question(array), question(array, typed=True)
     text = json.encode_request(request(array))
-    times = [
-        milliseconds(lambda: ask(bare, raw)),
-        milliseconds(lambda: ask(ours, raw)),
-        milliseconds(lambda: ask(ours, typed)),
-        milliseconds(lambda: json.encode_request(json.decode_request(text))),
-    ]
+    with connected(bare) as bare_infer, connected(ours) as infer:
+        times = [
+            milliseconds(lambda: bare_infer(raw)),
+            milliseconds(lambda: infer(raw)),
+            milliseconds(lambda: infer(typed)),
+            milliseconds(lambda: json.encode_request(json.decode_request(text))),
+        ]
     row = "".join(f"{time:10.1f}" for time in times[:3])
     print(f"{f'{mebibytes} MiB of FP32':24}{row}{times[3]:12.1f}{times[3] / times[1]:10.1f}")
 
@@ -128,21 +136,28 @@ def question(array: np.ndarray, *, typed: bool = False) -> bytes:
 def milliseconds(call: Callable[[], object]) -> float:
     call()
     times = []
-    for _ in range(5):
+    for _ in range(9):
         begin = time.perf_counter()
         call()
         times.append(time.perf_counter() - begin)
     return statistics.median(times) * 1000
 
 
+@contextlib.contextmanager
+def connected(url: str) -> Iterator[Callable[[bytes], bytes]]:
+    """Makes calls over one connection."""
+    with grpc.insecure_channel(urlsplit(url).netloc, options=OPTIONS) as channel:
+        yield channel.unary_unary(METHOD)
+
+
 def ask(url: str, body: bytes) -> bytes:
     """One call, in a connection of its own."""
-    with grpc.insecure_channel(urlsplit(url).netloc, options=OPTIONS) as channel:
-        return bytes(channel.unary_unary(METHOD)(body, timeout=60))
+    with connected(url) as infer:
+        return infer(body)
 
 
 @contextlib.contextmanager
-def serving(*arguments: str) -> Iterator[tuple[str, psutil.Process]]:
+def serving(*arguments: str) -> Iterator[Serving]:
     """A server in a process of its own: its URL and the process."""
     command = [sys.executable, "-c", SERVER, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -153,6 +168,14 @@ def serving(*arguments: str) -> Iterator[tuple[str, psutil.Process]]:
             yield url, psutil.Process(process.pid)
         finally:
             process.kill()
+
+
+def at_once(bare: Serving, ours: Serving, body: bytes, answer: bytes) -> tuple[float, float]:
+    """The rates of both servers, measured at the same time: whatever disturbs one disturbs the other."""
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(rate, *bare, body, answer)
+        second = pool.submit(rate, *ours, body, answer)
+        return first.result(), second.result()
 
 
 def rate(url: str, server: psutil.Process, body: bytes, answer: bytes) -> float:
@@ -174,12 +197,13 @@ def load(url: str, body: bytes, answer: bytes, count: int) -> None:
 
 
 def with_h2load(address: str, body: bytes, answer: bytes, count: int) -> None:
+    headers = ["-H", "te: trailers", "-H", "content-type: application/grpc"]
     with tempfile.NamedTemporaryFile() as file:
         file.write(b"\0" + struct.pack(">I", len(body)) + body)
         file.flush()
-        headers = ["-H", "te: trailers", "-H", "content-type: application/grpc"]
         command = ["h2load", f"-n{count}", f"-c{CONNECTIONS}", "-m4", "-d", file.name, *headers]
-        done = subprocess.run([*command, f"http://{address}{METHOD}"], capture_output=True, text=True, check=True)
+        command.append(f"http://{address}{METHOD}")
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
     size = count * (len(answer) + 5)
     assert f"status codes: {count} 2xx" in done.stdout, done.stdout
     assert f"({size}) data" in done.stdout, done.stdout
@@ -187,8 +211,9 @@ def with_h2load(address: str, body: bytes, answer: bytes, count: int) -> None:
 
 async def with_channels(address: str, body: bytes, answer: bytes, count: int) -> None:
     async def one(share: int) -> None:
-        # Channels with equal arguments share a connection.
-        async with grpc.aio.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        # Otherwise all channels would share one connection.
+        own = [("grpc.use_local_subchannel_pool", 1)]
+        async with grpc.aio.insecure_channel(address, options=own) as channel:
             call = channel.unary_unary(METHOD)
             for _ in range(share):
                 assert await call(body) == answer

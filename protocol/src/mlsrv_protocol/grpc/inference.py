@@ -8,6 +8,7 @@ from mlsrv_protocol.grpc.parameters import (
     encode_parameters,
     to_parameters,
 )
+from mlsrv_protocol.grpc.small import decode_small
 from mlsrv_protocol.grpc.tensors import Span, decode_tensors, encode_tensors, refuse_shared_memory, size_of
 from mlsrv_protocol.grpc.wire import Malformed, block, fields, head, text, utf8
 from mlsrv_protocol.inference import (
@@ -23,19 +24,24 @@ from mlsrv_protocol.validation import check_name, check_request_parameters, chec
 
 _MODEL_NAME, _MODEL_VERSION, _ID, _PARAMETER, _TENSOR = 0x0A, 0x12, 0x1A, 0x22, 0x2A
 _WANTED, _RAW_INPUT, _RAW_OUTPUT = 0x32, 0x3A, 0x32
+_SMALL = 4096
 _ERROR_MESSAGE, _INFER_RESPONSE = 0x0A, 0x12
 
 
 def decode_request(body: bytes) -> tuple[InferenceRequest, bool]:
     """The request that a ModelInferRequest holds, and whether an input has typed contents.
 
-    The data of raw contents is a read-only view of `body`, which need not be aligned; BYTES are lists of
+    Large data of raw contents is a read-only view of `body`, which need not be aligned; BYTES are lists of
     `bytes`. Empty strings for `id` and `model_version` are None.
 
     Raises:
         InvalidPayload: the bytes are not such a message, or break a rule of the protocol; the sentence says
             which, and where.
     """
+    if len(body) < _SMALL:
+        found = decode_small(body)
+        if found is not None:
+            return found
     request = InferenceRequest([])
     tensors: list[Span] = []
     raw: list[Span] = []

@@ -10,9 +10,9 @@ from mlsrv_protocol.datatypes import Datatype
 from mlsrv_protocol.errors import InvalidPayload, MLSrvError
 from mlsrv_protocol.grpc.messages import InferTensorContents, parse
 from mlsrv_protocol.grpc.parameters import Value, decode_entry, encode_parameters, to_parameters
-from mlsrv_protocol.grpc.wire import block, fields, head, numbers, signed, text, utf8, varint
+from mlsrv_protocol.grpc.wire import block, fields, head, numbers, packed, signed, text, utf8
 from mlsrv_protocol.inference import RequestInput, ResponseOutput
-from mlsrv_protocol.messages import TensorData
+from mlsrv_protocol.messages import TensorData, all_are
 from mlsrv_protocol.parameters import Parameters
 from mlsrv_protocol.quoting import clip
 from mlsrv_protocol.raw import Raw, from_raw, octets, to_raw
@@ -27,7 +27,8 @@ Parts = tuple[str, list[int], Datatype, TensorData, Parameters | None]
 
 _NAME, _DATATYPE, _SHAPE, _LENGTH, _PARAMETER, _CONTENTS = 0x0A, 0x12, 0x1A, 0x18, 0x22, 0x2A
 _DATATYPES = {datatype.value.encode(): datatype for datatype in Datatype}
-_FIELDS = {
+_NAMED = {datatype: block(_DATATYPE, datatype.value.encode()) for datatype in Datatype}
+TYPED = {
     Datatype.BOOL: ("bool_contents", np.bool_),
     Datatype.INT8: ("int_contents", np.int32),
     Datatype.INT16: ("int_contents", np.int32),
@@ -41,6 +42,7 @@ _FIELDS = {
     Datatype.FP64: ("fp64_contents", np.float64),
     Datatype.BYTES: ("bytes_contents", np.bytes_),
 }
+"""Where the typed contents of each datatype are, and the numpy type of what is found there."""
 _IN_MEMORY = {Datatype.BOOL: 0x0A, Datatype.FP32: 0x32, Datatype.FP64: 0x3A}
 """Tags of the typed contents whose packed form is what the elements are in memory."""
 _SHARED_MEMORY = "shared_memory_region"
@@ -71,12 +73,15 @@ def decode_tensors(
         InvalidPayload: the sentence names the tensor.
     """
     tensors = []
+    bare = 0
     for at, (start, stop) in enumerate(spans):
         try:
-            tensors.append(_describe(body, start, stop))
+            tensor = _describe(body, start, stop)
         except InvalidPayload as error:
             raise InvalidPayload(f"{group}[{at}]: {error}") from None
-    entries = _assign(tensors, raw, group)
+        tensors.append(tensor)
+        bare += tensor.contents is None
+    entries = raw if bare == len(raw) == len(tensors) else _assign(tensors, raw, group)
     found: list[Parts] = []
     for at, (tensor, entry) in enumerate(zip(tensors, entries, strict=True)):
         try:
@@ -104,14 +109,14 @@ def encode_tensors(
         failure: raised when a tensor's parts do not fit; the sentence names the tensor.
     """
     tag, raw_tag = tags
-    typed = typed and all(tensor.datatype in _FIELDS for tensor in tensors)
+    typed = typed and all(tensor.datatype in TYPED for tensor in tensors)
     described: list[Raw] = []
     last: list[Raw] = []
     for at, tensor in enumerate(tensors):
         try:
             shape = _integers(tensor.shape)
             expected = check_shape(shape)
-            datatype = Datatype(tensor.datatype)
+            datatype = tensor.datatype if type(tensor.datatype) is Datatype else Datatype(tensor.datatype)
             if datatype is Datatype.BYTES:
                 shape = _fitting(tensor.data, shape, expected)
                 expected = check_shape(shape)
@@ -124,7 +129,7 @@ def encode_tensors(
             else:
                 data = to_raw(tensor.data, datatype, shape, expected)
                 described.append(block(tag, description))
-                last += [head(raw_tag, size_of((data,))), data]
+                last += [head(raw_tag, _size(data)), data]
         except InvalidPayload as error:
             raise failure(f"{group}[{at}] {clip(tensor.name)}: {error}") from None
     return described + last
@@ -132,7 +137,7 @@ def encode_tensors(
 
 def size_of(pieces: Iterable[Raw]) -> int:
     """How many bytes some pieces are together."""
-    return sum(len(piece) if isinstance(piece, bytes) else piece.nbytes for piece in pieces)
+    return sum(map(_size, pieces))
 
 
 def refuse_shared_memory(parameters: Parameters | None) -> None:
@@ -141,6 +146,10 @@ def refuse_shared_memory(parameters: Parameters | None) -> None:
         raise InvalidPayload(
             f"parameters.{_SHARED_MEMORY} is set, but shared memory is not supported; send the data itself."
         )
+
+
+def _size(piece: Raw) -> int:
+    return len(piece) if isinstance(piece, bytes) else piece.nbytes
 
 
 def _describe(body: bytes, start: int, stop: int) -> _Tensor:
@@ -167,8 +176,10 @@ def _describe(body: bytes, start: int, stop: int) -> _Tensor:
     check_name(name)
     if datatype is None:
         raise InvalidPayload(f"datatype is missing; it is one of {', '.join(Datatype)}.")
-    parameters = to_parameters(values)
-    refuse_shared_memory(parameters)
+    parameters = None
+    if values:
+        parameters = to_parameters(values)
+        refuse_shared_memory(parameters)
     return _Tensor(name, shape, datatype, check_shape(shape), parameters, contents)
 
 
@@ -218,9 +229,9 @@ def _from_contents(tensor: _Tensor) -> tuple[list[int], TensorData]:
     if start == stop:
         check_count(0, tensor.shape, expected)
         return tensor.shape, [] if datatype is Datatype.BYTES else np.empty(0, datatype.dtype)
-    if datatype not in _FIELDS:
+    if datatype not in TYPED:
         raise InvalidPayload(f"{datatype} has no typed contents; send it as raw contents.")
-    name, kind = _FIELDS[datatype]
+    name, kind = TYPED[datatype]
     if body[start] == _IN_MEMORY.get(datatype) and datatype.itemsize is not None:
         _, at, end = next(fields(body, start, stop))
         if end == stop and end - at == expected * datatype.itemsize:
@@ -246,7 +257,7 @@ def _fitting(data: TensorData, shape: list[int], expected: int) -> list[int]:
 
 
 def _to_contents(data: TensorData, datatype: Datatype, shape: list[int], expected: int) -> list[Raw]:
-    name, _ = _FIELDS[datatype]
+    name, _ = TYPED[datatype]
     if datatype is Datatype.BYTES:
         elements = octets(data)
         check_count(len(elements), shape, expected)
@@ -261,15 +272,17 @@ def _to_contents(data: TensorData, datatype: Datatype, shape: list[int], expecte
 
 
 def _description(tensor: RequestInput | ResponseOutput, datatype: Datatype, shape: list[int]) -> bytes:
-    found = block(_NAME, utf8(check_name(tensor.name))) + block(_DATATYPE, utf8(datatype.value))
+    found = block(_NAME, utf8(check_name(tensor.name))) + _NAMED[datatype]
     if shape:
-        found += block(_SHAPE, b"".join(map(varint, shape)))
+        found += block(_SHAPE, packed(shape))
     if tensor.parameters is not None:
         found += encode_parameters(tensor.parameters, _PARAMETER)
     return found
 
 
-def _integers(shape: Iterable[int]) -> list[int]:
+def _integers(shape: list[int]) -> list[int]:
+    if all_are(int, shape):
+        return shape
     try:
         return [index(length) for length in shape]
     except TypeError:

@@ -31,38 +31,38 @@ def fields(body: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
     Raises:
         Malformed: the bytes are not a message.
     """
-    for _ in range(MAX_FIELDS):
-        if at == end:
-            return
-        try:
-            tag = body[at]
-            at += 1
-            if tag > 127:
-                tag, at = read_varint(body, at - 1)
-            kind = tag & 7
-            if kind == LENGTH:
-                size = body[at]
-                at += 1
-                if size > 127:
-                    size, at = read_varint(body, at - 1)
-                start, at = at, at + size
-                if at <= end:
-                    yield tag, start, at
-            elif kind == VARINT:
-                value, at = read_varint(body, at)
-                if at <= end:
-                    yield tag, value, 0
-            elif kind in (FIXED64, FIXED32):
-                start, at = at, at + (8 if kind == FIXED64 else 4)
-                if at <= end:
-                    yield tag, start, at
+    try:
+        for _ in range(MAX_FIELDS):
+            if at == end:
+                return
+            tag, size = body[at], body[at + 1]
+            if tag & 0x87 == LENGTH and size < 128:  # most fields: a low number, a short content
+                found = tag, at + 2, at + 2 + size
+                at += 2 + size
             else:
-                raise Malformed("a field has an unknown wire type.")
-        except IndexError:
-            raise Malformed("it is cut off.") from None
-        if at > end:
-            raise Malformed("it is cut off.")
+                found, at = _field(body, at)
+            if at > end:
+                raise Malformed("it is cut off.")
+            yield found
+    except IndexError:
+        raise Malformed("it is cut off.") from None
     raise Malformed(f"it has more than {MAX_FIELDS} fields.")
+
+
+def _field(body: bytes, at: int) -> tuple[tuple[int, int, int], int]:
+    """The field at a place, and where it ends. Raises Malformed, IndexError."""
+    tag, at = read_varint(body, at)
+    kind = tag & 7
+    if kind == LENGTH:
+        size, at = read_varint(body, at)
+        return (tag, at, at + size), at + size
+    if kind == VARINT:
+        value, at = read_varint(body, at)
+        return (tag, value, 0), at
+    if kind in (FIXED64, FIXED32):
+        size = 8 if kind == FIXED64 else 4
+        return (tag, at, at + size), at + size
+    raise Malformed("a field has an unknown wire type.")
 
 
 def read_varint(body: bytes, at: int) -> tuple[int, int]:
@@ -83,6 +83,9 @@ def read_varint(body: bytes, at: int) -> tuple[int, int]:
 
 def numbers(body: bytes, start: int, stop: int) -> list[int]:
     """A packed field of varints."""
+    content = body[start:stop]
+    if content.isascii():  # all are below 128 and take a byte each
+        return list(content)
     found = []
     try:
         while start < stop:
@@ -120,6 +123,11 @@ def varint(value: int) -> bytes:
     return bytes(found)
 
 
+def packed(values: list[int]) -> bytes:
+    """The content of a packed field of varints, none of them negative."""
+    return bytes(values) if max(values, default=0) < 128 else b"".join(map(varint, values))
+
+
 def utf8(value: str) -> bytes:
     """What a field of type string holds. Raises InvalidPayload."""
     try:
@@ -135,4 +143,5 @@ def head(tag: int, size: int) -> bytes:
 
 def block(tag: int, content: bytes) -> bytes:
     """A field of wire type `LENGTH`; `tag` is below 128."""
-    return _SMALL[tag] + varint(len(content)) + content
+    size = len(content)
+    return _SMALL[tag] + (_SMALL[size] if size < 128 else varint(size)) + content

@@ -39,9 +39,8 @@ class Caller:
             given, self._id = self._id, None
             request.id = given if given and len(given) <= _LONGEST_ID else new_request_id()
         if request.parameters is None:
-            request.parameters = Parameters(headers=headers)
-        else:
-            request.parameters.headers = headers
+            request.parameters = Parameters()
+        request.parameters.headers = headers
         context = CallContext(request.id, deadline=self._deadline, headers=headers, transport="grpc")
         if "traceparent" in headers:
             context.trace = {key: headers[key] for key in _TRACE if key in headers}

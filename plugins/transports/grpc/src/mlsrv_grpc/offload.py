@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -25,12 +25,9 @@ async def encoded(
     response: InferenceResponse, typed: bool, *, stream: bool = False, final: bool | None = None
 ) -> bytes:
     """The message of a response. Raises as `encode_response`."""
-    if sum(_count(output.data) for output in response.outputs) < _ELEMENTS:
-        return encode_response(response, typed=typed, stream=stream, final=final)
-    return await asyncio.to_thread(encode_response, response, typed=typed, stream=stream, final=final)
-
-
-def _count(data: Any) -> int:
-    if isinstance(data, np.ndarray):
-        return data.size
-    return len(data) if isinstance(data, list) else 0
+    for output in response.outputs:
+        data = output.data
+        count = data.size if isinstance(data, np.ndarray) else len(data) if isinstance(data, list) else 0
+        if count >= _ELEMENTS:
+            return await asyncio.to_thread(encode_response, response, typed=typed, stream=stream, final=final)
+    return encode_response(response, typed=typed, stream=stream, final=final)
