@@ -222,6 +222,14 @@ def test_a_deadline_reaches_the_model_and_ends_it(serve: Any, blocking: Any) -> 
     served.do(happened(blocking.cancelled))
 
 
+def test_the_deadline_that_a_request_asks_for(serve: Any, blocking: Any) -> None:
+    served = serve()
+    code, details = status(served, request("blocking", parameters=Parameters(timeout=200_000)))
+    assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert "blocking did not answer before the deadline" in details
+    served.do(happened(blocking.cancelled))
+
+
 @pytest.mark.parametrize("typed", [False, True])
 def test_twenty_megabytes_each_way(served: Any, typed: bool) -> None:
     array = np.random.default_rng(1).random(5 * 2**20, np.float32)
