@@ -109,6 +109,13 @@ def lowest(session: nox.Session) -> None:
     run_common_tests(session)
 
 
+@nox.session(python=["3.12", "3.13"], default=False)
+def newer(session: nox.Session) -> None:
+    """The same tests with newer Pythons, where they are installed."""
+    install(session, "test")
+    run_common_tests(session)
+
+
 @nox.session
 def dists(session: nox.Session) -> None:
     """Build every wheel, install the default set away from the workspace, and serve with it."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import attrs
 
-from workspace import ROOT, Room, members, plugins, rooms
+from workspace import ROOT, Room, make_importable, members, plugins, rooms
 
 PROJECT = ROOT / "pyproject.toml"
 HINTS = ROOT / "core/src/mlsrv/settings/hints.py"
@@ -91,6 +91,7 @@ def public_names() -> list[str]:
 
 
 if __name__ == "__main__":
+    make_importable()
     PROJECT.write_text(with_lists(PROJECT.read_text(encoding="utf-8")), encoding="utf-8")
     HINTS.write_text(with_owners(HINTS.read_text(encoding="utf-8")), encoding="utf-8")
     PUBLIC_NAMES.write_text("\n".join(public_names()) + "\n", encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import re
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,6 +113,13 @@ def members() -> tuple[Room, ...]:
 
 def is_installed(room: Room) -> bool:
     return importlib.util.find_spec(room.package) is not None
+
+
+def make_importable() -> list[str]:
+    """Let rooms that are not installed here be imported from their sources. Returns the folders added."""
+    absent = [str(room.source.parent) for room in rooms() if not is_installed(room)]
+    sys.path += absent
+    return absent
 
 
 def plugins() -> tuple[Room, ...]:

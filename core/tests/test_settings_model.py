@@ -160,10 +160,10 @@ def test_problems_name_the_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         ModelSettings.parse_file(path)
     assert str(caught.value) == f"{path}: parameters.uri: expected a text, got 5"
-    path.write_text('{"name": "a",}')
+    path.write_text('{"name": }')
     with pytest.raises(ConfigurationError) as caught:
         ModelSettings.parse_file(path)
-    assert str(caught.value) == f"{path}: is not valid JSON at line 1, column 14"
+    assert str(caught.value) == f"{path}: is not valid JSON at line 1, column 10"
 
 
 # --- plugins' fields -----------------------------------------------------------------------------------

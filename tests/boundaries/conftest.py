@@ -1,12 +1,10 @@
 """Makes every room importable, those too whose framework has an environment of its own."""
 
 import os
-import sys
 
-from workspace import is_installed, rooms
+from workspace import make_importable
 
-ABSENT = [str(room.source.parent) for room in rooms() if not is_installed(room)]
+ABSENT = make_importable()
 
-sys.path += ABSENT
 # For the fresh interpreters that these tests start.
 os.environ["PYTHONPATH"] = os.pathsep.join([*ABSENT, *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -33,6 +33,9 @@ def simplify(hint: Any) -> Any:
     """One spelling for each meaning: ``List[str]``, ``Sequence[str]`` -> ``list[str]``; ``NDArray[float32]``
     -> ``ndarray``; `Annotated` is taken off. A union stays, `None` in it too."""
     origin, arguments = get_origin(hint), get_args(hint)
+    aliased = getattr(origin or hint, "__value__", None)
+    if aliased is not None:  # a `type` statement of Python 3.12, which NDArray is since numpy 2.5
+        return simplify(aliased[arguments] if arguments else aliased)
     if origin is None or origin is Literal:
         return hint
     if origin is Annotated:
