@@ -8,7 +8,7 @@ from kernel_parts import Gate, ask, ask_or_error, model, shelved
 
 from mlsrv import Kernel
 from mlsrv.errors import ModelLoadError, ModelNotFound, RepositoryError, ServerNotReady
-from mlsrv.executor import Executor, Placement
+from mlsrv.executor import Executor, ModelInfo, Placement
 from mlsrv.offers import ExecutorOffer, RepositoryOffer
 from mlsrv.repository import BrokenModel
 from mlsrv.testing import EchoModel, MemoryRepository, Offering
@@ -102,6 +102,34 @@ async def test_a_sick_executor_or_placement_is_a_problem() -> None:
         assert kernel.ready
         kernel._executors["pool"].sick = True  # type: ignore[attr-defined]  # of the class above
         assert kernel.problems() == ["All workers of the pool are gone."]
+
+
+async def test_a_model_that_was_loaded_later_counts_from_then_on() -> None:
+    class Limping(Placement):
+        info = ModelInfo()
+        problem = "Model m waits for its worker."  # type: ignore[assignment]  # always
+
+        async def infer(self, request: Any, context: Any) -> Any: ...
+
+        def stream(self, requests: Any, context: Any) -> Any: ...
+
+        async def call(self, method: str, arguments: Any, context: Any) -> Any: ...
+
+        async def unload(self) -> None: ...
+
+    class Pool(Executor):
+        def claims(self, model: Any) -> bool:
+            return True
+
+        async def load(self, model: Any) -> Placement:
+            return Limping()
+
+    offer = Offering(ExecutorOffer("pool", Pool))
+    async with shelved([model("m")], offer, load_models_at_startup=False) as kernel:
+        await kernel.loaded()
+        assert kernel.ready
+        await kernel.load("m")
+        assert kernel.problems() == ["Model m waits for its worker."]
 
 
 # --- the start ---------------------------------------------------------------------------------------

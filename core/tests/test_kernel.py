@@ -209,6 +209,18 @@ async def test_starting_twice_is_a_mistake_and_stopping_twice_is_not() -> None:
         assert kernel.ready
 
 
+async def test_a_new_start_forgets_the_models_of_the_last_one() -> None:
+    models = [model("old")]
+    kernel = shelved(models)
+    async with kernel:
+        await kernel.loaded()
+    assert kernel.model_names() == ["old"]
+    models[:] = [model("new")]
+    async with kernel:
+        await kernel.loaded()
+        assert kernel.model_names() == ["new"]
+
+
 def test_a_kernel_may_run_in_one_event_loop_after_another() -> None:
     kernel = kernel_of(model("m"))
 

@@ -150,6 +150,11 @@ async def test_find_asks_for_one_name() -> None:
     assert await kernel._sources.find("c") == []
 
 
+async def test_find_gives_each_version_once() -> None:
+    first = model("a")
+    assert await shelved([first, model("a")])._sources.find("a") == [first]
+
+
 async def test_a_broken_listing_without_a_version_is_kept() -> None:
     listing = await shelved([BrokenModel("m", "f", "no JSON"), model("n", EchoModel)]).listing()
     assert named(listing) == [("m", None), ("n", None)]
