@@ -160,10 +160,13 @@ class Served:
         body = encode_request(request, typed=typed)
         return decode_response(self.method("ModelInfer")(body, **{"timeout": SECONDS} | options))
 
-    def stop(self) -> None:
+    def begin_to_stop(self) -> None:
         if not self._stopped:
             self._stopped = True
             self.loop.call_soon_threadsafe(self._stop.set)
+
+    def stop(self) -> None:
+        self.begin_to_stop()
         self._serving.result(SECONDS)
 
 

@@ -197,7 +197,7 @@ def test_stopping_ends_idle_streams_and_finishes_requests(serve: Any, converse: 
     idle.next()
     busy.send(asking("blocking", id="a"))
     served.do(blocking.started.acquire())
-    served.loop.call_soon_threadsafe(served._stop.set)
+    served.begin_to_stop()
     with pytest.raises(grpc.RpcError):
         idle.rest()
     assert idle.call.code() is grpc.StatusCode.UNAVAILABLE
@@ -206,5 +206,4 @@ def test_stopping_ends_idle_streams_and_finishes_requests(serve: Any, converse: 
     assert busy.next().infer_response.id == "a"
     with pytest.raises(grpc.RpcError):
         busy.rest()
-    served._stopped = True
     served.stop()

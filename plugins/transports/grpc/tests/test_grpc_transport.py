@@ -73,7 +73,7 @@ def test_stopping_without_calls_takes_no_time(serve: Any) -> None:
     assert live(served.channel)
     begin = time.monotonic()
     served.stop()
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 5  # of the 10 seconds that calls would get
     with pytest.raises(grpc.RpcError) as caught:
         live(served.channel)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
@@ -84,8 +84,7 @@ def test_a_call_in_flight_is_finished(serve: Any, blocking: Any) -> None:
     body = encode_request(InferenceRequest([], model_name="blocking"))
     call = served.method("ModelInfer").future(body, timeout=SECONDS)
     served.do(blocking.started.acquire())
-    served.loop.call_soon_threadsafe(served._stop.set)
-    served._stopped = True
+    served.begin_to_stop()
     with grpc.insecure_channel(served.target) as other:
         assert until_it_fails(other) is grpc.StatusCode.UNAVAILABLE
     served.loop.call_soon_threadsafe(blocking.go_on.set)

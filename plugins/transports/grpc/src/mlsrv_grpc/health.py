@@ -104,7 +104,7 @@ class Health:
         self._watchers.add(watcher)
         if self._looking is None:
             self._seen = self._kernel.ready
-            self._looking = asyncio.create_task(self._look())
+            self._looking = asyncio.create_task(self._look(), name="mlsrv-grpc-readiness")
 
     def _leave(self, watcher: asyncio.Event) -> None:
         self._watchers.discard(watcher)
