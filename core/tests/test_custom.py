@@ -260,6 +260,20 @@ async def test_nothing_is_written_beside_the_authors_files(a: Folder) -> None:
     assert sorted(path.name for path in a.path.rglob("*")) == ["helper.py", "models.py"]
 
 
+async def test_files_of_the_folder_are_resources(a: Folder) -> None:
+    a.write(
+        models="""
+        import importlib.resources
+        class Mine(Model):
+            def answer(self):
+                files = importlib.resources.files(__package__)
+                return files.joinpath("words.txt").read_text()
+        """
+    )
+    (a.path / "words.txt").write_text("found")
+    assert await answer(a) == "found"
+
+
 # --- pickled artifacts
 # ---------------------------------------------------------------------------------------------
 

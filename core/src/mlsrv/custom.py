@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
-from importlib.util import spec_from_file_location
+from importlib.machinery import ModuleSpec, NamespaceLoader, PathFinder, SourceFileLoader
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -49,8 +49,12 @@ class CustomCode:
         self._all = _module_names(folder)
         self.names = self._all - _NEVER_OURS
         self.package = f"_mlsrv_model_{next(_numbers)}_{re.sub(r'[^0-9A-Za-z_]', '_', name)}"
-        package = ModuleType(self.package, f"Code of the model {name}.")
-        package.__path__ = [str(folder)]
+        # `importlib.resources` asks the loader where the folder is.
+        loader = NamespaceLoader(self.package, [str(folder)], lambda name, path: None)
+        spec = ModuleSpec(self.package, loader, is_package=True)
+        spec.submodule_search_locations = [str(folder)]
+        package = module_from_spec(spec)
+        package.__doc__ = f"Code of the model {name}."
         sys.modules[self.package] = package
         self._importlib = _Importlib(self)
         self._finder = _Finder(self)
