@@ -29,11 +29,13 @@ class Player:
         folder: where files are written and commands run.
         port: what stands for port 8080.
         programs: the folder of the `python` and the `mlsrv` to use.
+        variables: what else to set in the environment of commands.
     """
 
     folder: Path
     port: int
     programs: Path = Path(sys.executable).parent
+    variables: dict[str, str] = attrs.field(factory=dict)
     server: "subprocess.Popen[str] | None" = None
 
     def play(self, text: str) -> int:
@@ -131,8 +133,8 @@ class Player:
         """The environment of a command: its own programs first, no Python settings, and the free port."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "MLS"))}
         path = os.pathsep.join([str(self.programs), os.environ["PATH"]])
-        ports = {"MLSRV_HTTP_PORT": str(self.port), "MLSRV_GRPC_PORT": "0"}
-        return kept | ports | {"PATH": path, "MLSRV_HOST": "127.0.0.1"}
+        ours = {"PATH": path, "MLSRV_HOST": "127.0.0.1", "MLSRV_HTTP_PORT": str(self.port)}
+        return kept | ours | self.variables
 
 
 def commands(text: str) -> Iterator[tuple[str, str]]:

@@ -16,6 +16,7 @@ A README is played from top to bottom, in a folder of its own that holds nothing
 Port 8080 of this machine stands for a free port, everywhere.
 """
 
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,13 +30,20 @@ ABSENT = {room.folder for room in rooms() if not is_installed(room)}
 
 READMES = [path for path in text_files() if path.name == "README.md" and path.parent not in ABSENT]
 
+OTHER_PORTS = {
+    variable: "0"
+    for package, variable in {"mlsrv_grpc": "MLSRV_GRPC_PORT"}.items()
+    if importlib.util.find_spec(package) is not None
+}
+"""Installed transports that no example uses take any port; a variable of an absent one is an error."""
+
 
 @pytest.fixture
 def player(tmp_path: Path, free_port: int) -> Iterator[Player]:
     folder = tmp_path / "reader"
     (folder / "tests").mkdir(parents=True)
     (folder / "tests/examples").symlink_to(ROOT / "tests/examples")
-    playing = Player(folder, free_port)
+    playing = Player(folder, free_port, variables=OTHER_PORTS)
     yield playing
     if playing.server is not None:
         playing.server.kill()
