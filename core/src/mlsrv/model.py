@@ -33,8 +33,8 @@ class MLModel:
         settings: the model's settings; ``settings.parameters.extra`` holds what the runtime is given.
         inputs, outputs: the declared tensors (`MetadataTensor`); `load` may set them.
         own_input_checks: whether the class itself refuses inputs that do not fit, because it takes more forms
-            of them than its metadata can tell. The kernel then holds requests only to inputs that the settings
-            declare, not to those that the metadata adds.
+            of them than its metadata can tell. The kernel then holds requests only to inputs that the
+            settings declare, not to those that the metadata adds.
     """
 
     own_input_checks: ClassVar[bool] = False
