@@ -1,0 +1,95 @@
+"""Reads a model of CatBoost from its file, and what the file knows of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import catboost
+from attrs import frozen
+
+from mlsrv.errors import ModelLoadError
+from mlsrv.runtimes import Features, unreadable
+from mlsrv.types import Datatype
+
+_TREES = ("oblivious_trees", "trees")
+_BINARY = b"CBM1"
+
+
+@frozen
+class Artifact:
+    """A model and what is known of it.
+
+    Attributes:
+        model: loaded.
+        loss: the name of the function that it was trained with: "Logloss"; "" if the file does not say.
+        classes: of a classifier, as they are sent; empty otherwise.
+        texts: numbers of the features that are categories or texts.
+    """
+
+    model: Any
+    loss: str
+    classes: tuple[Any, ...]
+    texts: tuple[int, ...]
+
+    def features(self) -> Features:
+        """The features by number, and by name if they have names of their own."""
+        names = tuple(map(str, self.model.feature_names_))
+        datatypes = tuple(
+            Datatype.BYTES if number in self.texts else Datatype.FP32 for number in range(len(names))
+        )
+        if names == tuple(map(str, range(len(names)))):
+            names = ()
+        return Features(len(datatypes), names, datatypes)
+
+
+def read(name: str, path: Path) -> Artifact:
+    """The model in a file: JSON if it is called ``.json``, else CatBoost's binary form.
+
+    Raises:
+        ModelLoadError: with what to do about it.
+    """
+    form = "json" if path.suffix.lower() == ".json" else "cbm"
+    try:
+        _check(path, form)
+        model = catboost.CatBoost().load_model(str(path), format=form)
+        found = _described(model)
+    except (ValueError, catboost.CatBoostError) as error:
+        raise unreadable(
+            name,
+            path,
+            f"a model of CatBoost in the form {form}",
+            error,
+            f"save it again with save_model, or, if CatBoost newer than {catboost.__version__} saved it, "
+            "install that one",
+        ) from error
+    if model.get_embedding_feature_indices():
+        raise ModelLoadError(
+            f"Model {name}: {path} has features that are embeddings, which cannot be served."
+        )
+    return found
+
+
+def _check(path: Path, form: str) -> None:
+    """Raise `ValueError` for a file that CatBoost would take without complaint, though it is no model."""
+    if form == "cbm":
+        with path.open("rb") as file:
+            if file.read(len(_BINARY)) != _BINARY:
+                raise ValueError("it does not begin as such files do")
+        return
+    content = json.loads(path.read_bytes())
+    if not isinstance(content, dict) or "features_info" not in content:
+        raise ValueError("it describes no features")
+    if not any(isinstance(content.get(key), list | dict) for key in _TREES):
+        raise ValueError("it has no trees")
+
+
+def _described(model: Any) -> Artifact:
+    metadata = model.get_metadata()
+    keys = set(metadata.keys())
+    parameters = json.loads(metadata["params"]) if "params" in keys else {}
+    loss = parameters.get("loss_function", {}).get("type", "")
+    texts = {*model.get_cat_feature_indices(), *model.get_text_feature_indices()}
+    classes = tuple(model.classes_) if "class_params" in keys else ()
+    return Artifact(model, loss, classes, tuple(sorted(texts)))

@@ -1,0 +1,97 @@
+"""The runtime of CatBoost's models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import catboost
+import numpy as np
+
+from mlsrv.runtimes import Features, TableModel, TableOutput, thread_count
+from mlsrv.types import Datatype
+from mlsrv_catboost.artifact import read
+from mlsrv_catboost.plugin import ARTIFACTS
+
+_EXPONENTIAL = ("Poisson", "Tweedie")
+"""Losses of regressors whose values are the exponents of the scores."""
+
+_MULTILABEL = ("MultiLogloss", "MultiCrossEntropy")
+"""Losses of classifiers whose classes do not exclude each other."""
+
+
+class CatboostModel(TableModel):
+    """Serves a classifier, regressor or ranker of CatBoost; the file tells which. They compute what the
+    methods of `CatBoostClassifier`, `CatBoostRegressor` and `CatBoostRanker` compute.
+
+    ``parameters.extra``: ``threads`` (default: the process's share of the cores), ``predict_fn`` (the
+    output that is sent when none is requested).
+    """
+
+    framework: ClassVar[str] = "CatBoost"
+    artifacts: ClassVar[tuple[str, ...]] = ARTIFACTS
+    refusals: ClassVar[tuple[type[Exception], ...]] = (ValueError, TypeError, catboost.CatBoostError)
+
+    def read(self, path: Path) -> tuple[Features, Mapping[str, TableOutput]]:
+        """Read the model, and tell its features and outputs.
+
+        Raises:
+            ModelLoadError: the file cannot be used, or a setting is wrong.
+        """
+        self._threads = thread_count(self.settings)
+        self._artifact = found = read(self.name, path)
+        self._model = found.model
+        return found.features(), self._outputs()
+
+    def prepare(self, values: Any) -> Any:
+        """A Pool, whose texts are `str`; numbers in columns of categories are integers."""
+        texts = self._artifact.texts
+        if isinstance(values, np.ndarray):
+            if values.dtype == object:
+                decoded = [text.decode() if isinstance(text, bytes) else text for text in values.reshape(-1)]
+                values = np.array(decoded, dtype=object).reshape(values.shape)
+            elif texts:
+                values = values.astype(object)
+        if isinstance(values, np.ndarray) and values.dtype == object:
+            values = values.copy()
+            for number in texts:
+                values[:, number] = [_category(cell) for cell in values[:, number]]
+        return catboost.Pool(
+            values,
+            cat_features=self._model.get_cat_feature_indices() or None,
+            text_features=self._model.get_text_feature_indices() or None,
+            thread_count=self._threads,
+        )
+
+    def _outputs(self) -> dict[str, TableOutput]:
+        found = self._artifact
+        if not found.classes:
+            kind = "Exponent" if found.loss in _EXPONENTIAL else "RawFormulaVal"
+            kind = found.loss if found.loss == "RMSEWithUncertainty" else kind
+            outputs = {"predict": TableOutput(self._computed(kind), Datatype.FP64, -1)}
+        else:
+            several = found.loss in _MULTILABEL
+            datatype = Datatype.from_numpy(np.asarray(found.classes).dtype)
+            width = len(found.classes)
+            outputs = {
+                "predict": TableOutput(self._computed("Class"), datatype, -1 if several else 1),
+                "predict_proba": TableOutput(
+                    self._computed("Probability"), Datatype.FP64, -1 if several else width
+                ),
+            }
+        outputs["predict_raw"] = TableOutput(self._computed("RawFormulaVal"), Datatype.FP64, -1)
+        outputs["predict_leaf"] = TableOutput(self._leaves, Datatype.UINT32, self._model.tree_count_)
+        return outputs
+
+    def _computed(self, kind: str) -> Any:
+        return partial(self._model.predict, prediction_type=kind, thread_count=self._threads)
+
+    def _leaves(self, pool: Any) -> Any:
+        return self._model.calc_leaf_indexes(pool, thread_count=self._threads)
+
+
+def _category(cell: Any) -> Any:
+    """A cell of a column of categories: CatBoost takes texts and integers there, but no floating point."""
+    return int(cell) if isinstance(cell, float) and cell.is_integer() else cell
