@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +46,7 @@ def verdict(suite: Any, case: str, tmp_path: Path) -> str:
 def check(mutants: dict[str, type], suite: type, attach: Callable[[type], Any]) -> Any:
     """A test over every case of a suite: it passes with the right toy, and fails with its mutant."""
 
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::RuntimeWarning")
     @pytest.mark.parametrize("case", cases(suite))
     def test(case: str, tmp_path: Path) -> None:
         (tmp_path / "right").mkdir()
@@ -52,6 +54,7 @@ def check(mutants: dict[str, type], suite: type, attach: Callable[[type], Any]) 
         assert case in mutants, "this case has no mutant"
         (tmp_path / "wrong").mkdir()
         assert verdict(attach(mutants[case]), case, tmp_path / "wrong") != ""
+        gc.collect()  # here, where what a mutant left open may be warned of
 
     return test
 

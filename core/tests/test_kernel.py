@@ -59,11 +59,6 @@ def test_wrong_settings_are_told_at_once() -> None:
     ]
 
 
-def test_a_key_of_a_blocked_plugin_says_so() -> None:
-    with pytest.raises(ConfigurationError, match=r"mlsrv-rest is installed but did not load: it is blocked"):
-        Kernel({"http_port": 1}, block=["mlsrv-rest"])
-
-
 def test_two_offers_of_one_runtime_clash() -> None:
     offer = mlsrv.RuntimeOffer("toy", EchoModel)
     with pytest.raises(OfferClash, match=r'runtime "toy" is offered by both one and two'):

@@ -200,6 +200,16 @@ def test_a_broken_plugin_is_one_warning_line_of_the_kernel(
     )
 
 
+def test_a_key_of_a_blocked_or_broken_plugin_names_it(install: Install) -> None:
+    install("acme-blocked", "blocked", "")
+    install("acme-broken", "broken", "raise ImportError('no acme')")
+    with pytest.raises(ConfigurationError) as caught:
+        mlsrv.Kernel({"acme_level": 1}, block=[*real(), "blocked"])
+    assert 'unknown key "acme_level"; it may belong to a plugin that did not load: ' in str(caught.value)
+    assert "acme-blocked (it is blocked)" in str(caught.value)
+    assert "acme-broken (ImportError: no acme)" in str(caught.value)
+
+
 # --- plugin objects ------------------------------------------------------------------------------------
 
 
