@@ -81,7 +81,8 @@ class CustomCode:
     def modules(self) -> list[ModuleType]:
         """Every module of the folder that has been imported so far."""
         prefix = self.package + "."
-        return [module for name, module in list(sys.modules.items()) if name.startswith(prefix)]
+        # A copy, as other threads import meanwhile; it is made in one step, which list() over the items is not.
+        return [module for name, module in sys.modules.copy().items() if name.startswith(prefix)]
 
     @contextmanager
     def loading(self) -> Iterator[None]:
