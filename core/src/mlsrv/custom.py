@@ -81,7 +81,7 @@ class CustomCode:
     def modules(self) -> list[ModuleType]:
         """Every module of the folder that has been imported so far."""
         prefix = self.package + "."
-        # A copy, as other threads import meanwhile; it is made in one step, which list() over the items is not.
+        # A copy, as other threads import meanwhile; it is made in one step, unlike a list of the items.
         return [module for name, module in sys.modules.copy().items() if name.startswith(prefix)]
 
     @contextmanager
