@@ -117,7 +117,7 @@ class TableModel(MLModel):
             prepared = self.prepare(values)
             arrays = [np.asarray(self.results[output.name].compute(prepared)) for output in wanted]
         except self.refusals as error:
-            raise refused(self.name, self.words(error)) from error
+            raise refused(self.name, error, self.words(error)) from error
         return InferenceResponse(
             model_name=self.name,
             model_version=self.version,
@@ -146,11 +146,17 @@ class TableModel(MLModel):
         return self.features.joined(self.name, columns)
 
 
-def refused(model: str, words: object) -> InferenceError:
-    """The client's error for an input that a framework does not like, with the framework's words. Raise it
-    ``from`` the framework's error."""
-    logger.debug("Model %s refused a request: %s", model, words)
-    text = " ".join(str(words).split())
+def refused(model: str, error: Exception, words: str | None = None) -> InferenceError:
+    """The client's error for an input that a framework does not like. Raise it ``from`` the framework's error;
+    the log gets its traceback at level DEBUG.
+
+    Args:
+        model: its name.
+        error: what the framework raised.
+        words: what to tell of it; its text if not given. Line breaks and what is over 300 characters go.
+    """
+    logger.debug("Model %s refused a request", model, exc_info=error)
+    text = " ".join((str(error) if words is None else words).split())
     if len(text) > 300:
         text = text[:299] + "…"
     return InferenceError(f"Model {model} refuses the input: {text}")

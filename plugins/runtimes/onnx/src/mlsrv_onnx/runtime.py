@@ -70,7 +70,7 @@ class OnnxModel(MLModel):
         try:
             results = self._run([output.name for output in wanted], feeds)
         except InvalidArgument as error:
-            raise refused(self.name, explained(error)) from error
+            raise refused(self.name, error, explained(error)) from error
         return InferenceResponse(
             model_name=self.name,
             model_version=self.version,

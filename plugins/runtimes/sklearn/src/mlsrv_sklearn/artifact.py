@@ -10,31 +10,7 @@ import joblib
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from mlsrv.errors import InvalidModelURI, ModelLoadError
-from mlsrv.settings import ModelSettings
-from mlsrv.utils import model_uri
-from mlsrv_sklearn.plugin import ARTIFACTS
-
-
-def find(settings: ModelSettings) -> Path:
-    """The file of a model.
-
-    Raises:
-        InvalidModelURI: ``parameters.uri`` leads nowhere, to another machine, or to a folder without an
-            artifact.
-    """
-    uri = model_uri(settings, ARTIFACTS)
-    if "://" in uri:
-        raise InvalidModelURI(
-            f"Model {settings.name}: parameters.uri {uri!r} is not local; fetch the artifact first."
-        )
-    path = Path(uri)
-    if path.is_dir():
-        raise InvalidModelURI(
-            f"Model {settings.name}: the folder {path} has no artifact of scikit-learn "
-            f"({', '.join(ARTIFACTS)}); put it there, or name the file in parameters.uri."
-        )
-    return path
+from mlsrv.errors import ModelLoadError
 
 
 def read(name: str, path: Path, trusted: Sequence[str]) -> Any:

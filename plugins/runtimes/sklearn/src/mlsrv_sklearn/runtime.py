@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from sklearn.exceptions import NotFittedError
 
 from mlsrv.errors import InferenceError, ModelLoadError, OutputNotFound
 from mlsrv.model import MLModel
+from mlsrv.runtimes import default_output, extra_value, find_artifact, refused
 from mlsrv.types import (
     InferenceRequest,
     InferenceResponse,
@@ -17,10 +17,9 @@ from mlsrv.types import (
     RequestOutput,
     ResponseOutput,
 )
-from mlsrv_sklearn.artifact import check_fitted, find, read
+from mlsrv_sklearn.artifact import check_fitted, read
+from mlsrv_sklearn.plugin import ARTIFACTS
 from mlsrv_sklearn.results import as_arrays, columns, is_table, table_class
-
-logger = logging.getLogger("mlsrv.sklearn")
 
 OUTPUTS = ("predict", "predict_proba", "transform", "decision_function")
 """The outputs that a model may have: methods of the estimator."""
@@ -48,7 +47,7 @@ class SKLearnModel(MLModel):
         self._codec = self.codecs.input_codec("np")
         if self._request_codec is None or self._codec is None:
             raise ModelLoadError(f'Model {self.name} needs the content type "np" (pip install mlsrv-numpy).')
-        path = find(self.settings)
+        path = find_artifact(self.settings, ARTIFACTS, "scikit-learn")
         self._estimator = read(self.name, path, self._trusted_types())
         self._outputs = [name for name in OUTPUTS if callable(getattr(self._estimator, name, None))]
         if not self._outputs:
@@ -57,7 +56,7 @@ class SKLearnModel(MLModel):
                 f"{', '.join(OUTPUTS[:-1])} or {OUTPUTS[-1]}; save the fitted estimator itself."
             )
         check_fitted(self.name, self._estimator)
-        self._default = self._default_output()
+        self._default = default_output(self.settings, self._outputs)
         self._takes_tables = hasattr(self._estimator, "n_features_in_")
         self._names: Any = getattr(self._estimator, "feature_names_in_", ())
         self._table_class: Any = table_class() if len(self._names) else None
@@ -96,23 +95,12 @@ class SKLearnModel(MLModel):
         return found
 
     def _trusted_types(self) -> list[str]:
-        trusted = self.settings.parameters.extra.get("trusted_types", [])
-        if not isinstance(trusted, list) or not all(isinstance(name, str) for name in trusted):
+        trusted = extra_value(self.settings, "trusted_types", list, [])
+        if not all(isinstance(name, str) for name in trusted):
             raise ModelLoadError(
                 f"Model {self.name}: parameters.extra.trusted_types must be a list of texts, not {trusted!r}."
             )
         return trusted
-
-    def _default_output(self) -> str:
-        wanted = self.settings.parameters.extra.get("predict_fn")
-        if wanted is None:
-            return self._outputs[0]
-        if wanted not in self._outputs:
-            raise ModelLoadError(
-                f"Model {self.name}: parameters.extra.predict_fn is {wanted!r}, but the model has "
-                f"{', '.join(self._outputs)}."
-            )
-        return str(wanted)
 
     def _shaped(self, values: Any) -> Any:
         """A decoded request as the estimator wants it."""
@@ -141,11 +129,7 @@ class SKLearnModel(MLModel):
         except NotFittedError:  # a ValueError too, but not the client's
             raise
         except ValueError as error:
-            logger.debug("Model %s refused a request", self.name, exc_info=error)
-            text = " ".join(str(error).split())
-            if len(text) > 300:
-                text = text[:299] + "…"
-            raise InferenceError(f"Model {self.name} refuses the input: {text}") from error
+            raise refused(self.name, error) from error
 
     def _encoded(self, output: RequestOutput, result: Any) -> list[ResponseOutput]:
         arrays = as_arrays(self.name, output.name, result)
