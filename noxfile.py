@@ -26,7 +26,7 @@ nox.options.error_on_missing_interpreters = True
 
 ROOT = Path(__file__).parent
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
-OWN_SESSIONS = ["boundaries", "browser", "clients", "dists"]
+OWN_SESSIONS = ["boundaries", "browser", "clients", "dists", "frameworks"]
 """Folders of ``tests`` that need more than the common environment."""
 
 
@@ -47,6 +47,8 @@ def group_of(room: Path, name: str) -> list[str] | None:
 
 HEAVY = [room for room in rooms() if group_of(room, "heavy") is not None]
 LIGHT = [room for room in rooms() if room not in HEAVY]
+TOGETHER = [room for room in HEAVY if (ROOT / "tests/examples/multi-model" / room.name).is_dir()]
+"""Heavy rooms that go into one environment, too, for the example that serves them side by side."""
 
 
 def with_extras(room: Path) -> str:
@@ -152,10 +154,17 @@ def browser(session: nox.Session) -> None:
     session.run("pytest", "tests/browser", *session.posargs)
 
 
+@nox.session
+def frameworks(session: nox.Session) -> None:
+    """Models of several frameworks in one server."""
+    install(session, "test", more=tuple(TOGETHER))
+    session.run("pytest", "tests/frameworks", *session.posargs)
+
+
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure: run each script of tests/bench (or those that are named), which print a table."""
-    install(session, "test")
+    install(session, "test", more=tuple(TOGETHER))
     for script in session.posargs or sorted(map(str, Path("tests/bench").glob("bench_*.py"))):
         session.run("python", script)
 

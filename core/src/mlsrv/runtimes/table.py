@@ -147,8 +147,8 @@ class TableModel(MLModel):
 
 
 def refused(model: str, error: Exception, words: str | None = None) -> InferenceError:
-    """The client's error for an input that a framework does not like. Raise it ``from`` the framework's error;
-    the log gets its traceback at level DEBUG.
+    """The client's error for an input that a framework does not like. Raise it ``from`` the framework's
+    error; the log gets its traceback at level DEBUG.
 
     Args:
         model: its name.
