@@ -111,7 +111,7 @@ class Prefixes(Around):
 class GoesOn(Around):
     """Does not cancel what runs."""
 
-    tasks: set[Any] = set()  # noqa: RUF012  # kept, so that they are not collected
+    tasks: set[Any] = set()  # kept, so that they are not collected
 
     async def infer(self, request: InferenceRequest, context: CallContext) -> InferenceResponse:
         task = asyncio.ensure_future(self.inner.infer(request, context))
@@ -132,7 +132,7 @@ class Collects(Around):
 
 
 class NeverCloses(Around):
-    kept: list[Any] = []  # noqa: RUF012  # kept, so that they are not closed by being collected
+    kept: list[Any] = []  # kept, so that they are not closed by being collected
 
     async def stream(self, requests: Any, context: CallContext) -> Any:
         responses = self.inner.stream(requests, context)

@@ -319,7 +319,7 @@ class ChangesRequest(Adder):
 
 
 class OnlyOnce(Adder):
-    locked: set[str] = set()  # noqa: RUF012  # shared by all instances: the mistake under test
+    locked: set[str] = set()  # shared by all instances: the mistake under test
 
     async def load(self) -> bool:
         if self.settings.parameters.uri in self.locked:
@@ -329,7 +329,7 @@ class OnlyOnce(Adder):
 
 
 class SharedState(Adder):
-    shared: list[int] = []  # noqa: RUF012  # shared by all instances: the mistake under test
+    shared: list[int] = []  # shared by all instances: the mistake under test
 
     async def load(self) -> bool:
         await super().load()
@@ -441,7 +441,7 @@ class CutsStreams(Passing):
 
 
 class KeepsStreams(Passing):
-    open: list[Any] = []  # noqa: RUF012  # what it holds on to
+    open: list[Any] = []  # what it holds on to
 
     async def stream(self, requests: Any, context: Any, call_next: Any) -> Any:
         responses = call_next(requests, context)
@@ -511,7 +511,7 @@ class FindsPrefixes(Lines):
 
 
 class Shared(Lines):
-    kept: dict[str, Any] = {}  # noqa: RUF012  # the mistake under test
+    kept: dict[str, Any] = {}  # the mistake under test
 
     def parse(self, line: str, path: Path) -> Any:
         return self.kept.setdefault(f"{path} {line}", super().parse(line, path))

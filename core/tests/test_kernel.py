@@ -103,7 +103,7 @@ async def test_two_kernels_in_one_process_do_not_see_each_other() -> None:
 class Noting(Executor):
     """Writes down when it is entered and left."""
 
-    events: list[str] = []  # noqa: RUF012  # replaced by each test
+    events: list[str] = []  # replaced by each test
 
     def claims(self, model: ModelSettings) -> bool:
         return False

@@ -18,7 +18,7 @@ from mlsrv.transport import Transport
 class Noting(Transport):
     """A transport without a socket that writes down what happens to it."""
 
-    events: list[str] = []  # noqa: RUF012  # replaced by each test
+    events: list[str] = []  # replaced by each test
     extensions: Sequence[str] = ("binary_tensor_data",)
 
     @property
