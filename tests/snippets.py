@@ -15,6 +15,8 @@ from pathlib import Path
 import attrs
 import httpx
 
+from workspace import ROOT
+
 BLOCK = re.compile(
     r"^```(?P<language>\w+)(?: (?P<file>[\w./-]+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
@@ -40,6 +42,10 @@ class Player:
 
     def play(self, text: str) -> int:
         """Run or write every block that is meant for it. Returns their number."""
+        for name in set(re.findall(r"\btests/examples/[\w-]+", text)):
+            link = self.folder / name
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(ROOT / name)
         played = 0
         for match in BLOCK.finditer(text):
             content = re.sub(r"\b(localhost|127\.0\.0\.1):8080\b", rf"\1:{self.port}", match["text"])

@@ -1,7 +1,7 @@
 """Every example of every README runs.
 
-A README is played from top to bottom, in a folder of its own that holds nothing but a link to
-`tests/examples`:
+A README is played from top to bottom, in a folder of its own that holds nothing but a link to each folder of
+`tests/examples` that it names:
 
 * a block marked `python` runs by itself, as a program of its own, and must end well;
 * a block marked `LANGUAGE FILE` (with a file name after the language) is written to that file;
@@ -41,8 +41,7 @@ OTHER_PORTS = {
 @pytest.fixture
 def player(tmp_path: Path, free_port: int) -> Iterator[Player]:
     folder = tmp_path / "reader"
-    (folder / "tests").mkdir(parents=True)
-    (folder / "tests/examples").symlink_to(ROOT / "tests/examples")
+    folder.mkdir()
     playing = Player(folder, free_port, variables=OTHER_PORTS)
     yield playing
     if playing.server is not None:

@@ -104,8 +104,6 @@ def left_in_shared_memory() -> set[str]:
 
 def test_the_first_command_of_the_readme(wheels: dict[str, Path], player: Player, tmp_path: Path) -> None:
     player.programs = installed(wheels, tmp_path, *DEFAULT_SET, "mlsrv-sklearn")
-    (player.folder / "tests").mkdir()
-    (player.folder / "tests/examples").symlink_to(ROOT / "tests/examples")
     shared = left_in_shared_memory()
     assert player.play((ROOT / "README.md").read_text(encoding="utf-8")) > 0
     server = player.server

@@ -12,6 +12,7 @@ from mlsrv.codecs.installed import installed_codec
 if TYPE_CHECKING:
     from mlsrv.codecs.arguments import decode_args
     from mlsrv.codecs.content import DecodedInput
+    from mlsrv.codecs.elements import ElementsCodec
     from mlsrv.codecs.registration import register_input_codec, register_request_codec
     from mlsrv.codecs.registry import CodecRegistry
     from mlsrv.codecs.single import SingleInputRequestCodec
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _OWN = {
     "CodecRegistry": "mlsrv.codecs.registry",
     "DecodedInput": "mlsrv.codecs.content",
+    "ElementsCodec": "mlsrv.codecs.elements",
     "SingleInputRequestCodec": "mlsrv.codecs.single",
     "decode_args": "mlsrv.codecs.arguments",
     "register_input_codec": "mlsrv.codecs.registration",
@@ -33,6 +35,7 @@ unchanged."""
 __all__ = [
     "CodecRegistry",
     "DecodedInput",
+    "ElementsCodec",
     "InputCodec",
     "RequestCodec",
     "SingleInputRequestCodec",

@@ -1,13 +1,14 @@
-from mlsrv import codecs, types
+from mlsrv.codecs import ElementsCodec
 
 
-class HexCodec(codecs.InputCodec):
+class HexCodec(ElementsCodec):
     ContentType = "hex"
+    Element = bytes
 
     @classmethod
-    def decode_input(cls, request_input: types.RequestInput) -> list[bytes]:
-        return [bytes.fromhex(text) for text in request_input.data]
+    def decode_element(cls, element: str | bytes) -> bytes:
+        return bytes.fromhex(element if isinstance(element, str) else element.decode())
 
     @classmethod
-    def encode_output(cls, name: str, payload: list[bytes], **kwargs: object) -> types.ResponseOutput:
-        return types.ResponseOutput(name, [len(payload)], "BYTES", [item.hex() for item in payload])
+    def encode_element(cls, value: bytes) -> str:
+        return value.hex()

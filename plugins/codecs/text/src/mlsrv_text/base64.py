@@ -6,7 +6,7 @@ import binascii
 from base64 import b64decode, b64encode
 from typing import Any, ClassVar
 
-from mlsrv_text.elements import ElementsCodec
+from mlsrv.codecs.elements import ElementsCodec
 
 
 class Base64Codec(ElementsCodec):
@@ -30,16 +30,16 @@ class Base64Codec(ElementsCodec):
         )
 
     @classmethod
-    def _decode_element(cls, element: str | bytes) -> bytes:
+    def decode_element(cls, element: str | bytes) -> bytes:
         try:
             return b64decode(element, validate=True)
         except (binascii.Error, ValueError):
-            raise ValueError("is not base64") from None
+            raise ValueError("not base64") from None
 
     @classmethod
-    def _encode_element(cls, value: Any) -> str:
+    def encode_element(cls, value: Any) -> str:
         if isinstance(value, str):
             value = value.encode()
         if not isinstance(value, bytes | bytearray | memoryview):
-            raise ValueError(f"is a {type(value).__name__}, not bytes")
+            raise ValueError(f"a {type(value).__name__}, not bytes")
         return b64encode(value).decode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar
 
-from mlsrv_text.elements import ElementsCodec
+from mlsrv.codecs.elements import ElementsCodec
 
 
 class DatetimeCodec(ElementsCodec):
@@ -33,17 +33,17 @@ class DatetimeCodec(ElementsCodec):
         )
 
     @classmethod
-    def _decode_element(cls, element: str | bytes) -> datetime:
+    def decode_element(cls, element: str | bytes) -> datetime:
         try:
             return datetime.fromisoformat(element if isinstance(element, str) else element.decode("ascii"))
         except ValueError:
-            raise ValueError("is not a date of ISO 8601") from None
+            raise ValueError("not a date of ISO 8601") from None
 
     @classmethod
-    def _encode_element(cls, value: Any) -> str:
+    def encode_element(cls, value: Any) -> str:
         if isinstance(value, datetime):
             return value.isoformat()
         if isinstance(value, str):
-            cls._decode_element(value)
+            cls.decode_element(value)
             return value
-        raise ValueError(f"is a {type(value).__name__}, not a date")
+        raise ValueError(f"a {type(value).__name__}, not a date")

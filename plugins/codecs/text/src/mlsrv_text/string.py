@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from mlsrv.codecs.elements import ElementsCodec
 from mlsrv.codecs.single import SingleInputRequestCodec
-from mlsrv_text.elements import ElementsCodec
 
 
 class StringCodec(ElementsCodec):
@@ -31,21 +31,21 @@ class StringCodec(ElementsCodec):
         )
 
     @classmethod
-    def _decode_element(cls, element: str | bytes) -> str:
+    def decode_element(cls, element: str | bytes) -> str:
         if isinstance(element, str):
             return element
         try:
             return element.decode()
         except UnicodeDecodeError:
-            raise ValueError("is not UTF-8; send binary data with the content type base64") from None
+            raise ValueError("not UTF-8; send binary data with the content type base64") from None
 
     @classmethod
-    def _encode_element(cls, value: Any) -> str:
+    def encode_element(cls, value: Any) -> str:
         if isinstance(value, str):
             return str(value)
         if isinstance(value, bytes):
-            return cls._decode_element(value)
-        raise ValueError(f"is a {type(value).__name__}, not a text")
+            return cls.decode_element(value)
+        raise ValueError(f"a {type(value).__name__}, not a text")
 
 
 class StringRequestCodec(SingleInputRequestCodec):

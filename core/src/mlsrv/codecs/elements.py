@@ -1,11 +1,11 @@
-"""Between a BYTES tensor and a list with one Python value for each element."""
+"""Codecs of a BYTES tensor that is a list, with one Python value for each element."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, TypeVar
 
-from mlsrv.codecs import InputCodec
+from mlsrv.codecs.base import InputCodec
 from mlsrv.errors import CodecError
 from mlsrv_protocol.datatypes import Datatype
 from mlsrv_protocol.errors import InvalidPayload
@@ -17,22 +17,36 @@ Tensor = RequestInput | ResponseOutput
 
 
 class ElementsCodec(InputCodec):
-    """Base of the codecs here. A subclass says what one element is, by raising a `ValueError` for what it is
-    not.
+    """Base of codecs between the elements of a BYTES tensor and Python values, one by one.
 
-    A tensor is read as a list when at most one dimension of its shape is not 1 (``[n]``, ``[n, 1]``, ``[1,
-    n]``); a list of n values is written with the shape ``[n, 1]``.
+    A subclass has `decode_element` and `encode_element`. A tensor is read as a list when at most one
+    dimension of its shape is not 1 (``[n]``, ``[n, 1]``, ``[1, n]``); a list of n values is written with the
+    shape ``[n, 1]``, and a single value as a list of one.
+
+    Attributes:
+        Element: the class, or classes, of the values.
+
+    Raises:
+        CodecError: the datatype is not BYTES, the shape is not that of a list, or `decode_element` or
+            `encode_element` raised a `ValueError`.
     """
 
     Element: ClassVar[type | tuple[type, ...]]
 
     @classmethod
-    def _decode_element(cls, element: str | bytes) -> Any:
+    def decode_element(cls, element: str | bytes) -> Any:
+        """The value of one element, which is `bytes` if it came in binary form. Raises `ValueError`."""
         raise NotImplementedError
 
     @classmethod
-    def _encode_element(cls, value: Any) -> str:
+    def encode_element(cls, value: Any) -> str:
+        """The text of one value. Raises `ValueError`."""
         raise NotImplementedError
+
+    @classmethod
+    def can_encode(cls, payload: Any) -> bool:
+        values = payload if isinstance(payload, list) else [payload]
+        return bool(values) and all(isinstance(value, cls.Element) for value in values)
 
     @classmethod
     def decode_input(cls, request_input: RequestInput) -> list[Any]:
@@ -56,7 +70,7 @@ class ElementsCodec(InputCodec):
 
     @classmethod
     def _decode(cls, tensor: Tensor) -> list[Any]:
-        return _each(tensor.name, cls._decode_element, _flat(tensor, cls.ContentType))
+        return _each(tensor.name, cls.decode_element, _flat(tensor, cls.ContentType))
 
     @classmethod
     def _encode(cls, name: str, payload: Any, use_bytes: bool) -> list[str] | list[bytes]:
@@ -64,7 +78,7 @@ class ElementsCodec(InputCodec):
         if isinstance(values, str | bytes) or not isinstance(values, Iterable):
             kind = type(payload).__name__
             raise CodecError(f'Tensor "{name}": the content type "{cls.ContentType}" cannot hold a {kind}.')
-        texts: list[str] = _each(name, cls._encode_element, values)
+        texts: list[str] = _each(name, cls.encode_element, values)
         return _each(name, _utf8, texts) if use_bytes else texts
 
 
@@ -95,7 +109,7 @@ def _utf8(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        raise ValueError("has characters that UTF-8 cannot hold (lone surrogates)") from None
+        raise ValueError("characters that UTF-8 cannot hold (lone surrogates)") from None
 
 
 def _each(name: str, convert: Callable[[Any], _T], values: Iterable[Any]) -> list[_T]:
@@ -104,5 +118,5 @@ def _each(name: str, convert: Callable[[Any], _T], values: Iterable[Any]) -> lis
         for value in values:
             made.append(convert(value))
     except ValueError as error:
-        raise CodecError(f'Tensor "{name}": element {len(made)} {error}.') from None
+        raise CodecError(f'Tensor "{name}": element {len(made)}: {error}.') from None
     return made
