@@ -561,7 +561,7 @@ async def test_instances_of_one_class_are_decided_apart() -> None:
 
 
 class Counting(MLModel):
-    closed: list[str] = []  # noqa: RUF012  # shared with the test on purpose
+    closed: list[str] = []  # shared with the test on purpose
 
     @decode_args
     async def predict_stream(self, t: list[str], n: int = 2) -> AsyncIterator[list[str]]:

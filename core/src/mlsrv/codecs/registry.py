@@ -85,11 +85,16 @@ class CodecRegistry:
             yield from self._parent.all(kind)
 
     def _encoders(self, kind: Kind, payload: object) -> Iterator[Any]:
-        for (of_kind, name), (_, offer) in self._offers.items():
-            if of_kind == kind and (not offer.payloads or _is_of(payload, offer.payloads)):
-                codec = self._find(kind, name)
-                if codec.can_encode(payload):
-                    yield codec
+        # Those that name the types they are for come first: a codec that was installed for its content type
+        # alone must not take payloads from them.
+        for named in (True, False):
+            for (of_kind, name), (_, offer) in self._offers.items():
+                if of_kind != kind or bool(offer.payloads) is not named:
+                    continue
+                if not named or _is_of(payload, offer.payloads):
+                    codec = self._find(kind, name)
+                    if codec.can_encode(payload):
+                        yield codec
         if self._parent:
             yield from self._parent._encoders(kind, payload)
 
