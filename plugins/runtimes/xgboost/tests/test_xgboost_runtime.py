@@ -12,9 +12,11 @@ import pytest
 import xgboost
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 
+from mlsrv import ModelSettings
 from mlsrv.codecs import PandasCodec
 from mlsrv.errors import InferenceError, InputsNotFound, OutputNotFound
 from mlsrv.testing import tensor_request, text_request
+from mlsrv.testing.contracts import RuntimeContract
 from mlsrv.types import InferenceRequest, RequestInput
 from mlsrv_xgboost import XGBoostModel
 from served import ask, asking, assert_identical, assert_same_over_every_wire, kernel_of, model, reason
@@ -57,6 +59,18 @@ def mixed_frame(rows: int = 200) -> pd.DataFrame:
             "wild": random.random(rows) > 0.5,
         }
     )
+
+
+class TestContract(RuntimeContract):
+    def settings(self, tmp_path: Path) -> ModelSettings:
+        trained().fit(IRIS, FLOWER).save_model(tmp_path / "model.json")
+        return model(tmp_path / "model.json", "xgboost")
+
+    def requests(self) -> list[InferenceRequest]:
+        return [tensor_request("m", ROWS), asking(tensor_request("m", ROWS[:1]), "predict_leaf", "predict")]
+
+    def bad_requests(self) -> list[InferenceRequest]:
+        return [tensor_request("m", ROWS[:, :2]), text_request("m", ["a", "b"])]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
