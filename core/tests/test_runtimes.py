@@ -73,7 +73,7 @@ def columns(**values: Any) -> InferenceRequest:
 
 
 async def test_a_table_comes_as_a_matrix_or_as_columns(artifact: Path) -> None:
-    async with Kernel(models=[settings(artifact)]) as kernel:
+    async with Kernel({"executor": "inline"}, models=[settings(artifact)]) as kernel:
         await kernel.loaded()
         metadata = kernel.model_metadata("m")
         assert metadata.platform == "sums"
@@ -94,7 +94,7 @@ async def test_a_table_comes_as_a_matrix_or_as_columns(artifact: Path) -> None:
 
 
 async def test_what_does_not_fit_is_the_clients_fault(artifact: Path) -> None:
-    async with Kernel(models=[settings(artifact)]) as kernel:
+    async with Kernel({"executor": "inline"}, models=[settings(artifact)]) as kernel:
         await kernel.loaded()
         for request, text in [
             (tensor_request("m", ROWS[:, :1]), r"takes 2 features \(height, width\), but the input has 1"),
@@ -115,7 +115,7 @@ async def test_what_does_not_fit_is_the_clients_fault(artifact: Path) -> None:
 async def test_inputs_that_the_settings_declare_are_held_to(artifact: Path) -> None:
     declared = settings(artifact)
     declared.inputs = [mlsrv.types.MetadataTensor("rows", Datatype.FP32, [-1, 2])]
-    async with Kernel(models=[declared]) as kernel:
+    async with Kernel({"executor": "inline"}, models=[declared]) as kernel:
         await kernel.loaded()
         assert [tensor.name for tensor in kernel.model_metadata("m").inputs] == ["rows"]
         assert await ask(kernel, tensor_request("m", ROWS, name="rows")) == {"predict": [3.0, 7.0]}
@@ -125,7 +125,7 @@ async def test_inputs_that_the_settings_declare_are_held_to(artifact: Path) -> N
 
 async def test_features_without_names_are_one_matrix(artifact: Path) -> None:
     artifact.write_text("2")
-    async with Kernel(models=[settings(artifact.parent)]) as kernel:
+    async with Kernel({"executor": "inline"}, models=[settings(artifact.parent)]) as kernel:
         await kernel.loaded()
         [tensor] = kernel.model_metadata("m").inputs
         assert (tensor.name, tensor.shape) == ("input-1", [-1, 2])
