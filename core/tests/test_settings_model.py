@@ -144,6 +144,7 @@ def test_model_is_another_spelling_of_name(tmp_path: Path) -> None:
         ("/data/model.joblib", "/data/model.joblib"),
         ("s3://bucket/model", "s3://bucket/model"),
         ("file:///data/model", "file:///data/model"),
+        ("models:/iris@champion", "models:/iris@champion"),
     ],
 )
 def test_a_uri_is_relative_to_the_file(

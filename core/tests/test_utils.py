@@ -40,6 +40,13 @@ def test_a_file_uri_is_unquoted(tmp_path: Path) -> None:
 
 def test_other_schemes_are_the_runtimes_business() -> None:
     assert model_uri(of("s3://bucket/model")) == "s3://bucket/model"
+    assert model_uri(of("models:/iris/1")) == "models:/iris/1"
+
+
+def test_a_drive_is_no_scheme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "C:").mkdir()
+    assert model_uri(of("C:/")) == "C:"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from mlsrv.errors import InvalidModelURI
 from mlsrv.settings import ModelSettings
+from mlsrv.settings.parameters import has_scheme
 
 
 def model_uri(settings: ModelSettings, wellknown_filenames: Sequence[str] = ()) -> str:
@@ -45,7 +46,7 @@ def local_path(uri: str | None) -> Path | None:
     """The path that a URI without scheme, or of the scheme ``file``, means; None for any other."""
     if not uri:
         return None
-    if "://" not in uri:
+    if not has_scheme(uri):
         return Path(uri)
     parts = urlsplit(uri)
     return Path(unquote(parts.path)) if parts.scheme == "file" else None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mlsrv.errors import InvalidModelURI, ModelLoadError
 from mlsrv.settings import ModelSettings
+from mlsrv.settings.parameters import has_scheme
 from mlsrv.utils import model_uri
 
 
@@ -23,7 +24,7 @@ def find_artifact(settings: ModelSettings, artifacts: Sequence[str], framework: 
             artifact.
     """
     uri = model_uri(settings, artifacts)
-    if "://" in uri:
+    if has_scheme(uri):
         raise InvalidModelURI(
             f"Model {settings.name}: parameters.uri {uri!r} is not local; fetch the artifact first."
         )

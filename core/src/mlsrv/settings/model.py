@@ -11,7 +11,7 @@ import attrs
 from mlsrv.errors import ConfigurationError
 from mlsrv.settings.fields import setting, settings_class
 from mlsrv.settings.hints import explain_unknown
-from mlsrv.settings.parameters import ModelParameters
+from mlsrv.settings.parameters import ModelParameters, has_scheme
 from mlsrv.settings.sections import FlatSettings, Layer, Owner, resolve
 from mlsrv.settings.server import KERNEL_DISTRIBUTION, read_object
 from mlsrv_protocol.errors import MLSrvError
@@ -128,7 +128,7 @@ class ModelSettings(FlatSettings):
         uri = made.parameters.uri
         if uri is None:
             made.parameters.uri = str(source.parent)
-        elif "://" not in uri:
+        elif not has_scheme(uri):
             made.parameters.uri = str(source.parent / uri)
         return made
 
