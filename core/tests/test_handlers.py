@@ -12,7 +12,7 @@ import pytest
 
 from mlsrv.context import CallContext, current_context
 from mlsrv.errors import InferenceError, InvalidPayload, MLSrvError, ModelFailed, Unsupported
-from mlsrv.handlers import HandlerRequest, Reply, custom_handler, find_handler, handlers_of
+from mlsrv.handlers import HandlerRequest, Handlers, Reply, custom_handler, find_handler, handlers_of
 from mlsrv.kernel import Kernel
 from mlsrv.model import MLModel
 from mlsrv.settings import ModelSettings
@@ -173,8 +173,14 @@ async def test_an_embedding_application_passes_arguments() -> None:
 
 def test_the_options_are_plain_data() -> None:
     found = handlers_of(Model)
-    assert found["item"] == {"rest_path": "/items/{item}/{number}", "rest_method": "GET", "root": False}
-    assert found["invocations"]["root"] is True
+    assert found["item"] == {
+        "rest_path": "/items/{item}/{number}",
+        "rest_method": "GET",
+        "below": True,
+        "root": False,
+        "shared": False,
+    }
+    assert (found["invocations"]["below"], found["invocations"]["root"]) == (False, True)
     assert "predict" not in found
     with pytest.raises(ValueError, match="needs a path"):
         custom_handler("/")
@@ -193,6 +199,9 @@ class Paths(MLModel):
     @custom_handler("/a/b", root=True)
     def root_ab(self) -> None: ...
 
+    @custom_handler("/s", root="shared")
+    def shared(self) -> None: ...
+
 
 @pytest.mark.parametrize(
     ("verb", "path", "root", "found"),
@@ -205,13 +214,15 @@ class Paths(MLModel):
         ("POST", "a", False, (None, {}, set())),
         ("POST", "a/b/c", False, (None, {}, set())),
         ("POST", "a/c", True, (None, {}, set())),
+        ("POST", "s", True, ("shared", {}, {"POST"})),
+        ("POST", "s", False, ("shared", {}, {"POST"})),
     ],
 )
 def test_finding_a_handler(verb: str, path: str, root: bool, found: Any) -> None:
     assert find_handler(handlers_of(Paths), verb, path.split("/"), root=root) == found
 
 
-def with_handler(path: str, verb: str = "POST", *, root: bool = False, code: str = "self") -> type[MLModel]:
+def with_handler(path: str, verb: str = "POST", *, root: Any = False, code: str = "self") -> type[MLModel]:
     names: dict[str, Any] = {}
     exec(f"def extra({code}): return None", {"Any": Any}, names)  # signatures as they are written
     return type("With", (MLModel,), {"extra": custom_handler(path, verb, root=root)(names["extra"])})
@@ -230,6 +241,7 @@ async def reason(*classes: type[MLModel]) -> list[str]:
         (with_handler("/infer"), "The handler extra cannot have the path /infer: it belongs to the protocol"),
         (with_handler("versions/1/x"), "cannot have the path /versions/1/x"),
         (with_handler("/v2/x", root=True), "cannot have the path /v2/x"),
+        (with_handler("/infer", root="shared"), "cannot have the path /infer"),
         (
             with_handler("/x", code="self, *all"),
             r"handler extra: arguments are passed by name, \*all cannot be",
@@ -243,6 +255,14 @@ async def reason(*classes: type[MLModel]) -> list[str]:
                 {"more": custom_handler("/x/{b}")(lambda self, b: b)},
             ),
             "The handlers extra and more both have the path POST /x/{b}",
+        ),
+        (
+            type(
+                "Both",
+                (with_handler("/x", root=True),),
+                {"more": custom_handler("/x", root="shared")(lambda self: None)},
+            ),
+            "The handlers extra and more both have the path POST /x",
         ),
     ],
 )
@@ -266,6 +286,26 @@ async def test_two_models_want_the_same_path_at_the_root() -> None:
     assert await reason(with_handler("/x"), with_handler("/x")) == []
     assert await reason(with_handler("/x", root=True), with_handler("/x", "GET", root=True)) == []
     assert await reason(with_handler("/x", root=True), with_handler("/x")) == []
+
+
+async def test_models_may_share_a_path_at_the_root() -> None:
+    shared, claimed = with_handler("/x", root="shared"), with_handler("/x", root=True)
+    assert await reason(shared, shared, claimed) == []
+
+
+async def test_a_model_decides_which_handlers_it_offers() -> None:
+    class Deciding(Model):
+        def custom_handlers(self) -> Handlers:
+            return {"item": {**super().custom_handlers()["item"], "rest_path": "/other/{item}/{number}"}}
+
+    async with Kernel(models=[ModelSettings(name="m", implementation=Deciding)], discover=False) as kernel:
+        await kernel.loaded()
+        info = kernel.handle("m").info
+        assert info is not None
+        assert [options["rest_path"] for options in info.handlers.values()] == ["/other/{item}/{number}"]
+        assert await kernel.call("m", None, "item", {"item": "a", "number": 1}) == ["a", 1, 0.5, None]
+        with pytest.raises(Unsupported, match="no handler json"):
+            await kernel.call("m", None, "json", {"body": {}})
 
 
 async def test_versions_and_reloads_of_a_model_may_share_a_path() -> None:

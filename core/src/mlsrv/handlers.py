@@ -27,7 +27,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from attrs import field, frozen
 
@@ -38,10 +38,13 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _MARK = "__mlsrv_handler__"
 
 Handlers: TypeAlias = Mapping[str, Mapping[str, Any]]
-"""Custom handlers as `ModelInfo.handlers` has them: attribute name -> the options of `custom_handler`."""
+"""Custom handlers as `ModelInfo.handlers` has them: attribute name -> ``rest_path``, ``rest_method``, and
+where the path lies: ``below`` the model, at the ``root``, and whether it is ``shared`` there."""
 
 
-def custom_handler(rest_path: str, rest_method: str = "POST", *, root: bool = False) -> Callable[[_F], _F]:
+def custom_handler(
+    rest_path: str, rest_method: str = "POST", *, root: bool | Literal["shared"] = False
+) -> Callable[[_F], _F]:
     """Mark a method of an `MLModel` as a custom handler.
 
     Args:
@@ -49,8 +52,8 @@ def custom_handler(rest_path: str, rest_method: str = "POST", *, root: bool = Fa
             ``/v2/models/NAME`` (and ``…/versions/VERSION``), where models cannot get into each other's way.
         rest_method: HTTP verb.
         root: lay the path at the root of the server instead, as for a client that knows no models. A model
-        whose
-            path there is taken by another model does not load.
+            whose path there is taken by another model does not load. ``"shared"`` lays it in both places, at
+            the root only while no other model offers the same path there.
 
     Raises:
         ValueError: the path is empty.
@@ -60,7 +63,14 @@ def custom_handler(rest_path: str, rest_method: str = "POST", *, root: bool = Fa
         raise ValueError("A custom handler needs a path.")
 
     def mark(function: _F) -> _F:
-        setattr(function, _MARK, {"rest_path": path, "rest_method": rest_method.upper(), "root": root})
+        options = {
+            "rest_path": path,
+            "rest_method": rest_method.upper(),
+            "below": root is not True,
+            "root": bool(root),
+            "shared": root == "shared",
+        }
+        setattr(function, _MARK, options)
         return function
 
     return mark
@@ -142,10 +152,10 @@ def check_root_paths(
     Raises:
         ModelLoadError: names both models and the path.
     """
-    mine = {route_key(options): options for options in handlers.values() if options["root"]}
+    mine = {route_key(options) for options in handlers.values() if _claims_root(options)}
     for other, theirs in others if mine else ():
         for options in theirs.values():
-            if other != name and options["root"] and route_key(options) in mine:
+            if other != name and _claims_root(options) and route_key(options) in mine:
                 raise ModelLoadError(
                     f"Model {name} offers {shown(options)} at the root of the server, as model {other} does; "
                     "unload one of them, or leave out root=True."
@@ -167,12 +177,16 @@ def find_handler(
     # What is written out comes before what stands for anything.
     for name, options in sorted(handlers.items(), key=lambda item: item[1]["rest_path"].count("{")):
         matched = _match(str(options["rest_path"]).split("/")[1:], segments)
-        if bool(options["root"]) is not root or matched is None:
+        if not options["root" if root else "below"] or matched is None:
             continue
         verbs.add(options["rest_method"])
         if chosen is None and options["rest_method"] == verb:
             chosen, values = name, matched
     return chosen, values, verbs
+
+
+def _claims_root(options: Mapping[str, Any]) -> bool:
+    return options["root"] and not options["shared"]
 
 
 def _match(pattern: Sequence[str], segments: Sequence[str]) -> dict[str, str] | None:

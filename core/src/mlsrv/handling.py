@@ -11,7 +11,7 @@ from attrs import frozen
 
 from mlsrv.context import CallContext
 from mlsrv.errors import InferenceError, InvalidPayload, ModelLoadError
-from mlsrv.handlers import HandlerRequest, handlers_of, route_key, shown
+from mlsrv.handlers import HandlerRequest, Handlers, route_key, shown
 from mlsrv_protocol.jsontext import loads
 from mlsrv_protocol.messages import Message
 
@@ -35,26 +35,30 @@ _TAKEN = frozenset(
 _REQUIRED: Any = inspect.Parameter.empty
 
 
-def compile_handlers(model: object) -> dict[str, Handler]:
+def compile_handlers(model: object, handlers: Handlers) -> dict[str, Handler]:
     """The handlers of a model, checked.
+
+    Args:
+        model: its attributes are called.
+        handlers: which of them, and with what options.
 
     Raises:
         ModelLoadError: a path belongs to the protocol, or two handlers share one.
         TypeError: as `Handler`.
     """
-    found = handlers_of(type(model))
-    seen: dict[tuple[str, str, bool], str] = {}
-    for name, options in found.items():
+    seen: dict[tuple[str, str, str], str] = {}
+    for name, options in handlers.items():
         path = str(options["rest_path"])
         first = path.split("/")[1]
-        if (options["root"] and first == "v2") or (not options["root"] and first in _TAKEN):
+        if (options["root"] and first == "v2") or (options["below"] and first in _TAKEN):
             raise ModelLoadError(
                 f"The handler {name} cannot have the path {path}: it belongs to the protocol."
             )
-        other = seen.setdefault((*route_key(options), options["root"]), name)
-        if other != name:
-            raise ModelLoadError(f"The handlers {other} and {name} both have the path {shown(options)}.")
-    return {name: Handler(name, getattr(model, name), options) for name, options in found.items()}
+        for place in ("below", "root"):
+            other = seen.setdefault((*route_key(options), place), name) if options[place] else name
+            if other != name:
+                raise ModelLoadError(f"The handlers {other} and {name} both have the path {shown(options)}.")
+    return {name: Handler(name, getattr(model, name), options) for name, options in handlers.items()}
 
 
 class Handler:

@@ -21,7 +21,7 @@ from mlsrv.context import CallContext, current_context
 from mlsrv.custom import CustomCode, current_code
 from mlsrv.errors import MLSrvError, ModelFailed, ModelLoadError, Unsupported
 from mlsrv.executor import ModelInfo, Placement
-from mlsrv.handlers import Arguments, HandlerRequest, Reply, handlers_of
+from mlsrv.handlers import Arguments, HandlerRequest, Reply
 from mlsrv.handling import Handler, compile_handlers
 from mlsrv.metrics import ModelMetrics, Record, current_metrics, discard
 from mlsrv.model import MLModel
@@ -112,7 +112,8 @@ class ModelHost(Placement):
                 f"not a MetadataModelResponse{_place(cls.metadata)}."
             )
         prepare(model)
-        self._handlers = compile_handlers(model)
+        handlers = model.custom_handlers()
+        self._handlers = compile_handlers(model, handlers)
         model.ready = True
         self._predict = self._runner(model.predict)
         self.info = ModelInfo(
@@ -124,7 +125,7 @@ class ModelHost(Placement):
             streams=cls.predict_stream is not MLModel.predict_stream,
             predicts=cls.predict is not MLModel.predict,
             asynchronous=inspect.iscoroutinefunction(model.predict),
-            handlers=handlers_of(cls),
+            handlers=handlers,
         )
         for request in await warm_up_requests(self.settings, self.info):
             await self._warm_up(request)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from mlsrv.codecs.base import InputCodec, RequestCodec
 from mlsrv.codecs.content import decode_input, decode_request, encode_output, encode_response
 from mlsrv.errors import Unsupported
+from mlsrv.handlers import Handlers, handlers_of
 from mlsrv.settings import ModelSettings
 from mlsrv_protocol.types import (
     InferenceRequest,
@@ -99,6 +100,11 @@ class MLModel:
             inputs=self.inputs,
             outputs=self.outputs,
         )
+
+    def custom_handlers(self) -> Handlers:
+        """The handlers that the model offers, asked once after `load`: those that its class marks with
+        `mlsrv.handlers.custom_handler`. Override it to let the settings decide which, and where they lie."""
+        return handlers_of(type(self))
 
     def decode(
         self, request_input: RequestInput, default_codec: type[InputCodec] | InputCodec | None = None

@@ -8,7 +8,7 @@ from typing import Any
 from mlsrv import MLModel, ModelSettings
 from mlsrv.context import CallContext
 from mlsrv.errors import InferenceError
-from mlsrv.handlers import Reply, custom_handler
+from mlsrv.handlers import Handlers, Reply, custom_handler
 from mlsrv.testing import EchoModel
 
 
@@ -103,3 +103,38 @@ async def test_a_root_path_is_there_as_long_as_its_model(serve: Any) -> None:
         assert (await client.get("/invocations")).status_code == 405
         await served.kernel.unload("a b")
         assert (await client.post("/invocations", content=b"12345")).status_code == 404
+
+
+class Sharing(MLModel):
+    @custom_handler("/ping", "GET", root="shared")
+    async def ping(self) -> str:
+        return self.name
+
+    def custom_handlers(self) -> Handlers:
+        claims = bool(self.settings.parameters.extra.get("claims"))
+        return {
+            name: {**options, "shared": not claims} for name, options in super().custom_handlers().items()
+        }
+
+
+async def test_a_shared_path_is_that_of_the_only_model_or_of_the_one_that_claims_it(serve: Any) -> None:
+    models = [
+        ModelSettings(name="a", implementation=Sharing),
+        ModelSettings(name="b", implementation=Sharing),
+        ModelSettings(name="c", implementation=Sharing, parameters={"extra": {"claims": True}}),
+    ]
+    async with serve(models=models) as served:
+        client, kernel = served.client, served.kernel
+        assert (await client.get("/ping")).text == "c"
+        for name in "abc":
+            assert (await client.get(f"/v2/models/{name}/ping")).text == name
+        await kernel.unload("c")
+        answer = await client.get("/ping")
+        assert answer.status_code == 404
+        assert answer.json() == {
+            "error": "Several models offer /ping: a, b; ask one of them, at /v2/models/NAME/ping."
+        }
+        answer = await client.post("/ping")
+        assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+        await kernel.unload("b")
+        assert (await client.get("/ping")).text == "a"

@@ -14,7 +14,7 @@ from mlsrv.context import CallContext
 from mlsrv.errors import ModelNotFound
 from mlsrv.handlers import HandlerRequest, Reply, find_handler
 from mlsrv.kernel import Kernel
-from mlsrv_rest.errors import wrong_method
+from mlsrv_rest.errors import HTTPProblem, wrong_method
 from mlsrv_rest.headers import deadline_of, response_headers, trace_of
 from mlsrv_rest.routes.requests import SEGMENTS
 
@@ -29,6 +29,14 @@ class _Target(NamedTuple):
     method: str | None
     values: dict[str, str]
     verbs: set[str]
+    is_shared: bool
+
+
+class _Rivals(NamedTuple):
+    """What a path at the root leads to that several models share."""
+
+    path: str
+    models: list[str]
 
 
 class CustomHandlers(BaseRoute):
@@ -44,7 +52,9 @@ class CustomHandlers(BaseRoute):
         return (Match.NONE, {}) if target is None else (Match.FULL, {_FOUND: target, "endpoint": self})
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        target: _Target = scope[_FOUND]
+        target: _Target | _Rivals = scope[_FOUND]
+        if isinstance(target, _Rivals):
+            raise _ambiguous(target)
         if target.method is None:
             raise wrong_method(scope["method"], target.verbs)
         request = Request(scope, receive)
@@ -58,17 +68,23 @@ class CustomHandlers(BaseRoute):
         answer.raw_headers.extend(response_headers(dict(reply.headers)))
         await answer(scope, receive, send)
 
-    def _find(self, segments: list[str], verb: str) -> _Target | None:
+    def _find(self, segments: list[str], verb: str) -> _Target | _Rivals | None:
         if segments[:2] == ["v2", "models"] and len(segments) > 3:
             name, rest = segments[2], segments[3:]
             if rest[0] == "versions" and len(rest) > 2:
                 return self._of_model(name, rest[1], verb, rest[2:])
             return self._of_model(name, None, verb, rest)
-        for name in self._kernel.model_names():
-            target = self._of_model(name, None, verb, segments, root=True)
-            if target is not None:
-                return target
-        return None
+        return self._at_root(segments, verb)
+
+    def _at_root(self, segments: list[str], verb: str) -> _Target | _Rivals | None:
+        names = self._kernel.model_names()
+        found = [self._of_model(name, None, verb, segments, root=True) for name in names]
+        targets = [target for target in found if target is not None]
+        fitting = [target for target in targets if target.method is not None]
+        claiming = [target for target in fitting if not target.is_shared]
+        if len(fitting) > 1 and not claiming:
+            return _Rivals("/".join(["", *segments]), [target.model for target in fitting])
+        return next(iter(claiming or fitting or targets), None)
 
     def _of_model(
         self, name: str, version: str | None, verb: str, segments: list[str], *, root: bool = False
@@ -77,5 +93,15 @@ class CustomHandlers(BaseRoute):
             info = self._kernel.handle(name, version).info
         except ModelNotFound:
             return None
-        method, values, verbs = find_handler(info.handlers if info else {}, verb, segments, root=root)
-        return _Target(name, version, method, values, verbs) if verbs else None
+        handlers = info.handlers if info else {}
+        method, values, verbs = find_handler(handlers, verb, segments, root=root)
+        is_shared = method is None or handlers[method]["shared"]
+        return _Target(name, version, method, values, verbs, is_shared) if verbs else None
+
+
+def _ambiguous(rivals: _Rivals) -> HTTPProblem:
+    return HTTPProblem(
+        404,
+        f"Several models offer {rivals.path}: {', '.join(rivals.models)}; ask one of them, at "
+        f"/v2/models/NAME{rivals.path}.",
+    )
