@@ -5,14 +5,18 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mlsrv import ModelSettings
+from mlsrv.admission import Admission
 from mlsrv.context import CallContext
 from mlsrv.errors import DeadlineExceeded, ModelNotReady, Overloaded, RequestCancelled
 from mlsrv.executor import Placement
-from mlsrv.handle import Instance, ModelHandle
-from mlsrv.testing import text_request
+from mlsrv.handle import LONGEST_RETRY, Instance, ModelHandle
+from mlsrv.handlers import HandlerRequest
+from mlsrv.statistics import Duration
+from mlsrv.testing import tensor_request, text_request
 from mlsrv.types import InferenceRequest, InferenceResponse, State
 
 REQUEST = text_request("m", ["a"])
@@ -62,10 +66,11 @@ def placement() -> Waiting:
     return Waiting()
 
 
-def instance_of(placement: Waiting, limit: int = 10) -> Instance:
+def instance_of(placement: Waiting, limit: int = 10, most_bytes: int = 1000) -> Instance:
     stack = AsyncExitStack()
     stack.push_async_callback(placement.unload)
-    return Instance(ModelSettings(name="m"), placement, [], stack, limit)
+    admission = Admission("Model m", "model", limit, most_bytes)
+    return Instance(ModelSettings(name="m"), placement, [], stack, admission)
 
 
 async def requests() -> AsyncIterator[InferenceRequest]:
@@ -79,7 +84,8 @@ async def test_one_more_than_the_limit_is_refused(placement: Waiting) -> None:
     sentence = r"^Model m is overloaded: 2 requests are already waiting or running; try again later.$"
     with pytest.raises(Overloaded, match=sentence) as caught:
         await instance.infer(REQUEST, CallContext())
-    assert caught.value.retry_after > 0
+    assert caught.value.reason == "model_requests"
+    assert caught.value.retry_after == 1.0
     with pytest.raises(Overloaded):
         await anext(instance.stream(requests(), CallContext()))
     with pytest.raises(Overloaded):
@@ -88,6 +94,48 @@ async def test_one_more_than_the_limit_is_refused(placement: Waiting) -> None:
     await asyncio.gather(*running)
     assert instance.in_flight == 0
     await instance.infer(REQUEST, CallContext())
+
+
+async def test_who_is_refused_hears_how_long_requests_take(placement: Waiting) -> None:
+    instance = instance_of(placement, limit=1)
+    for seconds, asked in ((20, 20.0), (600, LONGEST_RETRY)):
+        instance._statistics.success = Duration(count=2, ns=2 * seconds * 10**9)
+        running = asyncio.ensure_future(instance.infer(REQUEST, CallContext()))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded) as caught:
+            await instance.infer(REQUEST, CallContext())
+        assert caught.value.retry_after == asked
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.mark.parametrize("how", ["infer", "stream", "call"])
+async def test_bytes_count_until_a_request_is_given_up(placement: Waiting, how: str) -> None:
+    request = tensor_request("m", np.zeros(10))
+    body = HandlerRequest(body=bytes(80))
+    instance = instance_of(placement, most_bytes=100)
+
+    def start() -> asyncio.Future[Any]:
+        if how == "infer":
+            return asyncio.ensure_future(instance.infer(request, CallContext()))
+        if how == "call":
+            return asyncio.ensure_future(instance.call("extra", body, CallContext()))
+        return asyncio.ensure_future(exhaust(instance.stream(requests(), CallContext(), 80)))
+
+    for _ in range(3):
+        running = start()
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded) as caught:
+            await start()
+        assert caught.value.reason == "model_bytes"
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert (instance.in_flight, instance._admission.bytes) == (0, 0)
+
+
+async def exhaust(responses: AsyncIterator[InferenceResponse]) -> None:
+    async for _ in responses:
+        pass
 
 
 async def test_whatever_happens_a_request_leaves(placement: Waiting) -> None:

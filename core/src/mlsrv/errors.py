@@ -153,11 +153,14 @@ class Overloaded(MLSrvError):
     """A bounded queue is full; the client may try again after `retry_after` seconds."""
 
     code = Code.OVERLOADED
+    reason = "overloaded"
     retry_after: float = 1.0
 
     @classmethod
-    def of(cls, what: str, limit: int) -> Overloaded:
-        return cls(f"{what} is overloaded: {limit} requests are already waiting or running; try again later.")
+    def of(cls, what: str, full: str, reason: str) -> Overloaded:
+        made = cls(f"{what} is overloaded: {full} are already waiting or running; try again later.")
+        made.reason = reason
+        return made
 
 
 class TooLarge(MLSrvError):

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from time import perf_counter_ns
 from typing import Any, TypeVar
 
+from mlsrv.admission import Admission, size_of, size_of_arguments
 from mlsrv.context import CallContext
 from mlsrv.errors import DeadlineExceeded, ModelNotReady, Overloaded
 from mlsrv.executor import ModelInfo, Placement
@@ -20,6 +21,9 @@ from mlsrv.statistics import Duration, Statistics
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, State
 
 logger = logging.getLogger("mlsrv.models")
+
+LONGEST_RETRY = 60.0
+"""Seconds after which a client that was refused is asked to try again, at most."""
 
 _T = TypeVar("_T")
 _END: Any = object()
@@ -33,7 +37,7 @@ class Instance:
         placement: where it is.
         interceptors: entered already, outermost first.
         stack: left by `close`: leaves the interceptors and unloads the placement.
-        limit: how many requests may be waiting or running at once.
+        admission: what may be waiting or running at once.
         statistics: counts requests and executions.
     """
 
@@ -43,22 +47,27 @@ class Instance:
         placement: Placement,
         interceptors: Sequence[Interceptor],
         stack: AsyncExitStack,
-        limit: int,
+        admission: Admission,
         statistics: Statistics | None = None,
     ) -> None:
         self.settings = settings
         self.placement = placement
         self.interceptors = tuple(interceptors)
-        self.limit = limit
-        self.in_flight = 0
+        self._admission = admission
         self._statistics = statistics or Statistics()
         self._infer = compile_infer(interceptors, self._statistics.measured(placement.infer))
         self._stream = compile_stream(interceptors, placement)
         self._stack = stack
         self._idle: asyncio.Event | None = None
 
+    @property
+    def in_flight(self) -> int:
+        """Requests that are waiting or running now."""
+        return self._admission.requests
+
     async def infer(self, request: InferenceRequest, context: CallContext) -> InferenceResponse:
-        self._enter()
+        size = size_of(request)
+        self._enter(size)
         started = perf_counter_ns()
         try:
             answer = self._infer(request, context)
@@ -72,12 +81,13 @@ class Instance:
             self._statistics.answered(started)
             return response
         finally:
-            self._leave()
+            self._leave(size)
 
     async def stream(
-        self, requests: AsyncIterator[InferenceRequest], context: CallContext
+        self, requests: AsyncIterator[InferenceRequest], context: CallContext, size: int = 0
     ) -> AsyncIterator[InferenceResponse]:
-        self._enter()
+        """Answer a stream; `size` is what it counts in bytes, however many requests follow."""
+        self._enter(size)
         responses = self._stream(requests, context)
         try:
             while True:
@@ -94,11 +104,12 @@ class Instance:
             close = getattr(responses, "aclose", None)
             if close is not None:
                 await close()
-            self._leave()
+            self._leave(size)
 
     async def call(self, method: str, arguments: Arguments, context: CallContext) -> Any:
         """Call a custom handler; see `Placement.call`."""
-        self._enter()
+        size = size_of_arguments(arguments)
+        self._enter(size)
         try:
             answer = self.placement.call(method, arguments, context)
             return await (answer if context.deadline is None else self._in_time(answer, context))
@@ -106,7 +117,7 @@ class Instance:
             context.cancel()
             raise
         finally:
-            self._leave()
+            self._leave(size)
 
     async def close(self, grace: float) -> int:
         """Wait up to `grace` seconds for requests in flight, then unload. What fails then is logged.
@@ -141,13 +152,16 @@ class Instance:
                 f"{context.request_id}."
             ) from None
 
-    def _enter(self) -> None:
-        if self.in_flight >= self.limit:
-            raise Overloaded.of(f"Model {self.settings.name}", self.limit)
-        self.in_flight += 1
+    def _enter(self, size: int) -> None:
+        try:
+            self._admission.enter(size)
+        except Overloaded as error:
+            # As long as a request takes now: by then, those that are in have made room.
+            error.retry_after = min(max(self._statistics.success.mean, 1.0), LONGEST_RETRY)
+            raise
 
-    def _leave(self) -> None:
-        self.in_flight -= 1
+    def _leave(self, size: int) -> None:
+        self._admission.leave(size)
         if self._idle is not None and not self.in_flight:
             self._idle.set()
 

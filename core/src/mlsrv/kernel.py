@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
+from mlsrv.admission import Admission, size_of
 from mlsrv.builtin import kernel_plugin, kernel_version
 from mlsrv.catalog import Catalog
 from mlsrv.context import CallContext, new_request_id
@@ -61,6 +62,7 @@ class Kernel:
         plugins: the plugins, and what each of them offers.
         catalog: codecs and runtimes.
         registry: the models; see `handle` for one.
+        admission: the requests to all models that are waiting or running now.
         transports: the transports that are started, by name.
         meters: the backends of metrics, by name.
         record: records one value of a metric with every meter.
@@ -90,6 +92,9 @@ class Kernel:
         self.stopping = False
         self._environment = ModelEnvironment(given.model_layer) if given.model_layer else None
         own = self.settings.of(KernelSettings)
+        self.admission = Admission(
+            "The server", "server", own.max_total_in_flight, own.max_total_in_flight_bytes
+        )
         self._sources = ModelSources(list(models), self.plugins, own, self._environment)
         self._executors: dict[str, Executor] = {}
         self._control: ModelControl | None = None
@@ -208,7 +213,7 @@ class Kernel:
             context = CallContext(request_id=first.id or new_request_id())
         instance = self._instance(first.model_name, first.model_version)
         apply_schedule(first, context)
-        responses = instance.stream(_then(first, given), context)
+        responses = instance.stream(_then(first, given), context, size_of(first))
         try:
             async for response in responses:
                 yield response

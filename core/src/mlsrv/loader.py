@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 from unicodedata import category
 
+from mlsrv.admission import Admission
 from mlsrv.declared import DeclaredTensors
 from mlsrv.errors import ConfigurationError, MLSrvError, ModelLoadError, ServerNotReady
 from mlsrv.executor import Executor
@@ -201,8 +202,14 @@ class Loader:
                 ((other.name, other.info.handlers) for other in kernel.registry if other.info is not None),
             )
             handle.settings = settings
-            limit = own.max_in_flight or self._settings.max_in_flight
-            return Instance(settings, placement, interceptors, stack.pop_all(), limit, handle.statistics)
+            admission = Admission(
+                f"Model {settings.name}",
+                "model",
+                own.max_in_flight or self._settings.max_in_flight,
+                own.max_in_flight_bytes or self._settings.max_in_flight_bytes,
+                kernel.admission,
+            )
+            return Instance(settings, placement, interceptors, stack.pop_all(), admission, handle.statistics)
 
     def _executor_of(self, settings: ModelSettings) -> Executor:
         wanted = settings.of(KernelModelSettings).executor or self._settings.executor

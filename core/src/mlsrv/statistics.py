@@ -29,6 +29,11 @@ class Duration:
         self.count += 1
         self.ns += ns
 
+    @property
+    def mean(self) -> float:
+        """Seconds that it takes on average; 0 if it never happened."""
+        return self.ns / self.count / 1e9 if self.count else 0.0
+
     def to_plain(self) -> dict[str, int]:
         return {"count": self.count, "ns": self.ns}
 

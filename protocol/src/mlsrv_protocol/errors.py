@@ -42,6 +42,12 @@ class MLSrvError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
 
+    @property
+    def reason(self) -> str:
+        """A stable name of the failure, for those that count failures; the code's, unless a class says
+        more."""
+        return self.code.value.lower()
+
 
 class InvalidPayload(MLSrvError):
     """A request (or, on a client, a response) breaks a rule of the protocol."""

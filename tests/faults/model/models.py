@@ -73,3 +73,15 @@ class Troubled(mlsrv.MLModel):
             with Path(self.extra("notes")).open("a") as file:
                 print(what, file=file)
         sys.stdout.flush()
+
+
+class Held(mlsrv.MLModel):
+    """Answers with its input; a 1 anywhere in it holds the answer back for a minute."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        tensor = payload.inputs[0]
+        if np.any(np.asarray(tensor.data) == 1):
+            await asyncio.sleep(60)
+        return InferenceResponse(
+            outputs=[ResponseOutput("output", tensor.shape, tensor.datatype, tensor.data)]
+        )

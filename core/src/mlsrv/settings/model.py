@@ -37,6 +37,11 @@ class KernelModelSettings:
         help="Requests that may be waiting or running at once; the server's max_in_flight when not set.",
         at_least=1,
     )
+    max_in_flight_bytes: int | None = setting(
+        None,
+        help="Bytes of data that they may have; the server's max_in_flight_bytes when not set.",
+        at_least=1,
+    )
     warm_up: bool | str | dict[str, Any] | list[Any] = setting(
         False,
         help="Requests to answer before the model is ready: one in JSON form, the path of one beside the "

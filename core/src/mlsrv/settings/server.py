@@ -58,6 +58,17 @@ class KernelSettings:
         help="Requests that one model may have waiting or running; one more is refused as overload.",
         at_least=1,
     )
+    max_in_flight_bytes: int = setting(
+        2**30, help="Bytes of data that the requests of one model may have waiting or running.", at_least=1
+    )
+    max_total_in_flight: int = setting(
+        10_000, help="Requests that all models together may have waiting or running.", at_least=1
+    )
+    max_total_in_flight_bytes: int = setting(
+        2**31,
+        help="Bytes of data that the requests of all models together may have waiting or running.",
+        at_least=1,
+    )
     shutdown_timeout: float = setting(
         10.0, help="Seconds that requests in flight get to finish when the server stops.", at_least=0
     )
