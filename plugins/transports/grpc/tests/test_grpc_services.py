@@ -88,3 +88,36 @@ LONELY = FileDescriptorProto(name="x", dependency=["y"]).SerializeToString()
 def test_what_does_not_fit_stops_the_start(serve: Any, plugins: list[object], says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
         serve([], plugins=plugins)
+
+
+class Noting(grpc.aio.ServerInterceptor):
+    def __init__(self, name: str, notes: list[str]) -> None:
+        self.name = name
+        self.notes = notes
+
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        self.notes.append(f"{self.name} {handler_call_details.method}")
+        return await continuation(handler_call_details)
+
+
+class Intercepting:
+    def __init__(self, name: str, interceptors: Any) -> None:
+        self.__name__ = name
+        self.interceptors = interceptors
+
+    @mlsrv.hookimpl
+    def mlsrv_grpc_interceptors(self, kernel: mlsrv.Kernel) -> Any:
+        return self.interceptors
+
+
+def test_interceptors_are_nested_by_name(serve: Any) -> None:
+    notes: list[str] = []
+    plugins = (Intercepting("b", Noting("b", notes)), Intercepting("a", [Noting("a", notes)]))
+    served = serve([], plugins=(*plugins, Intercepting("c", None)))
+    served.method("ServerLive")(b"", timeout=SECONDS)
+    assert notes == [f"{name} /{INFERENCE}/ServerLive" for name in "ab"]
+
+
+def test_an_interceptor_must_be_one(serve: Any) -> None:
+    with pytest.raises(ConfigurationError, match="returned a int for mlsrv_grpc_interceptors"):
+        serve([], plugins=(Intercepting("a", 1),))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import mlsrv
 from mlsrv import MLModel, ModelSettings
 from mlsrv.context import CallContext
 from mlsrv.errors import InferenceError
@@ -138,3 +139,35 @@ async def test_a_shared_path_is_that_of_the_only_model_or_of_the_one_that_claims
         assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
         await kernel.unload("b")
         assert (await client.get("/ping")).text == "a"
+
+
+class Noting:
+    """A plugin whose middleware notes which routes were matched."""
+
+    def __init__(self) -> None:
+        self.routes: list[str | None] = []
+
+    @mlsrv.hookimpl
+    def mlsrv_rest_middleware(self, kernel: mlsrv.Kernel) -> Any:
+        def around(app: Any) -> Any:
+            async def noting(scope: Any, receive: Any, send: Any) -> None:
+                await app(scope, receive, send)
+                self.routes.append(scope["mlsrv.route"])
+
+            return noting
+
+        return around
+
+
+async def test_middleware_hears_of_the_route_of_a_handler(serve: Any) -> None:
+    plugin = Noting()
+    async with serve(models=MODELS, plugins=[plugin]) as served:
+        for path in ("/v2/models/v/versions/2/explain/x", "/v2/models/a%20b/explain/x", "/invocations"):
+            await served.client.post(path, json={})
+        await served.client.get("/v2/models/v/versions/2/explain/x")
+    assert plugin.routes == [
+        "/v2/models/{model}/versions/{version}/explain/{method}",
+        "/v2/models/{model}/explain/{method}",
+        "/invocations",
+        None,
+    ]

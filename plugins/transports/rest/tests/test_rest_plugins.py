@@ -149,3 +149,61 @@ async def test_an_endpoint_that_breaks(serve: Any, caplog: pytest.LogCaptureFixt
         ]
         assert any("half-way" in record.getMessage() for record in ours)
         assert (await served.client.get("/v2/health/live")).status_code == 200
+
+
+class Middleware:
+    """A plugin that notes what passes, under its name, and puts it into a header."""
+
+    def __init__(self, name: str, notes: list[Any]) -> None:
+        self.__name__ = name
+        self.notes = notes
+
+    @mlsrv.hookimpl
+    def mlsrv_rest_middleware(self, kernel: Kernel) -> Any:
+        def around(app: Any) -> Any:
+            async def noting(scope: Any, receive: Any, send: Any) -> None:
+                self.notes.append(self.__name__)
+                await app(scope, receive, send)
+                self.notes.append(scope.get("mlsrv.route"))
+
+            return noting
+
+        return around
+
+
+async def test_middleware_is_nested_by_name(serve: Any) -> None:
+    notes: list[Any] = []
+    async with serve(plugins=[Middleware("b", notes), Middleware("a", notes)]) as served:
+        await served.client.get("/v2/health/live")
+        assert notes == ["a", "b", "/v2/health/live", "/v2/health/live"]
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/v2/models/echo/infer", "/v2/models/{model}/infer"),
+        ("/v2/models/my%20%C3%A9/versions/v%201/infer", "/v2/models/{model}/versions/{version}/infer"),
+        ("/v2/models/unknown/infer", "/v2/models/{model}/infer"),
+        ("/v2/models/echo/infer_stream", "/v2/models/{model}/infer_stream"),
+        ("/v2/models/echo/nothing", None),
+        ("/nothing", None),
+        ("/echo/x/y/z", "/echo/{a}/{b:path}"),
+    ],
+)
+async def test_middleware_hears_of_the_route(serve: Any, path: str, route: str | None) -> None:
+    notes: list[Any] = []
+    plugins = [Routes("routes", Route("/echo/{a}/{b:path}", echo, methods=["POST"])), Middleware("m", notes)]
+    async with serve(plugins=plugins) as served:
+        await served.client.post(path, content=b"not even JSON")
+        assert notes == ["m", route]
+
+
+def test_middleware_must_be_callable() -> None:
+    class Wrong:
+        @mlsrv.hookimpl
+        def mlsrv_rest_middleware(self, kernel: Kernel) -> Any:
+            return 1
+
+    kernel = Kernel(plugins=[mlsrv_rest.plugin, Wrong()], discover=False)
+    with pytest.raises(ConfigurationError, match="returned a int for mlsrv_rest_middleware"):
+        create_app(kernel)

@@ -1,4 +1,4 @@
-"""The hook that this plugin adds to those of the kernel."""
+"""The hooks that this plugin adds to those of the kernel."""
 
 # mypy: disable-error-code="empty-body"
 # A specification has a signature and a docstring, and never a body.
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from mlsrv.markers import hookspec
 
 if TYPE_CHECKING:
+    import grpc.aio
+
     from mlsrv.kernel import Kernel
     from mlsrv_grpc.service import Service
 
@@ -50,4 +52,43 @@ def mlsrv_grpc_services(kernel: Kernel) -> Service | Iterable[Service]:
         ...         await transport.stop(1)
         >>> asyncio.run(main())
         b'0'
+    """
+
+
+@hookspec
+def mlsrv_grpc_interceptors(
+    kernel: Kernel,
+) -> grpc.aio.ServerInterceptor | Iterable[grpc.aio.ServerInterceptor]:
+    """Intercept the calls to all services of the gRPC server, for example to trace or to admit them.
+
+    Called once when the transport starts, in the main process.
+
+    Args:
+        kernel: the kernel; models are still loading when the hook is called.
+
+    Returns:
+        One interceptor or several. Those of plugins whose names come first are outermost. None means none.
+
+    Example:
+        >>> import asyncio, grpc, mlsrv, mlsrv_grpc.plugin
+        >>> class Noting(grpc.aio.ServerInterceptor):
+        ...     async def intercept_service(self, continuation, handler_call_details):
+        ...         print(handler_call_details.method)
+        ...         return await continuation(handler_call_details)
+        >>> class Plugin:
+        ...     @mlsrv.hookimpl
+        ...     def mlsrv_grpc_interceptors(self, kernel):
+        ...         return Noting()
+        >>> settings = {"host": "127.0.0.1", "grpc_port": 0}
+        >>> kernel = mlsrv.Kernel(settings, plugins=[mlsrv_grpc.plugin, Plugin()], discover=False)
+        >>> async def main():
+        ...     transport = mlsrv_grpc.GrpcTransport(kernel)
+        ...     async with kernel:
+        ...         await transport.start()
+        ...         address = transport.endpoints[0].removeprefix("grpc://")
+        ...         async with grpc.aio.insecure_channel(address) as channel:
+        ...             await channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(b"")
+        ...         await transport.stop(1)
+        >>> asyncio.run(main())
+        /inference.GRPCInferenceService/ServerLive
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-import grpc
+import grpc.aio
 from attrs import frozen
 
 from mlsrv.errors import ConfigurationError
@@ -19,6 +19,7 @@ from mlsrv_grpc.stream import StreamInfer
 from mlsrv_protocol.grpc import HEALTH, INFERENCE, REFLECTION, Descriptors, file_of
 
 _HOOK = "mlsrv_grpc_services"
+_INTERCEPTORS = "mlsrv_grpc_interceptors"
 _OWN = (INFERENCE, HEALTH, *REFLECTION)
 
 
@@ -63,10 +64,27 @@ def all_services(kernel: Kernel) -> Services:
     return Services(tuple(handlers), health, intake)
 
 
+def all_interceptors(kernel: Kernel) -> list[grpc.aio.ServerInterceptor]:
+    """What plugins put around every call, outermost first.
+
+    Raises:
+        ConfigurationError: a plugin brings something else.
+    """
+    found = []
+    for label, interceptor in _results(kernel, _INTERCEPTORS):
+        if not isinstance(interceptor, grpc.aio.ServerInterceptor):
+            raise ConfigurationError(
+                f"The plugin {label} returned a {type(interceptor).__name__} for {_INTERCEPTORS}, "
+                "not a grpc.aio.ServerInterceptor."
+            )
+        found.append(interceptor)
+    return found
+
+
 def _brought(kernel: Kernel) -> dict[str, tuple[str, Service]]:
     """The services of plugins by name, each with the plugin that it comes from."""
     found: dict[str, tuple[str, Service]] = {}
-    for label, service in _results(kernel):
+    for label, service in _results(kernel, _HOOK):
         if not isinstance(service, Service):
             raise ConfigurationError(
                 f"The plugin {label} returned a {type(service).__name__} for {_HOOK}, "
@@ -81,13 +99,13 @@ def _brought(kernel: Kernel) -> dict[str, tuple[str, Service]]:
     return found
 
 
-def _results(kernel: Kernel) -> Iterator[tuple[str, object]]:
-    # An application may use the transport without the plugin being loaded; then nobody can bring services.
-    if not hasattr(kernel.plugins.manager.hook, _HOOK):
+def _results(kernel: Kernel, hook: str) -> Iterator[tuple[str, object]]:
+    # An application may use the transport without the plugin being loaded; then nobody can bring anything.
+    if not hasattr(kernel.plugins.manager.hook, hook):
         return
-    for label, result in kernel.plugins.each(_HOOK, kernel=kernel):
-        for service in result if isinstance(result, Iterable) else (result,):
-            yield label, service
+    for label, result in kernel.plugins.each(hook, kernel=kernel):
+        for part in result if isinstance(result, Iterable) else (result,):
+            yield label, part
 
 
 def _descriptors(brought: Mapping[str, tuple[str, Service]]) -> Descriptors:

@@ -10,7 +10,7 @@ from mlsrv.kernel import Kernel
 from mlsrv.settings import KernelSettings
 from mlsrv.transport import Transport
 from mlsrv_grpc.listen import listen
-from mlsrv_grpc.services import Services, all_services
+from mlsrv_grpc.services import Services, all_interceptors, all_services
 from mlsrv_grpc.settings import GrpcSettings
 
 
@@ -30,7 +30,7 @@ class GrpcTransport(Transport):
             return
         settings = self.kernel.settings.of(GrpcSettings)
         services = all_services(self.kernel)
-        server = grpc.aio.server(options=_options(settings))
+        server = grpc.aio.server(interceptors=all_interceptors(self.kernel), options=_options(settings))
         server.add_generic_rpc_handlers(services.handlers)
         url = listen(server, self.kernel.settings.of(KernelSettings).host, settings)
         await server.start()

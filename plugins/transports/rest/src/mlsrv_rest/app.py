@@ -13,7 +13,8 @@ from mlsrv_rest.body import Unread, decoded, read_body, send_and_close
 from mlsrv_rest.cors import CORS
 from mlsrv_rest.errors import AnswerBroken, ClientGone, error_reply, failure, log_failure, wrong_method
 from mlsrv_rest.inflight import Call, InFlight
-from mlsrv_rest.paths import infer_target, split
+from mlsrv_rest.middleware import all_middleware
+from mlsrv_rest.paths import infer_route, infer_target, split
 from mlsrv_rest.reply import Receive, Reply, Scope, Send
 from mlsrv_rest.router import Router
 from mlsrv_rest.routes.handlers import CustomHandlers
@@ -22,6 +23,7 @@ from mlsrv_rest.routes.infer import Infer
 from mlsrv_rest.routes.metadata import Metadata
 from mlsrv_rest.routes.plugins import all_routes
 from mlsrv_rest.routes.repository import Repository
+from mlsrv_rest.routes.requests import ROUTE
 from mlsrv_rest.routes.statistics import Statistics
 from mlsrv_rest.routes.streaming import Streaming
 from mlsrv_rest.settings import RestSettings
@@ -38,7 +40,7 @@ class RestApp:
         kernel: answers the requests; it need not run yet.
 
     Raises:
-        ConfigurationError: two plugins bring the same route.
+        ConfigurationError: two plugins bring the same route, or one brings something else than it should.
     """
 
     def __init__(self, kernel: Kernel) -> None:
@@ -54,6 +56,8 @@ class RestApp:
         self._prefix = settings.prefix.split("/") if settings.prefix else []
         cors = settings.cors_settings
         self._http: ASGIApp = self._serve if cors is None else CORS(self._serve, cors)
+        for around in reversed(all_middleware(kernel)):
+            self._http = around(self._http)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -113,6 +117,7 @@ class RestApp:
             return None
         if scope["method"] != "POST":
             raise wrong_method(scope["method"], {"POST"})
+        scope[ROUTE] = infer_route(target[1])
         return await self._infer(call, headers, body, *target)
 
 

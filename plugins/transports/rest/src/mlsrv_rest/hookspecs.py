@@ -1,17 +1,18 @@
-"""The hook that this plugin adds to those of the kernel."""
+"""The hooks that this plugin adds to those of the kernel."""
 
 # mypy: disable-error-code="empty-body"
 # A specification has a signature and a docstring, and never a body.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from mlsrv.markers import hookspec
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
+    from starlette.types import ASGIApp
 
     from mlsrv.kernel import Kernel
 
@@ -50,4 +51,42 @@ def mlsrv_rest_routes(kernel: Kernel) -> BaseRoute | Iterable[BaseRoute]:
         ...         return (await client.get("/count")).json()
         >>> asyncio.run(main())
         {'models': 0}
+    """
+
+
+@hookspec
+def mlsrv_rest_middleware(kernel: Kernel) -> Callable[[ASGIApp], ASGIApp]:
+    """Put ASGI middleware around the REST application, for example to trace requests or to admit them.
+
+    Called once for each application that is made (once when the transport starts, once for each
+    `create_app`), in the main process. The middleware sees every HTTP request before anything of it was read;
+    in the scope that it hands on, the application puts ``"mlsrv.route"`` once it knows it: the path with
+    ``{model}`` and ``{version}`` for the names in it, or None for a path that leads nowhere.
+
+    Args:
+        kernel: the kernel; models are still loading when the hook is called.
+
+    Returns:
+        What makes an ASGI application of the one that it is given. Those of plugins whose names come first
+        are outermost. None means none.
+
+    Example:
+        >>> import asyncio, mlsrv, mlsrv_rest.plugin
+        >>> class Plugin:
+        ...     @mlsrv.hookimpl
+        ...     def mlsrv_rest_middleware(self, kernel):
+        ...         def around(app):
+        ...             async def noting(scope, receive, send):
+        ...                 await app(scope, receive, send)
+        ...                 print(scope["method"], scope.get("mlsrv.route"))
+        ...             return noting
+        ...         return around
+        >>> kernel = mlsrv.Kernel(plugins=[mlsrv_rest.plugin, Plugin()], discover=False)
+        >>> async def main():
+        ...     import httpx
+        ...     app = httpx.ASGITransport(mlsrv_rest.create_app(kernel))
+        ...     async with kernel, httpx.AsyncClient(transport=app, base_url="http://test") as client:
+        ...         await client.get("/v2/models/iris/versions/3/ready")
+        >>> asyncio.run(main())
+        GET /v2/models/{model}/versions/{version}/ready
     """

@@ -53,6 +53,11 @@ def infer_target(segments: list[str]) -> tuple[str, str | None] | None:
     return None
 
 
+def infer_route(version: str | None) -> str:
+    """The path by which a model is asked to infer, with names for what varies."""
+    return "/v2/models/{model}/infer" if version is None else "/v2/models/{model}/versions/{version}/infer"
+
+
 def join(segments: list[str]) -> str:
     """A path for a router: decoded, except for slashes inside a segment."""
     return "/".join([segment.replace("/", "%2F") for segment in segments])

@@ -16,7 +16,7 @@ from mlsrv.errors import MLSrvError
 from mlsrv_rest.errors import AnswerBroken, HTTPProblem, failure, phrase, unknown_path, wrong_method
 from mlsrv_rest.paths import join
 from mlsrv_rest.reply import Message, Receive, Scope, Send
-from mlsrv_rest.routes.requests import SEGMENTS
+from mlsrv_rest.routes.requests import ROUTE, SEGMENTS
 
 
 class Router:
@@ -67,6 +67,8 @@ class Router:
             if started:
                 raise AnswerBroken from error
             raise
+        finally:
+            scope[ROUTE] = self._route(inner, path)
 
     async def _http_exception(self, request: Request, error: Exception) -> Response:
         """What Starlette, or an endpoint in its way, raised: said in the protocol's form."""
@@ -82,6 +84,16 @@ class Router:
         )
         text = str(error.detail) or phrase(error.status_code)
         return _expected(request, HTTPProblem(error.status_code, text, headers))
+
+    def _route(self, scope: Scope, path: str) -> str | None:
+        """What was matched, with names for what varies."""
+        if ROUTE in scope or "endpoint" not in scope:
+            return scope.get(ROUTE)
+        endpoint = scope["endpoint"]
+        routes = [
+            route for route in self._app.routes if isinstance(route, Route) and route.endpoint is endpoint
+        ]
+        return next((route.path for route in routes if route.path_regex.match(path)), None)
 
     def _allowed(self, scope: Scope) -> set[str]:
         allowed: set[str] = set()

@@ -16,7 +16,7 @@ from mlsrv.handlers import HandlerRequest, Reply, find_handler
 from mlsrv.kernel import Kernel
 from mlsrv_rest.errors import HTTPProblem, wrong_method
 from mlsrv_rest.headers import deadline_of, response_headers, trace_of
-from mlsrv_rest.routes.requests import SEGMENTS
+from mlsrv_rest.routes.requests import ROUTE, SEGMENTS
 
 _FOUND = "mlsrv_rest.handler"
 
@@ -30,6 +30,7 @@ class _Target(NamedTuple):
     values: dict[str, str]
     verbs: set[str]
     is_shared: bool
+    route: str | None
 
 
 class _Rivals(NamedTuple):
@@ -37,6 +38,7 @@ class _Rivals(NamedTuple):
 
     path: str
     models: list[str]
+    route: None = None
 
 
 class CustomHandlers(BaseRoute):
@@ -49,7 +51,9 @@ class CustomHandlers(BaseRoute):
         if scope["type"] != "http":
             return Match.NONE, {}
         target = self._find(scope[SEGMENTS][1:], scope["method"])
-        return (Match.NONE, {}) if target is None else (Match.FULL, {_FOUND: target, "endpoint": self})
+        if target is None:
+            return Match.NONE, {}
+        return Match.FULL, {_FOUND: target, "endpoint": self, ROUTE: target.route}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         target: _Target | _Rivals = scope[_FOUND]
@@ -96,7 +100,11 @@ class CustomHandlers(BaseRoute):
         handlers = info.handlers if info else {}
         method, values, verbs = find_handler(handlers, verb, segments, root=root)
         is_shared = method is None or handlers[method]["shared"]
-        return _Target(name, version, method, values, verbs, is_shared) if verbs else None
+        if not verbs:
+            return None
+        before = "" if root else "/v2/models/{model}" + ("/versions/{version}" if version else "")
+        route = before + handlers[method]["rest_path"] if method is not None else None
+        return _Target(name, version, method, values, verbs, is_shared, route)
 
 
 def _ambiguous(rivals: _Rivals) -> HTTPProblem:

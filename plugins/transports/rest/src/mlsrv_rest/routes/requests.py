@@ -13,6 +13,10 @@ SEGMENTS = "mlsrv_rest.segments"
 """Key of the scope: the decoded segments of the path. A segment may hold a slash, which path parameters
 cannot tell."""
 
+ROUTE = "mlsrv.route"
+"""Key of the scope, for middleware: the path with ``{model}`` and the like for what varies; None for a path
+that leads nowhere."""
+
 
 def model_of(request: Request) -> tuple[str, str | None]:
     """The model and the version that a path ``/v2/models/{model}[/versions/{version}]…`` names."""

@@ -1,0 +1,32 @@
+"""The middleware of other plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.types import ASGIApp
+
+from mlsrv.errors import ConfigurationError
+from mlsrv.kernel import Kernel
+
+_HOOK = "mlsrv_rest_middleware"
+
+
+def all_middleware(kernel: Kernel) -> list[Callable[[ASGIApp], ASGIApp]]:
+    """What plugins put around the application, outermost first.
+
+    Raises:
+        ConfigurationError: a plugin returned something that cannot be called.
+    """
+    # An application may be mounted without the plugin being loaded; then nobody can bring any.
+    if not hasattr(kernel.plugins.manager.hook, _HOOK):
+        return []
+    found = []
+    for label, around in kernel.plugins.each(_HOOK, kernel=kernel):
+        if not callable(around):
+            raise ConfigurationError(
+                f"The plugin {label} returned a {type(around).__name__} for {_HOOK}, "
+                "not a function that makes an application of another one."
+            )
+        found.append(around)
+    return found
