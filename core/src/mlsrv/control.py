@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING
 
 from mlsrv.errors import MLSrvError, ModelLoadError, ModelNotFound, ServerNotReady
@@ -14,6 +14,7 @@ from mlsrv.loader import Loader, check_name
 from mlsrv.repository import BrokenModel, Listing
 from mlsrv.settings import KernelSettings
 from mlsrv.sources import ModelSources
+from mlsrv.watch import RepositoryWatch
 from mlsrv_protocol.types import RepositoryIndexResponseItem, State
 
 if TYPE_CHECKING:
@@ -29,17 +30,25 @@ class ModelControl:
         self._registry = kernel.registry
         self._sources = sources
         self._loader = Loader(kernel, executors)
-        self._load_at_start = kernel.settings.of(KernelSettings).load_models_at_startup
+        settings = kernel.settings.of(KernelSettings)
+        self._load_at_start = settings.load_models_at_startup
+        self._poll = settings.model_repository_poll
+        self._watch = RepositoryWatch(sources, kernel.registry, self._loader, self._load_all)
         self._startup: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._problem: list[str] = []
 
     # --- start and end ------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin to find and load the models, in the background."""
-        self._sources.repository()
+        if self._poll is None:
+            self._sources.repository()
+        else:
+            self._sources.check_watchable()
+            self._watching = asyncio.create_task(self._watch.run(self._poll), name="mlsrv-watch-models")
         self._note(self._sources.given)
-        self._startup = asyncio.create_task(self._load_all(), name="mlsrv-load-models")
+        self._startup = asyncio.create_task(self._load_first(), name="mlsrv-load-models")
 
     async def wait_loaded(self) -> None:
         """Wait until every model that is loaded at the start is READY or has failed.
@@ -59,10 +68,12 @@ class ModelControl:
         return self._startup if self._startup is not None and not self._startup.done() else None
 
     async def close(self) -> None:
-        """Stop loading, then unload everything; see `Loader.close`."""
-        if self._startup is not None:
-            self._startup.cancel()
-            await asyncio.wait({self._startup})
+        """Stop watching and loading, then unload everything; see `Loader.close`."""
+        tasks = {task for task in (self._watching, self._startup) if task is not None}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         await self._loader.close()
 
     def problems(self) -> list[str]:
@@ -100,9 +111,11 @@ class ModelControl:
             check_name(name)
         except ModelLoadError:
             raise ModelNotFound.of(name, version) from None
+        stamps = await self._stamps()
         found = [model for model in await self._sources.find(name) if version in (None, model.version)]
         if not found:
             raise ModelNotFound.of(name, version)
+        self._watch.note(found, stamps)
         results = await asyncio.gather(*(self._loader.load(model) for model in found), return_exceptions=True)
         if version is None:
             await self._unload_others(name, found)
@@ -114,24 +127,35 @@ class ModelControl:
     async def unload(self, name: str, version: str | None = None) -> None:
         """Unload a model; see `Kernel.unload`."""
         handles = self._registry.versions(name) if version is None else [self._registry.handle(name, version)]
+        for handle in handles:
+            self._watch.hold((handle.name, handle.version))
         await asyncio.gather(*(self._loader.unload(handle) for handle in handles))
 
     # --- inside -------------------------------------------------------------------------------------------
 
-    async def _load_all(self) -> None:
+    async def _load_first(self) -> None:
         try:
-            found = await self._sources.listing()
+            await self._load_all()
         except MLSrvError as error:
             self._problem = [str(error)]
             logger.error("%s", error, exc_info=error.__cause__)
-            return
+
+    async def _load_all(self) -> None:
+        stamps = await self._stamps()
+        found = await self._sources.listing()
+        self._problem = []
         self._note(found)
+        self._watch.note(found, stamps, held=not self._load_at_start)
         self._registry.complete = True
         if self._load_at_start:
             for model in found:
                 self._registry.ensure(model.name, model.version).wanted = True
             # A model that fails has its reason in its handle, and its traceback in the log.
             await asyncio.gather(*(self._loader.load(model) for model in found), return_exceptions=True)
+
+    async def _stamps(self) -> Mapping[str, Hashable]:
+        # Before the repository is listed: what changes in between is a change.
+        return {} if self._poll is None else await self._sources.stamps()
 
     def _note(self, found: tuple[Listing, ...] | list[Listing]) -> None:
         """Let the registry know of models that are not loaded (yet)."""

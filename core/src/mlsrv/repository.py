@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping
 from typing import Any, TypeAlias
 
 from attrs import frozen
@@ -50,3 +51,13 @@ class ModelRepository(ABC):
     async def find(self, name: str) -> builtins.list[Listing]:
         """Every version of one model; an empty list if there is none."""
         return [found for found in await self.list() if found.name == name]
+
+    async def stamps(self) -> Mapping[str, Hashable] | None:
+        """What tells a change, for the setting ``model_repository_poll``.
+
+        Returns:
+            By the ``source`` of everything that `list` finds now, a value that differs as soon as its
+            settings or its artifact do. It is asked for again and again, so it should be cheap. None, as
+            here: this repository cannot be watched.
+        """
+        return None

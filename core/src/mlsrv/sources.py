@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Hashable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from mlsrv.environment import ModelEnvironment
 from mlsrv.errors import ConfigurationError, MLSrvError, RepositoryError
@@ -16,6 +16,8 @@ from mlsrv.settings import KernelSettings, ModelSettings
 logger = logging.getLogger("mlsrv.models")
 
 DEFAULT_REPOSITORY = "files"
+
+_T = TypeVar("_T")
 
 
 class ModelSources:
@@ -72,6 +74,24 @@ class ModelSources:
             found = [model for model in await self.listing() if model.name == name]
         return _first_of_each(found)
 
+    async def stamps(self) -> Mapping[str, Hashable]:
+        """See `ModelRepository.stamps`; empty where nothing can be watched. Raises as `listing`."""
+        repository = self.repository()
+        return (await _ask(repository.stamps()) if repository is not None else None) or {}
+
+    def check_watchable(self) -> None:
+        """Raises:
+        ConfigurationError: there is no repository, or it cannot be watched.
+        """
+        repository = self.repository()
+        if repository is None:
+            raise ConfigurationError(
+                "model_repository_poll: without model_repository_root there is nothing to watch."
+            )
+        if type(repository).stamps is ModelRepository.stamps:
+            kind = type(repository).__name__
+            raise ConfigurationError(f"model_repository_poll: a {kind} cannot be watched.")
+
     def repository(self) -> ModelRepository | None:
         """The repository that the settings name, made when it is first needed; None if they name no root."""
         if self._repository is None and self._settings.model_repository_root is not None:
@@ -118,16 +138,15 @@ class ModelSources:
         return name, cls
 
 
-async def _ask(answer: Any) -> list[Listing]:
+async def _ask(answer: Awaitable[_T]) -> _T:
     try:
-        found: list[Listing] = await answer
+        return await answer
     except MLSrvError:
         raise
     except Exception as error:
         raise RepositoryError(
             f"The model repository cannot be read: {type(error).__name__}: {error}"
         ) from error
-    return found
 
 
 def _first_of_each(found: Sequence[Listing]) -> list[Listing]:

@@ -44,6 +44,11 @@ class KernelSettings:
     model_repository_implementation_args: dict[str, Any] = setting(
         factory=dict, help="Further keyword arguments for the model repository."
     )
+    model_repository_poll: float | None = setting(
+        None,
+        help="Seconds between looks at the repository for models that change, come or go; off if not set.",
+        at_least=0.01,
+    )
     executor: str | None = setting(
         None,
         help="Where models run, by name; by default the best installed executor that takes the model.",

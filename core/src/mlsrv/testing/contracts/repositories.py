@@ -127,6 +127,28 @@ class RepositoryContract(ABC):
 
         run(case())
 
+    def test_what_tells_a_change(self, tmp_path: Path) -> None:
+        """A repository that can be watched has a stamp for the source of each model, the same as long as
+        nothing changes.
+
+        Guards against: models that are loaded again and again, or never.
+        """
+
+        async def case() -> None:
+            self.add(tmp_path, "a")
+            repository = self.make(tmp_path)
+            first = await repository.stamps()
+            if first is None:
+                pytest.skip("this repository cannot be watched")
+            assert first == await repository.stamps()
+            self.add(tmp_path, "b")
+            second = await repository.stamps()
+            assert second is not None
+            assert first.items() < second.items()
+            assert set(second) == {str(one.source) for one in await repository.list()}
+
+        run(case())
+
     def test_an_unreadable_model_keeps_its_place(self, tmp_path: Path) -> None:
         """It is listed as a `BrokenModel` with a reason, and the others are listed all the same.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from mlsrv.repository import BrokenModel, Listing, ModelRepository
 from mlsrv.settings import ModelSettings
 from mlsrv_files.identity import known_identity, name_problem
 from mlsrv_files.search import settings_files
+from mlsrv_files.stamps import Stamps
 
 
 class FilesRepository(ModelRepository):
@@ -37,10 +39,16 @@ class FilesRepository(ModelRepository):
                 f"but got {', '.join(sorted(args))}."
             )
         self._check_root()
+        self._stamps = Stamps()
 
     async def list(self) -> builtins.list[Listing]:
         """Every model and version, read afresh in a thread."""
         return await asyncio.to_thread(self._read)
+
+    async def stamps(self) -> Mapping[str, str]:
+        """Of each settings file, what tells whether it, its folder or its artifact has changed; looked up in
+        a thread."""
+        return await asyncio.to_thread(lambda: self._stamps.look(self._check_root()))
 
     def _check_root(self) -> Path:
         root = Path(self.root)

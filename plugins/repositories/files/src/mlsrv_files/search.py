@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 logger = logging.getLogger("mlsrv.files")
@@ -12,27 +12,44 @@ logger = logging.getLogger("mlsrv.files")
 SETTINGS_FILE = "model-settings.json"
 
 
-def settings_files(root: Path) -> Iterator[Path]:
+def settings_files(root: Path, skipped: Callable[[str, OSError], None] | None = None) -> Iterator[Path]:
     """Every settings file in or below a folder: its own first, then those of its folders, sorted by name.
 
     Hidden folders are skipped. Linked folders are followed, except into one that they are themselves inside
-    of. A folder that cannot be read is skipped with a warning.
+    of. A folder that cannot be read is skipped, and `skipped` is told, or else the log.
     """
-    yield from _below(root.absolute(), frozenset())
+    yield from map(Path, _below(str(root.absolute()), frozenset(), skipped or _warn))
 
 
-def _below(folder: Path, inside: frozenset[tuple[int, int]]) -> Iterator[Path]:
+def entries(folder: str) -> list[os.DirEntry[str]]:
+    """What is in a folder, sorted by name."""
+    with os.scandir(folder) as found:
+        return sorted(found, key=lambda entry: entry.name)
+
+
+def _below(
+    folder: str, inside: frozenset[tuple[int, int]], skipped: Callable[[str, OSError], None]
+) -> Iterator[str]:
     try:
-        status = folder.stat()
-        names = sorted(os.listdir(folder))
+        status = os.stat(folder)
+        found = entries(folder)
     except OSError as error:
-        logger.warning("The folder %s is skipped: %s", folder, error.strerror)
+        skipped(folder, error)
         return
     identity = (status.st_dev, status.st_ino)
     if identity in inside:
         return
-    paths = [folder / name for name in names]
-    yield from (path for path in paths if path.name == SETTINGS_FILE and not path.is_dir())
-    for path in paths:
-        if path.is_dir() and not path.name.startswith("."):
-            yield from _below(path, inside | {identity})
+    folders = [entry for entry in found if _is_folder(entry)]
+    yield from (entry.path for entry in found if entry.name == SETTINGS_FILE and entry not in folders)
+    for entry in folders:
+        if not entry.name.startswith("."):
+            yield from _below(entry.path, inside | {identity}, skipped)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    # Of a link that leads round in circles, the entry itself would raise.
+    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
+
+
+def _warn(folder: str, error: OSError) -> None:
+    logger.warning("The folder %s is skipped: %s", folder, error.strerror)

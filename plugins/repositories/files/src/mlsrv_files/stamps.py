@@ -1,0 +1,106 @@
+"""What tells, without opening a file, whether a model has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import logging
+import os
+import stat
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from mlsrv.errors import ConfigurationError, RepositoryError
+from mlsrv.settings import ModelSettings
+from mlsrv.utils import local_path
+from mlsrv_files.search import SETTINGS_FILE, entries, settings_files
+
+logger = logging.getLogger("mlsrv.files")
+
+MOST_FILES = 10_000
+"""Files of one model that are looked at."""
+
+
+class Stamps:
+    """Looks at the files of models again and again.
+
+    A settings file is read only when it is new or has changed, to learn where the artifact is; everything
+    else is seen by its size, time and inode.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[str, str] = {}
+        self._artifacts: dict[str, tuple[str, list[str]]] = {}
+        self._unreadable: set[str] = set()
+        self._lock = threading.Lock()
+
+    def look(self, root: Path) -> Mapping[str, str]:
+        """The stamp of each model below a folder, by its settings file. Models in a folder that cannot be
+        read now keep the stamps that they had.
+
+        Raises:
+            RepositoryError: the folder itself cannot be read.
+        """
+        with self._lock:
+            unreadable: dict[str, OSError] = {}
+            found = {str(path): self._stamp(path) for path in settings_files(root, unreadable.__setitem__)}
+            if str(root.absolute()) in unreadable:
+                reason = unreadable[str(root.absolute())].strerror
+                raise RepositoryError(f"The model repository {root.absolute()} cannot be read: {reason}")
+            self._warn(unreadable)
+            lost = tuple(f"{folder}{os.sep}" for folder in unreadable)
+            kept = {source: stamp for source, stamp in self._last.items() if source.startswith(lost)}
+            self._last = kept | found
+            self._artifacts = {source: self._artifacts[source] for source in found}
+            return self._last
+
+    def _stamp(self, settings: Path) -> str:
+        digest = hashlib.blake2b(digest_size=16)
+        for path in (str(settings.parent), *self._artifact(settings)):
+            for line in itertools.islice(_tree(path), MOST_FILES):
+                digest.update(line.encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
+    def _artifact(self, settings: Path) -> list[str]:
+        """The file or folder that a settings file names, if it is not the folder of that file."""
+        source = str(settings)
+        seen = "".join(_tree(source))
+        known = self._artifacts.get(source)
+        if known is None or known[0] != seen:
+            known = self._artifacts[source] = seen, _named_artifact(settings)
+        return known[1]
+
+    def _warn(self, unreadable: Mapping[str, OSError]) -> None:
+        for folder in unreadable.keys() - self._unreadable:
+            logger.warning("The models in %s are left as they are: %s", folder, unreadable[folder].strerror)
+        self._unreadable = set(unreadable)
+
+
+def _named_artifact(settings: Path) -> list[str]:
+    if not settings.is_file():  # a named pipe would block for ever
+        return []
+    try:
+        path = local_path(ModelSettings.parse_file(settings).parameters.uri)
+    except ConfigurationError:  # told when the model is loaded
+        return []
+    return [] if path is None or os.path.normpath(path) == str(settings.parent) else [str(path)]
+
+
+def _tree(path: str, inside: frozenset[tuple[int, int]] = frozenset()) -> Iterator[str]:
+    """A line for the file, or for each file of the folder, without hidden ones and those of other models."""
+    try:
+        status = os.stat(path)
+        found = entries(path) if stat.S_ISDIR(status.st_mode) else None
+    except OSError as error:
+        yield f"{path} {error.errno}\n"
+        return
+    if found is None:
+        yield f"{path} {status.st_mtime_ns} {status.st_size} {status.st_ino}\n"
+        return
+    identity = (status.st_dev, status.st_ino)
+    if identity in inside or (inside and any(entry.name == SETTINGS_FILE for entry in found)):
+        return
+    for entry in found:
+        if not entry.name.startswith(".") and entry.name != "__pycache__":
+            yield from _tree(entry.path, inside | {identity})
