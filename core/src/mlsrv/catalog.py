@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import fnmatch
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlsrv.codecs.registry import CodecRegistry
 from mlsrv.custom import CustomCode
@@ -17,6 +17,7 @@ from mlsrv.offers import CodecOffer, RuntimeOffer, resolve_target
 from mlsrv.plugins import PluginRow, Plugins
 from mlsrv.settings import ModelSettings
 from mlsrv.settings.hints import explain_runtime
+from mlsrv.user_code import Surroundings
 from mlsrv.utils import local_path
 
 if TYPE_CHECKING:
@@ -27,7 +28,11 @@ _SETTINGS_FILES = {"model-settings.json", "settings.json"}
 
 
 class Catalog:
-    """Codecs and runtimes.
+    """Codecs, runtimes, and what is put around the code of models.
+
+    Args:
+        plugins: of this process.
+        settings: of the server, as plain data.
 
     Attributes:
         codecs: the codecs of all plugins.
@@ -37,8 +42,9 @@ class Catalog:
         OfferClash: two plugins offer the same codec, runtime or alias.
     """
 
-    def __init__(self, plugins: Plugins) -> None:
+    def __init__(self, plugins: Plugins, settings: Mapping[str, Any] | None = None) -> None:
         self._plugins = plugins
+        self._settings = settings or {}
         self.codecs = CodecRegistry(plugins.attributed(CodecOffer))
         self.runtimes: dict[str, RuntimeOffer] = {}
         self._by_alias: dict[str, tuple[str, RuntimeOffer]] = {}
@@ -108,6 +114,15 @@ class Catalog:
                 code.forget()
             raise
         return found, code
+
+    def surroundings(self, model: ModelSettings) -> Surroundings | None:
+        """What plugins put around the code of a model, or None.
+
+        Raises:
+            PluginError: one of them failed to say.
+        """
+        contexts = self._plugins.user_code(self._settings, model)
+        return Surroundings(contexts) if contexts else None
 
     def artifacts(self, model: ModelSettings) -> tuple[str, ...]:
         """The well-known artifact names of the model's runtime; empty for custom code."""

@@ -6,13 +6,17 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from attrs import define, field
 
 from mlsrv.errors import DeadlineExceeded, RequestCancelled
+
+if TYPE_CHECKING:
+    from mlsrv.timeline import Timeline
 
 logger = logging.getLogger("mlsrv.kernel")
 
@@ -46,6 +50,8 @@ class CallContext:
         headers: request headers (REST), metadata (gRPC) or message headers (Kafka), names in lower case.
         trace: W3C trace context headers (``traceparent``, ``tracestate``) of the caller; may be empty.
         transport: name of the transport that took the request, ``""`` for an embedding app.
+        links: of a batch, the contexts of its members.
+        timeline: collects what the request spends its time on, or None when nobody observes it.
     """
 
     request_id: str = field(factory=new_request_id)
@@ -54,6 +60,8 @@ class CallContext:
     headers: Mapping[str, str] = _NO_HEADERS
     trace: Mapping[str, str] = _NO_HEADERS
     transport: str = ""
+    links: Sequence[CallContext] = ()
+    timeline: Timeline | None = field(default=None, repr=False)
     _cancelled: bool = field(default=False, init=False)
     _callbacks: list[Callable[[], None]] | None = field(default=None, init=False, repr=False)
 

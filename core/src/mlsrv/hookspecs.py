@@ -12,9 +12,9 @@ returned.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         TransportOffer,
     )
     from mlsrv.settings import ModelSettings
+    from mlsrv.user_code import UserCodeContext
     from mlsrv_protocol.types import State
 
 
@@ -333,6 +334,45 @@ def mlsrv_interceptors(
         ...         return response.outputs[0].data
         >>> asyncio.run(main())
         ['HI']
+    """
+
+
+@hookspec
+def mlsrv_user_code(settings: Mapping[str, Any], model: ModelSettings) -> UserCodeContext:
+    """Put something around the code of a model, such as a live span that the code can find.
+
+    Called once for each load of a model, in the process where it runs: the main process, or a worker process.
+    What it returns is called for each call of the model's code (``predict``, a step of ``predict_stream``, a
+    custom handler); what fails then is logged, and the request goes on.
+
+    Args:
+        settings: the effective server settings as plain data, by name: a worker process has no kernel.
+        model: the resolved settings of the model.
+
+    Returns:
+        A callable that takes the call's `CallContext` and makes a context manager for it. None means that
+        there is nothing to put around.
+
+    Example:
+        >>> import asyncio, contextlib, mlsrv
+        >>> class Plugin:
+        ...     @mlsrv.hookimpl
+        ...     def mlsrv_user_code(self, settings, model):
+        ...         @contextlib.contextmanager
+        ...         def around(context):
+        ...             print(settings["server_name"], "calls", model.name)
+        ...             yield
+        ...             print("done")
+        ...         return around
+        >>> from mlsrv.testing import EchoModel, text_request
+        >>> model = mlsrv.ModelSettings(name="echo", implementation=EchoModel)
+        >>> async def main():
+        ...     async with mlsrv.Kernel(plugins=[Plugin()], models=[model], discover=False) as kernel:
+        ...         await kernel.loaded()
+        ...         await kernel.infer(text_request("echo", ["hi"]))
+        >>> _ = asyncio.run(main())
+        mlsrv calls echo
+        done
     """
 
 

@@ -9,7 +9,8 @@ import logging
 import math
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
+from contextvars import Token
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
@@ -28,6 +29,8 @@ from mlsrv.model import MLModel
 from mlsrv.settings import ModelSettings
 from mlsrv.streams import StreamRequests, ThreadedIterator
 from mlsrv.threads import Threads, run_in_own_thread
+from mlsrv.timeline import Watch, current_watch
+from mlsrv.user_code import Surroundings
 from mlsrv.warmup import warm_up_requests
 from mlsrv_protocol.datatypes import Datatype
 from mlsrv_protocol.errors import InvalidPayload
@@ -62,6 +65,7 @@ class ModelHost(Placement):
         self.code: CustomCode | None = None
         self._predict: Callable[[InferenceRequest], Awaitable[Any]] = _not_loaded
         self._handlers: Mapping[str, Handler] = {}
+        self.surroundings: Surroundings | None = None
 
     # --- lifetime -------------------------------------------------------------------------------------------
 
@@ -116,6 +120,7 @@ class ModelHost(Placement):
         self._handlers = compile_handlers(model, handlers)
         model.ready = True
         self._predict = self._runner(model.predict)
+        self.surroundings = self._catalog.surroundings(self.settings)
         self.info = ModelInfo(
             platform=metadata.platform,
             versions=tuple(metadata.versions),
@@ -218,7 +223,11 @@ class ModelHost(Placement):
         return functools.partial(self._in_thread, method)
 
     async def _in_thread(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        result = await self._threads.run(function, *args, **kwargs)
+        watch = current_watch.get()
+        if watch is None:
+            result = await self._threads.run(function, *args, **kwargs)
+        else:
+            result = await self._threads.run(_watched, watch, function, *args, **kwargs)
         # A plain function around an asynchronous one gives an awaitable, which belongs on the loop.
         return await result if inspect.isawaitable(result) else result
 
@@ -293,9 +302,10 @@ class ModelHost(Placement):
 
 
 class _UserCode:
-    """Around a call of user code: its context variables, and the translation of what it raises."""
+    """Around a call of user code: its context variables, what plugins put around it, and the translation of
+    what it raises."""
 
-    __slots__ = ("_call", "_code", "_context", "_host", "_metrics")
+    __slots__ = ("_call", "_code", "_context", "_entered", "_host", "_metrics", "_watch")
 
     def __init__(self, host: ModelHost, context: CallContext) -> None:
         self._host = host
@@ -305,17 +315,39 @@ class _UserCode:
         self._metrics = current_metrics.set(self._host.metrics)
         self._call = current_context.set(self._context)
         self._code = current_code.set(self._host.code)
+        timeline = self._context.timeline
+        self._watch: Token[Watch | None] | None = None
+        if timeline is not None or current_watch.get() is not None:
+            self._watch = current_watch.set(None if timeline is None else Watch(timeline))
+        self._entered: ExitStack | None = None
+        if self._host.surroundings is not None:
+            self._entered = self._host.surroundings.enter(self._context)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._entered is not None and self._host.surroundings is not None:
+            self._host.surroundings.leave(self._entered, kind, error, trace)
         # Set back, for the caller may be the code of another model, or of the embedding application.
+        if self._watch is not None:
+            if (watch := current_watch.get()) is not None:
+                watch.stop()
+            current_watch.reset(self._watch)
         current_code.reset(self._code)
         current_context.reset(self._call)
         current_metrics.reset(self._metrics)
         if error is None or isinstance(error, MLSrvError) or _means_stop(error):
             return
         raise self._host.failed(error, self._context) from error
+
+
+def _watched(watch: Watch, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Call a function in the thread that it waited for."""
+    watch.lap("queue")
+    try:
+        return function(*args, **kwargs)
+    finally:
+        watch.stop()
 
 
 def _means_stop(error: BaseException) -> bool:

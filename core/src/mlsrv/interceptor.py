@@ -37,6 +37,10 @@ class Interceptor(ABC):
 
     phase: ClassVar[Phase] = Phase.GUARD
 
+    observes: ClassVar[bool] = False
+    """Whether it reads ``context.timeline`` (see `mlsrv.timeline`); if no interceptor of a model does,
+    nothing is measured."""
+
     async def __aenter__(self) -> Interceptor:
         return self
 

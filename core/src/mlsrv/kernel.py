@@ -84,7 +84,7 @@ class Kernel:
         self.plugins = Plugins(plugins, discover=discover, block=block, own=kernel_plugin())
         given = settings if isinstance(settings, Settings) else Settings(**(settings or {}))
         self.settings = given.resolve(self._owners("server"), self.plugins.failures())
-        self.catalog = Catalog(self.plugins)
+        self.catalog = Catalog(self.plugins, self.settings.plain())
         self.registry = Registry()
         self.transports: dict[str, Transport] = {}
         self.meters: dict[str, Meter] = {}

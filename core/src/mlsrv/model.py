@@ -10,6 +10,7 @@ from mlsrv.codecs.content import decode_input, decode_request, encode_output, en
 from mlsrv.errors import Unsupported
 from mlsrv.handlers import Handlers, handlers_of
 from mlsrv.settings import ModelSettings
+from mlsrv.timeline import timed
 from mlsrv_protocol.types import (
     InferenceRequest,
     InferenceResponse,
@@ -118,7 +119,7 @@ class MLModel:
             CodecNotFound: an unknown content type (the message lists the known ones).
             CodecError: the codec refuses the data.
         """
-        return decode_input(self, request_input, default_codec)
+        return timed("decode", decode_input, self, request_input, default_codec)
 
     def decode_request(
         self,
@@ -128,7 +129,7 @@ class MLModel:
         """The Python value of a whole request: the content type of the request, then
         ``parameters.content_type`` of the model's settings, then `default_codec`; without any, the request
         itself. Raises as `decode`."""
-        return decode_request(self, inference_request, default_codec)
+        return timed("decode", decode_request, self, inference_request, default_codec)
 
     def encode(
         self,
@@ -138,10 +139,10 @@ class MLModel:
     ) -> ResponseOutput:
         """One output: by the content type that the request asks for, then that of the model's metadata, then
         the type of `payload`, then `default_codec`. Raises as `decode`."""
-        return encode_output(self, payload, request_output, default_codec)
+        return timed("encode", encode_output, self, payload, request_output, default_codec)
 
     def encode_response(
         self, payload: Any, default_codec: type[RequestCodec] | RequestCodec | None = None
     ) -> InferenceResponse:
         """A whole response: by the type of `payload`, then `default_codec`. Raises as `decode`."""
-        return encode_response(self, payload, default_codec)
+        return timed("encode", encode_response, self, payload, default_codec)

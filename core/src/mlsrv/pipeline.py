@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Sequence
 from mlsrv.context import CallContext
 from mlsrv.executor import Placement
 from mlsrv.interceptor import CallNext, Interceptor, StreamNext
+from mlsrv.timeline import Timeline
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 
 
@@ -16,7 +17,7 @@ def compile_infer(interceptors: Sequence[Interceptor], infer: CallNext) -> CallN
     call = infer
     for interceptor in reversed(interceptors):
         call = _around(interceptor, call)
-    return call
+    return _observed(call) if any(interceptor.observes for interceptor in interceptors) else call
 
 
 def compile_stream(interceptors: Sequence[Interceptor], placement: Placement) -> StreamNext:
@@ -25,7 +26,7 @@ def compile_stream(interceptors: Sequence[Interceptor], placement: Placement) ->
     for interceptor in reversed(interceptors):
         if type(interceptor).stream is not Interceptor.stream:
             call = _around_stream(interceptor, call)
-    return call
+    return _observed_stream(call) if any(interceptor.observes for interceptor in interceptors) else call
 
 
 def _around(interceptor: Interceptor, inner: CallNext) -> CallNext:
@@ -41,5 +42,36 @@ def _around_stream(interceptor: Interceptor, inner: StreamNext) -> StreamNext:
         requests: AsyncIterator[InferenceRequest], context: CallContext
     ) -> AsyncIterator[InferenceResponse]:
         return interceptor.stream(requests, context, inner)
+
+    return call
+
+
+def _observed(inner: CallNext) -> CallNext:
+    async def call(request: InferenceRequest, context: CallContext) -> InferenceResponse:
+        # Model code may call another model with its own context, whose timeline must stay its own.
+        outer, context.timeline = context.timeline, Timeline()
+        try:
+            return await inner(request, context)
+        finally:
+            context.timeline = outer
+
+    return call
+
+
+def _observed_stream(inner: StreamNext) -> StreamNext:
+    async def call(
+        requests: AsyncIterator[InferenceRequest], context: CallContext
+    ) -> AsyncIterator[InferenceResponse]:
+        outer, context.timeline = context.timeline, Timeline()
+        responses = inner(requests, context)
+        try:
+            async for response in responses:
+                yield response
+        finally:
+            try:
+                if (close := getattr(responses, "aclose", None)) is not None:
+                    await close()
+            finally:
+                context.timeline = outer
 
     return call

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mlsrv.interceptor import Interceptor
     from mlsrv.kernel import Kernel
     from mlsrv.settings import ModelSettings
+    from mlsrv.user_code import UserCodeContext
     from mlsrv_protocol.types import State
 
 logger = logging.getLogger("mlsrv.plugins")
@@ -160,6 +161,15 @@ class Plugins:
                     raise _wrong(row, "mlsrv_interceptors", interceptor, "an Interceptor")
                 made.append(interceptor)
         return sorted(made, key=lambda interceptor: interceptor.phase)
+
+    def user_code(self, settings: Mapping[str, Any], model: ModelSettings) -> list[UserCodeContext]:
+        """What is to be put around the code of a model in this process, outermost first."""
+        made: list[UserCodeContext] = []
+        for row, result in self._each("mlsrv_user_code", settings=settings, model=model):
+            if result is not None and not callable(result):
+                raise _wrong(row, "mlsrv_user_code", result, "a callable")
+            made += [result] if result is not None else []
+        return made
 
     def lifespans(self, kernel: Kernel) -> list[tuple[str, AbstractAsyncContextManager[object]]]:
         """What the plugins want entered at boot, in order, each with the label of its plugin."""

@@ -17,6 +17,7 @@ from mlsrv.codecs.hints import Read, codec_for, reader, shown, simplify, without
 from mlsrv.codecs.results import Results
 from mlsrv.context import CallContext, current_context
 from mlsrv.errors import InputsNotFound
+from mlsrv.timeline import timed
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, Parameters, RequestInput
 
 if TYPE_CHECKING:
@@ -187,6 +188,9 @@ class _Plan:
 
     def arguments(self, request: InferenceRequest) -> dict[str, Any]:
         """The arguments of one call. Raises `InputsNotFound`, `CodecError`."""
+        return timed("decode", self._arguments, request)
+
+    def _arguments(self, request: InferenceRequest) -> dict[str, Any]:
         model = self._model
         check_content_types(model, request)
         found = {name: given(request) for name, given in self.given.items()}

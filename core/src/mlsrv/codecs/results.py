@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, get_args, get_origin
 from mlsrv.codecs.content import output_codec
 from mlsrv.codecs.hints import Write, codec_for, shown, simplify, without_none, writer
 from mlsrv.errors import MLSrvError, ModelFailed, OutputNotFound
+from mlsrv.timeline import timed
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, RequestOutput, ResponseOutput
 
 if TYPE_CHECKING:
@@ -59,8 +60,11 @@ class Results:
             CodecNotFound, CodecError: the content type that the request names for an output does not do.
             ModelFailed: the value is not what the annotation says.
         """
-        if isinstance(value, InferenceResponse):
-            return value
+        return (
+            value if isinstance(value, InferenceResponse) else timed("encode", self._encoded, value, request)
+        )
+
+    def _encoded(self, value: Any, request: InferenceRequest) -> InferenceResponse:
         made = dict(self._outputs(value))
         wanted = request.outputs or [RequestOutput(name) for name in made]
         for output in wanted:

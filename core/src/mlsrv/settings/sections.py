@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
@@ -125,6 +126,10 @@ class FlatSettings:
         """
         return resolve([self._own], self._layers) if self._sections is None else self._sections
 
+    def plain(self) -> dict[str, Any]:
+        """The effective value of each field by name, for another process: without those that are no JSON."""
+        return {field.name: field.value for field in self if _is_plain(field.value)}
+
     def __iter__(self) -> Iterator[Effective]:
         return iter(self.effective())
 
@@ -139,6 +144,14 @@ class FlatSettings:
             if name in layer.values:
                 return layer.values[name]
         raise AttributeError(f"no setting {name!r}")
+
+
+def _is_plain(value: object) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _only(values: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mlsrv.context import CallContext
 from mlsrv.executor import ModelInfo
+from mlsrv.timeline import Timeline
 from mlsrv_protocol.types import (
     Datatype,
     InferenceRequest,
@@ -130,6 +131,24 @@ def test_context_and_metadata() -> None:
     assert (dict(back.headers), dict(back.trace)) == ({"a": "b"}, {"traceparent": "00-1-2-01"})
     declared = (MetadataTensor("x", Datatype.FP32, [-1, 4], Parameters(content_type="np")),)
     assert messages.load_metadata(messages.dump_metadata(declared)) == declared
+
+
+def test_a_batch_tells_of_its_members_and_observed_calls_of_their_phases() -> None:
+    members = [CallContext("a", trace={"traceparent": "x"}), CallContext("untraced")]
+    batch = CallContext(links=members, timeline=Timeline())
+    (plain,), _ = through((messages.dump_context(batch),), [])
+    there = messages.load_context(plain)
+    assert [(link.request_id, link.trace) for link in there.links] == [("a", {"traceparent": "x"})]
+    assert there.timeline is not None
+    there.timeline.add("predict", 1, 5)
+    (spans,), _ = through((messages.dump_timeline(there),), [])
+    messages.load_timeline(spans, batch)
+    assert batch.timeline is not None
+    assert batch.timeline.spans == [("predict", 1, 5)]
+    unobserved = messages.load_context(messages.dump_context(CallContext()))
+    assert messages.dump_timeline(unobserved) is None
+    messages.load_timeline(spans, unobserved)
+    assert unobserved.timeline is None
 
 
 def test_all_that_a_model_says_of_itself() -> None:

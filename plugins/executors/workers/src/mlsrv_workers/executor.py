@@ -163,6 +163,7 @@ class WorkersExecutor(Executor):
         settings = self._settings
         launch = Launch(
             plugins=GivenPlugins.of(self.kernel.plugins, elsewhere=key.environment is not None),
+            settings=self.kernel.settings.plain(),
             threads=settings.worker_threads or max(1, (os.cpu_count() or 1) // key.size),
             arena=settings.worker_arena_bytes,
             record=self._record,

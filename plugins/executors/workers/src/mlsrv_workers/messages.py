@@ -11,6 +11,7 @@ from attrs import fields_dict
 
 from mlsrv.context import CallContext
 from mlsrv.executor import ModelInfo
+from mlsrv.timeline import Spans, Timeline
 from mlsrv_protocol.types import (
     Datatype,
     InferenceRequest,
@@ -80,7 +81,7 @@ def load_response(plain: tuple[Any, ...], views: list[memoryview]) -> InferenceR
 
 def dump_context(context: CallContext) -> tuple[Any, ...]:
     """A context as a tuple. Its deadline stays what it is, for all processes of a machine share the monotonic
-    clock."""
+    clock; its timeline is one of its own there."""
     return (
         context.request_id,
         context.deadline,
@@ -88,12 +89,30 @@ def dump_context(context: CallContext) -> tuple[Any, ...]:
         dict(context.headers),
         dict(context.trace),
         context.transport,
+        [(link.request_id, dict(link.trace)) for link in context.links if link.trace],
+        context.timeline is not None,
     )
 
 
 def load_context(plain: tuple[Any, ...]) -> CallContext:
     """The context that `dump_context` took apart."""
-    return CallContext(*plain)
+    *values, links, observed = plain
+    return CallContext(
+        *values,
+        links=[CallContext(request_id, trace=trace) for request_id, trace in links],
+        timeline=Timeline() if observed else None,
+    )
+
+
+def dump_timeline(context: CallContext) -> Spans | None:
+    """What a call spent its time on in this process; None if nobody observes it."""
+    return None if context.timeline is None else context.timeline.plain()
+
+
+def load_timeline(plain: Spans | None, context: CallContext) -> None:
+    """Add what a call spent its time on in another process."""
+    if plain is not None and context.timeline is not None:
+        context.timeline.extend(*plain)
 
 
 def dump_metadata(tensors: tuple[MetadataTensor, ...]) -> list[tuple[Any, ...]]:

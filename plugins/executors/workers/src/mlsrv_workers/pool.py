@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from time import monotonic_ns
 from typing import Any
 
 from mlsrv.context import CallContext
@@ -110,7 +111,9 @@ class Pool:
         buffers: messages.Buffers = []
         plain = messages.dump_request(request, buffers)
         frame = await self._run(Kind.INFER, model, (plain,), context, buffers)
-        return messages.load_response(frame.payload(), frame.buffers)
+        answer, spans = frame.payload()
+        messages.load_timeline(spans, context)
+        return messages.load_response(answer, frame.buffers)
 
     async def call(self, model: Loaded, method: str, arguments: Arguments, context: CallContext) -> Any:
         """Call a custom handler."""
@@ -133,7 +136,7 @@ class Pool:
     ) -> Frame:
         body = _body(model, values, context)
         worker = await self._reserve(model, context)
-        pending = Pending(model.info.asynchronous)
+        pending = Pending(model.info.asynchronous, context)
         call = worker.begin(kind, pending, body, buffers)
         try:
             return await pending.future
@@ -147,7 +150,7 @@ class Pool:
         """Answer a stream; the consumer's pace holds the worker back, and the worker's the producer."""
         body = _body(model, (), context)
         worker = await self._reserve(model, context)
-        pending = PendingStream(model.info.asynchronous)
+        pending = PendingStream(model.info.asynchronous, context)
         call = worker.begin(Kind.STREAM, pending, body)
         feeding = asyncio.create_task(_feed(worker, call, pending, requests))
         taken = 0
@@ -159,7 +162,7 @@ class Pool:
                     worker.more(Kind.STREAM_CREDIT, call, dump(STREAM_CREDIT))
             if feeding.done() and not feeding.cancelled() and feeding.exception() is not None:
                 await feeding
-            await pending.future
+            messages.load_timeline((await pending.future).payload(), context)
         finally:
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)
@@ -179,7 +182,12 @@ class Pool:
                 else None
             )
 
-        return await self._dispatcher.reserve(model.id, model.info.asynchronous, context, refusal)
+        began = monotonic_ns()
+        try:
+            return await self._dispatcher.reserve(model.id, model.info.asynchronous, context, refusal)
+        finally:
+            if context.timeline is not None:
+                context.timeline.add("queue", began, monotonic_ns())
 
     def _cancel(self, worker: WorkerProcess, call: int, context: CallContext) -> None:
         if not worker.running_call(call):

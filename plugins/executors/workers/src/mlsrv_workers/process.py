@@ -9,13 +9,14 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from attrs import field, frozen
 
+from mlsrv.context import CallContext
 from mlsrv.errors import MLSrvError
 from mlsrv_workers import boot, lending, logs, messages
 from mlsrv_workers.arena import make_file
@@ -48,6 +49,7 @@ class Launch:
 
     Attributes:
         plugins: what they load.
+        settings: of the server, as plain data.
         threads: cap for numeric libraries, unless the environment sets its own.
         arena: bytes of shared memory for each direction.
         record: where values of metrics go: (metric's fields, value, labels).
@@ -56,6 +58,7 @@ class Launch:
     """
 
     plugins: GivenPlugins
+    settings: Mapping[str, Any]
     threads: int
     arena: int
     record: Callable[[tuple[Any, ...], float, tuple[str, ...]], None]
@@ -97,17 +100,22 @@ class Pending:
 
     Attributes:
         slot: the kind of work that it takes a slot of (asynchronous or not), None for loads and unloads.
+        context: of the request, if there is one.
         future: its last frame.
     """
 
-    def __init__(self, slot: bool | None) -> None:
+    def __init__(self, slot: bool | None, context: CallContext | None = None) -> None:
         self.slot = slot
+        self.context = context
         self.future: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
 
     def settle(self, frame: Frame) -> None:
         """The last frame has come."""
         if frame.kind is Kind.ERROR:
-            self.fail(load_error(frame.payload()))
+            error, spans = frame.payload()
+            if self.context is not None:
+                messages.load_timeline(spans, self.context)
+            self.fail(load_error(error))
         elif not self.future.done():
             self.future.set_result(frame)
 
@@ -126,8 +134,8 @@ class PendingStream(Pending):
         credit: how many requests the worker takes before it has read those that are on their way.
     """
 
-    def __init__(self, slot: bool) -> None:
-        super().__init__(slot)
+    def __init__(self, slot: bool, context: CallContext) -> None:
+        super().__init__(slot, context)
         self.items: asyncio.Queue[Frame | None] = asyncio.Queue()
         self.credit = asyncio.Semaphore(STREAM_WINDOW)
         self.future.add_done_callback(lambda _: self.items.put_nowait(None))
@@ -203,7 +211,7 @@ class WorkerProcess:
                 self._connection = await Connection.open(ours, self._on_frame, self._on_lost, *arenas)
                 until_open.pop_all()
         level = logging.getLogger("mlsrv").getEffectiveLevel()
-        self._connection.send(Kind.CONFIGURE, 0, dump((launch.plugins, level)))
+        self._connection.send(Kind.CONFIGURE, 0, dump((launch.plugins, launch.settings, level)))
 
     async def stop(self, grace: float) -> None:
         """End the process: ask, then kill after `grace` seconds. Idempotent."""
@@ -294,7 +302,7 @@ class WorkerProcess:
         pending = self._calls.pop(frame.call, None)
         if pending is None:
             if frame.kind is Kind.ERROR and not self._started.done():
-                self._fail_start(load_error(frame.payload()))
+                self._fail_start(load_error(frame.payload()[0]))
             return
         pending.settle(frame)
         if pending.slot is not None:

@@ -103,12 +103,12 @@ class Worker:
             failure = MLSrvError(
                 f"The call cannot be read in a worker process: {type(error).__name__}: {error}"
             )
-            self.connection.send(Kind.ERROR, call, dump(dump_error(failure)))
+            self._fail(call, failure, None)
             return
         task = asyncio.get_running_loop().create_task(work)
         self._calls[call] = (task, context)
         # A callback, for a task that is cancelled before its first step never runs any of its code.
-        task.add_done_callback(functools.partial(self._done, call))
+        task.add_done_callback(functools.partial(self._done, call, context))
 
     def _work(self, frame: Frame, payload: Any, context: Any) -> Coroutine[Any, Any, None]:
         kind, call = frame.kind, frame.call
@@ -134,22 +134,22 @@ class Worker:
             return self._stop()
         raise ValueError(f"a worker takes no {kind.name}")
 
-    def _done(self, call: int, task: asyncio.Task[None]) -> None:
+    def _done(self, call: int, context: CallContext | None, task: asyncio.Task[None]) -> None:
         del self._calls[call]
         self._streams.pop(call, None)
         if task.cancelled():
-            self._fail(call, RequestCancelled("The call was cancelled."))
+            self._fail(call, RequestCancelled("The call was cancelled."), context)
         elif isinstance(error := task.exception(), MLSrvError):
-            self._fail(call, error)
+            self._fail(call, error, context)
         elif error is not None:
             logger.error("A call failed inside a worker", exc_info=error)
             text = " ".join(str(error).split())[:300]
-            self._fail(
-                call, MLSrvError(f"Internal error in a worker process: {type(error).__name__}: {text}")
-            )
+            failure = MLSrvError(f"Internal error in a worker process: {type(error).__name__}: {text}")
+            self._fail(call, failure, context)
 
-    def _fail(self, call: int, error: MLSrvError) -> None:
-        self.connection.send(Kind.ERROR, call, dump(dump_error(error)))
+    def _fail(self, call: int, error: MLSrvError, context: CallContext | None) -> None:
+        spans = None if context is None else messages.dump_timeline(context)
+        self.connection.send(Kind.ERROR, call, dump((dump_error(error), spans)))
 
     def _cancel(self, call: int) -> None:
         task, context = self._calls.get(call, (None, None))
@@ -167,11 +167,11 @@ class Worker:
 
     # --- lifetime -------------------------------------------------------------------------------------------
 
-    async def _configure(self, plugins: GivenPlugins, level: int) -> None:
+    async def _configure(self, plugins: GivenPlugins, settings: dict[str, Any], level: int) -> None:
         root = logging.getLogger()
         root.handlers = [ForwardingHandler(self.connection)]
         root.setLevel(level)
-        self._catalog = Catalog(plugins.load())
+        self._catalog = Catalog(plugins.load(), settings)
         self.connection.send(Kind.STARTED)
 
     async def _stop(self) -> None:
@@ -208,7 +208,7 @@ class Worker:
     ) -> None:
         response = await self._host(placement).infer(request, context)
         buffers: messages.Buffers = []
-        body = dump(messages.dump_response(response, buffers))
+        body = dump((messages.dump_response(response, buffers), messages.dump_timeline(context)))
         self.connection.send(Kind.RESULT, call, body, buffers)
 
     async def _call(
@@ -228,7 +228,7 @@ class Worker:
                 self.connection.send(Kind.STREAM_ITEM, call, body, buffers)
         finally:
             await responses.aclose()  # type: ignore[attr-defined]  # an async generator
-        self.connection.send(Kind.RESULT, call)
+        self.connection.send(Kind.RESULT, call, dump(messages.dump_timeline(context)))
 
     def _record(self, metric: Metric, value: float, labels: Sequence[str]) -> None:
         plain = (metric.name, metric.description, metric.kind, metric.labels, metric.buckets)

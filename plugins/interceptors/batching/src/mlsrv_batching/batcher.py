@@ -15,6 +15,7 @@ from mlsrv.context import CallContext
 from mlsrv.errors import Code, MLSrvError, ModelFailed
 from mlsrv.interceptor import CallNext, Interceptor, Phase
 from mlsrv_batching.joining import compatibility, cut, join, rejoin, rows_of, split
+from mlsrv_batching.observing import batch_context, note_begin, note_end
 from mlsrv_batching.settings import BatchingSettings
 from mlsrv_batching.window import Window
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
@@ -122,6 +123,7 @@ class Batcher(Interceptor):
     async def _at_once(self, request: InferenceRequest, context: CallContext, rows: int) -> InferenceResponse:
         self._running += 1
         started = time.monotonic()
+        note_begin([context], [started], rows)
         try:
             response = await self._call_next(request, context)
             self._note("idle", 1, rows, 0.0, started)
@@ -225,6 +227,7 @@ class Batcher(Interceptor):
     async def _run(self, batch: Sequence[_Member], rows: int, why: str) -> None:
         started = time.monotonic()
         waited = started - min(member.born for member in batch)
+        note_begin([member.context for member in batch], [member.born for member in batch], rows)
         try:
             if len(batch) == 1:
                 await self._single(batch[0])
@@ -243,14 +246,17 @@ class Batcher(Interceptor):
             self._pump("slot free")
 
     async def _joined(self, batch: Sequence[_Member]) -> None:
+        context = batch_context([member.context for member in batch])
         try:
-            response = await self._call_next(join([member.request for member in batch]), _context(batch))
+            response = await self._call_next(join([member.request for member in batch]), context)
         except MLSrvError as error:
             if error.code is not Code.INVALID_ARGUMENT and not isinstance(error, ModelFailed):
                 raise
             # One of them may be at fault: each gets an answer of its own.
             await self._one_by_one(batch)
             return
+        finally:
+            note_end(context)
         parts = split(response, [member.rows for member in batch])
         if parts is None:
             self._give_up("its outputs do not have one row for each row of the inputs")
@@ -292,15 +298,6 @@ class Batcher(Interceptor):
                 "run_seconds": round(seconds, 6),
             }
         )
-
-
-def _context(batch: Sequence[_Member]) -> CallContext:
-    """The context of a batch: as long as the most patient member waits, as urgent as the most urgent one."""
-    deadlines = [member.context.deadline for member in batch]
-    patient = None if None in deadlines else max(deadline for deadline in deadlines if deadline is not None)
-    return CallContext(
-        deadline=patient, priority=batch[0].context.priority, transport=batch[0].context.transport
-    )
 
 
 def _fail(member: _Member, error: Exception) -> None:

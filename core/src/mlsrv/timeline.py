@@ -1,0 +1,130 @@
+"""What one request spent its time on, for those who observe it.
+
+Nobody observes most of the time, and then nothing is measured: ``context.timeline`` is None. An interceptor
+whose class says ``observes = True`` finds a `Timeline` there, filled when ``call_next`` has returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from attrs import define, field, frozen
+
+if TYPE_CHECKING:
+    from mlsrv.context import CallContext
+
+_T = TypeVar("_T")
+
+MOST_SPANS = 64
+"""Spans that a timeline keeps one by one; of further ones, as a long stream has, only the sums."""
+
+Span: TypeAlias = tuple[str, int, int]
+"""Phase, begin and end, in nanoseconds of `time.monotonic_ns`, which all processes of a machine share."""
+
+Spans: TypeAlias = tuple[list[Span], dict[str, int]]
+"""The contents of a timeline as plain data."""
+
+
+@frozen(eq=False)
+class Batch:
+    """Requests that were answered together.
+
+    Attributes:
+        contexts: of its members.
+        rows: of all members.
+    """
+
+    contexts: tuple[CallContext, ...]
+    rows: int
+
+
+@define(eq=False)
+class Timeline:
+    """The phases of one request.
+
+    ``queue`` is waiting for a thread or a free worker, ``batch`` waiting for others to be joined with,
+    ``decode`` and ``encode`` the work of codecs. ``predict`` is a whole call of user code, with the decoding
+    and encoding that it does. A phase may occur several times. Plugins may add phases of their own.
+
+    Attributes:
+        spans: the first `MOST_SPANS`, in the order in which they ended.
+        sums: nanoseconds by phase of what did not fit.
+        batches: those that the request was part of: one, or several if it was cut in pieces.
+    """
+
+    spans: list[Span] = field(factory=list)
+    sums: dict[str, int] = field(factory=dict)
+    batches: list[Batch] = field(factory=list)
+
+    def add(self, phase: str, begin: int, end: int) -> None:
+        """Note that something took place, from any thread."""
+        if len(self.spans) < MOST_SPANS:
+            self.spans.append((phase, begin, end))
+        else:
+            self.sums[phase] = self.sums.get(phase, 0) + end - begin
+
+    def extend(self, spans: Iterable[Span], sums: dict[str, int]) -> None:
+        """Add what another timeline has."""
+        for span in spans:
+            self.add(*span)
+        for phase, ns in sums.items():
+            self.sums[phase] = self.sums.get(phase, 0) + ns
+
+    def plain(self) -> Spans:
+        """The spans and the sums, to be sent to another process."""
+        return self.spans, self.sums
+
+    def durations(self) -> dict[str, int]:
+        """Nanoseconds by phase; ``predict`` is without what was spent on decoding and encoding."""
+        found = dict(self.sums)
+        for phase, begin, end in self.spans:
+            found[phase] = found.get(phase, 0) + end - begin
+        if "predict" in found:
+            codecs = found.get("decode", 0) + found.get("encode", 0)
+            found["predict"] = max(0, found["predict"] - codecs)
+        return found
+
+
+class Watch:
+    """Times one call of user code; made where the call begins."""
+
+    __slots__ = ("_began", "busy", "timeline")
+
+    def __init__(self, timeline: Timeline) -> None:
+        self.timeline = timeline
+        self.busy = False
+        self._began = monotonic_ns()
+
+    def lap(self, phase: str) -> None:
+        """What took place from the beginning, or the last lap, until now."""
+        now = monotonic_ns()
+        self.timeline.add(phase, self._began, now)
+        self._began = now
+
+    def stop(self) -> None:
+        """The end of the user code; whoever comes second changes nothing."""
+        if self._began:
+            self.lap("predict")
+            self._began = 0
+
+
+current_watch: ContextVar[Watch | None] = ContextVar("mlsrv_watch", default=None)
+"""What times the user code that is running; None if nobody observes its request."""
+
+
+def timed(phase: str, function: Callable[..., _T], /, *args: Any) -> _T:
+    """Call a function, and note how long it took if somebody observes. What it calls that is timed too counts
+    once."""
+    watch = current_watch.get()
+    if watch is None or watch.busy:
+        return function(*args)
+    watch.busy = True
+    begin = monotonic_ns()
+    try:
+        return function(*args)
+    finally:
+        watch.timeline.add(phase, begin, monotonic_ns())
+        watch.busy = False
