@@ -14,6 +14,7 @@ import pytest
         "repository",
         "datatypes",
         "options",
+        "classification",
         "failures",
         "large",
         "callbacks",

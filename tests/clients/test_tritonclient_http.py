@@ -15,6 +15,7 @@ import pytest
         "datatypes",
         "json",
         "options",
+        "classification",
         "failures",
         "large",
         "together",

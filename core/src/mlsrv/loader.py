@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from unicodedata import category
 
 from mlsrv.admission import Admission
+from mlsrv.classification import Classification
 from mlsrv.declared import DeclaredTensors
 from mlsrv.errors import ConfigurationError, MLSrvError, ModelLoadError, ServerNotReady
 from mlsrv.executor import Executor
@@ -190,9 +191,10 @@ class Loader:
             placement = await self._executor_of(settings).load(settings)
             stack.push_async_callback(placement.unload)
             interceptors = kernel.plugins.interceptors(kernel, settings, placement.info)
+            interceptors.append(Classification(placement.info))
             if own.check_inputs and (placement.info.inputs or placement.info.outputs):
                 interceptors.append(DeclaredTensors(settings.name, placement.info))
-                interceptors.sort(key=lambda interceptor: interceptor.phase)
+            interceptors.sort(key=lambda interceptor: interceptor.phase)
             for interceptor in interceptors:
                 await stack.enter_async_context(interceptor)
             # Nothing is awaited from here until the instance serves, so that two models cannot both pass.

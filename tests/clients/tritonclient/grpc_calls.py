@@ -146,6 +146,15 @@ def options(client):
     assert client.infer("echo", []).get_response().model_name == "echo"
 
 
+def classification(client):
+    rows = tensor(np.array([[0.5, 3.25, 1.0], [2.0, -1.0, 0.0]], np.float32), "FP32")
+    result = client.infer("echo", [rows], outputs=[sync.InferRequestedOutput("x", class_count=2)])
+    assert result.as_numpy("x").tolist() == [
+        [b"3.250000:1", b"1.000000:2"],
+        [b"2.000000:0", b"0.000000:2"],
+    ]
+
+
 def failures(client):
     refused("NOT_FOUND", client.infer, "nope", [small()])
     refused("NOT_FOUND", client.infer, "echo", [small()], "7")

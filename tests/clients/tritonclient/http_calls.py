@@ -44,7 +44,7 @@ def health(client):
 def metadata(client):
     server = client.get_server_metadata()
     assert server["name"] == "mlsrv"
-    wanted = {"binary_tensor_data", "model_repository", "model_configuration", "statistics"}
+    wanted = {"binary_tensor_data", "classification", "model_repository", "model_configuration", "statistics"}
     assert wanted <= set(server["extensions"])
     model = client.get_model_metadata("declared")
     assert (model["name"], model["platform"]) == ("declared", "p")
@@ -130,6 +130,15 @@ def options(client):
         same(result.as_numpy("x"), VALUES["FP32"])
     assert client.infer("versioned", [small()]).get_response()["model_version"] == "v2"
     assert client.infer("echo", [small()]).get_response()["id"]
+
+
+def classification(client):
+    rows = tensor(np.array([[0.5, 3.25, 1.0], [2.0, -1.0, 0.0]], np.float32), "FP32")
+    result = client.infer("echo", [rows], outputs=[sync.InferRequestedOutput("x", class_count=2)])
+    assert result.as_numpy("x").tolist() == [
+        [b"3.250000:1", b"1.000000:2"],
+        [b"2.000000:0", b"0.000000:2"],
+    ]
 
 
 def failures(client):

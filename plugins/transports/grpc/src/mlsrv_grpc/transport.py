@@ -17,7 +17,14 @@ from mlsrv_grpc.settings import GrpcSettings
 class GrpcTransport(Transport):
     """Listens on ``host`` and ``grpc_port``."""
 
-    extensions = ("model_configuration", "model_repository", "parameters", "statistics")
+    extensions = (
+        "classification",
+        "model_configuration",
+        "model_repository",
+        "parameters",
+        "schedule_policy",
+        "statistics",
+    )
 
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel)

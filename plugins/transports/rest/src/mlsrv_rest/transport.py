@@ -21,10 +21,12 @@ class RestTransport(Transport):
 
     extensions = (
         "binary_tensor_data",
+        "classification",
         "generate",
         "model_configuration",
         "model_repository",
         "parameters",
+        "schedule_policy",
         "statistics",
     )
 
