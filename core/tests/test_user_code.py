@@ -14,7 +14,7 @@ from mlsrv.context import CallContext
 from mlsrv.errors import ModelFailed, ModelNotReady
 from mlsrv.testing import text_request
 from mlsrv.types import InferenceRequest, InferenceResponse
-from mlsrv.user_code import UserCodeContext
+from mlsrv.user_code import UserCodeContext, WholeCall
 
 live: ContextVar[str] = ContextVar("live", default="nothing")
 
@@ -129,3 +129,46 @@ async def test_a_plugin_that_answers_nonsense_fails_the_load(answer: object) -> 
         await kernel.loaded()
         with pytest.raises(ModelNotReady, match=r"Wrong.*mlsrv_user_code"):
             await kernel.infer(text_request("m", ["a"]))
+
+
+class Noted(WholeCall):
+    """Notes what happens to it."""
+
+    def __init__(self, notes: list[str]) -> None:
+        self.notes = notes
+        notes.append("made")
+
+    def __enter__(self) -> None:
+        self.notes.append("in")
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        self.notes.append("out" if error is None else f"out with {error}")
+
+    def close(self) -> None:
+        self.notes.append("closed")
+        raise RuntimeError("even if it fails")
+
+
+async def test_one_for_a_whole_stream_is_closed_at_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    notes: list[str] = []
+
+    class Whole:
+        @mlsrv.hookimpl
+        def mlsrv_user_code(self) -> UserCodeContext:
+            return lambda context: Noted(notes)
+
+    async with kernel_of(Whole()) as kernel:
+        await kernel.loaded()
+        async for _ in kernel.stream(text_request("m", ["a"])):
+            pass
+        steps = ["in", "out"] * 4  # opened, one response, the end, closed
+        assert notes == ["made", *steps, "closed"]
+        notes.clear()
+        await kernel.infer(text_request("m", ["a"]))
+        with pytest.raises(ModelFailed, match="ValueError: no"):
+            await kernel.infer(text_request("m", ["fail"]))
+        assert notes == ["made", "in", "out", "closed", "made", "in", "out with no", "closed"]
+    assert {record.message for record in caplog.records if record.levelno == logging.ERROR} == {
+        "A plugin failed after a call of model code",
+        *(record.message for record in caplog.records if record.message.startswith("Model m failed")),
+    }

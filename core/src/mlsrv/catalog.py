@@ -17,6 +17,7 @@ from mlsrv.offers import CodecOffer, RuntimeOffer, resolve_target
 from mlsrv.plugins import PluginRow, Plugins
 from mlsrv.settings import ModelSettings
 from mlsrv.settings.hints import explain_runtime
+from mlsrv.shared import Shared
 from mlsrv.user_code import Surroundings
 from mlsrv.utils import local_path
 
@@ -37,6 +38,7 @@ class Catalog:
     Attributes:
         codecs: the codecs of all plugins.
         runtimes: the offered runtimes by name.
+        shared: what the hooks of plugins share in this process; closed by whoever made the catalog.
 
     Raises:
         OfferClash: two plugins offer the same codec, runtime or alias.
@@ -47,6 +49,7 @@ class Catalog:
         self._settings = settings or {}
         self.codecs = CodecRegistry(plugins.attributed(CodecOffer))
         self.runtimes: dict[str, RuntimeOffer] = {}
+        self.shared = Shared()
         self._by_alias: dict[str, tuple[str, RuntimeOffer]] = {}
         for distribution, offer in plugins.attributed(RuntimeOffer):
             self.runtimes[offer.name] = offer
@@ -121,7 +124,7 @@ class Catalog:
         Raises:
             PluginError: one of them failed to say.
         """
-        contexts = self._plugins.user_code(self._settings, model)
+        contexts = self._plugins.user_code(self._settings, model, self.shared)
         return Surroundings(contexts) if contexts else None
 
     def artifacts(self, model: ModelSettings) -> tuple[str, ...]:

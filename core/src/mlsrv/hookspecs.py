@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         TransportOffer,
     )
     from mlsrv.settings import ModelSettings
+    from mlsrv.shared import Shared
     from mlsrv.user_code import UserCodeContext
     from mlsrv_protocol.types import State
 
@@ -338,7 +339,7 @@ def mlsrv_interceptors(
 
 
 @hookspec
-def mlsrv_user_code(settings: Mapping[str, Any], model: ModelSettings) -> UserCodeContext:
+def mlsrv_user_code(settings: Mapping[str, Any], model: ModelSettings, shared: Shared) -> UserCodeContext:
     """Put something around the code of a model, such as a live span that the code can find.
 
     Called once for each load of a model, in the process where it runs: the main process, or a worker process.
@@ -348,10 +349,12 @@ def mlsrv_user_code(settings: Mapping[str, Any], model: ModelSettings) -> UserCo
     Args:
         settings: the effective server settings as plain data, by name: a worker process has no kernel.
         model: the resolved settings of the model.
+        shared: for objects that the models of this process, or of this kernel, share; see
+            `mlsrv.shared.Shared`. In the main process it is the one of ``kernel.shared``.
 
     Returns:
-        A callable that takes the call's `CallContext` and makes a context manager for it. None means that
-        there is nothing to put around.
+        A callable that takes the call's `CallContext` and makes a context manager for it; one for a whole
+        stream is a `mlsrv.user_code.WholeCall`. None means that there is nothing to put around.
 
     Example:
         >>> import asyncio, contextlib, mlsrv

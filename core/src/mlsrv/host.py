@@ -9,7 +9,7 @@ import logging
 import math
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from contextvars import Token
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -30,7 +30,7 @@ from mlsrv.settings import ModelSettings
 from mlsrv.streams import StreamRequests, ThreadedIterator
 from mlsrv.threads import Threads, run_in_own_thread
 from mlsrv.timeline import Watch, current_watch
-from mlsrv.user_code import Surroundings
+from mlsrv.user_code import Surrounded, Surroundings
 from mlsrv.warmup import warm_up_requests
 from mlsrv_protocol.datatypes import Datatype
 from mlsrv_protocol.errors import InvalidPayload
@@ -184,17 +184,18 @@ class ModelHost(Placement):
                 yield await self.infer(request, context)
             return
         taken = StreamRequests(requests)
-        with _UserCode(self, context):
-            responses = await self._open_stream(model, taken)
-        try:
-            while True:
-                with _UserCode(self, context):
-                    response = await anext(responses, _END)
-                if response is _END:
-                    return
-                yield self._finished(response, taken.first, context, MLModel.predict_stream)
-        finally:
-            await self._close_stream(responses, context)
+        with nullcontext() if self.surroundings is None else self.surroundings.call(context) as around:
+            with _UserCode(self, context, around):
+                responses = await self._open_stream(model, taken)
+            try:
+                while True:
+                    with _UserCode(self, context, around):
+                        response = await anext(responses, _END)
+                    if response is _END:
+                        return
+                    yield self._finished(response, taken.first, context, MLModel.predict_stream)
+            finally:
+                await self._close_stream(responses, context, around)
 
     async def call(self, method: str, arguments: Arguments, context: CallContext) -> Any:
         context.check()
@@ -244,12 +245,14 @@ class ModelHost(Placement):
             return ThreadedIterator(made, self._threads)
         raise TypeError(f"predict_stream returned a {type(made).__name__}, which is no iterator")
 
-    async def _close_stream(self, responses: AsyncIterator[Any], context: CallContext) -> None:
+    async def _close_stream(
+        self, responses: AsyncIterator[Any], context: CallContext, around: Surrounded | None
+    ) -> None:
         close = getattr(responses, "aclose", None)
         if close is None:
             return
         try:
-            with _UserCode(self, context):
+            with _UserCode(self, context, around):
                 await close()
         except MLSrvError:
             # Nobody waits for this stream any more, and the log has the traceback.
@@ -302,14 +305,16 @@ class ModelHost(Placement):
 
 
 class _UserCode:
-    """Around a call of user code: its context variables, what plugins put around it, and the translation of
-    what it raises."""
+    """Around a call of user code, or a step of a stream: its context variables, what plugins put around it,
+    and the translation of what it raises."""
 
-    __slots__ = ("_call", "_code", "_context", "_entered", "_host", "_metrics", "_watch")
+    __slots__ = ("_around", "_call", "_code", "_context", "_host", "_is_step", "_metrics", "_watch")
 
-    def __init__(self, host: ModelHost, context: CallContext) -> None:
+    def __init__(self, host: ModelHost, context: CallContext, around: Surrounded | None = None) -> None:
         self._host = host
         self._context = context
+        self._around = around
+        self._is_step = around is not None
 
     def __enter__(self) -> None:
         self._metrics = current_metrics.set(self._host.metrics)
@@ -319,15 +324,18 @@ class _UserCode:
         self._watch: Token[Watch | None] | None = None
         if timeline is not None or current_watch.get() is not None:
             self._watch = current_watch.set(None if timeline is None else Watch(timeline))
-        self._entered: ExitStack | None = None
-        if self._host.surroundings is not None:
-            self._entered = self._host.surroundings.enter(self._context)
+        if self._around is None and self._host.surroundings is not None:
+            self._around = self._host.surroundings.call(self._context)
+        if self._around is not None:
+            self._around.enter()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._entered is not None and self._host.surroundings is not None:
-            self._host.surroundings.leave(self._entered, kind, error, trace)
+        if self._around is not None:
+            self._around.leave(kind, error, trace)
+            if not self._is_step:
+                self._around.__exit__(None, None, None)
         # Set back, for the caller may be the code of another model, or of the embedding application.
         if self._watch is not None:
             if (watch := current_watch.get()) is not None:

@@ -26,6 +26,8 @@ class Phase(IntEnum):
     GUARD = 20
     CACHE = 30
     BATCH = 40
+    EXECUTE = 50
+    """Around each execution of the model: a batch is one, with its members in ``context.links``."""
 
 
 class Interceptor(ABC):

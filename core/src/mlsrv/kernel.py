@@ -61,6 +61,7 @@ class Kernel:
         settings: every setting, resolved.
         plugins: the plugins, and what each of them offers.
         catalog: codecs and runtimes.
+        shared: what the hooks of plugins share; closed when the kernel is left.
         registry: the models; see `handle` for one.
         admission: the requests to all models that are waiting or running now.
         transports: the transports that are started, by name.
@@ -85,6 +86,7 @@ class Kernel:
         given = settings if isinstance(settings, Settings) else Settings(**(settings or {}))
         self.settings = given.resolve(self._owners("server"), self.plugins.failures())
         self.catalog = Catalog(self.plugins, self.settings.plain())
+        self.shared = self.catalog.shared
         self.registry = Registry()
         self.transports: dict[str, Transport] = {}
         self.meters: dict[str, Meter] = {}
@@ -143,6 +145,7 @@ class Kernel:
             if stack is not None:
                 await stack.aclose()
         finally:
+            await self.shared.close()
             self._control = None
             self._executors.clear()
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mlsrv.interceptor import Interceptor
     from mlsrv.kernel import Kernel
     from mlsrv.settings import ModelSettings
+    from mlsrv.shared import Shared
     from mlsrv.user_code import UserCodeContext
     from mlsrv_protocol.types import State
 
@@ -162,10 +163,12 @@ class Plugins:
                 made.append(interceptor)
         return sorted(made, key=lambda interceptor: interceptor.phase)
 
-    def user_code(self, settings: Mapping[str, Any], model: ModelSettings) -> list[UserCodeContext]:
+    def user_code(
+        self, settings: Mapping[str, Any], model: ModelSettings, shared: Shared
+    ) -> list[UserCodeContext]:
         """What is to be put around the code of a model in this process, outermost first."""
         made: list[UserCodeContext] = []
-        for row, result in self._each("mlsrv_user_code", settings=settings, model=model):
+        for row, result in self._each("mlsrv_user_code", settings=settings, model=model, shared=shared):
             if result is not None and not callable(result):
                 raise _wrong(row, "mlsrv_user_code", result, "a callable")
             made += [result] if result is not None else []

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
@@ -13,7 +14,25 @@ from mlsrv.context import CallContext
 
 logger = logging.getLogger("mlsrv.model")
 
-UserCodeContext: TypeAlias = Callable[[CallContext], AbstractContextManager[object]]
+
+class WholeCall(ABC):
+    """What lasts for a whole call, where that is a stream: it is made once, entered and left for each step,
+    and closed at the end. Other context managers are made for each step."""
+
+    @abstractmethod
+    def __enter__(self) -> object: ...
+
+    @abstractmethod
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    @abstractmethod
+    def close(self) -> None:
+        """The call is over. Called once."""
+
+
+UserCodeContext: TypeAlias = "Callable[[CallContext], AbstractContextManager[object] | WholeCall]"
 """Makes what one call of user code happens in. It is entered and left in the task of the call, whose context
 variables synchronous user code sees in its thread, too."""
 
@@ -24,26 +43,51 @@ class Surroundings:
     def __init__(self, contexts: Sequence[UserCodeContext]) -> None:
         self._contexts = contexts
 
-    def enter(self, context: CallContext) -> ExitStack:
-        """Enter all; the result is for `leave`."""
-        stack = ExitStack()
-        for make in self._contexts:
+    def call(self, context: CallContext) -> Surrounded:
+        """One call, to be closed after the last time that it was left."""
+        return Surrounded(self._contexts, context)
+
+
+class Surrounded:
+    """One call of user code, with everything around it."""
+
+    def __init__(self, makers: Sequence[UserCodeContext], context: CallContext) -> None:
+        self._makers = makers
+        self._context = context
+        self._lasting: dict[int, WholeCall] = {}
+        self._entered = ExitStack()
+
+    def enter(self) -> None:
+        """Enter all."""
+        self._entered = ExitStack()
+        for number, make in enumerate(self._makers):
             try:
-                stack.enter_context(make(context))
+                self._entered.enter_context(self._lasting.get(number) or self._made(number, make))
             except Exception:
                 logger.exception("A plugin failed before model code was called")
-        return stack
 
     def leave(
-        self,
-        entered: ExitStack,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leave all, in reverse, with what the user code raised."""
         try:
-            entered.__exit__(kind, error, trace)
+            self._entered.__exit__(kind, error, trace)
         except Exception as raised:
             if raised is not error:
                 logger.exception("A plugin failed after model code was called")
+
+    def __enter__(self) -> Surrounded:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for lasting in reversed(self._lasting.values()):
+            try:
+                lasting.close()
+            except Exception:
+                logger.exception("A plugin failed after a call of model code")
+
+    def _made(self, number: int, make: UserCodeContext) -> AbstractContextManager[object] | WholeCall:
+        made = make(self._context)
+        if isinstance(made, WholeCall):
+            self._lasting[number] = made
+        return made

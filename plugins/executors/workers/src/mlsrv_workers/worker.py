@@ -21,6 +21,7 @@ from mlsrv.context import CallContext
 from mlsrv.errors import MLSrvError, ModelFailed, ModelLoadError, RequestCancelled
 from mlsrv.host import ModelHost
 from mlsrv.metrics import Metric
+from mlsrv.shared import Shared
 from mlsrv_protocol.types import InferenceRequest
 from mlsrv_workers import messages
 from mlsrv_workers.connection import Connection
@@ -66,6 +67,7 @@ class Worker:
         self._streams: dict[int, _Stream] = {}
         self._threads = PatientThreads((os.cpu_count() or 1) + 4, "mlsrv-worker")
         self._catalog: Catalog
+        self._shared = Shared()
 
     def on_frame(self, frame: Frame) -> None:
         """Handle one frame; work becomes a task."""
@@ -172,10 +174,12 @@ class Worker:
         root.handlers = [ForwardingHandler(self.connection)]
         root.setLevel(level)
         self._catalog = Catalog(plugins.load(), settings)
+        self._shared = self._catalog.shared
         self.connection.send(Kind.STARTED)
 
     async def _stop(self) -> None:
         await asyncio.gather(*(host.unload() for host in self._hosts.values()), return_exceptions=True)
+        await self._shared.close()
         self.connection.close()
 
     # --- models ---------------------------------------------------------------------------------------------
