@@ -74,7 +74,7 @@ def own_commands() -> CommandTable:
     """The commands of mlsrv-cli itself."""
     table = CommandTable()
     table.add("start", "mlsrv_cli.start:start", help="Serve the models of a folder.")
-    table.add("plugins", "mlsrv_cli.plugins_command:plugins", help="List the plugins and what they offer.")
+    table.add("plugins", "mlsrv_cli.plugins_command:plugins", help="List the plugins, or check one.")
     table.add("config", "mlsrv_cli.config_command:config", help="Show or check settings, without starting.")
     table.add("models", "mlsrv_cli.models_command:models", help="Control the models of a running server.")
     table.add("completion", "mlsrv_cli.completion:completion", help="Print the completion script of a shell.")

@@ -1,4 +1,5 @@
-"""``mlsrv plugins``: what is installed, what each plugin offers, and why one did not load."""
+"""``mlsrv plugins``: what is installed, what each plugin offers, and why one did not load; `check` is in
+`mlsrv_cli.check_command`."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from mlsrv.offers import (
     TransportOffer,
 )
 from mlsrv.plugins import PluginRow, Plugins
+from mlsrv_cli.check_command import check
 from mlsrv_cli.options import load_plugins, plugin_options
 from mlsrv_cli.tables import print_table
 
@@ -36,11 +38,14 @@ _OFFERING = {"mlsrv_codecs", "mlsrv_executors", "mlsrv_meters", "mlsrv_repositor
 }
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @plugin_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def plugins(plugin_files: Sequence[str], block: Sequence[str], as_json: bool) -> None:
+@click.pass_context
+def plugins(ctx: click.Context, plugin_files: Sequence[str], block: Sequence[str], as_json: bool) -> None:
     """List the plugins: name, distribution, version, what each offers, and why one did not load."""
+    if ctx.invoked_subcommand is not None:
+        return
     found = load_plugins(plugin_files, block).plugins
     described = [describe(row, found) for row in found.rows]
     if as_json:
@@ -50,6 +55,9 @@ def plugins(plugin_files: Sequence[str], block: Sequence[str], as_json: bool) ->
         print_table(headers, [_cells(row) for row in described])
     else:
         print("No plugins are installed.")
+
+
+plugins.add_command(check)
 
 
 def describe(row: PluginRow, found: Plugins) -> dict[str, Any]:

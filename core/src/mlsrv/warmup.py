@@ -34,7 +34,7 @@ async def warm_up_requests(settings: ModelSettings, info: ModelInfo) -> list[Inf
     if wanted is False:
         return []
     if wanted is True:
-        requests = [_sample(settings.name, info)]
+        requests = [sample_request(settings.name, info)]
     else:
         requests = [
             await _request(settings, item) for item in (wanted if isinstance(wanted, list) else [wanted])
@@ -56,7 +56,12 @@ async def _request(settings: ModelSettings, wanted: Any) -> InferenceRequest:
         raise ModelLoadError(f"Model {settings.name}: warm_up is no inference request: {error}") from error
 
 
-def _sample(name: str, info: ModelInfo) -> InferenceRequest:
+def sample_request(name: str, info: ModelInfo) -> InferenceRequest:
+    """A request with zeros, or empty texts, for each input that a model declares.
+
+    Raises:
+        ModelLoadError: it declares none.
+    """
     if not info.inputs:
         raise ModelLoadError(
             f"Model {name}: warm_up is true, but the model declares no inputs to make a sample of; "

@@ -94,7 +94,7 @@ class ScriptedModel(MLModel):
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        command = payload.inputs[0].data[0]
+        command = _command(payload)
         if command == "raise":
             raise ValueError("the script says so")
         if command == "refuse":
@@ -102,7 +102,7 @@ class ScriptedModel(MLModel):
         if command == "exit":
             sys.exit(3)
         if command == "wrong":
-            return command  # type: ignore[no-any-return]  # what the command is about
+            return command  # type: ignore[return-value]  # what the command is about
         if command == "wait":
             return await self._wait()
         if command == "context":
@@ -117,7 +117,7 @@ class ScriptedModel(MLModel):
         number = 0
         try:
             async for payload in payloads:
-                command = payload.inputs[0].data[0]
+                command = _command(payload)
                 while command == "endless" or number < (2 if command == "break" else 5):
                     yield _text(str(number))
                     number += 1
@@ -144,6 +144,11 @@ class ScriptedModel(MLModel):
         if path is not None:
             with Path(path).open("a", encoding="utf-8") as notes:
                 notes.write(f"{text}\n")
+
+
+def _command(payload: InferenceRequest) -> str:
+    text = payload.inputs[0].data[0]
+    return text.decode() if isinstance(text, bytes) else str(text)  # bytes where a binary form brought it
 
 
 def _context() -> str:

@@ -184,9 +184,13 @@ class RuntimeContract(ABC):
         Guards against: status 500 for a wrong number of features.
         """
 
+        bad_requests = self.bad_requests()
+        if not bad_requests:
+            pytest.skip("the suite has no bad_requests")
+
         async def case() -> None:
             async with self._loaded(tmp_path) as kernel:
-                for request in self.bad_requests():
+                for request in bad_requests:
                     request.model_name = "model"
                     with pytest.raises(MLSrvError) as caught:
                         await kernel.infer(request)
