@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -309,19 +308,16 @@ async def test_whatever_predict_raises_fails_one_request(
     assert str(caught.value).startswith("Model m failed: ")
     assert type(error).__name__ in str(caught.value)
     assert "Traceback" not in str(caught.value)
-    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert record.getMessage() == "Model m failed on request r7"
-    assert record.exc_info is not None
-    assert record.__dict__["request_id"] == "r7"
+    assert type(error).__name__ in repr(caught.value.__cause__)
+    assert caplog.records == []  # whoever answers the request says so
     await host.unload()
 
 
-async def test_errors_of_ours_pass_unchanged(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+async def test_errors_of_ours_pass_unchanged(make: Make) -> None:
     host = make(failing(InferenceError("x must be positive")))
     await host.load()
     with pytest.raises(InferenceError, match=r"^x must be positive$"):
         await host.infer(request(), CallContext())
-    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
     await host.unload()
 
 
@@ -335,7 +331,7 @@ async def test_a_long_message_is_clipped_to_one_line(make: Make) -> None:
     await host.unload()
 
 
-async def test_a_wrong_return_type_names_file_and_line(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_wrong_return_type_names_file_and_line(make: Make) -> None:
     class Model(MLModel):
         async def predict(self, payload: InferenceRequest) -> InferenceResponse:
             return [1, 2]  # type: ignore[return-value]  # the mistake under test
@@ -348,7 +344,6 @@ async def test_a_wrong_return_type_names_file_and_line(make: Make, caplog: pytes
     assert str(caught.value) == (
         f"Model m: predict returned a list, not an InferenceResponse (test_host.py, line {line})."
     )
-    assert str(caught.value) in caplog.text
     await host.unload()
 
 

@@ -267,14 +267,17 @@ async def test_what_a_plugin_raises_is_an_error_of_ours_too(caplog: pytest.LogCa
 
     async with kernel_of(model("m"), plugins=[Intercepted(Broken)]) as kernel:
         await kernel.loaded()
-        request, context = text_request("m", ["a"]), CallContext(request_id="r1")
-        for call in (kernel.infer(request, context), anext(kernel.stream(request, context))):
+        request, one, two = text_request("m", ["a"]), CallContext("r1"), CallContext("r2")
+        for call, name in ((kernel.infer(request, one), "r1"), (anext(kernel.stream(request, two)), "r2")):
             with pytest.raises(MLSrvError) as caught:
                 await call
             assert str(caught.value) == (
-                "Internal error while request r1 was answered; the server's log has details."
+                f"Internal error while request {name} was answered; the server's log has details."
             )
-    assert caplog.text.count("KeyError: 'secret detail'") == 2
+    failures = [record for record in caplog.records if record.name == "mlsrv.requests"]
+    assert [record.getMessage() for record in failures] == [
+        f"Request {name} failed: KeyError: 'secret detail'" for name in ("r1", "r2")
+    ]
 
 
 async def test_a_cancelled_request_cancels_the_models_work() -> None:

@@ -52,6 +52,9 @@ class CallContext:
         transport: name of the transport that took the request, ``""`` for an embedding app.
         links: of a batch, the contexts of its members.
         timeline: collects what the request spends its time on, or None when nobody observes it.
+        model, version: of the model that the kernel handed it to; empty before that.
+        worker: number of the worker process that it was sent to, or None.
+        reported: whether the log has a record of its failure already, see `mlsrv.records.report`.
     """
 
     request_id: str = field(factory=new_request_id)
@@ -62,6 +65,10 @@ class CallContext:
     transport: str = ""
     links: Sequence[CallContext] = ()
     timeline: Timeline | None = field(default=None, repr=False)
+    model: str = field(default="", kw_only=True)
+    version: str | None = field(default=None, kw_only=True)
+    worker: int | None = field(default=None, kw_only=True)
+    reported: bool = field(default=False, init=False, repr=False)
     _cancelled: bool = field(default=False, init=False)
     _callbacks: list[Callable[[], None]] | None = field(default=None, init=False, repr=False)
 

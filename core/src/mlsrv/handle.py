@@ -65,6 +65,10 @@ class Instance:
         """Requests that are waiting or running now."""
         return self._admission.requests
 
+    def take(self, context: CallContext) -> None:
+        """Note in its context that a request is handed to this model."""
+        context.model, context.version = self.settings.name, self.settings.version
+
     async def infer(self, request: InferenceRequest, context: CallContext) -> InferenceResponse:
         size = size_of(request)
         self._enter(size)

@@ -26,6 +26,7 @@ from mlsrv.handlers import Arguments, HandlerRequest, Reply
 from mlsrv.handling import Handler, compile_handlers
 from mlsrv.metrics import ModelMetrics, Record, current_metrics, discard
 from mlsrv.model import MLModel
+from mlsrv.records import current_fields, fields_of
 from mlsrv.settings import ModelSettings
 from mlsrv.streams import StreamRequests, ThreadedIterator
 from mlsrv.threads import Threads, run_in_own_thread
@@ -159,7 +160,9 @@ class ModelHost(Placement):
         except BaseException as error:
             if _means_stop(error):
                 raise
-            logger.error("Model %s failed to unload", self.settings.name, exc_info=error)
+            logger.error(
+                "Model %s failed to unload", self.settings.name, exc_info=error, extra=current_fields()
+            )
         finally:
             current_code.reset(code_token)
             current_metrics.reset(token)
@@ -254,9 +257,13 @@ class ModelHost(Placement):
         try:
             with _UserCode(self, context, around):
                 await close()
-        except MLSrvError:
-            # Nobody waits for this stream any more, and the log has the traceback.
-            logger.warning("Model %s failed while a stream was closed", self.settings.name)
+        except MLSrvError as error:
+            logger.warning(
+                "Model %s failed while a stream was closed",
+                self.settings.name,
+                exc_info=error.__cause__ or error,
+                extra=fields_of(context),
+            )
 
     def _finished(
         self,
@@ -281,27 +288,10 @@ class ModelHost(Placement):
 
     def _wrong_type(self, response: object, name: str) -> ModelFailed:
         method = getattr(type(self._loaded()), name)
-        error = ModelFailed(
+        return ModelFailed(
             f"Model {self.settings.name}: {name} returned a {type(response).__name__}, "
             f"not an InferenceResponse{_place(method)}."
         )
-        logger.error("%s", error)
-        return error
-
-    def failed(self, error: BaseException, context: CallContext) -> ModelFailed:
-        """Log what user code raised, and make the error for the client of it."""
-        logger.error(
-            "Model %s failed on request %s",
-            self.settings.name,
-            context.request_id,
-            exc_info=error,
-            extra={
-                "request_id": context.request_id,
-                "model": self.settings.name,
-                "version": self.settings.version,
-            },
-        )
-        return ModelFailed.of(self.settings.name, self.settings.version, error)
 
 
 class _UserCode:
@@ -346,7 +336,8 @@ class _UserCode:
         current_metrics.reset(self._metrics)
         if error is None or isinstance(error, MLSrvError) or _means_stop(error):
             return
-        raise self._host.failed(error, self._context) from error
+        settings = self._host.settings
+        raise ModelFailed.of(settings.name, settings.version, error) from error
 
 
 def _watched(watch: Watch, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:

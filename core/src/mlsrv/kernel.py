@@ -22,6 +22,7 @@ from mlsrv.making import make_offered
 from mlsrv.metrics import Meter, Record, discard, record_all
 from mlsrv.offers import ExecutorOffer, MeterOffer, SettingsOffer, TransportOffer
 from mlsrv.plugins import Plugins
+from mlsrv.records import report
 from mlsrv.registry import Registry
 from mlsrv.repository import Listing
 from mlsrv.schedule import apply_schedule
@@ -183,21 +184,24 @@ class Kernel:
         """Answer one request to the model that ``request.model_name`` and ``request.model_version`` name.
 
         Raises:
-            MLSrvError: with a transport-neutral code and a sentence for the client; never anything else.
+            MLSrvError: with a transport-neutral code and a sentence for the client; never anything else. The
+                log has the traceback then, if the request is not to blame.
         """
         if context is None:
             context = CallContext(request_id=request.id or new_request_id())
         instance = self.registry.live.get((request.model_name, request.model_version))
         if instance is None:
             instance = self._instance(request.model_name, request.model_version)
+        instance.take(context)
         if request.parameters is not None:
             apply_schedule(request, context)
         try:
             return await instance.infer(request, context)
-        except MLSrvError:
-            raise
         except Exception as error:
-            raise _internal(error, context) from error
+            report(error, context)
+            if isinstance(error, MLSrvError):
+                raise
+            raise _internal(context) from error
 
     async def stream(
         self, requests: InferenceRequest | AsyncIterator[InferenceRequest], context: CallContext | None = None
@@ -215,15 +219,17 @@ class Kernel:
         if context is None:
             context = CallContext(request_id=first.id or new_request_id())
         instance = self._instance(first.model_name, first.model_version)
+        instance.take(context)
         apply_schedule(first, context)
         responses = instance.stream(_then(first, given), context, size_of(first))
         try:
             async for response in responses:
                 yield response
-        except MLSrvError:
-            raise
         except Exception as error:
-            raise _internal(error, context) from error
+            report(error, context)
+            if isinstance(error, MLSrvError):
+                raise
+            raise _internal(context) from error
         finally:
             await responses.aclose()  # type: ignore[attr-defined]  # an async generator
 
@@ -238,12 +244,15 @@ class Kernel:
         """Call a custom handler of a model by its attribute name, with arguments or with the request of a
         transport (see `mlsrv.handlers`). Raises as `infer`."""
         context = context or CallContext()
+        instance = self._instance(name, version)
+        instance.take(context)
         try:
-            return await self._instance(name, version).call(method, arguments, context)
-        except MLSrvError:
-            raise
+            return await instance.call(method, arguments, context)
         except Exception as error:
-            raise _internal(error, context) from error
+            report(error, context)
+            if isinstance(error, MLSrvError):
+                raise
+            raise _internal(context) from error
 
     def _instance(self, name: str, version: str | None) -> Instance:
         # An empty version is how protobuf says that there is none.
@@ -400,13 +409,7 @@ async def _enter(stack: AsyncExitStack, part: AbstractAsyncContextManager[object
     stack.push_async_callback(leave)
 
 
-def _internal(error: Exception, context: CallContext) -> MLSrvError:
-    logger.error(
-        "Request %s failed inside the server",
-        context.request_id,
-        exc_info=error,
-        extra={"request_id": context.request_id},
-    )
+def _internal(context: CallContext) -> MLSrvError:
     return MLSrvError(
         f"Internal error while request {context.request_id} was answered; the server's log has details."
     )

@@ -77,6 +77,8 @@ class ModelMetrics:
     version."""
 
     def __init__(self, name: str, version: str | None, record: Record) -> None:
+        self.name = name
+        self.version = version
         self._labels = (name, version or "")
         self._record = record
         self._metrics: dict[str, Metric] = {}

@@ -116,6 +116,13 @@ class Chatty(mlsrv.MLModel):
         class Local: pass
         return Local()
 
+class Old(mlsrv.MLModel):
+    """Uses what is to go away."""
+    async def predict(self, payload):
+        import warnings
+        warnings.warn("this is old")
+        return answer([os.getpid()])
+
 class Refusing(mlsrv.MLModel):
     """Fails in as many ways as there are."""
     async def predict(self, payload):

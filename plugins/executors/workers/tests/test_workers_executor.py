@@ -145,19 +145,42 @@ async def test_metrics_of_user_code(serve: Any, model: Any, workers: int, eventu
 async def test_log_records_come_through_the_servers_logging(
     serve: Any, model: Any, caplog: pytest.LogCaptureFixture, eventually: Any
 ) -> None:
-    async with serve(model("Chatty"), model("Refusing")) as kernel:
-        pid = await value(kernel, "chatty")
-        with pytest.raises(MLSrvError):
-            await kernel.infer(tensor_request("refusing", [0.0]), CallContext("the-id"))
+    async with serve(model("Chatty", parameters={"version": "v1"})) as kernel:
+        response = await kernel.infer(tensor_request("chatty", [0.0]), CallContext("the-id"))
+        pid = response.outputs[0].data[0]
         record: Any = await eventually(
             lambda: next((r for r in caplog.records if r.name == "mlsrv.mine"), None)
         )
         assert (record.getMessage(), record.levelno, record.color) == ("seen 5", logging.WARNING, "red")
         assert (record.process, record.worker) == (pid, 1)
-        failed: Any = await eventually(
-            lambda: next((r for r in caplog.records if getattr(r, "request_id", "") == "the-id"), None)
+        assert (record.request_id, record.model, record.version) == ("the-id", "chatty", "v1")
+
+
+async def test_warnings_do_so_too(
+    serve: Any, model: Any, caplog: pytest.LogCaptureFixture, eventually: Any
+) -> None:
+    async with serve(model("Old")) as kernel:
+        await kernel.infer(tensor_request("old", [0.0]), CallContext("the-id"))
+        record: Any = await eventually(
+            lambda: next((r for r in caplog.records if r.name == "py.warnings"), None)
         )
-        assert "ValueError: no such value" in failed.exc_text
+        assert "UserWarning: this is old" in record.getMessage()
+        assert (record.request_id, record.worker) == ("the-id", 1)
+
+
+async def test_a_failed_request_leaves_one_record_with_the_workers_traceback(
+    serve: Any, model: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serve(model("Refusing")) as kernel:
+        for number, name in ((0.0, "raises"), (1.0, "refuses"), (4.0, "answers None")):
+            with pytest.raises(MLSrvError):
+                await kernel.infer(tensor_request("refusing", [number]), CallContext(name))
+        failures = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert [(one.name, one.request_id, one.model, one.worker) for one in failures] == [  # type: ignore[attr-defined]
+        ("mlsrv.requests", name, "refusing", 1) for name in ("raises", "answers None")
+    ]
+    assert 'raise ValueError("no such value")' in str(failures[0].exc_text)
+    assert "predict returned a NoneType" in str(failures[1].exc_text)
 
 
 async def test_handlers(serve: Any, model: Any) -> None:

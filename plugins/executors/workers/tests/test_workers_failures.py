@@ -4,8 +4,8 @@ import pickle
 
 import pytest
 
-from mlsrv.errors import Code, InferenceError, MLSrvError, Overloaded
-from mlsrv_workers.failures import WorkerEnded, describe_exit, dump_error, load_error
+from mlsrv.errors import Code, InferenceError, MLSrvError, ModelFailed, Overloaded
+from mlsrv_workers.failures import WorkerEnded, WorkerTraceback, describe_exit, dump_error, load_error
 
 
 def test_an_error_keeps_its_class_and_attributes() -> None:
@@ -27,9 +27,23 @@ def test_an_error_that_only_the_worker_knows_keeps_text_and_code() -> None:
 
 
 def test_an_error_whose_class_is_gone_keeps_text_and_code() -> None:
-    _, text, code = dump_error(WorkerEnded("gone"))
-    back = load_error((b"cnowhere\nThing\n.", text, code))
+    _, *rest = dump_error(WorkerEnded("gone"))
+    back = load_error((b"cnowhere\nThing\n.", *rest))
     assert (str(back), back.code) == ("gone", Code.INTERNAL)
+
+
+def test_a_traceback_comes_along_unless_the_client_is_to_blame() -> None:
+    try:
+        raise KeyError("café\nü")
+    except KeyError as cause:
+        error = ModelFailed.of("m", None, cause)
+        error.__cause__ = cause
+    back = load_error(dump_error(error))
+    assert isinstance(back.__cause__, WorkerTraceback)
+    lines = str(back.__cause__).splitlines()
+    assert lines[:2] == ["in a worker process", "Traceback (most recent call last):"]
+    assert lines[-1] == "KeyError: 'café\\nü'"
+    assert load_error(dump_error(InferenceError("mine"))).__cause__ is None
 
 
 @pytest.mark.parametrize(

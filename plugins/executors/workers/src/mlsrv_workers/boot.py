@@ -53,7 +53,7 @@ def report(sock: int, reason: str) -> None:
     """Tell the server why there will be no worker."""
     from mlsrv_workers.frames import Kind, dump, head
 
-    body = dump(((None, reason, "INTERNAL"), None))
+    body = dump(((None, reason, "INTERNAL", None), None))
     os.write(sock, head(Kind.ERROR, 0, body, (), 0) + body)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from mlsrv.records import current_fields
 from mlsrv_workers.frames import Kind, dump
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def _plain(record: logging.LogRecord) -> dict[str, Any]:
     for name, value in vars(record).items():
         if name not in _STANDARD:
             values[name] = value if isinstance(value, str | int | float | bool | None) else str(value)
-    return values
+    return current_fields() | values
 
 
 def write(values: dict[str, Any], worker: int) -> None:

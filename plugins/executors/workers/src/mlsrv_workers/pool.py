@@ -136,6 +136,7 @@ class Pool:
     ) -> Frame:
         body = _body(model, values, context)
         worker = await self._reserve(model, context)
+        context.worker = worker.number
         pending = Pending(model.info.asynchronous, context)
         call = worker.begin(kind, pending, body, buffers)
         try:
@@ -150,6 +151,7 @@ class Pool:
         """Answer a stream; the consumer's pace holds the worker back, and the worker's the producer."""
         body = _body(model, (), context)
         worker = await self._reserve(model, context)
+        context.worker = worker.number
         pending = PendingStream(model.info.asynchronous, context)
         call = worker.begin(Kind.STREAM, pending, body)
         feeding = asyncio.create_task(_feed(worker, call, pending, requests))

@@ -327,11 +327,10 @@ class WorkerProcess:
         if self.ended.is_set():
             return
         self.ended.set()
-        error = self._ending()
-        self._fail_start(error)
+        self._fail_start(self._ending())
         calls, self._calls = self._calls, {}
         for pending in calls.values():
-            pending.fail(error)
+            pending.fail(self._ending())  # each its own, for an error collects the frames that it passes
         self._on_ended(self)
 
     def _fail_start(self, error: MLSrvError) -> None:

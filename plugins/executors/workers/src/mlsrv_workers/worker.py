@@ -7,6 +7,7 @@ import ctypes
 import faulthandler
 import functools
 import importlib.util
+import io
 import logging
 import os
 import pickle
@@ -31,8 +32,6 @@ from mlsrv_workers.given import GivenPlugins
 from mlsrv_workers.logs import ForwardingHandler
 from mlsrv_workers.patience import PatientThreads
 from mlsrv_workers.streams import STREAM_CREDIT, STREAM_WINDOW
-
-logger = logging.getLogger("mlsrv.workers")
 
 
 class _Stream:
@@ -102,10 +101,7 @@ class Worker:
                 context = messages.load_context(plain_context)
             work = self._work(frame, payload, context)
         except Exception as error:  # a payload may name classes that are missing in this process
-            failure = MLSrvError(
-                f"The call cannot be read in a worker process: {type(error).__name__}: {error}"
-            )
-            self._fail(call, failure, None)
+            self._fail(call, _caused("The call cannot be read in a worker process", error), None)
             return
         task = asyncio.get_running_loop().create_task(work)
         self._calls[call] = (task, context)
@@ -144,10 +140,7 @@ class Worker:
         elif isinstance(error := task.exception(), MLSrvError):
             self._fail(call, error, context)
         elif error is not None:
-            logger.error("A call failed inside a worker", exc_info=error)
-            text = " ".join(str(error).split())[:300]
-            failure = MLSrvError(f"Internal error in a worker process: {type(error).__name__}: {text}")
-            self._fail(call, failure, context)
+            self._fail(call, _caused("Internal error in a worker process", error), context)
 
     def _fail(self, call: int, error: MLSrvError, context: CallContext | None) -> None:
         spans = None if context is None else messages.dump_timeline(context)
@@ -173,6 +166,7 @@ class Worker:
         root = logging.getLogger()
         root.handlers = [ForwardingHandler(self.connection)]
         root.setLevel(level)
+        logging.captureWarnings(True)
         self._catalog = Catalog(plugins.load(), settings)
         self._shared = self._catalog.shared
         self.connection.send(Kind.STARTED)
@@ -239,6 +233,13 @@ class Worker:
         self.connection.send_threadsafe(Kind.RECORD, dump((plain, value, tuple(labels))))
 
 
+def _caused(what: str, error: BaseException) -> MLSrvError:
+    text = " ".join(str(error).split())[:300]
+    made = MLSrvError(f"{what}: {type(error).__name__}: {text}")
+    made.__cause__ = error
+    return made
+
+
 async def serve(sock: socket.socket, arena_in: int, arena_out: int) -> None:
     """Serve the connection until it ends, then end the process: tasks and threads of user code may hang or
     run for ever, and nobody waits for them."""
@@ -279,6 +280,9 @@ def main(arguments: Sequence[str]) -> None:
     _end_with_parent(parent)
     faulthandler.enable()
     os.set_inheritable(sock, False)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What models print shares its place with the lines of the server, and of other workers.
+        sys.stdout.reconfigure(line_buffering=True)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(serve(socket.socket(fileno=sock), arena_in, arena_out))
 
