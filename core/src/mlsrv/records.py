@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from mlsrv.context import CallContext, current_context
-from mlsrv.errors import Code, MLSrvError
+from mlsrv.errors import Code, MLSrvError, ModelLoadError
 from mlsrv.metrics import current_metrics
 
 logger = logging.getLogger("mlsrv.requests")
@@ -53,13 +53,15 @@ def report(error: Exception, context: CallContext) -> None:
 
     What is the fault of a model or of the server is an error with its traceback: that of the model's code, if
     it was raised there. What was refused on purpose is the client's business, or passes: it is there on debug
-    level.
+    level. So is a model that did not load, since the log has that already.
     """
     if context.reported:
         return
     context.reported = True
     expected = isinstance(error, MLSrvError)
-    at_fault = not isinstance(error, MLSrvError) or error.code is Code.INTERNAL
+    at_fault = not isinstance(error, MLSrvError) or (
+        error.code is Code.INTERNAL and not isinstance(error, ModelLoadError)
+    )
     level = logging.ERROR if at_fault else logging.DEBUG
     if not logger.isEnabledFor(level):
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import grpc
 import pytest
 
+from mlsrv.context import CallContext
 from mlsrv.errors import Code, MLSrvError, Overloaded, TooLarge
 from mlsrv_grpc.status import STATUS, failure
 
@@ -16,17 +17,18 @@ def test_every_code_has_a_status() -> None:
 def test_overload_says_when_to_come_back() -> None:
     error = Overloaded("Full.")
     error.retry_after = 0.25
-    assert failure(error) == (
+    assert failure(error, CallContext("r-1")) == (
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         "Full.",
-        (("grpc-retry-pushback-ms", "250"),),
+        (("grpc-retry-pushback-ms", "250"), ("x-request-id", "r-1")),
     )
-    assert failure(TooLarge("Large.")).trailing == ()
+    assert failure(TooLarge("Large."), CallContext("r-1")).trailing == (("x-request-id", "r-1"),)
+    assert failure(TooLarge("Large."), CallContext("é\n")).trailing == ()
 
 
 def test_what_nobody_expected_is_logged_and_not_told(caplog: pytest.LogCaptureFixture) -> None:
-    found = failure(ZeroDivisionError("secret"), "r-1")
-    assert found == (grpc.StatusCode.INTERNAL, "Internal server error (request r-1)", ())
+    found = failure(ZeroDivisionError("secret"), CallContext("r-1"))
+    assert found[:2] == (grpc.StatusCode.INTERNAL, "Internal server error (request r-1)")
     (record,) = caplog.records
     assert record.exc_info
     assert "r-1" in record.getMessage()

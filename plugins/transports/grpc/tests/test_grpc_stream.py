@@ -139,7 +139,8 @@ def test_failures_leave_the_stream_open(converse: Any) -> None:
         stream.send(body)
         failed = stream.next()
         assert says in failed.error_message
-        assert failed.infer_response.id == id_
+        given = failed.infer_response.id
+        assert given == id_ if id_ else len(given) == 32
     stream.send(asking("counting", 1, id="b"))
     assert shown(stream.next()) == ("b", 0, False)
     stream.end()

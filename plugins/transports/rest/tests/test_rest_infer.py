@@ -122,13 +122,13 @@ async def test_what_nobody_expected_is_500_with_an_id_that_the_log_has(
             raise RuntimeError("a secret")
 
         monkeypatch.setattr(served.kernel, "infer", infer)
-        with caplog.at_level(logging.ERROR, "mlsrv.rest"):
+        with caplog.at_level(logging.ERROR, "mlsrv.requests"):
             response = await served.client.post("/v2/models/echo/infer", content=BODY)
         assert response.status_code == 500
         error = response.json()["error"]
         assert error.startswith("Internal server error (request ")
         request_id = error.split()[-1].rstrip(")")
-        [record] = [record for record in caplog.records if record.name == "mlsrv.rest"]
+        [record] = [record for record in caplog.records if record.name == "mlsrv.requests"]
         assert request_id in record.getMessage()
         assert record.exc_info is not None
 

@@ -145,7 +145,7 @@ async def test_an_endpoint_that_breaks(serve: Any, caplog: pytest.LogCaptureFixt
         ours = [
             record
             for record in caplog.records
-            if record.name == "mlsrv.rest" and record.levelno == logging.ERROR
+            if record.name == "mlsrv.requests" and record.levelno == logging.ERROR
         ]
         assert any("half-way" in record.getMessage() for record in ours)
         assert (await served.client.get("/v2/health/live")).status_code == 200

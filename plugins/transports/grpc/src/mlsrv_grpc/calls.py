@@ -7,12 +7,10 @@ from typing import Final
 
 from mlsrv.context import CallContext, new_request_id
 from mlsrv.errors import InvalidPayload
-from mlsrv_grpc.metadata import request_headers
+from mlsrv_grpc.metadata import LONGEST_ID, REQUEST_ID, request_headers
 from mlsrv_grpc.status import Rpc
 from mlsrv_protocol import InferenceRequest, Parameters
 
-_REQUEST_ID: Final = "x-request-id"
-_LONGEST_ID: Final = 200
 _TRACE: Final = ("traceparent", "tracestate")
 _EMPTY_FINAL: Final = "triton_enable_empty_final_response"
 
@@ -22,7 +20,7 @@ class Caller:
 
     def __init__(self, rpc: Rpc) -> None:
         self.headers = request_headers(rpc.invocation_metadata())
-        self._id = self.headers.get(_REQUEST_ID)
+        self._id = self.headers.get(REQUEST_ID)
         self._deadline = _deadline(rpc.time_remaining())
 
     def context(self, request: InferenceRequest) -> CallContext:
@@ -37,7 +35,7 @@ class Caller:
         if request.id is None:
             # Of a stream, only the first request can be the one that the header means.
             given, self._id = self._id, None
-            request.id = given if given and len(given) <= _LONGEST_ID else new_request_id()
+            request.id = given if given and len(given) <= LONGEST_ID else new_request_id()
         if request.parameters is None:
             request.parameters = Parameters()
         request.parameters.headers = headers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlsrv.context import CallContext
 from mlsrv.kernel import Kernel
 from mlsrv_grpc.calls import Caller, takes_empty_final
 from mlsrv_grpc.metadata import trailing_metadata
@@ -16,12 +17,11 @@ class Infer:
         self._kernel = kernel
 
     async def __call__(self, body: bytes, rpc: Rpc) -> bytes:
-        request_id = ""
+        context: CallContext | None = None
         try:
             request, typed = await decoded(body)
             takes_empty_final(request)
             context = Caller(rpc).context(request)
-            request_id = context.request_id
             response = await self._kernel.infer(request, context)
             parameters = response.parameters
             if parameters is not None and parameters.headers:
@@ -29,4 +29,4 @@ class Infer:
             return await encoded(response, typed)
         except Exception as error:
             problem = error
-        await refuse(rpc, problem, request_id)
+        await refuse(rpc, problem, context)

@@ -5,8 +5,13 @@ from __future__ import annotations
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from mlsrv_protocol import InvalidOutput
+
+REQUEST_ID: Final = "x-request-id"
+LONGEST_ID: Final = 200
+"""Characters of an id that is taken from metadata."""
 
 _NAME = re.compile(r"[0-9a-z_.-]+")
 _VALUE = re.compile(r"[ -~]*")

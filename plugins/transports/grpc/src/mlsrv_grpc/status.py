@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from typing import NamedTuple, NoReturn, TypeAlias
 
 import grpc
 
+from mlsrv.context import CallContext
 from mlsrv.errors import Code, MLSrvError, Overloaded
-
-logger = logging.getLogger("mlsrv.grpc")
+from mlsrv.records import report
+from mlsrv_grpc.metadata import LONGEST_ID, REQUEST_ID
 
 Rpc: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 """One call, as the server sees it: messages are bytes."""
@@ -42,30 +42,42 @@ class Failure(NamedTuple):
     trailing: tuple[tuple[str, str], ...] = ()
 
 
-def failure(error: Exception, request_id: str = "") -> Failure:
-    """What to tell about an error. What nobody raised on purpose is logged with its traceback, and the client
-    gets the request id under which it is found."""
-    if isinstance(error, MLSrvError):
-        trailing: tuple[tuple[str, str], ...] = ()
-        if error.code is Code.OVERLOADED:
-            seconds = error.retry_after if isinstance(error, Overloaded) else 1.0
-            trailing = (("grpc-retry-pushback-ms", str(math.ceil(seconds * 1000))),)
-        return Failure(STATUS[error.code], _clipped(str(error)), trailing)
-    logger.error(
-        "Request %s failed: %s: %s",
-        request_id,
-        type(error).__name__,
-        error,
-        exc_info=error,
-        extra={"request_id": request_id},
-    )
-    return Failure(grpc.StatusCode.INTERNAL, f"Internal server error (request {request_id})")
+def failure(error: Exception, context: CallContext | None = None) -> Failure:
+    """What to tell about an error. The log has it, too, under the request id that the client gets as trailing
+    metadata.
+
+    Args:
+        error: what was raised.
+        context: of the request, as far as it was understood.
+    """
+    context = context or CallContext()
+    report(error, context)
+    trailing = _id_metadata(context.request_id)
+    if not isinstance(error, MLSrvError):
+        details = f"Internal server error (request {context.request_id})"
+        return Failure(grpc.StatusCode.INTERNAL, _clipped(details), trailing)
+    if error.code is Code.OVERLOADED:
+        seconds = error.retry_after if isinstance(error, Overloaded) else 1.0
+        trailing = (("grpc-retry-pushback-ms", str(math.ceil(seconds * 1000))), *trailing)
+    return Failure(STATUS[error.code], _clipped(str(error)), trailing)
 
 
-async def refuse(rpc: Rpc, error: Exception, request_id: str = "") -> NoReturn:
+async def refuse(rpc: Rpc, error: Exception, context: CallContext | None = None) -> NoReturn:
     """End a call with the status of an error."""
-    await rpc.abort(*failure(error, request_id))
+    await abort(rpc, failure(error, context))
+
+
+async def abort(rpc: Rpc, told: Failure) -> NoReturn:
+    """End a call with what its client is to be told."""
+    await rpc.abort(*told)
     raise AssertionError("abort has raised")
+
+
+def _id_metadata(request_id: str) -> tuple[tuple[str, str], ...]:
+    # A client may choose any text as the id of its request, and then knows it.
+    if len(request_id) > LONGEST_ID or not (request_id.isascii() and request_id.isprintable()):
+        return ()
+    return ((REQUEST_ID, request_id),)
 
 
 def _clipped(details: str) -> str:

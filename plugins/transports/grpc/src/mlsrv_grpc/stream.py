@@ -14,14 +14,14 @@ from typing import Final
 
 from attrs import frozen
 
-from mlsrv.context import CallContext
+from mlsrv.context import CallContext, new_request_id
 from mlsrv.errors import ServerNotReady
 from mlsrv.kernel import Kernel
 from mlsrv_grpc.calls import Caller, takes_empty_final
 from mlsrv_grpc.intake import Intake
 from mlsrv_grpc.metadata import trailing_metadata
 from mlsrv_grpc.offload import decoded, encoded
-from mlsrv_grpc.status import Rpc, failure, refuse
+from mlsrv_grpc.status import Failure, Rpc, abort, failure
 from mlsrv_protocol import InferenceRequest, InferenceResponse
 from mlsrv_protocol.grpc import encode_stream_error, request_id_of
 
@@ -59,7 +59,7 @@ class _Stream:
         self._rpc = rpc
         self._caller = Caller(rpc)
         self._strict = self._caller.headers.get(_STRICT) == "true"
-        self._unsent: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(_UNSENT)
+        self._unsent: asyncio.Queue[bytes | Failure | None] = asyncio.Queue(_UNSENT)
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
         self._trailing: dict[str, str | bytes] = {}
@@ -67,12 +67,12 @@ class _Stream:
     async def run(self, requests: AsyncIterable[bytes]) -> None:
         problem = await self._exchange(requests)
         if problem is None and self._intake.closed:
-            problem = ServerNotReady("The server is stopping; open another stream.")
+            problem = failure(ServerNotReady("The server is stopping; open another stream."))
         if problem is not None:
-            await refuse(self._rpc, problem)
+            await abort(self._rpc, problem)
         self._rpc.set_trailing_metadata(tuple(self._trailing.items()))
 
-    async def _exchange(self, requests: AsyncIterable[bytes]) -> Exception | None:
+    async def _exchange(self, requests: AsyncIterable[bytes]) -> Failure | None:
         """Read and write until there is nothing more to do. Something that ends the stream is returned."""
         reading = asyncio.create_task(self._read(requests))
         try:
@@ -93,7 +93,8 @@ class _Stream:
                 try:
                     call = await self._open(body)
                 except Exception as error:  # whatever it is, it is this request's failure alone
-                    before = self._start(self._in_turn(self._failed(error, request_id_of(body)), before))
+                    context = CallContext(request_id_of(body) or new_request_id())
+                    before = self._start(self._in_turn(self._failed(error, context), before))
                     continue
                 if call.streams:
                     self._start(self._many(call))
@@ -102,7 +103,7 @@ class _Stream:
             if self._tasks:
                 await asyncio.wait(self._tasks)
         except Exception as error:
-            await self._unsent.put(error)
+            await self._unsent.put(failure(error))
         else:
             await self._unsent.put(None)
 
@@ -124,15 +125,15 @@ class _Stream:
         self._places.release()
 
     async def _one(self, call: _Call, before: asyncio.Task[None] | None) -> None:
-        message: bytes | Exception
+        message: bytes | Failure
         try:
             response = await self._kernel.infer(call.request, call.context)
             message = await self._encoded(response, call, final=True)
         except Exception as error:
-            message = self._failed(error, call.context.request_id)
+            message = self._failed(error, call.context)
         await self._in_turn(message, before)
 
-    async def _in_turn(self, message: bytes | Exception, before: asyncio.Task[None] | None) -> None:
+    async def _in_turn(self, message: bytes | Failure, before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await asyncio.wait({before})
         await self._unsent.put(message)
@@ -144,7 +145,7 @@ class _Stream:
                 async for response in responses:
                     await self._unsent.put(await self._encoded(response, call, final=False))
         except Exception as error:
-            await self._unsent.put(self._failed(error, call.context.request_id))
+            await self._unsent.put(self._failed(error, call.context))
             return
         if call.empty_final:
             request = call.request
@@ -158,8 +159,7 @@ class _Stream:
             self._trailing |= trailing_metadata(response.parameters.headers)
         return await encoded(response, call.typed, stream=True, final=final)
 
-    def _failed(self, error: Exception, request_id: str) -> bytes | Exception:
-        """What is sent in the place of a response; an exception ends the stream with its status."""
-        if self._strict:
-            return error
-        return encode_stream_error(failure(error, request_id).details, request_id)
+    def _failed(self, error: Exception, context: CallContext) -> bytes | Failure:
+        """What is sent in the place of a response; a failure ends the stream with its status."""
+        told = failure(error, context)
+        return told if self._strict else encode_stream_error(told.details, context.request_id)

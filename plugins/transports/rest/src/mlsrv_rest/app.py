@@ -6,12 +6,13 @@ import asyncio
 
 from starlette.types import ASGIApp
 
-from mlsrv.context import new_request_id
+from mlsrv.context import CallContext
 from mlsrv.kernel import Kernel
+from mlsrv.records import report
 from mlsrv.settings import Owner, Settings
 from mlsrv_rest.body import Unread, decoded, read_body, send_and_close
 from mlsrv_rest.cors import CORS
-from mlsrv_rest.errors import AnswerBroken, ClientGone, error_reply, failure, log_failure, wrong_method
+from mlsrv_rest.errors import AnswerBroken, ClientGone, error_reply, failure, wrong_method
 from mlsrv_rest.inflight import Call, InFlight
 from mlsrv_rest.middleware import all_middleware
 from mlsrv_rest.paths import infer_route, infer_target, split
@@ -23,7 +24,7 @@ from mlsrv_rest.routes.infer import Infer
 from mlsrv_rest.routes.metadata import Metadata
 from mlsrv_rest.routes.plugins import all_routes
 from mlsrv_rest.routes.repository import Repository
-from mlsrv_rest.routes.requests import ROUTE
+from mlsrv_rest.routes.requests import CALL, ROUTE
 from mlsrv_rest.routes.statistics import Statistics
 from mlsrv_rest.routes.streaming import Streaming
 from mlsrv_rest.settings import RestSettings
@@ -69,12 +70,12 @@ class RestApp:
             await send({"type": "websocket.close", "code": 1000})
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        call = self.in_flight.enter(receive)
+        call = scope[CALL] = self.in_flight.enter(receive)
         try:
             try:
                 reply = await self._answer(call, scope, receive, send)
             except Unread as error:
-                await send_and_close(failure(error, ""), scope, receive, send)
+                await send_and_close(failure(error), scope, receive, send)
                 return
             except (Exception, asyncio.CancelledError) as error:
                 reply = self._failed(error, call)
@@ -94,12 +95,12 @@ class RestApp:
             if isinstance(broken, asyncio.CancelledError):
                 raise broken from None
             if isinstance(broken, Exception):
-                log_failure(broken, new_request_id())
+                report(broken, call.asked or CallContext())
             return None
         if isinstance(error, ClientGone):
             return None
         if isinstance(error, Exception):
-            return failure(error, new_request_id())
+            return failure(error, call.asked)
         if not self.in_flight.was_cut(call):
             raise error
         return error_reply(503, "The server is stopping and did not wait for this request any longer.")

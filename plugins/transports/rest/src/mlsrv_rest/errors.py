@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from http import HTTPStatus
 
+from mlsrv.context import CallContext
 from mlsrv.errors import Code, MLSrvError, Overloaded
+from mlsrv.records import report
 from mlsrv_protocol.json import encode_error
+from mlsrv_rest.headers import LONGEST_ID, REQUEST_ID
 from mlsrv_rest.reply import JSON, Reply
-
-logger = logging.getLogger("mlsrv.rest")
 
 STATUS: dict[Code, int] = {
     Code.INVALID_ARGUMENT: 400,
@@ -56,31 +56,40 @@ def error_reply(status: int, message: str, headers: tuple[tuple[bytes, bytes], .
     return Reply(status, [JSON, (b"content-length", b"%d" % len(body)), *headers], body)
 
 
-def failure(error: Exception, request_id: str) -> Reply:
-    """The answer to whatever was raised. What nobody raised on purpose is logged with its traceback, and the
-    client gets the request id under which it is found."""
-    if isinstance(error, MLSrvError):
-        headers: tuple[tuple[bytes, bytes], ...] = ()
-        if error.code is Code.OVERLOADED:
-            seconds = error.retry_after if isinstance(error, Overloaded) else 1.0
-            headers = ((b"retry-after", b"%d" % max(1, math.ceil(seconds))),)
-        return error_reply(STATUS[error.code], str(error), headers)
+def failure(error: Exception, context: CallContext | None = None) -> Reply:
+    """The answer to whatever was raised. The log has it, too, under the id that the client gets in the header
+    ``X-Request-Id``.
+
+    Args:
+        error: what was raised.
+        context: of the request, as far as it was understood.
+    """
     if isinstance(error, HTTPProblem):
         return error_reply(error.status, str(error), error.headers)
-    log_failure(error, request_id)
-    return error_reply(500, f"Internal server error (request {request_id})")
+    context = context or CallContext()
+    message = told(error, context)
+    headers = _id_header(context.request_id)
+    if not isinstance(error, MLSrvError):
+        return error_reply(500, message, headers)
+    if error.code is Code.OVERLOADED:
+        seconds = error.retry_after if isinstance(error, Overloaded) else 1.0
+        headers = ((b"retry-after", b"%d" % max(1, math.ceil(seconds))), *headers)
+    return error_reply(STATUS[error.code], message, headers)
 
 
-def log_failure(error: Exception, request_id: str) -> None:
-    """Log what nobody raised on purpose."""
-    logger.error(
-        "Request %s failed: %s: %s",
-        request_id,
-        type(error).__name__,
-        error,
-        exc_info=error,
-        extra={"request_id": request_id},
-    )
+def told(error: Exception, context: CallContext) -> str:
+    """What a client is told of an error, once the log has it."""
+    report(error, context)
+    if isinstance(error, MLSrvError):
+        return str(error)
+    return f"Internal server error (request {context.request_id})"
+
+
+def _id_header(request_id: str) -> tuple[tuple[bytes, bytes], ...]:
+    # A client may choose any text as the id of its request, and then knows it.
+    if len(request_id) > LONGEST_ID or not (request_id.isascii() and request_id.isprintable()):
+        return ()
+    return ((REQUEST_ID.encode(), request_id.encode()),)
 
 
 def unknown_path(path: str) -> HTTPProblem:

@@ -8,9 +8,14 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
+from mlsrv.context import CallContext, new_request_id
 from mlsrv.types import InferenceResponse, Parameters
 from mlsrv_protocol import InvalidOutput, InvalidPayload
 from mlsrv_protocol.binary import HEADER
+
+REQUEST_ID: Final = "x-request-id"
+LONGEST_ID: Final = 200
+"""Characters of an id that is taken from a header."""
 
 _TRACE: Final = ("traceparent", "tracestate")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -34,6 +39,22 @@ _OWN = frozenset(
         HEADER,
     )
 )
+
+
+def context_of(headers: Mapping[str, str], request_id: str | None = None) -> CallContext:
+    """What the headers say of a request, under its own id, else that of ``X-Request-Id``, else a new one.
+
+    Raises:
+        InvalidPayload: as `deadline_of`.
+    """
+    given = headers.get(REQUEST_ID, "")
+    return CallContext(
+        request_id or (given if len(given) <= LONGEST_ID else "") or new_request_id(),
+        deadline_of(headers),
+        headers=headers,
+        trace=trace_of(headers),
+        transport="rest",
+    )
 
 
 def trace_of(headers: Mapping[str, str]) -> dict[str, str]:

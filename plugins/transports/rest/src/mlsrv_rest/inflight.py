@@ -22,19 +22,21 @@ class Call:
         task: serves it.
         receive: tells when the client goes away, once the body has been read.
         context: that of the model's call, while the model works on it, else None.
+        asked: that of the request, once it is understood.
         gone: whether the client went away, and the task was cancelled for that.
     """
 
     task: asyncio.Task[object]
     receive: Receive
     context: CallContext | None = None
+    asked: CallContext | None = None
     gone: bool = False
     seen: bool = False
     listener: asyncio.Task[None] | None = None
 
     def watch(self, context: CallContext) -> None:
         """From now on until `unwatch`, a client that goes away cancels the context and the task."""
-        self.context = context
+        self.context = self.asked = context
 
     def unwatch(self) -> None:
         """The model has answered."""

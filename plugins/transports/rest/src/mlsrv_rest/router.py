@@ -16,7 +16,7 @@ from mlsrv.errors import MLSrvError
 from mlsrv_rest.errors import AnswerBroken, HTTPProblem, failure, phrase, unknown_path, wrong_method
 from mlsrv_rest.paths import join
 from mlsrv_rest.reply import Message, Receive, Scope, Send
-from mlsrv_rest.routes.requests import ROUTE, SEGMENTS
+from mlsrv_rest.routes.requests import CALL, ROUTE, SEGMENTS
 
 
 class Router:
@@ -104,7 +104,7 @@ class Router:
 
 
 def _expected(request: Request, error: Exception) -> Response:
-    reply = failure(error, "")
+    reply = failure(error, request.scope[CALL].asked)
     response = Response(reply.body, reply.status)
     response.raw_headers = reply.headers
     return response

@@ -10,13 +10,12 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
-from mlsrv.context import CallContext
 from mlsrv.errors import ModelNotFound
 from mlsrv.handlers import HandlerRequest, Reply, find_handler
 from mlsrv.kernel import Kernel
 from mlsrv_rest.errors import HTTPProblem, wrong_method
-from mlsrv_rest.headers import deadline_of, response_headers, trace_of
-from mlsrv_rest.routes.requests import ROUTE, SEGMENTS
+from mlsrv_rest.headers import response_headers
+from mlsrv_rest.routes.requests import ROUTE, SEGMENTS, asked
 
 _FOUND = "mlsrv_rest.handler"
 
@@ -62,12 +61,11 @@ class CustomHandlers(BaseRoute):
         if target.method is None:
             raise wrong_method(scope["method"], target.verbs)
         request = Request(scope, receive)
-        headers = dict(request.headers)
-        asked = HandlerRequest(await request.body(), headers, dict(request.query_params), target.values)
-        context = CallContext(
-            deadline=deadline_of(headers), headers=headers, trace=trace_of(headers), transport="rest"
+        context = asked(request)
+        given = HandlerRequest(
+            await request.body(), context.headers, dict(request.query_params), target.values
         )
-        reply: Reply = await self._kernel.call(target.model, target.version, target.method, asked, context)
+        reply: Reply = await self._kernel.call(target.model, target.version, target.method, given, context)
         answer = Response(reply.body, reply.status, media_type=reply.headers.get("content-type"))
         answer.raw_headers.extend(response_headers(dict(reply.headers)))
         await answer(scope, receive, send)

@@ -7,21 +7,18 @@ import gzip
 from collections.abc import Container
 from typing import Final
 
-from mlsrv.context import CallContext, new_request_id
 from mlsrv.kernel import Kernel
 from mlsrv_protocol import Parameters
 from mlsrv_protocol.binary import HEADER, NONE, take_wishes
 from mlsrv_protocol.json import decode_request
 from mlsrv_rest.errors import ClientGone
-from mlsrv_rest.headers import deadline_of, trace_of
+from mlsrv_rest.headers import context_of
 from mlsrv_rest.inflight import Call
 from mlsrv_rest.reply import Reply
 from mlsrv_rest.wire import Declared, decode, encode
 
 GZIP_FROM: Final = 500
 _IN_A_THREAD: Final = 2**16
-_REQUEST_ID: Final = "x-request-id"
-_LONGEST_ID: Final = 200
 
 
 class Infer:
@@ -59,14 +56,11 @@ class Infer:
                 wanted = take_wishes(request)
         request.model_name = name
         request.model_version = version
-        request_id = request.id or _given_id(headers) or new_request_id()
-        request.id = request_id
         if request.parameters is None:
             request.parameters = Parameters()
         request.parameters.headers = headers
-        context = CallContext(
-            request_id, deadline_of(headers), headers=headers, trace=trace_of(headers), transport="rest"
-        )
+        context = context_of(headers, request.id)
+        request.id = context.request_id
         call.watch(context)
         try:
             response = await self._kernel.infer(request, context)
@@ -85,11 +79,6 @@ class Infer:
     def _declared(self, name: str, version: str | None) -> Declared:
         """Asks for the declared inputs only when a raw body needs them."""
         return lambda: list(self._kernel.model_metadata(name, version).inputs)
-
-
-def _given_id(headers: dict[str, str]) -> str | None:
-    given = headers.get(_REQUEST_ID)
-    return given if given and len(given) <= _LONGEST_ID else None
 
 
 async def _compressed(reply: Reply) -> Reply:

@@ -7,7 +7,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from mlsrv.context import CallContext
 from mlsrv_protocol.json import dumps
+from mlsrv_rest.headers import context_of
 
 SEGMENTS = "mlsrv_rest.segments"
 """Key of the scope: the decoded segments of the path. A segment may hold a slash, which path parameters
@@ -16,6 +18,18 @@ cannot tell."""
 ROUTE = "mlsrv.route"
 """Key of the scope, for middleware: the path with ``{model}`` and the like for what varies; None for a path
 that leads nowhere."""
+
+
+CALL = "mlsrv_rest.call"
+"""Key of the scope: the `mlsrv_rest.inflight.Call`."""
+
+
+def asked(request: Request, request_id: str | None = None) -> CallContext:
+    """The context of a request to a model, whose failure is told under its id from now on. Raises as
+    `context_of`."""
+    context = context_of(dict(request.headers), request_id)
+    request.scope[CALL].asked = context
+    return context
 
 
 def model_of(request: Request) -> tuple[str, str | None]:

@@ -13,14 +13,14 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from mlsrv.context import CallContext, new_request_id
-from mlsrv.errors import MLSrvError, Unsupported
+from mlsrv.context import CallContext
+from mlsrv.errors import Unsupported
 from mlsrv.kernel import Kernel
 from mlsrv.types import InferenceRequest, InferenceResponse, Parameters
 from mlsrv_protocol.json import decode_json_object, decode_request, encode_error, encode_response
-from mlsrv_rest.errors import log_failure
-from mlsrv_rest.headers import deadline_of, headers_of, response_headers, trace_of, without_headers
-from mlsrv_rest.routes import generate
+from mlsrv_rest.errors import told
+from mlsrv_rest.headers import headers_of, response_headers, without_headers
+from mlsrv_rest.routes import generate, requests
 from mlsrv_rest.routes.requests import model_of
 
 AHEAD = 64
@@ -76,24 +76,22 @@ class Streaming:
 
     def _addressed(self, request: Request, asked: InferenceRequest) -> CallContext:
         asked.model_name, asked.model_version = model_of(request)
-        asked.id = asked.id or new_request_id()
-        headers = dict(request.headers)
+        context = requests.asked(request, asked.id)
+        asked.id = context.request_id
         if asked.parameters is None:
-            asked.parameters = Parameters(headers=headers)
-        else:
-            asked.parameters.headers = headers
-        return CallContext(
-            asked.id, deadline_of(headers), headers=headers, trace=trace_of(headers), transport="rest"
-        )
+            asked.parameters = Parameters()
+        asked.parameters.headers = dict(context.headers)
+        return context
 
     async def _streamed(self, request: Request, asked: InferenceRequest, form: Form) -> Response:
-        responses = self._kernel.stream(asked, self._addressed(request, asked))
+        context = self._addressed(request, asked)
+        responses = self._kernel.stream(asked, context)
         try:
             first = await anext(responses, None)
         except BaseException:
             await _close(responses)
             raise
-        answer = StreamingResponse(_events(first, responses, form, asked.id or ""), media_type=None)
+        answer = StreamingResponse(_events(first, responses, form, context), media_type=None)
         answer.raw_headers.append((b"content-type", b"text/event-stream; charset=utf-8"))
         answer.raw_headers.append((b"cache-control", b"no-cache"))
         if first is not None:
@@ -105,7 +103,7 @@ async def _events(
     first: InferenceResponse | None,
     responses: AsyncIterator[InferenceResponse],
     form: Form,
-    request_id: str,
+    context: CallContext,
 ) -> AsyncIterator[bytes]:
     """The events; those that are ready together are one chunk."""
     ready: asyncio.Queue[bytes | None] = asyncio.Queue(AHEAD)
@@ -116,11 +114,8 @@ async def _events(
                 await ready.put(_event(form(without_headers(first))))
             async for response in responses:
                 await ready.put(_event(form(without_headers(response))))
-        except MLSrvError as error:
-            await ready.put(_event(encode_error(str(error))))
         except Exception as error:
-            log_failure(error, request_id)
-            await ready.put(_event(encode_error(f"Internal server error (request {request_id})")))
+            await ready.put(_event(encode_error(told(error, context))))
         await ready.put(None)
 
     producing = asyncio.create_task(produce())
