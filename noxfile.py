@@ -169,6 +169,14 @@ def bench(session: nox.Session) -> None:
         session.run("python", script)
 
 
+@nox.session(default=False)
+def soak(session: nox.Session) -> None:
+    """Minutes of full load, with models that come and go (SOAK_SECONDS of it, 240 by default)."""
+    install(session, "test")
+    seconds = os.environ.get("SOAK_SECONDS", "240")
+    session.run("pytest", "-s", "tests/soak", *session.posargs, env={"SOAK_SECONDS": seconds})
+
+
 def add_heavy_session(room: Path) -> None:
     """Give a heavy room its session."""
 

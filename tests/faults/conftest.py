@@ -23,6 +23,7 @@ from mlsrv.context import CallContext
 from mlsrv.kernel import Kernel
 from mlsrv.settings import ModelParameters, ModelSettings
 from mlsrv.testing import tensor_request
+from mlsrv.testing.fixtures import free_port
 
 MODEL = Path(__file__).parent / "model"
 
@@ -62,6 +63,16 @@ def settings(name: str = "model", fields: Any = None, **extra: Any) -> ModelSett
 @pytest.fixture
 def troubled() -> Callable[..., ModelSettings]:
     return settings
+
+
+@pytest.fixture
+def held() -> Callable[..., ModelSettings]:
+    """Settings of a `Held` model; keywords are further fields."""
+
+    def make(**fields: Any) -> ModelSettings:
+        return ModelSettings("held", "models.Held", source=MODEL / "model-settings.json", **fields)
+
+    return make
 
 
 @pytest.fixture
@@ -112,6 +123,7 @@ class Server:
 
     process: "subprocess.Popen[str]"
     port: int
+    grpc_port: int
     log: Path
 
     @property
@@ -139,8 +151,11 @@ class Server:
         return {"inputs": [{"name": "input", "shape": [1], "datatype": "FP64", "data": [number]}]}
 
 
+another_free_port = free_port
+
+
 @pytest.fixture
-def server(tmp_path: Path, free_port: int) -> Iterator[Server]:
+def server(tmp_path: Path, free_port: int, another_free_port: int) -> Iterator[Server]:
     """``mlsrv start`` with one `Troubled` model in two workers."""
     folder = tmp_path / "repository" / "model"
     shutil.copytree(MODEL, folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -149,11 +164,12 @@ def server(tmp_path: Path, free_port: int) -> Iterator[Server]:
     (folder / "model-settings.json").write_text(json.dumps(values))
     log = tmp_path / "log"
     command = [str(Path(sys.executable).parent / "mlsrv"), "start", str(folder.parent)]
-    command += ["--set", f"http_port={free_port}", "--set", "host=127.0.0.1", "--set", "parallel_workers=2"]
-    command += ["--block", "mlsrv-grpc"]
+    settings = {"http_port": free_port, "grpc_port": another_free_port, "host": "127.0.0.1"}
+    for name, value in (settings | {"parallel_workers": 2}).items():
+        command += ["--set", f"{name}={value}"]
     with log.open("w") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, text=True)
-    made = Server(process, free_port, log)
+    made = Server(process, free_port, another_free_port, log)
     try:
         made.wait_ready()
         yield made

@@ -40,7 +40,7 @@ SENTENCES = {
 
 
 def asking(model: str, length: int, *, held: bool) -> InferenceRequest:
-    return tensor_request(model, np.full((1, length), 1.0 if held else 0.0))
+    return tensor_request(model, np.full((1, length), 60.0 if held else 0.0))
 
 
 class Rest:

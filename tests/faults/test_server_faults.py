@@ -8,9 +8,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import psutil
 import pytest
+
+from mlsrv.testing import tensor_request
+from mlsrv_protocol.grpc import INFERENCE, encode_request
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -82,6 +86,37 @@ async def test_a_stop_under_load_loses_no_accepted_request(server: Any, tmp_path
     assert set(answers) <= {200, 503}
     # Every request that reached the model was answered to its client.
     assert answers.count(200) == (tmp_path / "notes").read_text().split().count("begun")
+
+
+async def test_a_stop_under_load_over_grpc_loses_none_either(server: Any, tmp_path: Path) -> None:
+    workers = server.workers
+    answers: list[grpc.StatusCode] = []
+
+    async def client(seconds: float, once: bool = False) -> None:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+            call = channel.unary_unary(f"/{INFERENCE}/ModelInfer")
+            while True:
+                try:
+                    await call(encode_request(tensor_request("model", [seconds])), timeout=30)
+                except grpc.aio.AioRpcError as error:
+                    answers.append(error.code())
+                    return
+                answers.append(grpc.StatusCode.OK)
+                if once:
+                    return
+
+    slow = asyncio.create_task(client(2.0, once=True))
+    await asyncio.to_thread(wait_for_note, tmp_path, "begun")
+    clients = [asyncio.create_task(client(0.05)) for _ in range(16)]
+    while len(answers) < 50:
+        await asyncio.sleep(0.01)
+    server.process.send_signal(signal.SIGTERM)
+    await asyncio.gather(slow, *clients)
+    assert await asyncio.to_thread(server.process.wait, 15) == 0
+    assert gone(workers, 1.0)
+    # gRPC itself cancels calls that arrive at the very moment at which it stops accepting; no model saw them.
+    assert set(answers) <= {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+    assert answers.count(grpc.StatusCode.OK) == (tmp_path / "notes").read_text().split().count("begun")
 
 
 def test_a_second_signal_ends_at_once(server: Any, tmp_path: Path) -> None:

@@ -2,15 +2,18 @@
 
 import asyncio
 import os
+import re
 import signal
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from mlsrv.errors import Code, MLSrvError, ModelLoadError, ModelNotReady, Overloaded
 from mlsrv.testing import tensor_request
+from mlsrv_workers.crew import DEATHS_IN_A_ROW
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -70,6 +73,41 @@ async def test_a_worker_is_killed_again_and_again(faults: Any, eventually: Any) 
             os.kill(pid, signal.SIGKILL)
             await eventually(lambda pid=pid: it.pids not in ([], [pid]) and it.kernel.ready)
         assert (await it.ask())[0] == it.pids[0]
+
+
+async def test_workers_that_keep_ending_are_replaced_ever_more_slowly(
+    faults: Any, eventually: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with faults(parallel_workers=1) as it:
+        victims: set[int] = set()
+
+        def struck() -> bool:
+            children = {child.pid for child in psutil.Process().children() if worker_like(child)} - victims
+            for pid in children:
+                os.kill(pid, signal.SIGKILL)
+            victims.update(children)
+            return "keep ending" in " ".join(it.kernel.problems())
+
+        await eventually(struck, 40)
+        assert len(victims) == DEATHS_IN_A_ROW
+        said = [found for line in caplog.messages if (found := re.search(r"is replaced in (.+) s", line))]
+        pauses = [float(found[1]) for found in said]
+        assert len(pauses) == DEATHS_IN_A_ROW - 1
+        assert pauses == sorted(pauses)
+        assert pauses[-1] > 3
+        began = time.monotonic()
+        with pytest.raises(ModelNotReady, match="The workers of the pool default keep ending"):
+            await it.ask()
+        assert time.monotonic() - began < 1.0
+        await eventually(lambda: it.kernel.ready, 30)
+        assert await it.ask() == [it.pids[0], 0]
+
+
+def worker_like(process: psutil.Process) -> bool:
+    try:
+        return "boot.py" in " ".join(process.cmdline())
+    except psutil.Error:
+        return False
 
 
 async def test_a_load_that_ends_its_process(faults: Any, troubled: Any, tmp_path: Path) -> None:

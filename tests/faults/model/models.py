@@ -76,12 +76,11 @@ class Troubled(mlsrv.MLModel):
 
 
 class Held(mlsrv.MLModel):
-    """Answers with its input; a 1 anywhere in it holds the answer back for a minute."""
+    """Answers with its input, row by row, after as many seconds as its largest number says."""
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         tensor = payload.inputs[0]
-        if np.any(np.asarray(tensor.data) == 1):
-            await asyncio.sleep(60)
+        await asyncio.sleep(float(np.max(tensor.data)))
         return InferenceResponse(
             outputs=[ResponseOutput("output", tensor.shape, tensor.datatype, tensor.data)]
         )
