@@ -180,6 +180,7 @@ def rejoin(responses: Sequence[InferenceResponse], counts: Sequence[int]) -> Inf
         model_name=first.model_name,
         model_version=first.model_version,
         outputs=outputs,
+        id=first.id,
         parameters=first.parameters,
     )
 

@@ -1,0 +1,177 @@
+"""A model gives the same bytes with and without workers, with and without batching, over every wire."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import numpy as np
+import pytest
+from attrs import define
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from mlsrv import ModelSettings
+from mlsrv.types import Datatype, InferenceRequest, Parameters, RequestInput
+from mlsrv_protocol import binary, json
+from mlsrv_protocol.grpc import INFERENCE, decode_response, encode_request
+from served import HEADER, SECONDS, Served, served
+
+SOURCE = Path(__file__).parent / "mirror" / "model-settings.json"
+BATCHED = {"max_batch_size": 8, "max_batch_time": 0.02}
+AT_ONCE = 5
+"""Requests that are sent together, so that batches form where there is batching."""
+
+
+@define
+class Way:
+    """One server, over one wire."""
+
+    wire: str
+    server: Served
+    http: httpx.Client
+    channel: grpc.Channel
+
+    def ask(self, request: InferenceRequest) -> bytes:
+        """The body of the answer, whatever it is."""
+        url = f"{self.server.rest}/v2/models/m/infer"
+        if self.wire == "json":
+            return self.http.post(url, content=json.encode_request(request)).content
+        if self.wire == "binary":
+            length, pieces = binary.encode_request(request)
+            return self.http.post(url, content=b"".join(pieces), headers={HEADER: str(length)}).content
+        call = self.channel.unary_unary(f"/{INFERENCE}/ModelInfer")
+        try:
+            return bytes(call(encode_request(request, typed=self.wire == "typed"), timeout=SECONDS))
+        except grpc.RpcError as error:
+            return f"{error.code()}: {error.details()}".encode()
+
+
+@pytest.fixture(scope="module")
+def ways() -> Iterator[dict[str, list[Way]]]:
+    """By wire: with 0 and 2 workers, each without and with batching."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    stack = AsyncExitStack()
+
+    def do(work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, loop).result(90)
+
+    async def start(workers: int, fields: dict[str, Any]) -> Any:
+        model = ModelSettings("m", "models.Mirror", source=SOURCE, **fields)
+        found = await stack.enter_async_context(served([model], parallel_workers=workers))
+        assert found.kernel.problems() == []
+        return found
+
+    try:
+        servers = [do(start(workers, fields)) for workers in (0, 2) for fields in ({}, BATCHED)]
+        https = [httpx.Client(timeout=SECONDS) for _ in servers]
+        channels = [grpc.insecure_channel(server.grpc) for server in servers]
+        yield {
+            wire: [
+                Way(wire, server, http, channel)
+                for server, http, channel in zip(servers, https, channels, strict=True)
+            ]
+            for wire in ("json", "binary", "raw", "typed")
+        }
+        for one in (*https, *channels):
+            one.close()
+    finally:
+        do(stack.aclose())
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+names = st.text("abcdefgh", min_size=1, max_size=4)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
+values = st.booleans() | st.integers(-(2**40), 2**40) | texts | st.floats(-9, 9)
+parameters = st.dictionaries(names.map("p_{}".format), values, max_size=3)
+RAW_ONLY = {Datatype.FP16, Datatype.BF16}
+"""Datatypes that typed contents of gRPC cannot hold."""
+
+
+@st.composite
+def tensors(draw: st.DrawFn, name: str, rows: int | None) -> RequestInput:
+    datatype = draw(st.sampled_from(sorted(Datatype, key=str)))
+    shape = list(draw(hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=4)))
+    if rows is not None:
+        shape[0] = rows
+    count = int(np.prod(shape))
+    if datatype is Datatype.BYTES:
+        data: Any = draw(st.lists(texts, min_size=count, max_size=count))
+    elif datatype is Datatype.BF16:
+        # JSON has one NaN, and this type many.
+        finite = st.floats(width=32, allow_nan=False)
+        data = (draw(hnp.arrays(np.float32, count, elements=finite)).view(np.uint32) >> 16).astype(np.uint16)
+    else:
+        data = draw(hnp.arrays(datatype.dtype, count))
+    return RequestInput(name, shape, datatype, data, Parameters(**draw(parameters)))
+
+
+@st.composite
+def inference_requests(draw: st.DrawFn) -> InferenceRequest:
+    rows = draw(st.none() | st.sampled_from([1, 2, 3, 10]))  # with rows in common, requests can be joined
+    inputs = [
+        draw(tensors(name, rows)) for name in draw(st.lists(names, min_size=1, max_size=3, unique=True))
+    ]
+    extra = draw(parameters)
+    trouble = draw(st.sampled_from([None, None, None, None, "refuse", "fail"]))
+    return InferenceRequest(inputs, id="id", parameters=Parameters(trouble=trouble, **extra), model_name="m")
+
+
+def answers(all_ways: Sequence[Way], request: InferenceRequest) -> set[bytes]:
+    """What comes from all servers, asked alone and several times at once."""
+    found = {way.ask(request) for way in all_ways}
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        for way in all_ways:
+            found.update(threads.map(way.ask, [request] * AT_ONCE))
+    return found
+
+
+@settings(
+    deadline=None,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(request=inference_requests())
+def test_the_same_request_has_the_same_answer(ways: dict[str, list[Way]], request: InferenceRequest) -> None:
+    raw_only = any(tensor.datatype in RAW_ONLY for tensor in request.inputs)
+    wires = [wire for wire in ways if wire != "typed" or not raw_only]
+    found = {wire: answers(ways[wire], request) for wire in wires}
+    assert {wire: len(each) for wire, each in found.items()} == dict.fromkeys(wires, 1), found
+    assert request.parameters is not None
+    if "trouble" in request.parameters:
+        assert all(b"refused" in answer or b"fails" in answer for each in found.values() for answer in each)
+        return
+    for wire in set(wires) - {"binary"}:
+        decode = json.decode_response if wire == "json" else decode_response
+        response = decode(*found[wire])
+        assert [output.name for output in response.outputs] == [one.name for one in request.inputs]
+        for output, tensor in zip(response.outputs, request.inputs, strict=True):
+            assert (output.shape, output.datatype) == (tensor.shape, tensor.datatype)
+            assert as_texts(output.data) == as_texts(tensor.data)
+
+
+def as_texts(data: Any) -> list[str]:
+    return [one.decode() if isinstance(one, bytes) else str(one) for one in data]
+
+
+def test_batches_did_form(ways: dict[str, list[Way]]) -> None:
+    request = InferenceRequest([RequestInput("x", [1, 2], "FP32", [1.0, 2.0])], model_name="m")
+    for way in ways["json"]:
+        answers([way], request)
+    interceptors = [way.server.kernel.handle("m").loaded().interceptors for way in ways["json"]]
+    assert list(map(len, interceptors)) == [0, 1, 0, 1]
+    for (batcher,) in interceptors[1::2]:
+        last = list(batcher.decisions)[-AT_ONCE:]
+        assert max(decision["requests"] for decision in last) > 1
