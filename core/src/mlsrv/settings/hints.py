@@ -51,7 +51,14 @@ OWNERS: dict[str, tuple[str, ...]] = {
         "cache_size",
     ),
     "mlsrv-prometheus": ("metrics_endpoint", "metrics_port", "metrics_rest_server_prefix", "metrics_dir"),
-    "mlsrv-opentelemetry": ("tracing_server",),
+    "mlsrv-opentelemetry": (
+        "tracing_global_provider",
+        "tracing_protocol",
+        "tracing_queue_size",
+        "tracing_sample_rate",
+        "tracing_server",
+        "tracing_service_name",
+    ),
 }
 
 RUNTIMES = (

@@ -1,0 +1,103 @@
+"""The span of each HTTP request, by the semantic conventions of OpenTelemetry for HTTP servers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from opentelemetry.trace import Span, SpanKind, StatusCode
+
+from mlsrv_opentelemetry.propagation import HEADERS, headers_of, parent_of
+from mlsrv_opentelemetry.tracing import Tracing
+
+_KNOWN = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
+_TRACE = frozenset(name.encode() for name in HEADERS)
+
+
+class TracedApp:
+    """ASGI middleware. What is inside finds the span in the headers, as if the caller had sent it: whatever
+    makes a `CallContext` of them continues it.
+
+    Health checks, which come all the time and say nothing, have no span.
+    """
+
+    def __init__(self, app: Any, tracing: Tracing) -> None:
+        self._app = app
+        self._tracing = tracing
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http" or _is_health(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        headers = scope["headers"]
+        given = {name.decode(): value.decode("latin-1") for name, value in headers if name in _TRACE}
+        span = self._tracing.tracer.start_span(_method(scope), parent_of(given), SpanKind.SERVER)
+        own = [(name.encode(), value.encode("latin-1")) for name, value in headers_of(span).items()]
+        inner = {**scope, "headers": [*(pair for pair in headers if pair[0] not in _TRACE), *own]}
+        if span.is_recording():
+            await self._recorded(span, inner, receive, send)
+        else:
+            await self._app(inner, receive, send)
+
+    async def _recorded(self, span: Span, scope: Any, receive: Any, send: Any) -> None:
+        status = 0
+
+        async def noting(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        span.set_attributes(_attributes(scope))
+        try:
+            await self._app(scope, receive, noting)
+        except BaseException as error:
+            span.set_attribute("error.type", type(error).__name__)
+            span.set_status(StatusCode.ERROR)
+            raise
+        finally:
+            _conclude(span, scope, status)
+            span.end()
+
+
+def _conclude(span: Span, scope: Any, status: int) -> None:
+    """What is known at the end. A client that went away got no status."""
+    route = scope.get("mlsrv.route")
+    if route is not None:
+        span.update_name(f"{_method(scope)} {route}")
+        span.set_attribute("http.route", route)
+    if status:
+        span.set_attribute("http.response.status_code", status)
+    if status >= 500:
+        span.set_attribute("error.type", str(status))
+        span.set_status(StatusCode.ERROR)
+
+
+def _attributes(scope: Any) -> dict[str, str | int]:
+    found: dict[str, str | int] = {
+        "http.request.method": scope["method"] if scope["method"] in _KNOWN else "_OTHER",
+        "url.path": scope["path"],
+        "url.scheme": scope.get("scheme", "http"),
+        "network.protocol.version": scope.get("http_version", "1.1"),
+    }
+    if scope.get("query_string"):
+        found["url.query"] = scope["query_string"].decode("latin-1")
+    for prefix, address in (("server", scope.get("server")), ("client", scope.get("client"))):
+        if address:
+            found[f"{prefix}.address"] = str(address[0])
+            if address[1]:
+                found[f"{prefix}.port"] = int(address[1])
+    agent = _first(scope["headers"], b"user-agent")
+    return found if agent is None else found | {"user_agent.original": agent.decode("latin-1")}
+
+
+def _first(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> bytes | None:
+    return next((value for name, value in headers if name == wanted), None)
+
+
+def _method(scope: Any) -> str:
+    return str(scope["method"]) if scope["method"] in _KNOWN else "HTTP"
+
+
+def _is_health(path: str) -> bool:
+    return path.endswith(("/ready", "/live"))

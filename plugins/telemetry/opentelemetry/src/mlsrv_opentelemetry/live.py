@@ -1,0 +1,83 @@
+"""The live span around the code of a model, in the process where it runs."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import Token
+from typing import Any
+
+from opentelemetry.context import Context, attach, detach, get_current, set_value
+from opentelemetry.trace import INVALID_SPAN, Span, StatusCode, get_current_span, set_span_in_context
+
+from mlsrv.context import CallContext
+from mlsrv.settings import ModelSettings
+from mlsrv.user_code import WholeCall
+from mlsrv_opentelemetry.phases import Clock, add_phases
+from mlsrv_opentelemetry.propagation import is_unsampled, parent_of
+from mlsrv_opentelemetry.providers import PROVIDER
+from mlsrv_opentelemetry.tracing import Tracing
+
+_PHASES_AROUND = frozenset({"batch", "predict", "queue"})
+"""Phases that are no part of what the live span is about."""
+
+
+class LiveSpans:
+    """Makes what one call of a model's code happens in.
+
+    The code finds its span with `opentelemetry.trace.get_current_span`. Where the request is not recorded, it
+    finds one that only continues the caller's trace.
+    """
+
+    def __init__(self, tracing: Tracing, model: ModelSettings) -> None:
+        self.tracing = tracing
+        self.attributes = tracing.attributes(model)
+
+    def __call__(self, context: CallContext) -> LiveSpan:
+        return LiveSpan(self, context)
+
+
+class LiveSpan(WholeCall):
+    """The span of one call; of a stream it is entered and left for each step."""
+
+    __slots__ = ("_clock", "_context", "_first", "_span", "_spans", "_token")
+
+    def __init__(self, spans: LiveSpans, context: CallContext) -> None:
+        self._spans = spans
+        self._context = context
+        self._clock = Clock()
+        self._first = 0 if context.timeline is None else len(context.timeline.spans)
+        self._span = self._start()
+
+    def __enter__(self) -> None:
+        within = get_current()
+        if self._span is not INVALID_SPAN:
+            within = set_span_in_context(
+                self._span, set_value(PROVIDER, self._spans.tracing.provider, within)
+            )
+        self._token: Token[Context] = attach(within)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        detach(self._token)
+        if error is not None and not isinstance(error, asyncio.CancelledError | GeneratorExit):
+            self._span.record_exception(error)
+            self._span.set_status(StatusCode.ERROR, str(error))
+
+    def close(self) -> None:
+        """The call is over."""
+        if not self._span.is_recording():
+            return
+        timeline = self._context.timeline
+        if timeline is not None:
+            spans = timeline.spans[self._first :]
+            add_phases(self._spans.tracing.tracer, self._span, spans, self._clock, _PHASES_AROUND)
+        self._span.end()
+
+    def _start(self) -> Span:
+        headers = self._context.trace
+        parent = parent_of(headers) if headers else get_current()
+        above = get_current_span(parent)
+        if not above.get_span_context().is_valid:
+            return INVALID_SPAN  # nobody asked for this call: it is a warm-up
+        if is_unsampled(headers):
+            return above
+        return self._spans.tracing.tracer.start_span("predict", parent, attributes=self._spans.attributes)

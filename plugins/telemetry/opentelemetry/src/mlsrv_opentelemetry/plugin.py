@@ -1,0 +1,80 @@
+"""What mlsrv-opentelemetry offers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import mlsrv
+from mlsrv_opentelemetry.settings import TracingSettings
+
+if TYPE_CHECKING:
+    import grpc.aio
+
+    from mlsrv.interceptor import Interceptor
+    from mlsrv.shared import Shared
+    from mlsrv.user_code import UserCodeContext
+    from mlsrv_opentelemetry.tracing import Tracing
+
+
+@mlsrv.hookimpl
+def mlsrv_settings() -> mlsrv.SettingsOffer:
+    """Where spans go, and how many."""
+    return mlsrv.SettingsOffer("server", TracingSettings)
+
+
+@mlsrv.hookimpl
+def mlsrv_interceptors(kernel: mlsrv.Kernel, model: mlsrv.ModelSettings) -> list[Interceptor]:
+    """The spans of requests and batches."""
+    tracing = _tracing(kernel.shared, kernel.settings.plain())
+    if tracing is None:
+        return []
+    from mlsrv_opentelemetry.requests import BatchSpans, RequestSpans
+
+    requests = RequestSpans(tracing, model)
+    return [requests, BatchSpans(requests, model)]
+
+
+@mlsrv.hookimpl
+def mlsrv_user_code(
+    settings: Mapping[str, Any], model: mlsrv.ModelSettings, shared: Shared
+) -> UserCodeContext | None:
+    """The live span of model code."""
+    tracing = _tracing(shared, settings)
+    if tracing is None:
+        return None
+    from mlsrv_opentelemetry.live import LiveSpans
+
+    return LiveSpans(tracing, model)
+
+
+@mlsrv.hookimpl(optionalhook=True)
+def mlsrv_rest_middleware(kernel: mlsrv.Kernel) -> Callable[[Any], Any] | None:
+    """The span of each HTTP request."""
+    tracing = _tracing(kernel.shared, kernel.settings.plain())
+    if tracing is None:
+        return None
+    from mlsrv_opentelemetry.http import TracedApp
+
+    return partial(TracedApp, tracing=tracing)
+
+
+@mlsrv.hookimpl(optionalhook=True)
+def mlsrv_grpc_interceptors(kernel: mlsrv.Kernel) -> grpc.aio.ServerInterceptor | None:
+    """The span of each gRPC call."""
+    tracing = _tracing(kernel.shared, kernel.settings.plain())
+    if tracing is None:
+        return None
+    from mlsrv_opentelemetry.rpc import TracedCalls
+
+    return TracedCalls(tracing)
+
+
+def _tracing(shared: Shared, settings: Mapping[str, Any]) -> Tracing | None:
+    """The one of this kernel, or of this worker process; None if the settings name no collector."""
+    if not settings.get("tracing_server"):
+        return None
+    from mlsrv_opentelemetry.tracing import Target, Tracing
+
+    return shared.get(Tracing, lambda: Tracing(Target.of(settings)))

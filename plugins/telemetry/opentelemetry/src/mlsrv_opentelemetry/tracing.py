@@ -1,0 +1,107 @@
+"""Tracing of one kernel, or of one worker process: a provider of its own, and the way to the collector."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from attrs import frozen
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
+
+from mlsrv.settings import ModelSettings
+from mlsrv_opentelemetry.exporters import make_exporter
+from mlsrv_opentelemetry.outbox import Outbox
+from mlsrv_opentelemetry.providers import serve_get_tracer
+from mlsrv_opentelemetry.settings import Protocol
+
+PATIENCE = 3.0
+"""Seconds that spans have to leave when the server or a worker stops."""
+
+
+@frozen
+class Target:
+    """Where spans go, and which.
+
+    Attributes:
+        server, protocol: of the collector.
+        rate: share of the traces that begin here which are recorded.
+        service: name and version of the service.
+        limit: spans that may wait.
+        is_global: whether ``get_tracer`` should work in model code.
+    """
+
+    server: str
+    protocol: Protocol
+    rate: float
+    service: tuple[str, str]
+    limit: int
+    is_global: bool
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Target:
+        """What server settings, by name, say."""
+        return cls(
+            settings["tracing_server"],
+            settings["tracing_protocol"],
+            settings["tracing_sample_rate"],
+            (
+                settings["tracing_service_name"] or settings["server_name"],
+                settings["server_version"] or version("mlsrv-core"),
+            ),
+            settings["tracing_queue_size"],
+            settings["tracing_global_provider"],
+        )
+
+
+class Tracing:
+    """Makes spans and sends them. Its provider is never the global one of the process.
+
+    Raises:
+        ConfigurationError: see `make_exporter`.
+
+    Attributes:
+        provider: of tracers, for user code.
+        tracer: makes our own spans.
+        outbox: knows how many spans were lost.
+    """
+
+    def __init__(self, target: Target) -> None:
+        exporter = make_exporter(target.server, target.protocol)
+        name, number = target.service
+        resource = Resource.create(
+            {"service.name": name, "service.version": number, "process.pid": os.getpid()}
+        )
+        self._closed = False
+        self.outbox = Outbox(exporter, target.server, target.limit)
+        # What the caller decided for its trace holds; of traces that begin here, a share is recorded.
+        self.provider = TracerProvider(
+            sampler=ParentBasedTraceIdRatio(target.rate), resource=resource, shutdown_on_exit=False
+        )
+        self.provider.add_span_processor(self.outbox)
+        self.tracer = self.provider.get_tracer("mlsrv", version("mlsrv-core"))
+
+        if target.is_global:
+            serve_get_tracer()
+
+    @staticmethod
+    def attributes(model: ModelSettings) -> dict[str, str]:
+        """What spans say of a model."""
+        version = {} if model.version is None else {"mlsrv.model.version": model.version}
+        return {"mlsrv.model.name": model.name} | version
+
+    def close(self) -> None:
+        """Send what waits, for `PATIENCE` seconds at most. Blocks; idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        sending = threading.Thread(target=self.provider.shutdown, name="mlsrv-tracing-end", daemon=True)
+        sending.start()
+        sending.join(PATIENCE)
+        if sending.is_alive():
+            self.outbox.abort()
+            sending.join(1.0)

@@ -1,0 +1,181 @@
+"""What becomes of spans, whatever the collector does; requests never feel it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from collector import SECONDS, Collector, grpc_collector, http_collector
+from mlsrv.errors import ConfigurationError
+from mlsrv.testing import EchoModel, text_request
+from mlsrv_opentelemetry.exporters import LOGGERS
+from mlsrv_opentelemetry.outbox import Outbox
+from mlsrv_opentelemetry.tracing import PATIENCE, Target, Tracing
+
+ABSENT = "http://127.0.0.1:9"
+
+
+class Scripted(SpanExporter):
+    """Waits until it may go on, then does what it is told."""
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self.waiting = threading.Event()
+        self.outcome: SpanExportResult | Exception = SpanExportResult.SUCCESS
+        self.sent: list[str] = []
+        self.closed = False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.waiting.set()
+        assert self.go_on.wait(SECONDS)
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        if self.outcome is SpanExportResult.SUCCESS:
+            self.sent += [span.name for span in spans]
+        return self.outcome
+
+    def shutdown(self) -> None:
+        self.closed = True
+
+
+def spans(outbox: Outbox, *names: str) -> None:
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(outbox)
+    for name in names:
+        provider.get_tracer("test").start_span(name).end()
+
+
+@pytest.fixture
+def exporter() -> Iterator[Scripted]:
+    made = Scripted()
+    yield made
+    made.go_on.set()
+
+
+def test_what_is_too_much_is_dropped_counted_and_said_once(
+    exporter: Scripted, caplog: pytest.LogCaptureFixture
+) -> None:
+    outbox = Outbox(exporter, "there", limit=2)
+    spans(outbox, "a", "b")
+    assert exporter.waiting.wait(SECONDS)
+    spans(outbox, "c", "d", "e", "f")
+    assert outbox.lost == 2
+    exporter.go_on.set()
+    outbox.shutdown()
+    assert sorted(exporter.sent) == ["a", "b", "c", "d"]
+    assert exporter.closed
+    messages = [record.message for record in caplog.records]
+    assert messages == [
+        "Spans are dropped, for 2 wait for there already",
+        "Spans reach there again; 2 were dropped before",
+        "2 spans did not reach there",
+    ]
+
+
+@pytest.mark.parametrize("outcome", [SpanExportResult.FAILURE, OSError("no route")])
+def test_failed_exports_are_counted_and_said_once(
+    exporter: Scripted, caplog: pytest.LogCaptureFixture, outcome: Any
+) -> None:
+    exporter.outcome = outcome
+    exporter.go_on.set()
+    outbox = Outbox(exporter, "there", limit=100)
+    for name in ("a", "b"):
+        spans(outbox, name)
+        assert outbox.force_flush()
+    assert outbox.lost == 2
+    outbox.shutdown()
+    first, last = [record.message for record in caplog.records]
+    assert first.startswith("Spans do not reach there and are dropped: ")
+    assert "OSError: no route" in first or outcome is SpanExportResult.FAILURE
+    assert last == "2 spans did not reach there"
+
+
+def test_nothing_is_sent_after_an_abort(exporter: Scripted) -> None:
+    outbox = Outbox(exporter, "there", limit=100)
+    outbox.abort()
+    spans(outbox, "a")
+    outbox.shutdown()
+    assert (exporter.sent, exporter.closed, outbox.lost) == ([], True, 1)
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+def test_an_absent_collector_is_few_lines(caplog: pytest.LogCaptureFixture, protocol: Any) -> None:
+    caplog.set_level(logging.INFO)
+    tracing = Tracing(Target(ABSENT, protocol, 1.0, ("s", "1"), 100, False))
+    for _ in range(1000):
+        tracing.tracer.start_span("a").end()
+    began = time.monotonic()
+    tracing.close()
+    assert time.monotonic() - began < PATIENCE + 10
+    assert tracing.outbox.lost == 1000
+    full, failed, last = [record.message for record in caplog.records]
+    assert full == f"Spans are dropped, for 100 wait for {ABSENT} already"
+    assert failed.startswith(f"Spans do not reach {ABSENT} and are dropped: ")
+    assert "refused" in failed or "UNAVAILABLE" in failed
+    assert last == f"1000 spans did not reach {ABSENT}"
+    tracing.close()
+    assert len(caplog.records) == 3
+    filters = [found for name in LOGGERS for found in logging.getLogger(name).filters]
+    assert [found for found in filters if type(found).__module__.startswith("mlsrv")] == []
+
+
+def test_a_collector_that_hangs_holds_up_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    released = threading.Event()
+    with grpc_collector(take=lambda request: released.wait(SECONDS)) as hanging:
+        tracing = Tracing(Target(hanging.url, "grpc", 1.0, ("s", "1"), 100, False))
+        for _ in range(1000):
+            tracing.tracer.start_span("a").end()
+        began = time.monotonic()
+        tracing.close()
+        assert time.monotonic() - began < PATIENCE + 10
+        released.set()
+    assert tracing.outbox.lost >= 900
+
+
+async def test_requests_are_answered_without_a_collector(kernel_of: Any, collector: Collector) -> None:
+    async with kernel_of(
+        m=EchoModel, settings={"tracing_server": ABSENT, "tracing_queue_size": 10}
+    ) as kernel:
+        await kernel.loaded()
+        for _ in range(50):
+            await kernel.infer(text_request("m", ["a"]))
+        outbox = kernel.shared.get(Tracing, lambda: pytest.fail("there is none")).outbox
+    assert outbox.lost == 100, "two spans of each request"
+
+
+@pytest.mark.parametrize("spelling", ["http://{}", "{}", "http://{}/"])
+async def test_how_a_collector_is_named(kernel_of: Any, spelling: str) -> None:
+    for make, protocol in ((grpc_collector, "grpc"), (http_collector, "http/protobuf")):
+        with make() as found:
+            server = spelling.format(found.url.partition("://")[2])
+            settings = {"tracing_server": server, "tracing_protocol": protocol}
+            async with kernel_of(m=EchoModel, settings=settings) as kernel:
+                await kernel.loaded()
+                await kernel.infer(text_request("m", ["a"]))
+            assert sorted(span.name for span in found.spans) == ["infer m", "predict"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("tracing_server", "ftp://collector"),
+        ("tracing_server", "http://"),
+        ("tracing_server", "http://host:port"),
+        ("tracing_server", "http://host:99999"),
+        ("tracing_protocol", "thrift"),
+        ("tracing_sample_rate", 1.5),
+        ("tracing_sample_rate", -1),
+        ("tracing_sample_rate", "often"),
+        ("tracing_queue_size", 0),
+    ],
+)
+def test_wrong_settings_are_refused(kernel_of: Any, name: str, value: object) -> None:
+    with pytest.raises(ConfigurationError, match=name):
+        kernel_of(settings={name: value})
