@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
+from mlsrv.access import AccessLog
 from mlsrv.admission import Admission, size_of
 from mlsrv.builtin import kernel_plugin, kernel_version
 from mlsrv.catalog import Catalog
@@ -66,6 +67,7 @@ class Kernel:
         registry: the models; see `handle` for one.
         admission: the requests to all models that are waiting or running now.
         transports: the transports that are started, by name.
+        access: notes requests for the access log, while that is on and the kernel runs.
         meters: the backends of metrics, by name.
         record: records one value of a metric with every meter.
         stopping: whether the server is shutting down.
@@ -90,6 +92,7 @@ class Kernel:
         self.shared = self.catalog.shared
         self.registry = Registry()
         self.transports: dict[str, Transport] = {}
+        self.access: AccessLog | None = None
         self.meters: dict[str, Meter] = {}
         self.record: Record = discard
         self.stopping = False
@@ -123,6 +126,8 @@ class Kernel:
         return self
 
     async def _boot(self, stack: AsyncExitStack) -> None:
+        if self.settings.of(KernelSettings).access_log:
+            self.access = await stack.enter_async_context(AccessLog())
         self.meters = {offer.name: make_offered(offer, self, Meter) for offer in self._enabled(MeterOffer)}
         self.record = record_all(list(self.meters.values()))
         for offer in self.plugins.offers(ExecutorOffer):
@@ -148,6 +153,7 @@ class Kernel:
         finally:
             await self.shared.close()
             self._control = None
+            self.access = None
             self._executors.clear()
 
     async def loaded(self) -> None:

@@ -78,6 +78,9 @@ class KernelSettings:
         10.0, help="Seconds that requests in flight get to finish when the server stops.", at_least=0
     )
     use_structured_logging: bool = setting(False, help="Log JSON lines instead of text.")
+    access_log: bool = setting(
+        False, help="Log a line for each request, over any transport; health checks on debug level."
+    )
     logging_settings: str | dict[str, Any] | None = setting(
         None, help="A logging configuration (dictConfig), or the path of a file with one (JSON or INI)."
     )

@@ -7,6 +7,7 @@ from typing import Final
 
 from mlsrv.context import CallContext, new_request_id
 from mlsrv.errors import InvalidPayload
+from mlsrv_grpc.access import current_call
 from mlsrv_grpc.metadata import LONGEST_ID, REQUEST_ID, request_headers
 from mlsrv_grpc.status import Rpc
 from mlsrv_protocol import InferenceRequest, Parameters
@@ -42,6 +43,9 @@ class Caller:
         context = CallContext(request.id, deadline=self._deadline, headers=headers, transport="grpc")
         if "traceparent" in headers:
             context.trace = {key: headers[key] for key in _TRACE if key in headers}
+        call = current_call.get()
+        if call is not None and call.context is None:
+            call.context = context
         return context
 
 

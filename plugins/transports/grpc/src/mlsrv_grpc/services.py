@@ -9,6 +9,8 @@ from attrs import frozen
 
 from mlsrv.errors import ConfigurationError
 from mlsrv.kernel import Kernel
+from mlsrv.settings import KernelSettings
+from mlsrv_grpc.access import AccessInterceptor
 from mlsrv_grpc.control import Control
 from mlsrv_grpc.health import Health
 from mlsrv_grpc.infer import Infer
@@ -65,12 +67,13 @@ def all_services(kernel: Kernel) -> Services:
 
 
 def all_interceptors(kernel: Kernel) -> list[grpc.aio.ServerInterceptor]:
-    """What plugins put around every call, outermost first.
+    """What is around every call, outermost first: the access log, if it is on, and what plugins put there.
 
     Raises:
         ConfigurationError: a plugin brings something else.
     """
-    found = []
+    own = [AccessInterceptor(kernel)] if kernel.settings.of(KernelSettings).access_log else []
+    found: list[grpc.aio.ServerInterceptor] = [*own]
     for label, interceptor in _results(kernel, _INTERCEPTORS):
         if not isinstance(interceptor, grpc.aio.ServerInterceptor):
             raise ConfigurationError(

@@ -9,7 +9,8 @@ from starlette.types import ASGIApp
 from mlsrv.context import CallContext
 from mlsrv.kernel import Kernel
 from mlsrv.records import report
-from mlsrv.settings import Owner, Settings
+from mlsrv.settings import KernelSettings, Owner, Settings
+from mlsrv_rest.access import AccessLogged
 from mlsrv_rest.body import Unread, decoded, read_body, send_and_close
 from mlsrv_rest.cors import CORS
 from mlsrv_rest.errors import AnswerBroken, ClientGone, error_reply, failure, wrong_method
@@ -59,6 +60,8 @@ class RestApp:
         self._http: ASGIApp = self._serve if cors is None else CORS(self._serve, cors)
         for around in reversed(all_middleware(kernel)):
             self._http = around(self._http)
+        if kernel.settings.of(KernelSettings).access_log:
+            self._http = AccessLogged(self._http, kernel)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]

@@ -1,0 +1,116 @@
+"""The access log of this transport."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
+from time import perf_counter
+from typing import Any, Final
+from urllib.parse import unquote
+
+import grpc.aio
+
+from mlsrv.access import Access
+from mlsrv.context import CallContext
+from mlsrv.kernel import Kernel
+from mlsrv_grpc.status import Rpc
+
+_QUIET: Final = ("Live", "Ready", "/Check", "/Watch")
+_NAMES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
+
+
+class Call:
+    """One call that will be noted.
+
+    Attributes:
+        context: of its first request, once that is understood.
+    """
+
+    def __init__(self, kernel: Kernel, method: str, rpc: Rpc) -> None:
+        self.context: CallContext | None = None
+        self._kernel = kernel
+        self._method = method
+        self._rpc = rpc
+        self._started = perf_counter()
+
+    def note(self, error: BaseException | None) -> None:
+        """The call is over."""
+        log = self._kernel.access
+        if log is not None:
+            seconds, client = perf_counter() - self._started, _host(self._rpc.peer())
+            quiet = self._method.endswith(_QUIET)
+            status = _status(self._rpc, error)
+            log.note(Access("grpc", self._method, status, seconds, client, self.context, quiet))
+
+
+current_call: ContextVar[Call | None] = ContextVar("mlsrv_grpc_call", default=None)
+"""The call that is being answered, if it will be noted."""
+
+
+class AccessInterceptor(grpc.aio.ServerInterceptor):
+    """Notes each call for the access log, once it is over."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        handler = await continuation(handler_call_details)
+        return handler if handler is None else self._noting(handler, handler_call_details.method)
+
+    def _noting(self, handler: Any, method: str) -> Any:
+        """The same handler around which each call is noted."""
+        for kind in ("unary_unary", "unary_stream", "stream_unary", "stream_stream"):
+            behaviour = getattr(handler, kind)
+            if inspect.iscoroutinefunction(behaviour):
+                return handler._replace(**{kind: self._coroutine(behaviour, method)})
+            if inspect.isasyncgenfunction(behaviour):
+                return handler._replace(**{kind: self._generator(behaviour, method)})
+        return handler  # a plain function, which gRPC runs in a thread
+
+    def _coroutine(
+        self, behaviour: Callable[[Any, Rpc], Awaitable[Any]], method: str
+    ) -> Callable[[Any, Rpc], Awaitable[Any]]:
+        async def noted(request: Any, rpc: Rpc) -> Any:
+            call = Call(self._kernel, method, rpc)
+            current_call.set(call)
+            try:
+                answer = await behaviour(request, rpc)
+            except BaseException as error:
+                call.note(error)
+                raise
+            call.note(None)
+            return answer
+
+        return noted
+
+    def _generator(
+        self, behaviour: Callable[[Any, Rpc], AsyncIterator[Any]], method: str
+    ) -> Callable[[Any, Rpc], AsyncIterator[Any]]:
+        async def noted(request: Any, rpc: Rpc) -> AsyncIterator[Any]:
+            call = Call(self._kernel, method, rpc)
+            current_call.set(call)
+            try:
+                async for answer in behaviour(request, rpc):
+                    yield answer
+            except BaseException as error:
+                call.note(error)
+                raise
+            call.note(None)
+
+        return noted
+
+
+def _status(rpc: Rpc, error: BaseException | None) -> str:
+    if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        return "CANCELLED"
+    code: Any = rpc.code()
+    name = code.name if isinstance(code, grpc.StatusCode) else _NAMES.get(code or 0, "UNKNOWN")
+    return "UNKNOWN" if error is not None and name == "OK" else name
+
+
+def _host(peer: str) -> str:
+    """The address in ``ipv4:127.0.0.1:50000``, ``ipv6:%5B::1%5D:50000`` or ``unix:/path``."""
+    kind, _, address = peer.partition(":")
+    return address if kind == "unix" else unquote(address.rpartition(":")[0]).strip("[]")

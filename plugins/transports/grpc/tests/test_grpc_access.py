@@ -1,0 +1,96 @@
+"""The access log of calls over gRPC."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import grpc
+import pytest
+
+import mlsrv
+import mlsrv_grpc
+from mlsrv.testing import tensor_request
+from mlsrv_grpc.access import _host
+from mlsrv_protocol.grpc import encode_request
+
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+
+
+class Counted:
+    """A plugin with a service whose calls answer with a generator, and in a thread."""
+
+    @mlsrv.hookimpl
+    def mlsrv_grpc_services(self, kernel: Any) -> Any:
+        async def count(body: bytes, rpc: Any) -> Any:
+            yield b"1"
+            yield b"2"
+
+        methods = {
+            "Count": grpc.unary_stream_rpc_method_handler(count),
+            "Plain": grpc.unary_unary_rpc_method_handler(lambda body, rpc: body),
+        }
+        handler = grpc.method_handlers_generic_handler("acme.Counter", methods)
+        return mlsrv_grpc.Service("acme.Counter", handler)
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[Any]:
+    return [record for record in caplog.records if record.name == "mlsrv.access"]
+
+
+def test_each_call_is_a_line(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "mlsrv")
+    served = serve(plugins=[Counted()], access_log=True)
+    served.infer(tensor_request("echo", [[1.0]], id="r1"))
+    with pytest.raises(grpc.RpcError):
+        served.infer(tensor_request("failing", [[1.0]], id="r2"))
+    with pytest.raises(grpc.RpcError):
+        served.infer(tensor_request("unknown", [[1.0]]))
+    served.ask("ServerMetadata")
+    served.ask("ServerReady")
+    stream = served.channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
+    bodies = [encode_request(tensor_request("echo", [[1.0]], id=name), typed=False) for name in ("s1", "s2")]
+    assert len(list(stream(iter(bodies), timeout=20))) == 2
+    assert list(served.channel.unary_stream("/acme.Counter/Count")(b"")) == [b"1", b"2"]
+    assert served.channel.unary_unary("/acme.Counter/Plain")(b"x") == b"x"
+    with pytest.raises(grpc.RpcError):
+        served.channel.unary_unary("/acme.Counter/Nothing")(b"")
+    served.stop()
+    assert [(one.request, one.status) for one in lines(caplog)] == [
+        (INFER, "OK"),
+        (INFER, "INTERNAL"),
+        (INFER, "NOT_FOUND"),
+        ("/inference.GRPCInferenceService/ServerMetadata", "OK"),
+        ("/inference.GRPCInferenceService/ModelStreamInfer", "OK"),
+        ("/acme.Counter/Count", "OK"),
+    ]
+    first, second, *_, stream_line, _ = lines(caplog)
+    assert (first.request_id, first.model, first.client) == ("r1", "echo", "127.0.0.1")
+    assert (second.request_id, second.model) == ("r2", "failing")
+    assert stream_line.request_id == "s1"
+
+
+def test_a_client_that_goes_away(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "mlsrv")
+    served = serve(access_log=True)
+    model = served.kernel.handle("blocking").instance.placement._model
+    call = served.method("ModelInfer").future(
+        encode_request(tensor_request("blocking", [[1.0]]), typed=False)
+    )
+    served.do(model.started.acquire())
+    call.cancel()
+    served.do(model.cancelled.wait())
+    served.stop()
+    assert [(one.request, one.status) for one in lines(caplog)] == [(INFER, "CANCELLED")]
+
+
+@pytest.mark.parametrize(
+    ("peer", "host"),
+    [
+        ("ipv4:127.0.0.1:50000", "127.0.0.1"),
+        ("ipv6:%5B::1%5D:50000", "::1"),
+        ("unix:/tmp/socket", "/tmp/socket"),
+    ],
+)
+def test_hosts(peer: str, host: str) -> None:
+    assert _host(peer) == host
