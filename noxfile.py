@@ -121,7 +121,7 @@ def newer(session: nox.Session) -> None:
 @nox.session
 def dists(session: nox.Session) -> None:
     """Build every wheel, install the default set away from the workspace, and serve with it."""
-    install(session, "test")
+    install(session, "test", "lint")
     session.run("pytest", "tests/dists", *session.posargs)
 
 
