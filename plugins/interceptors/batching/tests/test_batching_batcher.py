@@ -116,7 +116,7 @@ async def test_a_batch_is_never_larger_than_it_may_be() -> None:
 async def test_a_large_request_runs_in_pieces() -> None:
     async with batched(max_batch_size=4) as kernel:
         response = await ask(kernel, 5, rows=10)
-        assert response.id == "5"
+        assert response.id == "id-5"
         assert response.outputs[0].shape == [10, 1]
         assert response.outputs[0].data.tolist() == [10] * 10
         assert sum(Held.rows) == 10
