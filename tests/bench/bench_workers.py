@@ -1,35 +1,45 @@
 """What a worker process costs, and what it brings: the same models with 0, 1 and 2 workers.
 
-Run it as a plain script. It measures `kernel.infer`, without any transport: a model that does nothing and the
-iris model of tests/examples, one call after the other (the medians say what the way to a worker costs); a
-model that holds the interpreter for 5 ms, with 8 callers (two workers against one); and a tensor of 4 MiB
-there and back against copying it twice. Times depend on the machine and on who else uses it; what counts are
-the differences and ratios of one run.
+Run it as a plain script. It measures `kernel.infer`, without any transport, on the event loop that the
+command line would take: a model that does nothing and the iris model of tests/examples, one call after the
+other (the medians say what the way to a worker costs); a model that holds the interpreter for 5 ms, with 8
+callers (two workers against one); and a tensor of 4 MiB there and back against copying it twice. All servers
+run side by side and are measured in turns, so that a slow moment of the machine hits all alike; times depend
+on the machine and on who else uses it, so differences and ratios count. Two workers need two free cores to
+show what they bring, and the line before the ratios says how much of them others took.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
+import importlib.util
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from mlsrv import Kernel, MLModel, ModelSettings
 from mlsrv.testing import EchoModel, tensor_request
 from mlsrv.types import InferenceRequest, InferenceResponse
 
 IRIS = Path(__file__).parents[1] / "examples/iris/model-settings.json"
-CALLS = 1_000
+ROUNDS = 7
+CALLS = 200
+LARGE_CALLS = 40
 CALLERS = 8
-SECONDS = 3.0
+SECONDS = 1.5
 HELD = 0.005
 TENSOR = 1_048_576
+MOST_ADDED = 300.0
+LEAST_RATIO = 1.8
+MOST_COPIES = 4.0
 
 
 class Holder(MLModel):
@@ -43,28 +53,31 @@ class Holder(MLModel):
 
 
 def main() -> int:
-    asyncio.run(measure())
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(measure())
     return 0
 
 
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, if that is installed, as the command line has it."""
+    if importlib.util.find_spec("uvloop") is None:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop
+    return factory
+
+
 async def measure() -> None:
-    row = np.array([[5.1, 3.5, 1.4, 0.2]], np.float32)
-    print(f"one call after the other, microseconds, medians of {CALLS} calls")
-    print(f"{'workers':28}{'0':>10}{'1':>10}{'2':>10}{'1 adds':>10}")
-    for name, array in (("echo", row), ("iris", row.astype(np.float64))):
-        medians = [await median(workers, name, array) for workers in (0, 1, 2)]
-        print(f"{name:28}" + "".join(f"{value:10.0f}" for value in [*medians, medians[1] - medians[0]]))
-    one, two = [await rate(workers) for workers in (1, 2)]
-    print(f"\n{CALLERS} callers, {HELD * 1000:.0f} ms of a held interpreter, calls per second")
-    print(f"1 worker {one:.0f}, 2 workers {two:.0f}: ratio {two / one:.2f}")
-    tensor = np.random.default_rng(0).random(TENSOR, dtype=np.float32)
-    there_and_back, copies = await median(1, "echo", tensor, calls=200), copying(tensor)
-    print(f"\n{tensor.nbytes >> 20} MiB there and back, microseconds")
-    print(f"1 worker {there_and_back:.0f}, two copies {copies:.0f}: ratio {there_and_back / copies:.1f}")
+    async with AsyncExitStack() as stack:
+        kernels = [await stack.enter_async_context(kernel_of(workers)) for workers in (0, 1, 2)]
+        for kernel in kernels:
+            await kernel.loaded()
+            assert kernel.ready, kernel.problems()
+        await report_way(kernels)
+        await report_holder(kernels[1:])
+        await report_tensor(kernels[1])
 
 
-@asynccontextmanager
-async def serving(workers: int) -> AsyncIterator[Kernel]:
+def kernel_of(workers: int) -> Kernel:
     # Run as a script, this module is __main__, which no other process can import by that name.
     holder = sys.modules[__name__] if __name__ != "__main__" else __import__(Path(__file__).stem)
     models = [
@@ -72,48 +85,82 @@ async def serving(workers: int) -> AsyncIterator[Kernel]:
         ModelSettings.parse_file(IRIS),
         ModelSettings("holder", holder.Holder),
     ]
-    async with Kernel({"parallel_workers": workers}, models=models, block=["mlsrv-cache"]) as kernel:
-        await kernel.loaded()
-        assert kernel.ready, kernel.problems()
-        yield kernel
+    return Kernel({"parallel_workers": workers}, models=models, block=["mlsrv-cache"])
 
 
-async def median(workers: int, model: str, array: Any, calls: int = CALLS) -> float:
+async def report_way(kernels: list[Kernel]) -> None:
+    row = np.array([[5.1, 3.5, 1.4, 0.2]])
+    print(f"one call after the other, microseconds, medians of {ROUNDS} x {CALLS} calls")
+    print(f"{'workers':12}{'0':>10}{'1':>10}{'2':>10}{'1 adds':>10}{'aim':>10}")
+    for name in ("echo", "iris"):
+        request = tensor_request(name, row)
+        rounds = [[await median(kernel, request, CALLS) for kernel in kernels] for _ in range(ROUNDS)]
+        medians = [statistics.median(column) for column in zip(*rounds, strict=True)]
+        added = statistics.median(one - none for none, one, _ in rounds)
+        figures = [*medians, added, MOST_ADDED]
+        print(f"{name:12}" + "".join(f"{figure:10.0f}" for figure in figures))
+
+
+async def report_holder(kernels: list[Kernel]) -> None:
+    pairs, taken = [], []
+    for _ in range(ROUNDS):
+        psutil.cpu_times_percent()
+        one, two = [await rate(kernel) for kernel in kernels]
+        taken.append(100 - psutil.cpu_times_percent().idle)
+        pairs.append((one, two))
+    one, two = (statistics.median(column) for column in zip(*pairs, strict=True))
+    ratios = sorted(two / one for one, two in pairs)
+    print(f"\n{CALLERS} callers, {HELD * 1000:.0f} ms of a held interpreter, calls per second")
+    print(f"all processors were busy {statistics.median(taken):.0f} % of the time, ours and others'")
+    print(
+        f"1 worker {one:.0f}, 2 workers {two:.0f}: ratio {statistics.median(ratios):.2f} "
+        f"(from {ratios[0]:.2f} to {ratios[-1]:.2f}; aim {LEAST_RATIO})"
+    )
+
+
+async def report_tensor(kernel: Kernel) -> None:
+    tensor = np.random.default_rng(0).random(TENSOR, dtype=np.float32)
+    request = tensor_request("echo", tensor)
+    pairs = [(await median(kernel, request, LARGE_CALLS), copying(tensor)) for _ in range(ROUNDS)]
+    there, copies = (statistics.median(column) for column in zip(*pairs, strict=True))
+    ratio = statistics.median(one / two for one, two in pairs)
+    print(f"\n{tensor.nbytes >> 20} MiB there and back, microseconds")
+    print(f"1 worker {there:.0f}, two copies {copies:.0f}: ratio {ratio:.1f} (aim {MOST_COPIES})")
+
+
+async def median(kernel: Kernel, request: InferenceRequest, calls: int) -> float:
     """Microseconds of a call."""
-    request = tensor_request(model, array)
-    async with serving(workers) as kernel:
-        for _ in range(calls // 10):
-            await kernel.infer(request)
-        times = []
-        for _ in range(calls):
-            began = time.perf_counter()
-            await kernel.infer(request)
-            times.append(time.perf_counter() - began)
+    for _ in range(calls // 10):
+        await kernel.infer(request)
+    times = []
+    for _ in range(calls):
+        began = time.perf_counter()
+        await kernel.infer(request)
+        times.append(time.perf_counter() - began)
     return statistics.median(times) * 1e6
 
 
-async def rate(workers: int) -> float:
+async def rate(kernel: Kernel) -> float:
     """Calls per second to the model that holds the interpreter."""
     request = tensor_request("holder", [1.0])
     done = 0
 
-    async def caller(kernel: Kernel, until: float) -> None:
+    async def caller(until: float) -> None:
         nonlocal done
         while time.perf_counter() < until:
             await kernel.infer(request)
             done += 1
 
-    async with serving(workers) as kernel:
-        began = time.perf_counter()
-        await asyncio.gather(*(caller(kernel, began + SECONDS) for _ in range(CALLERS)))
-        return done / (time.perf_counter() - began)
+    began = time.perf_counter()
+    await asyncio.gather(*(caller(began + SECONDS) for _ in range(CALLERS)))
+    return done / (time.perf_counter() - began)
 
 
 def copying(array: Any) -> float:
     """Microseconds of copying an array twice."""
     first, second = np.empty_like(array), np.empty_like(array)
     times = []
-    for _ in range(200):
+    for _ in range(LARGE_CALLS):
         began = time.perf_counter()
         first[:] = array
         second[:] = first

@@ -245,10 +245,18 @@ async def test_a_reload_still_batches() -> None:
         assert Held.rows == [1, 3]
 
 
-async def test_a_window_of_its_own_choice_answers_all() -> None:
-    async with batched(max_batch_time="auto", latency_slo=0.05) as kernel:
-        responses = await asyncio.gather(*(ask(kernel, value) for value in range(100, 150)))
-        assert [r.outputs[0].data.tolist() for r in responses if r] == [[2 * n] for n in range(100, 150)]
+async def test_who_comes_alone_is_not_taken_for_many() -> None:
+    async with batched(max_batch_time="auto") as kernel:
+        for number in range(100, 140):
+            await ask(kernel, number)
+        assert batcher(kernel).explain()["cost"]["rows_per_second"] == 0.0
+        assert {decision["why"] for decision in batcher(kernel).decisions} == {"idle"}
+        busy = await hold(kernel)
+        others = [ask(kernel, number) for number in range(100, 103)]
+        await until_waiting(kernel, 3)
+        assert batcher(kernel).explain()["cost"]["rows_per_second"] > 0.0
+        Held.gate.set()
+        await asyncio.gather(busy, *others)
 
 
 @pytest.mark.parametrize("fields", [{"max_batch_size": 1}, {"max_batch_time": 0.0}, {"max_batch_size": 0}])

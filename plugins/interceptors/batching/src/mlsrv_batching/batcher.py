@@ -91,7 +91,8 @@ class Batcher(Interceptor):
         if rows is None:
             return await call_next(request, context)
         self._call_next = call_next
-        self._window.arrivals.observe(rows)
+        # One who finds nobody there does not say that others will come: it may be a single client.
+        self._window.arrivals.observe(rows if self._running or self._groups else 0)
         if rows > self._most:
             return await self._in_pieces(request, context, rows)
         if self._running < self._slots and not self._groups and self._wait(rows, 0.0) == 0.0:

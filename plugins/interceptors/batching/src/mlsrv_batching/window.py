@@ -49,7 +49,7 @@ class CostModel:
 
 
 class Arrivals:
-    """Rows per second that have come in lately."""
+    """Rows per second that have lately come in beside others."""
 
     def __init__(self) -> None:
         self._rate = 0.0
