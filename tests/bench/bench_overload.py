@@ -73,7 +73,7 @@ def serving() -> Iterator[int]:
             (place / "models.py").write_text(MODELS)
             values = {"name": name, "implementation": f"models.{name}", "max_in_flight": IN_FLIGHT}
             (place / "model-settings.json").write_text(json.dumps(values | {"parallel_workers": 1}))
-        settings = {"host": "127.0.0.1", "http_port": port, "worker_concurrency": 1}
+        settings = {"host": "127.0.0.1", "http_port": port}
         Path(folder, "settings.json").write_text(json.dumps(settings))
         with Path(folder, "log").open("w") as log:
             command = [str(Path(sys.executable).parent / "mlsrv"), "start", folder, "--block", "mlsrv-grpc"]
