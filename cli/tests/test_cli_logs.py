@@ -37,6 +37,14 @@ def test_text_names_the_model_where_there_is_one() -> None:
     assert "[acme] WARNING - late" in TextFormatter().format(record("late"))
 
 
+def test_text_has_what_the_message_does_not_say() -> None:
+    about = {"request_id": "r1", "trace_id": "4bf9", "worker": 2}
+    assert TextFormatter().format(record("late", **about)).endswith("late (request r1, trace 4bf9, worker 2)")
+    line = TextFormatter().format(record("Request %s is late", "r1", request_id="r1"))
+    assert line.endswith(" - Request r1 is late")
+    assert TextFormatter().format(record("late", request_id="r1\nforged")).endswith(r"(request 'r1\nforged')")
+
+
 def test_json_has_every_field_and_is_valid_whatever_is_logged() -> None:
     nasty = 'quote " newline \n nul \x00 surrogate \ud800 ☃'
     line = JsonFormatter().format(
@@ -51,6 +59,20 @@ def test_json_has_every_field_and_is_valid_whatever_is_logged() -> None:
     assert fields["size"] == "nan"
     assert fields["thing"].startswith("<object object")
     assert datetime.fromisoformat(fields["time"]).tzinfo is not None
+
+
+def test_extra_fields_take_no_place_of_others() -> None:
+    line = record("late", level=3, time="never", message_id=7)
+    line.__dict__["model_name"] = "forged"
+    fields = json.loads(JsonFormatter().format(line))
+    assert (fields["level"], fields["message_id"]) == ("WARNING", 7)
+    assert datetime.fromisoformat(fields["time"]).tzinfo is not None
+    assert fields.get("model_name") is None
+
+
+def test_json_has_the_traceback_that_a_worker_sent() -> None:
+    line = record("failed", exc_text="Traceback: there", worker=2)
+    assert json.loads(JsonFormatter().format(line))["exception"] == "Traceback: there"
 
 
 def test_json_has_the_traceback_as_a_field() -> None:
@@ -97,11 +119,11 @@ def test_the_level(start, add_model, tmp_path: Path) -> None:
     assert quiet.lines == []
     loud = start("--debug", *stopping)
     assert loud.wait() == 0
-    assert any("[mlsrv.acme] DEBUG - ours" in line for line in loud.lines)
+    assert any("[mlsrv.acme][good] DEBUG - ours" in line for line in loud.lines)
     assert not any("theirs" in line for line in loud.lines)
     everything = start("--log-level", "debug", *stopping)
     assert everything.wait() == 0
-    assert any("[acme] DEBUG - theirs" in line for line in everything.lines)
+    assert any("[acme][good] DEBUG - theirs" in line for line in everything.lines)
 
 
 def test_a_configuration_in_the_settings(start, folder: Path, add_model, tmp_path: Path) -> None:
@@ -120,6 +142,29 @@ def test_a_configuration_in_the_settings(start, folder: Path, add_model, tmp_pat
         assert server.wait() == 0
         assert server.lines == []
         assert "INFO|Model good is READY" in log.read_text().splitlines()
+
+
+def test_a_configuration_finds_the_fields_and_our_formatters(start, folder: Path, add_model) -> None:
+    add_model("good", code=CHATTY, parameters={"version": "v1"})
+    configuration = {
+        "formatters": {
+            "short": {"format": "%(model)s|%(request_id)s|%(message)s"},
+            "json": {"()": "mlsrv_cli.logs.JsonFormatter"},
+        },
+        "handlers": {
+            "out": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "short"},
+            "err": {"class": "logging.StreamHandler", "formatter": "json"},
+        },
+        "root": {"handlers": ["out", "err"], "level": "DEBUG"},
+    }
+    (folder / "settings.json").write_text(json.dumps({"logging_settings": configuration}))
+    server = start()
+    server.wait_for("The server is ready")
+    assert server.stop() == 0
+    assert "good|None|ours" in server.lines
+    errors = [json.loads(line) for line in server.errors.splitlines()]
+    ours = next(line for line in errors if line["message"] == "ours")
+    assert (ours["model_name"], ours["model_version"]) == ("good", "v1")
 
 
 def test_a_configuration_in_an_ini_file(start, folder: Path, tmp_path: Path) -> None:

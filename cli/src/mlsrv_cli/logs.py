@@ -6,49 +6,89 @@ import json
 import logging
 import logging.config
 import sys
+import threading
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from mlsrv.errors import ConfigurationError
+from mlsrv.records import FIELDS, current_fields, shown, thread_failed
 from mlsrv.settings import KernelSettings
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
-_STANDARD = {*logging.makeLogRecord({}).__dict__, "message", "asctime", "taskName", "model", "version"}
+_STANDARD = {
+    *logging.makeLogRecord({}).__dict__,
+    *FIELDS,
+    *("message", "asctime", "taskName", "model_tag", "about"),
+}
+
+
+class RequestFilter(logging.Filter):
+    """Lets every record pass, and lets those of models' code say what they are about: the fields `FIELDS`,
+    None where there is none."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        known = current_fields()
+        for name in FIELDS:
+            if not hasattr(record, name):
+                setattr(record, name, known.get(name))
+        return True
 
 
 class TextFormatter(logging.Formatter):
-    """``time [logger][model:version] LEVEL - message``; the part about the model only where there is one."""
+    """``time [logger][model:version] LEVEL - message (request ID, worker NUMBER)``; what is in brackets only
+    where there is one."""
 
     def __init__(self) -> None:
-        super().__init__("%(asctime)s [%(name)s]%(model_tag)s %(levelname)s - %(message)s")
+        super().__init__("%(asctime)s [%(name)s]%(model_tag)s %(levelname)s - %(message)s%(about)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        model, version = _model_of(record)
+        model, version = _field(record, "model"), _field(record, "version")
         tag = f"{model}:{version}" if model and version else model
         record.model_tag = f"[{tag}]" if tag else ""
+        record.about = self._about(record)
         return super().format(record)
+
+    def _about(self, record: logging.LogRecord) -> str:
+        """What the message does not say itself."""
+        message = record.getMessage()
+        ids = {"request": _field(record, "request_id"), "trace": _field(record, "trace_id")}
+        parts = [f"{name} {shown(one)}" for name, one in ids.items() if one and shown(one) not in message]
+        worker = _field(record, "worker")
+        parts += [] if worker is None else [f"worker {worker}"]
+        return f" ({', '.join(parts)})" if parts else ""
 
 
 class JsonFormatter(logging.Formatter):
     """One JSON object a line: ``time`` (ISO 8601, UTC), ``name``, ``level``, ``message``, and where there are
-    any ``model_name``, ``model_version``, ``exception`` and extra fields of the record (``request_id``)."""
+    any ``model_name``, ``model_version``, ``request_id``, ``trace_id``, ``worker``, ``exception``, ``stack``
+    and extra fields of the record."""
 
     def format(self, record: logging.LogRecord) -> str:
-        model, version = _model_of(record)
         fields = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "name": record.name,
             "level": record.levelname,
             "message": record.getMessage(),
-            "model_name": model,
-            "model_version": version,
-            "exception": self.formatException(record.exc_info) if record.exc_info else None,
+            "model_name": _field(record, "model"),
+            "model_version": _field(record, "version"),
+            "request_id": _field(record, "request_id"),
+            "trace_id": _field(record, "trace_id"),
+            "worker": _field(record, "worker"),
+            "exception": self._exception(record),
+            "stack": record.stack_info,
         }
-        extra = {key: _plain(value) for key, value in record.__dict__.items() if key not in _STANDARD}
-        return json.dumps({key: value for key, value in (fields | extra).items() if value is not None})
+        # What a record brings along never takes the place of what every line has.
+        extra = {key: value for key, value in record.__dict__.items() if key not in _STANDARD | fields.keys()}
+        said = {key: _plain(value) for key, value in (fields | extra).items() if value is not None}
+        return json.dumps(said)
+
+    def _exception(self, record: logging.LogRecord) -> str | None:
+        # Records of workers have the text alone.
+        return self.formatException(record.exc_info) if record.exc_info else record.exc_text
 
 
 def configure(settings: KernelSettings, *, level: str | None = None) -> None:
@@ -63,10 +103,11 @@ def configure(settings: KernelSettings, *, level: str | None = None) -> None:
         ConfigurationError: ``logging_settings`` cannot be used.
     """
     logging.captureWarnings(True)
+    threading.excepthook = thread_failed
     if settings.logging_settings is not None:
         _apply(settings.logging_settings)
     else:
-        handler = logging.StreamHandler(sys.stdout)
+        handler = logging.StreamHandler(_whole_lines(sys.stdout))
         handler.setFormatter(JsonFormatter() if settings.use_structured_logging else TextFormatter())
         logging.getLogger().addHandler(handler)
         # Other libraries' debug lines would drown ours.
@@ -75,6 +116,28 @@ def configure(settings: KernelSettings, *, level: str | None = None) -> None:
     if level is not None:
         logging.getLogger().setLevel(level.upper())
         logging.getLogger("mlsrv").setLevel(level.upper())
+    for each in _handlers():
+        each.addFilter(RequestFilter())
+
+
+def _whole_lines(out: TextIO) -> TextIO:
+    """A stream to the same place with a buffer of its own: what models print may stop in the middle of a
+    line, and then waits in theirs for the rest of it."""
+    try:
+        descriptor = out.fileno()
+    except OSError:  # it is no file
+        return out
+    if isinstance(out, TextIOWrapper):
+        out.reconfigure(line_buffering=True, write_through=False)
+    return open(descriptor, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+
+
+def _handlers() -> list[logging.Handler]:
+    """Every handler of every logger."""
+    loggers = [logging.getLogger(), *logging.Logger.manager.loggerDict.values()]
+    return [
+        handler for logger in loggers if isinstance(logger, logging.Logger) for handler in logger.handlers
+    ]
 
 
 def _apply(wanted: str | dict[str, Any]) -> None:
@@ -99,11 +162,11 @@ def _dict_config(config: dict[str, Any]) -> None:
     logging.config.dictConfig({"version": 1, "disable_existing_loggers": False} | config)
 
 
-def _model_of(record: logging.LogRecord) -> tuple[str | None, str | None]:
-    return getattr(record, "model", None), getattr(record, "version", None)
+def _field(record: logging.LogRecord, name: str) -> Any:
+    return getattr(record, name, None)
 
 
 def _plain(value: object) -> object:
     if isinstance(value, float):
         return value if isfinite(value) else str(value)
-    return value if value is None or isinstance(value, str | int) else str(value)
+    return value if isinstance(value, str | int) else str(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 from typing import Any
 
 from mlsrv.context import CallContext, current_context
@@ -74,6 +75,13 @@ def report(error: Exception, context: CallContext) -> None:
         exc_info=error.__cause__ or error if expected else error,
         extra=fields_of(context),
     )
+
+
+def thread_failed(failed: threading.ExceptHookArgs) -> None:
+    """Log what ended a thread, for `threading.excepthook` of a process that serves: models start threads."""
+    if failed.exc_type is not SystemExit:
+        name = failed.thread.name if failed.thread is not None else "that is gone"
+        logger.error("The thread %s failed", name, exc_info=failed.exc_value, extra=current_fields())
 
 
 def shown(text: str) -> str:

@@ -14,6 +14,7 @@ import pickle
 import signal
 import socket
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from mlsrv.context import CallContext
 from mlsrv.errors import MLSrvError, ModelFailed, ModelLoadError, RequestCancelled
 from mlsrv.host import ModelHost
 from mlsrv.metrics import Metric
+from mlsrv.records import thread_failed
 from mlsrv.shared import Shared
 from mlsrv_protocol.types import InferenceRequest
 from mlsrv_workers import messages
@@ -167,6 +169,7 @@ class Worker:
         root.handlers = [ForwardingHandler(self.connection)]
         root.setLevel(level)
         logging.captureWarnings(True)
+        threading.excepthook = thread_failed
         self._catalog = Catalog(plugins.load(), settings)
         self._shared = self._catalog.shared
         self.connection.send(Kind.STARTED)
@@ -282,7 +285,7 @@ def main(arguments: Sequence[str]) -> None:
     os.set_inheritable(sock, False)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # What models print shares its place with the lines of the server, and of other workers.
-        sys.stdout.reconfigure(line_buffering=True)
+        sys.stdout.reconfigure(line_buffering=True, write_through=False)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(serve(socket.socket(fileno=sock), arena_in, arena_out))
 
