@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from mlsrv.shared import Shared
     from mlsrv.user_code import UserCodeContext
     from mlsrv_opentelemetry.tracing import Tracing
+
+logger = logging.getLogger("mlsrv.tracing")
 
 
 @mlsrv.hookimpl
@@ -41,7 +44,11 @@ def mlsrv_user_code(
     settings: Mapping[str, Any], model: mlsrv.ModelSettings, shared: Shared
 ) -> UserCodeContext | None:
     """The live span of model code."""
-    tracing = _tracing(shared, settings)
+    try:
+        tracing = _tracing(shared, settings)
+    except ImportError as error:  # a worker in an environment of the model's own, which need not have it
+        logger.warning("The code of model %s is not traced: %s", model.name, error)
+        return None
     if tracing is None:
         return None
     from mlsrv_opentelemetry.live import LiveSpans
