@@ -6,7 +6,13 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import get_current_span
 
-from mlsrv_opentelemetry.propagation import headers_of, is_unsampled, parent_of
+from mlsrv_opentelemetry.propagation import (
+    headers_of,
+    is_unrecorded,
+    parent_of,
+    unrecorded_headers,
+    unrecorded_span,
+)
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -16,11 +22,11 @@ def test_what_is_sent_is_understood() -> None:
     found = get_current_span(parent_of(headers_of(span))).get_span_context()
     sent = span.get_span_context()
     assert (found.trace_id, found.span_id, found.is_remote) == (sent.trace_id, sent.span_id, True)
-    assert not is_unsampled(headers_of(span))
+    assert not is_unrecorded(headers_of(span))
 
 
 @pytest.mark.parametrize(
-    ("traceparent", "unsampled"),
+    ("traceparent", "unrecorded"),
     [
         (f"00-{TRACE}-{SPAN}-00", True),
         (f"00-{TRACE}-{SPAN}-02", True),
@@ -34,16 +40,28 @@ def test_what_is_sent_is_understood() -> None:
         ("", False),
     ],
 )
-def test_the_shortcut_knows_what_it_knows(traceparent: str, unsampled: bool) -> None:
+def test_the_shortcut_knows_what_it_knows(traceparent: str, unrecorded: bool) -> None:
     """It is right whenever it says yes; a no leads to the long way."""
     headers = {"traceparent": traceparent}
-    assert is_unsampled(headers) is unsampled
-    if unsampled:
-        context = get_current_span(parent_of(headers)).get_span_context()
-        assert context.is_valid
-        assert not context.trace_flags.sampled
+    assert is_unrecorded(headers) is unrecorded
+    if unrecorded:
+        span = unrecorded_span(headers | {"tracestate": "a=1"})
+        assert span is not None
+        context = get_current_span(parent_of(headers | {"tracestate": "a=1"})).get_span_context()
+        assert (context.is_valid, context.trace_flags.sampled) == (True, False)
+        assert span.get_span_context()[:2] == context[:2]
+        assert span.get_span_context().trace_state == context.trace_state
+    else:
+        assert unrecorded_span(headers) is None
+
+
+def test_a_trace_that_is_not_recorded_has_headers_of_its_own() -> None:
+    one, other = unrecorded_headers(), unrecorded_headers()
+    assert one != other
+    assert is_unrecorded(one)
+    assert is_unrecorded(other)
 
 
 def test_no_headers_are_no_parent() -> None:
-    assert not is_unsampled({})
+    assert not is_unrecorded({})
     assert not get_current_span(parent_of({})).get_span_context().is_valid

@@ -7,7 +7,7 @@ from typing import Any
 
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
-from mlsrv_opentelemetry.propagation import HEADERS, headers_of, parent_of
+from mlsrv_opentelemetry.propagation import HEADERS
 from mlsrv_opentelemetry.tracing import Tracing
 
 _KNOWN = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
@@ -31,13 +31,14 @@ class TracedApp:
             return
         headers = scope["headers"]
         given = {name.decode(): value.decode("latin-1") for name, value in headers if name in _TRACE}
-        span = self._tracing.tracer.start_span(_method(scope), parent_of(given), SpanKind.SERVER)
-        own = [(name.encode(), value.encode("latin-1")) for name, value in headers_of(span).items()]
-        inner = {**scope, "headers": [*(pair for pair in headers if pair[0] not in _TRACE), *own]}
-        if span.is_recording():
-            await self._recorded(span, inner, receive, send)
+        span, found = self._tracing.begin(_method(scope), given, kind=SpanKind.SERVER)
+        if found is not given:
+            own = [(name.encode(), value.encode("latin-1")) for name, value in found.items()]
+            scope = {**scope, "headers": [*(pair for pair in headers if pair[0] not in _TRACE), *own]}
+        if span is None:
+            await self._app(scope, receive, send)
         else:
-            await self._app(inner, receive, send)
+            await self._recorded(span, scope, receive, send)
 
     async def _recorded(self, span: Span, scope: Any, receive: Any, send: Any) -> None:
         status = 0

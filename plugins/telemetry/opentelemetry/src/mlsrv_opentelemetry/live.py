@@ -13,7 +13,7 @@ from mlsrv.context import CallContext
 from mlsrv.settings import ModelSettings
 from mlsrv.user_code import WholeCall
 from mlsrv_opentelemetry.phases import Clock, add_phases
-from mlsrv_opentelemetry.propagation import is_unsampled, parent_of
+from mlsrv_opentelemetry.propagation import parent_of, unrecorded_span
 from mlsrv_opentelemetry.providers import PROVIDER
 from mlsrv_opentelemetry.tracing import Tracing
 
@@ -39,14 +39,15 @@ class LiveSpans:
 class LiveSpan(WholeCall):
     """The span of one call; of a stream it is entered and left for each step."""
 
-    __slots__ = ("_clock", "_context", "_first", "_span", "_spans", "_token")
+    __slots__ = ("_clock", "_first", "_span", "_spans", "_timeline", "_token")
 
     def __init__(self, spans: LiveSpans, context: CallContext) -> None:
         self._spans = spans
-        self._context = context
-        self._clock = Clock()
-        self._first = 0 if context.timeline is None else len(context.timeline.spans)
-        self._span = self._start()
+        self._span = unrecorded_span(context.trace) or self._start(context)
+        if self._span.is_recording():
+            self._timeline = context.timeline
+            self._first = 0 if context.timeline is None else len(context.timeline.spans)
+            self._clock = Clock()
 
     def __enter__(self) -> None:
         within = get_current()
@@ -66,18 +67,13 @@ class LiveSpan(WholeCall):
         """The call is over."""
         if not self._span.is_recording():
             return
-        timeline = self._context.timeline
-        if timeline is not None:
-            spans = timeline.spans[self._first :]
+        if self._timeline is not None:
+            spans = self._timeline.spans[self._first :]
             add_phases(self._spans.tracing.tracer, self._span, spans, self._clock, _PHASES_AROUND)
         self._span.end()
 
-    def _start(self) -> Span:
-        headers = self._context.trace
-        parent = parent_of(headers) if headers else get_current()
-        above = get_current_span(parent)
-        if not above.get_span_context().is_valid:
+    def _start(self, context: CallContext) -> Span:
+        parent = parent_of(context.trace) if context.trace else get_current()
+        if not get_current_span(parent).get_span_context().is_valid:
             return INVALID_SPAN  # nobody asked for this call: it is a warm-up
-        if is_unsampled(headers):
-            return above
         return self._spans.tracing.tracer.start_span("predict", parent, attributes=self._spans.attributes)

@@ -3,9 +3,11 @@ each batch."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import ClassVar
 
+from attrs import define
 from opentelemetry.context import Context, get_current
 from opentelemetry.trace import Link, Span, StatusCode, set_span_in_context
 
@@ -13,8 +15,9 @@ from mlsrv.context import CallContext
 from mlsrv.errors import MLSrvError
 from mlsrv.interceptor import CallNext, Interceptor, Phase, StreamNext
 from mlsrv.settings import ModelSettings
+from mlsrv.timeline import Timeline
 from mlsrv_opentelemetry.phases import Clock, add_phases
-from mlsrv_opentelemetry.propagation import headers_of, is_unsampled, parent_of
+from mlsrv_opentelemetry.propagation import headers_of, is_unrecorded
 from mlsrv_opentelemetry.tracing import Tracing
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 
@@ -30,33 +33,25 @@ class RequestSpans(Interceptor):
     """
 
     phase: ClassVar[Phase] = Phase.OBSERVE
-    observes: ClassVar[bool] = True
 
     def __init__(self, tracing: Tracing, model: ModelSettings) -> None:
         self.tracing = tracing
-        self.name = f"infer {model.name}"
         self.attributes = tracing.attributes(model)
-        self.recorded: dict[CallContext, _Request] = {}
+        self.recorded: dict[CallContext, Recorded] = {}
+        self._name = f"infer {model.name}"
 
     async def __call__(
         self, request: InferenceRequest, context: CallContext, call_next: CallNext
     ) -> InferenceResponse:
-        if is_unsampled(context.trace):
+        if is_unrecorded(context.trace):
             return await call_next(request, context)
-        with _Request(self, context):
+        with self._traced(context):
             return await call_next(request, context)
 
-    def stream(
+    async def stream(
         self, requests: AsyncIterator[InferenceRequest], context: CallContext, call_next: StreamNext
     ) -> AsyncIterator[InferenceResponse]:
-        if is_unsampled(context.trace):
-            return call_next(requests, context)
-        return self._stream(requests, context, call_next)
-
-    async def _stream(
-        self, requests: AsyncIterator[InferenceRequest], context: CallContext, call_next: StreamNext
-    ) -> AsyncIterator[InferenceResponse]:
-        with _Request(self, context) as request:
+        with self._traced(context) as request:
             count = 0
             responses = call_next(requests, context)
             try:
@@ -64,50 +59,61 @@ class RequestSpans(Interceptor):
                     count += 1
                     yield response
             finally:
-                request.span.set_attribute("mlsrv.stream.responses", count)
+                if request is not None:
+                    request.span.set_attribute("mlsrv.stream.responses", count)
                 if (close := getattr(responses, "aclose", None)) is not None:
                     await close()
 
+    @contextmanager
+    def _traced(self, context: CallContext) -> Iterator[Recorded | None]:
+        # An embedding application has no headers, but may have a span of its own.
+        within = None if context.trace else get_current()
+        span, headers = self.tracing.begin(self._name, context.trace, within, attributes=self.attributes)
+        # Set back at the end: model code may call another model with its own context.
+        outer = context.trace, context.timeline
+        context.trace = headers
+        try:
+            if span is None:
+                yield None
+            else:
+                context.timeline = context.timeline or Timeline()
+                with self._recorded(span, context, context.timeline) as request:
+                    yield request
+        finally:
+            context.trace, context.timeline = outer
 
-class _Request:
-    """The span of one request, while it is answered.
+    @contextmanager
+    def _recorded(self, span: Span, context: CallContext, timeline: Timeline) -> Iterator[Recorded]:
+        span.set_attribute("mlsrv.request.id", context.request_id)
+        request = self.recorded[context] = Recorded(span)
+        clock = Clock()
+        try:
+            yield request
+        except GeneratorExit:
+            raise  # whoever reads the stream has enough
+        except BaseException as error:
+            code = error.code.name if isinstance(error, MLSrvError) else type(error).__name__
+            span.set_attribute("error.type", code)
+            span.set_status(StatusCode.ERROR, str(error))
+            raise
+        finally:
+            self.recorded.pop(context, None)
+            skipped = frozenset() if request.runs_elsewhere else _WHERE_THE_MODEL_RUNS
+            add_phases(self.tracing.tracer, span, timeline.spans, clock, skipped)
+            span.end()
+
+
+@define(eq=False)
+class Recorded:
+    """A request that is being answered and recorded.
 
     Attributes:
-        span: may be one that is not recorded.
+        span: of the request.
         runs_elsewhere: whether the model's own spans are in the trace of another request of the same batch.
     """
 
-    def __init__(self, spans: RequestSpans, context: CallContext) -> None:
-        self.runs_elsewhere = False
-        self._spans = spans
-        self._context = context
-        self._clock = Clock()
-        self._outer = context.trace
-        # An embedding application has no headers, but may have a span of its own.
-        parent = parent_of(context.trace) if context.trace else get_current()
-        self.span: Span = spans.tracing.tracer.start_span(spans.name, parent, attributes=spans.attributes)
-
-    def __enter__(self) -> _Request:
-        self._context.trace = headers_of(self.span)
-        if self.span.is_recording():
-            self.span.set_attribute("mlsrv.request.id", self._context.request_id)
-            self._spans.recorded[self._context] = self
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        # Model code may call another model with its own context: it goes on in its own span then.
-        self._context.trace = self._outer
-        if self._spans.recorded.pop(self._context, None) is None:
-            return
-        timeline = self._context.timeline
-        if timeline is not None:
-            skipped = frozenset() if self.runs_elsewhere else _WHERE_THE_MODEL_RUNS
-            add_phases(self._spans.tracing.tracer, self.span, timeline.spans, self._clock, skipped)
-        if error is not None and not isinstance(error, GeneratorExit):
-            code = error.code.name if isinstance(error, MLSrvError) else type(error).__name__
-            self.span.set_attribute("error.type", code)
-            self.span.set_status(StatusCode.ERROR, str(error))
-        self.span.end()
+    span: Span
+    runs_elsewhere: bool = False
 
 
 class BatchSpans(Interceptor):
@@ -123,19 +129,13 @@ class BatchSpans(Interceptor):
     async def __call__(
         self, request: InferenceRequest, context: CallContext, call_next: CallNext
     ) -> InferenceResponse:
+        if not context.links:
+            return await call_next(request, context)
         recorded = self._requests.recorded
         members = [recorded[member] for member in context.links if member in recorded]
         if not members:
             return await call_next(request, context)
-        span = self._requests.tracing.tracer.start_span(
-            self._name,
-            set_span_in_context(members[0].span, Context()),
-            attributes=self._requests.attributes | {"mlsrv.batch.requests": len(context.links)},
-            links=[Link(member.span.get_span_context()) for member in members],
-        )
-        for member in members:
-            member.span.add_link(span.get_span_context())
-            member.runs_elsewhere = member is not members[0]
+        span = self._begin(members, len(context.links))
         context.trace = headers_of(span)
         try:
             return await call_next(request, context)
@@ -144,3 +144,15 @@ class BatchSpans(Interceptor):
             raise
         finally:
             span.end()
+
+    def _begin(self, members: Sequence[Recorded], size: int) -> Span:
+        span = self._requests.tracing.tracer.start_span(
+            self._name,
+            set_span_in_context(members[0].span, Context()),
+            attributes={**self._requests.attributes, "mlsrv.batch.requests": size},
+            links=[Link(member.span.get_span_context()) for member in members],
+        )
+        for member in members:
+            member.span.add_link(span.get_span_context())
+            member.runs_elsewhere = member is not members[0]
+        return span

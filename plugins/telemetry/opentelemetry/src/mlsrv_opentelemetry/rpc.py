@@ -11,7 +11,7 @@ import grpc
 import grpc.aio
 from opentelemetry.trace import SpanKind, StatusCode
 
-from mlsrv_opentelemetry.propagation import HEADERS, headers_of, parent_of
+from mlsrv_opentelemetry.propagation import HEADERS
 from mlsrv_opentelemetry.tracing import Tracing
 
 _KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
@@ -68,24 +68,23 @@ class _Call:
     def __init__(self, tracing: Tracing, name: str, rpc: Any) -> None:
         metadata = rpc.invocation_metadata() or ()
         given = {key: value for key, value in metadata if key in HEADERS}
-        self._span = tracing.tracer.start_span(name, parent_of(given), SpanKind.SERVER)
-        own = headers_of(self._span).items()
+        service, _, method = name.partition("/")
+        about = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+        self._span, own = tracing.begin(name, given, kind=SpanKind.SERVER, attributes=about)
         self._rpc = rpc
-        self._inner = _Rpc(rpc, (*(pair for pair in metadata if pair[0] not in HEADERS), *own))
-        if self._span.is_recording():
-            service, _, method = name.partition("/")
-            self._span.set_attributes({"rpc.system": "grpc", "rpc.service": service, "rpc.method": method})
+        self._inner = _Rpc(rpc, (*(pair for pair in metadata if pair[0] not in HEADERS), *own.items()))
 
     def __enter__(self) -> _Rpc:
         return self._inner
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if self._span.is_recording():
-            code = _outcome(self._rpc, error)
-            self._span.set_attribute("rpc.grpc.status_code", code.value[0])
-            if code in _FAULTS:
-                self._span.set_attribute("error.type", code.name)
-                self._span.set_status(StatusCode.ERROR)
+        if self._span is None:
+            return
+        code = _outcome(self._rpc, error)
+        self._span.set_attribute("rpc.grpc.status_code", code.value[0])
+        if code in _FAULTS:
+            self._span.set_attribute("error.type", code.name)
+            self._span.set_status(StatusCode.ERROR)
         self._span.end()
 
 

@@ -6,16 +6,20 @@ import os
 import threading
 from collections.abc import Mapping
 from importlib.metadata import version
+from random import random
 from typing import Any
 
 from attrs import frozen
+from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, ParentBasedTraceIdRatio, Sampler
+from opentelemetry.trace import Span, SpanKind, get_current_span
 
 from mlsrv.settings import ModelSettings
 from mlsrv_opentelemetry.exporters import make_exporter
 from mlsrv_opentelemetry.outbox import Outbox
+from mlsrv_opentelemetry.propagation import headers_of, is_unrecorded, parent_of, unrecorded_headers
 from mlsrv_opentelemetry.providers import serve_get_tracer
 from mlsrv_opentelemetry.settings import Protocol
 
@@ -66,7 +70,7 @@ class Tracing:
 
     Attributes:
         provider: of tracers, for user code.
-        tracer: makes our own spans.
+        tracer: makes our own spans, of what is to be recorded.
         outbox: knows how many spans were lost.
     """
 
@@ -78,12 +82,11 @@ class Tracing:
         )
         self._closed = False
         self.outbox = Outbox(exporter, target.server, target.limit)
-        # What the caller decided for its trace holds; of traces that begin here, a share is recorded.
-        self.provider = TracerProvider(
-            sampler=ParentBasedTraceIdRatio(target.rate), resource=resource, shutdown_on_exit=False
-        )
-        self.provider.add_span_processor(self.outbox)
-        self.tracer = self.provider.get_tracer("mlsrv", version("mlsrv-core"))
+        self._rate = target.rate
+        self.provider = self._provider(resource, ParentBasedTraceIdRatio(target.rate))
+        # `begin` has decided before it makes a span.
+        own = self._provider(resource, ParentBased(ALWAYS_ON))
+        self.tracer = own.get_tracer("mlsrv", version("mlsrv-core"))
 
         if target.is_global:
             serve_get_tracer()
@@ -94,12 +97,44 @@ class Tracing:
         version = {} if model.version is None else {"mlsrv.model.version": model.version}
         return {"mlsrv.model.name": model.name} | version
 
+    def begin(
+        self,
+        name: str,
+        headers: Mapping[str, str],
+        within: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Mapping[str, str] | None = None,
+    ) -> tuple[Span | None, Mapping[str, str]]:
+        """Continue the trace of somebody, whose decision about recording it holds, or begin one.
+
+        Args:
+            name: of the span.
+            headers: that came; names in lower case.
+            within: where the caller is, if there are no headers.
+            kind, attributes: of the span.
+
+        Returns:
+            The span, or None if nobody records it, and the headers by which others continue the trace.
+        """
+        if is_unrecorded(headers):
+            return None, headers
+        parent = parent_of(headers) if "traceparent" in headers else within or Context()
+        if not get_current_span(parent).get_span_context().is_valid and random() >= self._rate:
+            return None, unrecorded_headers()
+        span = self.tracer.start_span(name, parent, kind, attributes)
+        return span if span.is_recording() else None, headers_of(span)
+
+    def _provider(self, resource: Resource, sampler: Sampler) -> TracerProvider:
+        provider = TracerProvider(sampler, resource, shutdown_on_exit=False)
+        provider.add_span_processor(self.outbox)
+        return provider
+
     def close(self) -> None:
         """Send what waits, for `PATIENCE` seconds at most. Blocks; idempotent."""
         if self._closed:
             return
         self._closed = True
-        sending = threading.Thread(target=self.provider.shutdown, name="mlsrv-tracing-end", daemon=True)
+        sending = threading.Thread(target=self.outbox.shutdown, name="mlsrv-tracing-end", daemon=True)
         sending.start()
         sending.join(PATIENCE)
         if sending.is_alive():
