@@ -7,18 +7,27 @@ import pytest
 
 import mlsrv
 from mlsrv import Kernel, MeterOffer, MLModel, ModelSettings
-from mlsrv.metrics import Meter, Metric, ModelMetrics, discard, record_all
+from mlsrv.errors import ModelFailed, ModelLoadError
+from mlsrv.meters import Meters
+from mlsrv.metric_table import METRICS
+from mlsrv.metrics import MOST_METRICS, Meter, Metric, MetricClash, ModelMetrics, Recorder, discard, nothing
 from mlsrv.testing import text_request
 from mlsrv.types import InferenceRequest, InferenceResponse
 
+OWN = {metric.name for metric in METRICS}
+
 
 class Memory(Meter):
+    """Keeps what user code records."""
+
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel)
         self.recorded: list[tuple[Metric, float, tuple[str, ...]]] = []
 
-    def record(self, metric: Metric, value: float, labels: Sequence[str]) -> None:
-        self.recorded.append((metric, value, tuple(labels)))
+    def bind(self, metric: Metric, labels: Sequence[str]) -> Recorder:
+        if metric.name in OWN:
+            return nothing
+        return lambda value: self.recorded.append((metric, value, tuple(labels)))
 
     @property
     def short(self) -> list[tuple[str, float, tuple[str, ...]]]:
@@ -132,22 +141,115 @@ async def test_several_meters_all_hear() -> None:
         )
 
 
-def test_the_recorder_is_chosen_once() -> None:
-    kernel = Kernel(discover=False)
-    meter = Memory(kernel)
-    assert record_all([]) is discard
-    assert record_all([meter]) == meter.record
-    assert kernel.record is discard
-
-
 def test_outside_a_model_nothing_happens() -> None:
     assert mlsrv.register("anything") is None
     mlsrv.log(anything=1.0)
 
 
-def test_a_metric_is_registered_once_and_has_a_known_kind() -> None:
+def test_a_metric_is_registered_once() -> None:
     metrics = ModelMetrics("m", None, discard)
     first = metrics.register("x", "First.", kind="gauge")
     assert metrics.register("x", "Second.") is first
-    with pytest.raises(ValueError, match="kind"):
-        metrics.register("y", kind="summary")
+    assert metrics.register("x", kind="gauge") is first
+    with pytest.raises(MetricClash, match='"x" is a gauge already, and cannot be a counter'):
+        metrics.register("x", kind="counter")
+    buckets = metrics.register("y", buckets=(1, 2))
+    assert (buckets.kind, buckets.buckets) == ("histogram", (1.0, 2.0))
+    with pytest.raises(MetricClash, match=r"has the buckets \[1.0, 2.0\] already"):
+        metrics.register("y", buckets=(1, 3))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "my-metric"}, "'my-metric' cannot be the name of a metric"),
+        ({"name": "1st"}, "cannot be the name"),
+        ({"name": ""}, "cannot be the name"),
+        ({"name": "y", "kind": "summary"}, "kind"),
+        ({"name": "y", "buckets": (2, 1)}, "must rise"),
+    ],
+)
+def test_what_is_no_metric_is_refused(arguments: dict[str, Any], message: str) -> None:
+    metrics = ModelMetrics("m", None, discard)
+    with pytest.raises(ValueError, match=message):
+        metrics.register(**arguments)
+    assert metrics.registered == ()
+
+
+def test_what_is_no_value_is_refused() -> None:
+    metrics = ModelMetrics("m", None, discard)
+    metrics.register("x", kind="counter")
+    with pytest.raises(ValueError, match="the counter x only grows, and cannot take -1"):
+        metrics.log({"x": -1})
+    with pytest.raises(ValueError, match="could not convert"):
+        metrics.log({"x": "many"})  # type: ignore[dict-item]  # what a user may write
+
+
+def test_a_model_has_a_limited_number_of_metrics() -> None:
+    metrics = ModelMetrics("m", None, discard)
+    for number in range(MOST_METRICS):
+        metrics.log({f"m{number}": 1})
+    with pytest.raises(ValueError, match="one more"):
+        metrics.log({"more": 1})
+
+
+class Clashing(MLModel):
+    async def load(self) -> bool:
+        mlsrv.register("rows", kind=self.settings.parameters.extra["kind"])
+        return True
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        mlsrv.log(**{payload.inputs[0].data[0]: 1.0})
+        return InferenceResponse()
+
+
+def clashing(name: str, kind: str) -> ModelSettings:
+    return ModelSettings(name=name, implementation=Clashing, parameters={"extra": {"kind": kind}})
+
+
+async def test_a_model_whose_metric_is_another_ones_does_not_load() -> None:
+    kinds = {"a": "counter", "b": "gauge", "c": "nonsense", "d": "counter"}
+    models = [clashing(name, kind) for name, kind in kinds.items()]
+    settings = {"load_models_at_startup": False}
+    async with Kernel(settings, plugins=[Metered("memory")], models=models, discover=False) as kernel:
+        await kernel.loaded()
+        await kernel.load("a")
+        with pytest.raises(ModelLoadError, match='The metric "rows" is a counter already'):
+            await kernel.load("b")
+        with pytest.raises(ModelLoadError, match="kind"):
+            await kernel.load("c")
+        await kernel.load("d")
+        await kernel.infer(text_request("d", ["rows"]))
+        assert memory(kernel).short == [("rows", 1.0, ("d", ""))]
+
+
+async def test_values_of_a_metric_that_cannot_be_are_dropped_and_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with Kernel(
+        plugins=[Metered("memory")], models=[clashing("a", "counter")], discover=False
+    ) as kernel:
+        await kernel.loaded()
+        for _ in range(2):
+            await kernel.infer(text_request("a", ["mlsrv_model_state"]))
+        with pytest.raises(ModelFailed, match="'no-name' cannot be the name of a metric"):
+            await kernel.infer(text_request("a", ["no-name"]))
+        assert memory(kernel).short == []
+    (record,) = [record for record in caplog.records if record.name == "mlsrv.metrics"]
+    assert 'The metric "mlsrv_model_state" is a gauge already' in record.message
+
+
+def test_without_a_meter_recording_is_an_empty_function() -> None:
+    kernel = Kernel(discover=False)
+    assert not kernel.metrics
+    assert kernel.metrics.bind(METRICS[0], ("m", "")) is nothing
+
+
+def test_one_name_is_one_metric() -> None:
+    meters = Meters()
+    meters.declare(Metric("x", "One.", "counter", ("a",)))
+    meters.declare(Metric("x", "Said otherwise.", "counter", ("a",)))
+    with pytest.raises(MetricClash, match="has the labels a already"):
+        meters.bind(Metric("x", "One.", "counter", ("b",)), ("1",))
+    with pytest.raises(MetricClash, match="is a counter already"):
+        meters.watch(Metric("x", "One.", "gauge", ("a",)), list)

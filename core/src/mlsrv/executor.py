@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from mlsrv.context import CallContext
 from mlsrv.handlers import Arguments
+from mlsrv.metrics import Metric
 from mlsrv.settings import ModelSettings
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, MetadataTensor
 
@@ -28,6 +29,7 @@ class ModelInfo:
         predicts: whether it has a `predict` of its own.
         asynchronous: whether that `predict` is a coroutine function, so that many calls may run at once.
         replicas: how many copies of the model serve side by side; the executor says it.
+        metrics: those that its code registered while it was loaded.
         handlers: custom handlers, as attribute name -> the options given to `mlsrv.handlers.custom_handler`.
     """
 
@@ -40,6 +42,7 @@ class ModelInfo:
     predicts: bool = True
     asynchronous: bool = False
     replicas: int = 1
+    metrics: tuple[Metric, ...] = ()
     handlers: Mapping[str, Mapping[str, Any]] = field(factory=dict)
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from mlsrv.admission import Admission, size_of, size_of_arguments
 from mlsrv.context import CallContext
-from mlsrv.errors import DeadlineExceeded, ModelNotReady, Overloaded
+from mlsrv.errors import DeadlineExceeded, MLSrvError, ModelNotReady, Overloaded
 from mlsrv.executor import ModelInfo, Placement
 from mlsrv.handlers import Arguments
 from mlsrv.interceptor import Interceptor
@@ -159,9 +159,12 @@ class Instance:
     def _enter(self, size: int) -> None:
         try:
             self._admission.enter(size)
-        except Overloaded as error:
-            # As long as a request takes now: by then, those that are in have made room.
-            error.retry_after = min(max(self._statistics.success.mean, 1.0), LONGEST_RETRY)
+        except MLSrvError as error:
+            if isinstance(error, Overloaded):
+                # As long as a request takes now: by then, those that are in have made room.
+                error.retry_after = min(max(self._statistics.success.mean, 1.0), LONGEST_RETRY)
+            for interceptor in self.interceptors:
+                interceptor.refused(error)
             raise
 
     def _leave(self, size: int) -> None:

@@ -131,6 +131,7 @@ class ModelHost(Placement):
             streams=cls.predict_stream is not MLModel.predict_stream,
             predicts=cls.predict is not MLModel.predict,
             asynchronous=inspect.iscoroutinefunction(model.predict),
+            metrics=self.metrics.registered,
             handlers=handlers,
         )
         for request in await warm_up_requests(self.settings, self.info):

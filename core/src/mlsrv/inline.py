@@ -31,6 +31,6 @@ class InlineExecutor(Executor):
         return True
 
     async def load(self, model: ModelSettings) -> Placement:
-        host = ModelHost(model, self.kernel.catalog, self._threads, self.kernel.record)
+        host = ModelHost(model, self.kernel.catalog, self._threads, self.kernel.metrics.record)
         await host.load()
         return host

@@ -8,6 +8,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from mlsrv.context import CallContext
+from mlsrv.errors import MLSrvError
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 
 if TYPE_CHECKING:
@@ -53,6 +54,10 @@ class Interceptor(ABC):
         """What it has counted for the model's statistics, by the names of the statistics extension
         (``cache_hit``, ``cache_miss``)."""
         return {}
+
+    def refused(self, error: MLSrvError) -> None:
+        """Hear of a request that was refused before it came here: there are too many, or it is too large."""
+        return None
 
     @abstractmethod
     async def __call__(

@@ -15,12 +15,15 @@ from mlsrv.catalog import Catalog
 from mlsrv.context import CallContext, new_request_id
 from mlsrv.control import ModelControl
 from mlsrv.environment import ModelEnvironment
-from mlsrv.errors import InvalidPayload, MLSrvError, PluginError, ServerNotReady
+from mlsrv.errors import InvalidPayload, MLSrvError, ModelNotReady, PluginError, ServerNotReady
 from mlsrv.executor import Executor
 from mlsrv.handle import Instance, ModelHandle
 from mlsrv.handlers import Arguments
 from mlsrv.making import make_offered
-from mlsrv.metrics import Meter, Record, discard, record_all
+from mlsrv.metering import reason_of, watch_models
+from mlsrv.meters import Meters
+from mlsrv.metric_table import REJECTED
+from mlsrv.metrics import Meter
 from mlsrv.offers import ExecutorOffer, MeterOffer, SettingsOffer, TransportOffer
 from mlsrv.plugins import Plugins
 from mlsrv.records import report
@@ -69,7 +72,7 @@ class Kernel:
         transports: the transports that are started, by name.
         access: notes requests for the access log, while that is on and the kernel runs.
         meters: the backends of metrics, by name.
-        record: records one value of a metric with every meter.
+        metrics: records with every meter.
         stopping: whether the server is shutting down.
 
     Raises:
@@ -94,7 +97,7 @@ class Kernel:
         self.transports: dict[str, Transport] = {}
         self.access: AccessLog | None = None
         self.meters: dict[str, Meter] = {}
-        self.record: Record = discard
+        self.metrics = Meters()
         self.stopping = False
         self._environment = ModelEnvironment(given.model_layer) if given.model_layer else None
         own = self.settings.of(KernelSettings)
@@ -129,7 +132,8 @@ class Kernel:
         if self.settings.of(KernelSettings).access_log:
             self.access = await stack.enter_async_context(AccessLog())
         self.meters = {offer.name: make_offered(offer, self, Meter) for offer in self._enabled(MeterOffer)}
-        self.record = record_all(list(self.meters.values()))
+        self.metrics = Meters(list(self.meters.values()))
+        watch_models(self)
         for offer in self.plugins.offers(ExecutorOffer):
             executor: Executor = make_offered(offer, self, Executor)
             await _enter(stack, executor, f'The executor "{offer.name}"')
@@ -264,8 +268,15 @@ class Kernel:
         # An empty version is how protobuf says that there is none.
         instance = self.registry.live.get((name, version or None))
         if instance is None:
-            raise self.registry.why_not(name, version or None)
+            raise self._refusal(name, version or None)
         return instance
+
+    def _refusal(self, name: str, version: str | None) -> MLSrvError:
+        error = self.registry.why_not(name, version)
+        # Whatever clients ask for must not become a label.
+        labels = (name, version or "") if isinstance(error, ModelNotReady) else ("", "")
+        self.metrics.record(REJECTED, 1.0, (*labels, reason_of(error)))
+        return error
 
     # --- control plane ------------------------------------------------------------------------------------
 

@@ -16,6 +16,8 @@ from mlsrv.errors import ConfigurationError, MLSrvError, ModelLoadError, ServerN
 from mlsrv.executor import Executor
 from mlsrv.handle import Instance, ModelHandle
 from mlsrv.handlers import check_root_paths
+from mlsrv.metering import ModelMeter
+from mlsrv.metrics import MetricClash
 from mlsrv.repository import BrokenModel, Listing
 from mlsrv.settings import KernelModelSettings, KernelSettings, ModelSettings
 from mlsrv_protocol.types import State
@@ -190,11 +192,15 @@ class Loader:
         async with AsyncExitStack() as stack:
             placement = await self._executor_of(settings).load(settings)
             stack.push_async_callback(placement.unload)
+            for metric in placement.info.metrics:
+                kernel.metrics.declare(metric)
             interceptors = kernel.plugins.interceptors(kernel, settings, placement.info)
             interceptors.append(Classification(placement.info))
             if own.check_inputs and (placement.info.inputs or placement.info.outputs):
                 interceptors.append(DeclaredTensors(settings.name, placement.info))
             interceptors.sort(key=lambda interceptor: interceptor.phase)
+            if kernel.metrics:
+                interceptors.insert(0, ModelMeter(kernel.metrics, settings.name, settings.version))
             for interceptor in interceptors:
                 await stack.enter_async_context(interceptor)
             # Nothing is awaited from here until the instance serves, so that two models cannot both pass.
@@ -259,7 +265,7 @@ async def _outcome(task: asyncio.Task[_T]) -> _T:
 
 
 def _load_error(found: Listing, error: Exception) -> MLSrvError:
-    if isinstance(error, ConfigurationError):
+    if isinstance(error, ConfigurationError | MetricClash):
         return ModelLoadError(f"Model {found.name}: {error}")
     if isinstance(error, MLSrvError):
         return error

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-from attrs import field, frozen
+from attrs import Attribute, evolve, field, frozen
 from attrs.validators import in_
 
 if TYPE_CHECKING:
@@ -15,58 +17,93 @@ if TYPE_CHECKING:
 
 MetricKind: TypeAlias = Literal["counter", "gauge", "histogram"]
 
+Recorder: TypeAlias = Callable[[float], None]
+"""Adds to a counter, sets a gauge, or observes in a histogram: one series of one metric. It may be called
+from any thread, and neither blocks nor raises."""
+
+Reading: TypeAlias = Callable[[], Iterable[tuple[Sequence[str], float]]]
+"""Gives the values of a gauge now, each with the values of its labels."""
+
+MOST_METRICS = 1000
+"""Metrics that the code of one model may have."""
+
+_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
+
+class MetricClash(ValueError):
+    """Two metrics have the same name and are not the same, or a backend cannot take one."""
+
+
+def _check_name(_metric: Metric, _attribute: Attribute[str], value: object) -> None:
+    if not (isinstance(value, str) and _NAME.fullmatch(value)):
+        raise ValueError(
+            f"{str(value)[:60]!r} cannot be the name of a metric: letters, digits and _ can, no digit first"
+        )
+
+
+def _floats(given: Iterable[float]) -> tuple[float, ...]:
+    return tuple(map(float, given))
+
+
+def _check_buckets(_metric: Metric, _attribute: Attribute[Any], value: tuple[float, ...]) -> None:
+    if any(after <= before for before, after in pairwise(value)):
+        raise ValueError(f"the buckets of a metric must rise, and do not: {value}")
+
 
 @frozen
 class Metric:
     """One metric.
 
     Attributes:
-        name: as the backend shows it.
+        name: as the backend shows it; it may add what its conventions want (``_total``).
         description: one line of help.
         kind: a counter only grows, a gauge is set, a histogram collects observations.
         labels: names of its labels, in order.
-        buckets: upper bounds of a histogram's buckets; the backend's default when empty.
+        buckets: upper bounds of a histogram's buckets, rising; the backend's default when empty.
     """
 
-    name: str
-    description: str
+    name: str = field(validator=_check_name)
+    description: str = field(eq=False)
     kind: MetricKind = field(default="histogram", validator=in_(get_args(MetricKind)))
     labels: tuple[str, ...] = ()
-    buckets: tuple[float, ...] = ()
+    buckets: tuple[float, ...] = field(default=(), converter=_floats, validator=_check_buckets)
 
 
 class Meter(ABC):
-    """A backend. `record` is called on hot paths: it must neither block nor raise."""
+    """A backend. One is made for each boot of a kernel."""
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
 
     @abstractmethod
-    def record(self, metric: Metric, value: float, labels: Sequence[str]) -> None:
-        """Add to a counter, set a gauge, or observe in a histogram; `labels` are in the order of the
-        metric's."""
+    def bind(self, metric: Metric, labels: Sequence[str]) -> Recorder:
+        """What records one series; asked once for each, when a model is loaded or when it first turns up.
+        `labels` are in the order of the metric's.
+
+        Raises:
+            MetricClash: the backend cannot have this metric.
+        """
+
+    def watch(self, metric: Metric, reading: Reading) -> Callable[[], None]:
+        """Show a gauge whose values are read when the backend exports, on the event loop. Calling the result
+        ends that. A backend that only takes what it is sent shows none."""
+        return _nothing_to_end
+
+
+def nothing(value: float) -> None:
+    """The recorder when there is no meter."""
+
+
+def _nothing_to_end() -> None:
+    return None
 
 
 Record: TypeAlias = Callable[[Metric, float, Sequence[str]], None]
+"""Records a value of a metric that was not bound before: what user code logs."""
 
 
 def discard(metric: Metric, value: float, labels: Sequence[str]) -> None:
-    """The recorder of a kernel without meters."""
-
-
-def record_all(meters: Sequence[Meter]) -> Record:
-    """One recorder for several meters, chosen once."""
-    if not meters:
-        return discard
-    if len(meters) == 1:
-        return meters[0].record
-    records = [meter.record for meter in meters]
-
-    def fan_out(metric: Metric, value: float, labels: Sequence[str]) -> None:
-        for record in records:
-            record(metric, value, labels)
-
-    return fan_out
+    """What records when nobody listens."""
 
 
 _MODEL_LABELS = ("model_name", "model_version")
@@ -83,16 +120,48 @@ class ModelMetrics:
         self._record = record
         self._metrics: dict[str, Metric] = {}
 
-    def register(self, name: str, description: str = "", **options: object) -> Metric:
+    @property
+    def registered(self) -> tuple[Metric, ...]:
+        """Those that there are so far."""
+        return tuple(self._metrics.values())
+
+    def register(
+        self,
+        name: str,
+        description: str = "",
+        kind: MetricKind | None = None,
+        buckets: Sequence[float] | None = None,
+    ) -> Metric:
         known = self._metrics.get(name)
         if known is None:
-            known = Metric(name, description or name, labels=_MODEL_LABELS, **options)  # type: ignore[arg-type]  # checked by attrs
+            if len(self._metrics) >= MOST_METRICS:
+                raise ValueError(f"a model can have {MOST_METRICS} metrics, and {name[:60]!r} is one more")
+            known = Metric(name, description or name, kind or "histogram", _MODEL_LABELS, buckets or ())
             self._metrics[name] = known
+            return known
+        wanted = evolve(known, kind=kind or known.kind, buckets=known.buckets if buckets is None else buckets)
+        if wanted != known:
+            raise MetricClash(clash(known, wanted))
         return known
 
     def log(self, values: dict[str, float]) -> None:
         for name, value in values.items():
-            self._record(self.register(name), float(value), self._labels)
+            metric = self._metrics.get(name) or self.register(name)
+            number = float(value)
+            if metric.kind == "counter" and number < 0:
+                raise ValueError(f"the counter {name} only grows, and cannot take {number:g}")
+            self._record(metric, number, self._labels)
+
+
+def clash(known: Metric, other: Metric) -> str:
+    """One sentence on why two metrics of one name cannot both be."""
+    if known.kind != other.kind:
+        difference = f"is a {known.kind} already, and cannot be a {other.kind}, too"
+    elif known.labels != other.labels:
+        difference = f"has the labels {', '.join(known.labels) or 'none'} already, which cannot change"
+    else:
+        difference = f"has the buckets {list(known.buckets) or 'by default'} already, which cannot change"
+    return f'The metric "{known.name}" {difference}; choose another name.'
 
 
 current_metrics: ContextVar[ModelMetrics | None] = ContextVar("mlsrv_metrics", default=None)
@@ -100,22 +169,38 @@ current_metrics: ContextVar[ModelMetrics | None] = ContextVar("mlsrv_metrics", d
 
 
 def register(
-    name: str, description: str = "", *, kind: MetricKind = "histogram", buckets: Sequence[float] = ()
+    name: str,
+    description: str = "",
+    *,
+    kind: MetricKind | None = None,
+    buckets: Sequence[float] | None = None,
 ) -> Metric | None:
     """Declare a metric of the model that is running; called from `MLModel.load` or `MLModel.predict`.
+
+    Args:
+        name: letters, digits and ``_``.
+        description: one line of help; that of the first call counts.
+        kind: ``"histogram"`` if not given.
+        buckets: upper bounds for a histogram, rising; the backend's default if not given.
 
     Returns the metric (the existing one if the name is known), or None outside a model.
 
     Raises:
-        ValueError: there is no such kind.
+        ValueError: the name cannot be one, or there is no such kind.
+        MetricClash: the name is known with another kind or other buckets. (Another model's metric of this
+            name that differs makes the load fail.)
     """
     current = current_metrics.get()
-    return current.register(name, description, kind=kind, buckets=tuple(buckets)) if current else None
+    return current.register(name, description, kind, buckets) if current else None
 
 
 def log(**values: float) -> None:
     """Record values of metrics of the model that is running. Unknown names become histograms; outside a model
-    nothing happens, so that model code can be tried without a server."""
+    nothing happens, so that model code can be tried without a server.
+
+    Raises:
+        ValueError: a name cannot be one, a value is no number, or a counter would shrink.
+    """
     current = current_metrics.get()
     if current:
         current.log(values)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from mlsrv.errors import MLSrvError
+from mlsrv.metrics import Recorder, nothing
 from mlsrv_workers.failures import WorkerEnded
 from mlsrv_workers.process import Launch, WorkerProcess
 
@@ -33,6 +34,7 @@ class Crew:
         on_free: called when a worker has room again.
         prepare: awaited for each worker that has been started; it lives already then.
         on_down: called with a reason when no worker lives and those that are started keep ending.
+        on_end: called with 1 for each worker that ended and is to be replaced.
 
     Attributes:
         living: the workers that live now, by number.
@@ -49,6 +51,7 @@ class Crew:
         on_free: Callable[[], None],
         prepare: Callable[[WorkerProcess], Awaitable[None]],
         on_down: Callable[[str], None],
+        on_end: Recorder = nothing,
     ) -> None:
         self.name = name
         self.size = size
@@ -59,6 +62,7 @@ class Crew:
         self._on_free = on_free
         self._prepare = prepare
         self._on_down = on_down
+        self._on_end = on_end
         self._keepers: list[asyncio.Task[None]] = []
         self._failing: dict[int, str] = {}
         self._changed = asyncio.Event()
@@ -123,6 +127,7 @@ class Crew:
                     first.set_exception(error)
                     return
             await worker.gone()
+            self._on_end(1.0)
             failures = 1 if loop.time() - born > HEALTHY_AFTER else failures + 1
             await self._pause(number, reason, failures)
 

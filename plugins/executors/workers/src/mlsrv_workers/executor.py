@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from mlsrv.context import CallContext
 from mlsrv.errors import ModelLoadError
 from mlsrv.executor import Executor, Placement
 from mlsrv.handlers import Arguments
+from mlsrv.metric_table import PARALLEL_QUEUE, WORKER_ENDS, WORKER_WAITING, WORKERS
 from mlsrv.metrics import Metric
 from mlsrv.settings import ModelSettings
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
@@ -89,9 +90,16 @@ class WorkersExecutor(Executor):
         self._settings = kernel.settings.of(WorkerSettings)
         self._pools: dict[PoolKey, asyncio.Task[Pool]] = {}
         self._users: dict[PoolKey, int] = {}
+        self._queued = kernel.metrics.bind(PARALLEL_QUEUE)
+        self._unwatch = [
+            kernel.metrics.watch(WORKER_WAITING, self._waiting),
+            kernel.metrics.watch(WORKERS, self._states),
+        ]
         self._environments = Environments(Path(self._settings.environments_dir))
 
     async def __aexit__(self, *exc_info: object) -> None:
+        for end in self._unwatch:
+            end()
         keys = list(self._pools)
         await asyncio.gather(*(self._stop(key) for key in keys), return_exceptions=True)
 
@@ -175,6 +183,8 @@ class WorkersExecutor(Executor):
             launch,
             concurrency=settings.worker_concurrency,
             restart_on_deadline=settings.on_deadline == "restart",
+            on_queued=self._queued,
+            on_end=self.kernel.metrics.bind(WORKER_ENDS, (str(key),)),
         )
         await pool.start()
         return pool
@@ -191,8 +201,18 @@ class WorkersExecutor(Executor):
             return  # it never came up, and has cleaned up after itself
         await pool.stop(self._settings.parallel_workers_timeout)
 
+    def _waiting(self) -> Iterator[tuple[Sequence[str], float]]:
+        for pool in self._running():
+            yield (pool.name,), float(pool.queued)
+
+    def _states(self) -> Iterator[tuple[Sequence[str], float]]:
+        for pool in self._running():
+            alive = len(pool.pids)
+            yield (pool.name, "alive"), float(alive)
+            yield (pool.name, "missing"), float(pool.size - alive)
+
     def _record(self, plain: tuple[Any, ...], value: float, labels: tuple[str, ...]) -> None:
-        self.kernel.record(Metric(*plain), value, labels)
+        self.kernel.metrics.record(Metric(*plain), value, labels)
 
 
 def _shared(model: ModelSettings) -> str | None:

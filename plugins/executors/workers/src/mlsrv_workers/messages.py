@@ -7,10 +7,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from attrs import fields_dict
+from attrs import astuple, fields_dict
 
 from mlsrv.context import CallContext
 from mlsrv.executor import ModelInfo
+from mlsrv.metrics import Metric
 from mlsrv.timeline import Spans, Timeline
 from mlsrv_protocol.types import (
     Datatype,
@@ -96,12 +97,10 @@ def dump_context(context: CallContext) -> tuple[Any, ...]:
 
 def load_context(plain: tuple[Any, ...]) -> CallContext:
     """The context that `dump_context` took apart."""
-    *values, links, observed = plain
-    return CallContext(
-        *values,
-        links=[CallContext(request_id, trace=trace) for request_id, trace in links],
-        timeline=Timeline() if observed else None,
-    )
+    request_id, deadline, priority, headers, trace, transport, links, observed = plain
+    members = [CallContext(link, trace=link_trace) for link, link_trace in links]
+    timeline = Timeline() if observed else None
+    return CallContext(request_id, deadline, priority, headers, trace, transport, members, timeline)
 
 
 def dump_timeline(context: CallContext) -> Spans | None:
@@ -137,6 +136,7 @@ def dump_info(info: ModelInfo) -> dict[str, Any]:
     return plain | {
         "inputs": dump_metadata(info.inputs),
         "outputs": dump_metadata(info.outputs),
+        "metrics": [astuple(metric) for metric in info.metrics],
         "handlers": {name: dict(options) for name, options in info.handlers.items()},
     }
 
@@ -144,7 +144,8 @@ def dump_info(info: ModelInfo) -> dict[str, Any]:
 def load_info(plain: dict[str, Any], replicas: int) -> ModelInfo:
     """What `dump_info` took apart, of a model with so many copies."""
     declared = {name: load_metadata(plain[name]) for name in ("inputs", "outputs")}
-    return ModelInfo(**plain | declared | {"replicas": replicas})
+    metrics = tuple(Metric(*fields) for fields in plain["metrics"])
+    return ModelInfo(**plain | declared | {"metrics": metrics, "replicas": replicas})
 
 
 def _dump_parameters(parameters: Parameters | None) -> dict[str, Any] | None:

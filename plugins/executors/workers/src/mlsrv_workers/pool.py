@@ -10,6 +10,7 @@ from typing import Any
 from mlsrv.context import CallContext
 from mlsrv.errors import InferenceError, MLSrvError
 from mlsrv.handlers import Arguments, HandlerRequest
+from mlsrv.metrics import Recorder, nothing
 from mlsrv.settings import ModelSettings
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 from mlsrv_workers import messages
@@ -36,6 +37,8 @@ class Pool:
         launch: how they are started.
         concurrency: requests to synchronous models that one worker has at once.
         restart_on_deadline: whether a worker that does not let go of an expired request is replaced.
+        on_queued: told how many requests wait for a worker when one more comes.
+        on_end: told of each worker that ended and is to be replaced.
     """
 
     def __init__(
@@ -46,11 +49,21 @@ class Pool:
         *,
         concurrency: int = 2,
         restart_on_deadline: bool = False,
+        on_queued: Recorder = nothing,
+        on_end: Recorder = nothing,
     ) -> None:
         self.name = name
+        self.size = size
+        self._on_queued = on_queued
         self._restart_on_deadline = restart_on_deadline
         self._crew = Crew(
-            name, size, launch, on_free=self._on_free, prepare=self._prepare, on_down=self._on_down
+            name,
+            size,
+            launch,
+            on_free=self._on_free,
+            prepare=self._prepare,
+            on_down=self._on_down,
+            on_end=on_end,
         )
         self._dispatcher = Dispatcher(self._crew.living, (concurrency, ASYNC_CONCURRENCY))
         self._models = LoadedModels(self._crew, self._on_free, self._on_lost)
@@ -184,6 +197,7 @@ class Pool:
                 else None
             )
 
+        self._on_queued(float(self._dispatcher.queued))
         began = monotonic_ns()
         try:
             return await self._dispatcher.reserve(model.id, model.info.asynchronous, context, refusal)

@@ -18,6 +18,8 @@ import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any
 
+from attrs import astuple
+
 from mlsrv.catalog import Catalog
 from mlsrv.context import CallContext
 from mlsrv.errors import MLSrvError, ModelFailed, ModelLoadError, RequestCancelled
@@ -232,8 +234,7 @@ class Worker:
         self.connection.send(Kind.RESULT, call, dump(messages.dump_timeline(context)))
 
     def _record(self, metric: Metric, value: float, labels: Sequence[str]) -> None:
-        plain = (metric.name, metric.description, metric.kind, metric.labels, metric.buckets)
-        self.connection.send_threadsafe(Kind.RECORD, dump((plain, value, tuple(labels))))
+        self.connection.send_threadsafe(Kind.RECORD, dump((astuple(metric), value, tuple(labels))))
 
 
 def _caused(what: str, error: BaseException) -> MLSrvError:

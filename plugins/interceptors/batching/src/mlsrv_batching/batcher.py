@@ -15,7 +15,7 @@ from mlsrv.context import CallContext
 from mlsrv.errors import Code, MLSrvError, ModelFailed
 from mlsrv.interceptor import CallNext, Interceptor, Phase
 from mlsrv_batching.joining import compatibility, cut, join, rejoin, rows_of, split
-from mlsrv_batching.observing import batch_context, note_begin, note_end
+from mlsrv_batching.observing import BatchMeter, batch_context, note_end
 from mlsrv_batching.settings import BatchingSettings
 from mlsrv_batching.window import Window
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
@@ -66,13 +66,16 @@ class Batcher(Interceptor):
     Args:
         model: for messages.
         settings: with ``max_batch_size`` and ``max_batch_time`` set.
+        meter: records batches and what waits.
         slots: batches that may run at once: the copies of the model.
     """
 
     phase: ClassVar[Phase] = Phase.BATCH
 
-    def __init__(self, model: str, settings: BatchingSettings, slots: int = 1) -> None:
+    def __init__(self, model: str, settings: BatchingSettings, meter: BatchMeter, slots: int = 1) -> None:
         self._model = model
+        self._meter = meter
+        self._unwatch = meter.watch(self._waiting)
         self._most = settings.max_batch_size
         self._longest = None if settings.max_batch_time == "auto" else float(settings.max_batch_time)
         self._window = Window(settings.latency_slo, settings.max_batch_size)
@@ -100,6 +103,7 @@ class Batcher(Interceptor):
         return await self._join_in(request, context, rows)
 
     async def __aexit__(self, *exc_info: object) -> None:
+        self._unwatch()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -110,7 +114,7 @@ class Batcher(Interceptor):
             "model": self._model,
             "running": self._running,
             "slots": self._slots,
-            "waiting_requests": sum(len(group.members) for group in self._groups.values()),
+            "waiting_requests": self._waiting(),
             "waiting_rows": sum(group.rows for group in self._groups.values()),
             "max_batch_size": self._most,
             "max_batch_time": "auto" if self._longest is None else self._longest,
@@ -119,12 +123,15 @@ class Batcher(Interceptor):
             "decisions": list(self.decisions),
         }
 
+    def _waiting(self) -> int:
+        return sum(len(group.members) for group in self._groups.values())
+
     # --- ways through ---------------------------------------------------------------------------------------
 
     async def _at_once(self, request: InferenceRequest, context: CallContext, rows: int) -> InferenceResponse:
         self._running += 1
         started = time.monotonic()
-        note_begin([context], [started], rows)
+        self._meter.begin([context], [started], rows)
         try:
             response = await self._call_next(request, context)
             self._note("idle", 1, rows, 0.0, started)
@@ -135,6 +142,7 @@ class Batcher(Interceptor):
 
     async def _join_in(self, request: InferenceRequest, context: CallContext, rows: int) -> InferenceResponse:
         loop = asyncio.get_running_loop()
+        self._meter.came(float(self._waiting()))
         member = _Member(request, context, rows, time.monotonic(), loop.create_future())
         key = compatibility(request)
         group = self._groups.setdefault(key, _Group())
@@ -228,7 +236,7 @@ class Batcher(Interceptor):
     async def _run(self, batch: Sequence[_Member], rows: int, why: str) -> None:
         started = time.monotonic()
         waited = started - min(member.born for member in batch)
-        note_begin([member.context for member in batch], [member.born for member in batch], rows)
+        self._meter.begin([member.context for member in batch], [member.born for member in batch], rows)
         try:
             if len(batch) == 1:
                 await self._single(batch[0])

@@ -3,10 +3,45 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mlsrv.context import CallContext
+from mlsrv.meters import Meters
+from mlsrv.metric_table import BATCH_QUEUE, BATCH_REQUESTS, BATCH_ROWS, BATCH_WAITING
 from mlsrv.timeline import Batch, Timeline
+
+
+class BatchMeter:
+    """Records the batches of one model.
+
+    Attributes:
+        came: told how many requests waited when one more came.
+    """
+
+    def __init__(self, meters: Meters, model: str, version: str | None) -> None:
+        self._labels = (model, version or "")
+        self._meters = meters
+        self._requests = meters.bind(BATCH_REQUESTS, self._labels)
+        self._rows = meters.bind(BATCH_ROWS, self._labels)
+        self.came = meters.bind(BATCH_QUEUE, self._labels)
+
+    def begin(self, members: Sequence[CallContext], since: Sequence[float], rows: int) -> None:
+        """A batch begins; `since` (`time.monotonic`) its members have waited for it. Their timelines are
+        told, too."""
+        self._requests(float(len(members)))
+        self._rows(float(rows))
+        if not _observed(members):
+            return
+        now = time.monotonic_ns()
+        batch = Batch(tuple(members), rows)
+        for member, born in zip(members, since, strict=True):
+            if member.timeline is not None:
+                member.timeline.add("batch", int(born * 1e9), now)
+                member.timeline.batches.append(batch)
+
+    def watch(self, waiting: Callable[[], int]) -> Callable[[], None]:
+        """Show how many requests wait now; calling the result ends that."""
+        return self._meters.watch(BATCH_WAITING, lambda: [(self._labels, float(waiting()))])
 
 
 def batch_context(members: Sequence[CallContext]) -> CallContext:
@@ -23,19 +58,6 @@ def batch_context(members: Sequence[CallContext]) -> CallContext:
         links=members,
         timeline=Timeline() if _observed(members) else None,
     )
-
-
-def note_begin(members: Sequence[CallContext], since: Sequence[float], rows: int) -> None:
-    """Tell the timelines of the members of a batch that it begins, and since when (`time.monotonic`) each of
-    them waited for it."""
-    if not _observed(members):
-        return
-    now = time.monotonic_ns()
-    batch = Batch(tuple(members), rows)
-    for member, born in zip(members, since, strict=True):
-        if member.timeline is not None:
-            member.timeline.add("batch", int(born * 1e9), now)
-            member.timeline.batches.append(batch)
 
 
 def note_end(batch: CallContext) -> None:

@@ -27,8 +27,10 @@ def mlsrv_interceptors(
     if not settings.enabled:
         return None
     from mlsrv_batching.batcher import Batcher
+    from mlsrv_batching.observing import BatchMeter
 
-    return Batcher(model.name, settings, slots=info.replicas)
+    meter = BatchMeter(kernel.metrics, model.name, model.version)
+    return Batcher(model.name, settings, meter, slots=info.replicas)
 
 
 @mlsrv.hookimpl(optionalhook=True)

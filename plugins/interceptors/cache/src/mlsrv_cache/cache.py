@@ -9,15 +9,12 @@ from typing import ClassVar
 
 from mlsrv.context import CallContext
 from mlsrv.interceptor import CallNext, Interceptor, Phase
-from mlsrv.metrics import Metric, Record
+from mlsrv.meters import Meters
+from mlsrv.metric_table import CACHE_HITS, CACHE_MISSES
 from mlsrv.statistics import Duration
 from mlsrv_cache.content import content_key, copy_of, size_of
 from mlsrv_cache.settings import CacheSettings
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
-
-_LABELS = ("model", "version")
-HITS = Metric("mlsrv_cache_hits_total", "Requests that were answered from the cache.", "counter", _LABELS)
-MISSES = Metric("mlsrv_cache_misses_total", "Requests that the model had to answer.", "counter", _LABELS)
 
 
 class ResponseCache(Interceptor):
@@ -31,11 +28,11 @@ class ResponseCache(Interceptor):
 
     phase: ClassVar[Phase] = Phase.CACHE
 
-    def __init__(self, model: str, version: str | None, settings: CacheSettings, record: Record) -> None:
+    def __init__(self, model: str, version: str | None, settings: CacheSettings, meters: Meters) -> None:
         self.hits = 0
         self.misses = 0
-        self._labels = (model, version or "")
-        self._record = record
+        self._hit = meters.bind(CACHE_HITS, (model, version or ""))
+        self._missed = meters.bind(CACHE_MISSES, (model, version or ""))
         self._entries: OrderedDict[bytes, tuple[InferenceResponse, int]] = OrderedDict()
         self._bytes = 0
         self._most = settings.cache_size
@@ -75,7 +72,7 @@ class ResponseCache(Interceptor):
         self, key: bytes, request: InferenceRequest, context: CallContext, call_next: CallNext
     ) -> InferenceResponse:
         self.misses += 1
-        self._record(MISSES, 1, self._labels)
+        self._missed(1.0)
         computing: asyncio.Future[InferenceResponse | None] = asyncio.get_running_loop().create_future()
         self._computing[key] = computing
         kept: InferenceResponse | None = None
@@ -92,7 +89,7 @@ class ResponseCache(Interceptor):
         self, kept: InferenceResponse, request: InferenceRequest, context: CallContext
     ) -> InferenceResponse:
         self.hits += 1
-        self._record(HITS, 1, self._labels)
+        self._hit(1.0)
         response = copy_of(kept, own_data=False)
         response.id = request.id or context.request_id
         return response

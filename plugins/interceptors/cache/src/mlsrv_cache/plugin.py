@@ -25,4 +25,4 @@ def mlsrv_interceptors(kernel: mlsrv.Kernel, model: mlsrv.ModelSettings) -> Inte
         return None
     from mlsrv_cache.cache import ResponseCache
 
-    return ResponseCache(model.name, model.version, settings, kernel.record)
+    return ResponseCache(model.name, model.version, settings, kernel.metrics)

@@ -15,6 +15,7 @@ from mlsrv_grpc.control import Control
 from mlsrv_grpc.health import Health
 from mlsrv_grpc.infer import Infer
 from mlsrv_grpc.intake import Intake
+from mlsrv_grpc.metering import metered
 from mlsrv_grpc.reflection import Reflection
 from mlsrv_grpc.service import Service
 from mlsrv_grpc.stream import StreamInfer
@@ -61,7 +62,10 @@ def all_services(kernel: Kernel) -> Services:
     }
     for name in REFLECTION:
         own[name] = Reflection(name, names, descriptors, intake).methods()
-    handlers = [grpc.method_handlers_generic_handler(name, methods) for name, methods in own.items()]
+    handlers = [
+        grpc.method_handlers_generic_handler(name, metered(kernel.metrics, name, methods))
+        for name, methods in own.items()
+    ]
     handlers += [service.handler for _, service in brought.values()]
     return Services(tuple(handlers), health, intake)
 

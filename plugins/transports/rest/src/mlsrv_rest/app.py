@@ -15,6 +15,7 @@ from mlsrv_rest.body import Unread, decoded, read_body, send_and_close
 from mlsrv_rest.cors import CORS
 from mlsrv_rest.errors import AnswerBroken, ClientGone, error_reply, failure, wrong_method
 from mlsrv_rest.inflight import Call, InFlight
+from mlsrv_rest.metering import Metered
 from mlsrv_rest.middleware import all_middleware
 from mlsrv_rest.paths import infer_route, infer_target, split
 from mlsrv_rest.reply import Receive, Reply, Scope, Send
@@ -60,6 +61,7 @@ class RestApp:
         self._http: ASGIApp = self._serve if cors is None else CORS(self._serve, cors)
         for around in reversed(all_middleware(kernel)):
             self._http = around(self._http)
+        self._http = Metered(self._http, kernel)
         if kernel.settings.of(KernelSettings).access_log:
             self._http = AccessLogged(self._http, kernel)
 

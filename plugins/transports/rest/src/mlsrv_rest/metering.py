@@ -1,0 +1,90 @@
+"""Counts and times HTTP requests with the meters of the kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from time import monotonic_ns
+from typing import NamedTuple
+
+from starlette.types import ASGIApp
+
+from mlsrv.kernel import Kernel
+from mlsrv.meters import Meters
+from mlsrv.metric_table import REST_IN_PROGRESS, REST_REQUESTS, REST_SECONDS
+from mlsrv.metrics import Recorder
+from mlsrv.settings import KernelSettings
+from mlsrv_rest.reply import Message, Receive, Scope, Send
+from mlsrv_rest.routes.requests import ROUTE
+
+METHODS = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"))
+_HEALTH = "/v2/health/"
+_SECOND = 1e-9
+
+
+class _Series(NamedTuple):
+    requests: Recorder
+    seconds: Recorder
+
+
+class Metered:
+    """Middleware that records each request by its method, its route and its status.
+
+    Paths that lead nowhere and methods that nobody knows are not recorded, for clients could make a series of
+    each; neither are health checks.
+
+    Args:
+        app: what is measured.
+        kernel: when it runs without a meter, nothing is done.
+    """
+
+    def __init__(self, app: ASGIApp, kernel: Kernel) -> None:
+        self._app = app
+        self._kernel = kernel
+        self._name = kernel.settings.of(KernelSettings).server_name
+        self._meters: Meters | None = None
+        self._series: dict[tuple[str, str, int], _Series] = {}
+        self._in_progress = dict.fromkeys(METHODS, 0)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        meters = self._kernel.metrics
+        method = scope["method"]
+        if not meters or method not in METHODS:
+            await self._app(scope, receive, send)
+            return
+        if meters is not self._meters:
+            self._begin(meters)
+        status = 0
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        began = monotonic_ns()
+        self._in_progress[method] += 1
+        try:
+            await self._app(scope, receive, noting)
+        finally:
+            self._in_progress[method] -= 1
+            route = scope.get(ROUTE)
+            if route is not None and status and not route.startswith(_HEALTH):
+                series = self._series.get((method, route, status)) or self._bind(method, route, status)
+                series.requests(1.0)
+                series.seconds((monotonic_ns() - began) * _SECOND)
+
+    def _begin(self, meters: Meters) -> None:
+        """The kernel was started (again): its meters are new."""
+        self._meters = meters
+        self._series.clear()
+        meters.watch(REST_IN_PROGRESS, self._reading)
+
+    def _bind(self, method: str, route: str, status: int) -> _Series:
+        labels = (method, route, str(status), self._name)
+        meters = self._kernel.metrics
+        series = _Series(meters.bind(REST_REQUESTS, labels), meters.bind(REST_SECONDS, labels))
+        self._series[method, route, status] = series
+        return series
+
+    def _reading(self) -> Iterator[tuple[Sequence[str], float]]:
+        return (((method, self._name), float(count)) for method, count in self._in_progress.items())
