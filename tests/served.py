@@ -100,7 +100,13 @@ class Served:
 @asynccontextmanager
 async def served(models: Sequence[ModelSettings], **settings: Any) -> AsyncIterator[Served]:
     """A kernel with every installed plugin, served over REST and gRPC."""
-    values = {"host": "127.0.0.1", "http_port": 0, "grpc_port": 0, "shutdown_timeout": 5.0} | settings
+    values = {
+        "host": "127.0.0.1",
+        "http_port": 0,
+        "grpc_port": 0,
+        "metrics_port": 0,
+        "shutdown_timeout": 5.0,
+    } | settings
     stop, listening = asyncio.Event(), asyncio.Event()
     async with Kernel(values, models=models) as kernel:
         await asyncio.wait_for(kernel.loaded(), SECONDS)

@@ -32,7 +32,10 @@ READMES = [path for path in text_files() if path.name == "README.md" and path.pa
 
 OTHER_PORTS = {
     variable: "0"
-    for package, variable in {"mlsrv_grpc": "MLSRV_GRPC_PORT"}.items()
+    for package, variable in {
+        "mlsrv_grpc": "MLSRV_GRPC_PORT",
+        "mlsrv_prometheus": "MLSRV_METRICS_PORT",
+    }.items()
     if importlib.util.find_spec(package) is not None
 }
 """Installed transports that no example uses take any port; a variable of an absent one is an error."""

@@ -74,7 +74,7 @@ def mlsrv_transports():
     return mlsrv.TransportOffer("tiny", Tiny)
 '''
 
-OTHERS = ("rest", "grpc", "kafka", "workers")
+OTHERS = ("rest", "grpc", "kafka", "prometheus", "workers")
 """Installed plugins that would open something of their own."""
 
 LIMIT = 30.0

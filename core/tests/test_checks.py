@@ -11,7 +11,7 @@ from contract_toys import Adder, Json, Lines, Passing, Table
 
 from mlsrv import CodecOffer, MeterOffer, RepositoryOffer, RuntimeOffer, hookimpl
 from mlsrv.errors import ConfigurationError, MLSrvError
-from mlsrv.metrics import Meter
+from mlsrv.metrics import Meter, Recorder, nothing
 from mlsrv.offers import Offer
 from mlsrv.plugins import Plugins
 from mlsrv.testing import Offering
@@ -178,8 +178,8 @@ def test_interceptors_are_those_that_the_settings_ask_for() -> None:
 
 
 class Silent(Meter):
-    def record(self, *args: Any) -> None:
-        return None
+    def bind(self, *args: Any) -> Recorder:
+        return nothing
 
 
 def test_there_is_no_suite_for_meters() -> None:

@@ -126,7 +126,7 @@ async def test_every_way_not_to_be_answered() -> None:
         with pytest.raises(MLSrvError):
             await kernel.infer(tensor_request("slow", [1.0]), CallContext.with_timeout(0.01))
         found = memory()
-        states = found.read("mlsrv_model_state")
+        states, ready = found.read("mlsrv_model_state"), found.read("mlsrv_model_ready")
     rejected = {labels[1:]: count for labels, count in found.sums.items() if "rejected" in labels[0]}
     assert rejected == {
         ("slow", "", "model_requests"): 1,
@@ -136,6 +136,7 @@ async def test_every_way_not_to_be_answered() -> None:
         ("", "", "not_found"): 2,
     }
     assert found.sums["model_infer_request_failure", "slow", ""] == 3
+    assert ready == {("slow", ""): 1, ("broken", ""): 0}
     assert states["slow", "", "READY"] == 1
     assert states["broken", "", "UNAVAILABLE"] == 1
     assert states["broken", "", "READY"] == 0

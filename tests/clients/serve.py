@@ -67,7 +67,7 @@ MODELS = [
 async def main() -> None:
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    settings = {"host": "127.0.0.1", "http_port": 0, "grpc_port": 0, "executor": "inline"}
+    settings = {"host": "127.0.0.1", "http_port": 0, "grpc_port": 0, "metrics_port": 0, "executor": "inline"}
     chosen = [model for model in MODELS if model.name in (sys.argv[1:] or [model.name])]
     async with Kernel(settings, models=chosen) as kernel:
         await kernel.loaded()

@@ -193,7 +193,7 @@ class Loader:
             placement = await self._executor_of(settings).load(settings)
             stack.push_async_callback(placement.unload)
             for metric in placement.info.metrics:
-                kernel.metrics.declare(metric)
+                kernel.metrics.bind(metric, (settings.name, settings.version or ""))
             interceptors = kernel.plugins.interceptors(kernel, settings, placement.info)
             interceptors.append(Classification(placement.info))
             if own.check_inputs and (placement.info.inputs or placement.info.outputs):

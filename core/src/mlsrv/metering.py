@@ -18,6 +18,7 @@ from mlsrv.metric_table import (
     DURATION,
     FAILURE,
     IN_FLIGHT,
+    MODEL_READY,
     MODEL_STATE,
     PHASE,
     REJECTED,
@@ -164,6 +165,11 @@ def watch_models(kernel: Kernel) -> None:
             if handle.instance is not None:
                 yield (handle.name, handle.version or ""), float(handle.instance.in_flight)
 
+    def ready() -> Iterator[tuple[Sequence[str], float]]:
+        for handle in kernel.registry:
+            if handle.wanted:
+                yield (handle.name, handle.version or ""), float(handle.ready)
+
     def states() -> Iterable[tuple[Sequence[str], float]]:
         return [
             ((handle.name, handle.version or "", state.value), float(handle.state is state))
@@ -172,4 +178,5 @@ def watch_models(kernel: Kernel) -> None:
         ]
 
     kernel.metrics.watch(IN_FLIGHT, in_flight)
+    kernel.metrics.watch(MODEL_READY, ready)
     kernel.metrics.watch(MODEL_STATE, states)

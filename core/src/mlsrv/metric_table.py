@@ -51,6 +51,9 @@ REJECTED = Metric(
 IN_FLIGHT = Metric(
     "mlsrv_requests_in_flight", "Requests that a model has waiting or running now.", "gauge", _MODEL
 )
+MODEL_READY = Metric(
+    "mlsrv_model_ready", "1 for a model that answers, 0 for one that should and does not.", "gauge", _MODEL
+)
 MODEL_STATE = Metric(
     "mlsrv_model_state", "1 for the state that a model is in, 0 for the others.", "gauge", (*_MODEL, "state")
 )

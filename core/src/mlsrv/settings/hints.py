@@ -50,7 +50,12 @@ OWNERS: dict[str, tuple[str, ...]] = {
         "cache_max_bytes",
         "cache_size",
     ),
-    "mlsrv-prometheus": ("metrics_endpoint", "metrics_port", "metrics_rest_server_prefix", "metrics_dir"),
+    "mlsrv-prometheus": (
+        "metrics_dir",
+        "metrics_endpoint",
+        "metrics_port",
+        "metrics_rest_server_prefix",
+    ),
     "mlsrv-opentelemetry": (
         "tracing_global_provider",
         "tracing_protocol",

@@ -16,7 +16,8 @@ import pytest
 from mlsrv.context import CallContext
 from mlsrv.errors import DeadlineExceeded, MLSrvError, Unsupported
 from mlsrv.kernel import Kernel
-from mlsrv.metrics import Meter, Metric
+from mlsrv.metric_table import METRICS
+from mlsrv.metrics import Meter, Metric, Recorder, nothing
 from mlsrv.offers import MeterOffer
 from mlsrv.settings import ModelSettings
 from mlsrv.testing.contracts.running import eventually, notes, run
@@ -394,12 +395,16 @@ class ExecutorContract(ABC):
 
 
 class _Recorder(Meter):
+    """Keeps what model code records."""
+
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel)
         self.recorded: list[tuple[str, float, tuple[str, ...]]] = []
 
-    def record(self, metric: Metric, value: float, labels: Sequence[str]) -> None:
-        self.recorded.append((metric.name, value, tuple(labels)))
+    def bind(self, metric: Metric, labels: Sequence[str]) -> Recorder:
+        if metric in METRICS:
+            return nothing
+        return lambda value: self.recorded.append((metric.name, value, tuple(labels)))
 
 
 _CODE = """

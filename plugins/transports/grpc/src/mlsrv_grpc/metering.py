@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from functools import cached_property
 from time import monotonic_ns
 from typing import Any, TypeAlias, cast
 
@@ -43,23 +44,36 @@ def _metered(meters: Meters, service: str, name: str, handler: Handler) -> Handl
         method = _Method(meters, ("SERVER_STREAMING", service, name), handler.unary_stream)
         return grpc.unary_stream_rpc_method_handler(method.unary_stream)
     method = _Method(meters, ("UNARY", service, name), handler.unary_unary)
-    return grpc.unary_unary_rpc_method_handler(method)
+    return grpc.unary_unary_rpc_method_handler(method.unary)
 
 
 class _Method:
-    """Records the calls of one method."""
+    """Records the calls of one method. Most methods are never called, and have no series then."""
 
     def __init__(self, meters: Meters, labels: tuple[str, str, str], behaviour: Any) -> None:
         self._behaviour = cast("Behaviour", behaviour)
         self._meters = meters
         self._labels = labels
-        self._started = meters.bind(GRPC_STARTED, labels)
-        self._seconds = meters.bind(GRPC_SECONDS, labels)
         self._handled: dict[str, Recorder] = {}
-        self._received = meters.bind(GRPC_RECEIVED, labels)
-        self._sent = meters.bind(GRPC_SENT, labels)
 
-    async def __call__(self, request: Any, rpc: Rpc) -> Any:
+    @cached_property
+    def _started(self) -> Recorder:
+        return self._meters.bind(GRPC_STARTED, self._labels)
+
+    @cached_property
+    def _seconds(self) -> Recorder:
+        return self._meters.bind(GRPC_SECONDS, self._labels)
+
+    @cached_property
+    def _received(self) -> Recorder:
+        return self._meters.bind(GRPC_RECEIVED, self._labels)
+
+    @cached_property
+    def _sent(self) -> Recorder:
+        return self._meters.bind(GRPC_SENT, self._labels)
+
+    async def unary(self, request: Any, rpc: Rpc) -> Any:
+        """Called with what the behaviour is called with."""
         began = monotonic_ns()
         self._started(1.0)
         code = "OK"
@@ -82,11 +96,11 @@ class _Method:
     async def unary_stream(self, request: bytes, rpc: Rpc) -> None:
         """Called with one request; writes its responses."""
         self._received(1.0)
-        await self(request, cast("Rpc", _Counted(rpc, self._sent)))
+        await self.unary(request, cast("Rpc", _Counted(rpc, self._sent)))
 
     async def stream_stream(self, requests: AsyncIterable[bytes], rpc: Rpc) -> None:
         """Called with a stream of requests; writes its responses."""
-        await self(self._each(requests), cast("Rpc", _Counted(rpc, self._sent)))
+        await self.unary(self._each(requests), cast("Rpc", _Counted(rpc, self._sent)))
 
     async def _each(self, requests: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
         async for request in requests:

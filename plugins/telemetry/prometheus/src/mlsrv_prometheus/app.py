@@ -1,0 +1,96 @@
+"""The endpoint, as an ASGI application."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from typing import Any, TypeAlias
+
+from prometheus_client import Metric as Samples
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from mlsrv.threads import run_in_own_thread
+from mlsrv_prometheus.family import Family
+from mlsrv_prometheus.meter import PrometheusMeter
+from mlsrv_protocol.json import encode_error
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Readings: TypeAlias = list[tuple[Family, list[tuple[Sequence[str], float]]]]
+
+
+class MetricsApp:
+    """Answers with all metrics, in the form that the client accepts.
+
+    Args:
+        meter: has them.
+        path: the only one that is answered; any one when None.
+    """
+
+    def __init__(self, meter: PrometheusMeter, path: str | None = None) -> None:
+        self._meter = meter
+        self._path = None if path is None else _bare(path)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        elif scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1000})
+        elif self._path is not None and _bare(scope["path"]) != self._path:
+            await _error(send, 404, f"There is nothing here; the metrics are at {self._path}")
+        elif scope["method"] not in ("GET", "HEAD"):
+            await _error(send, 405, "The metrics take GET.", (b"allow", b"GET, HEAD"))
+        else:
+            await self._answer(dict(scope["headers"]), send, scope["method"] == "HEAD")
+
+    async def _answer(self, asked: dict[bytes, bytes], send: Send, empty: bool) -> None:
+        encode, content_type = choose_encoder(asked.get(b"accept", b"").decode("latin-1"))
+        compress = b"gzip" in asked.get(b"accept-encoding", b"")
+
+        def body(readings: Readings) -> bytes:
+            text = encode(_Everything(self._meter, readings))
+            return gzip.compress(text, 3, mtime=0) if compress else text
+
+        # Of thousands of series, the text takes long: in another thread requests to models go on.
+        found = await run_in_own_thread(body, self._meter.read())
+        headers = [(b"content-type", content_type.encode()), (b"vary", b"accept, accept-encoding")]
+        if compress:
+            headers.append((b"content-encoding", b"gzip"))
+        await _reply(send, 200, headers, found, empty)
+
+
+class _Everything(Collector):
+    """What `prometheus_client` writes."""
+
+    def __init__(self, meter: PrometheusMeter, readings: Readings) -> None:
+        self._meter = meter
+        self._readings = readings
+
+    def collect(self) -> Iterator[Samples]:
+        return self._meter.collect(self._readings)
+
+
+def _bare(path: str) -> str:
+    return path.rstrip("/") or "/"
+
+
+async def _reply(
+    send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes, empty: bool = False
+) -> None:
+    headers.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if empty else body})
+
+
+async def _error(send: Send, status: int, message: str, *headers: tuple[bytes, bytes]) -> None:
+    await _reply(send, status, [(b"content-type", b"application/json"), *headers], encode_error(message))
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -1,0 +1,29 @@
+"""The metrics of a kernel as an ASGI application."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mlsrv.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from mlsrv.kernel import Kernel
+
+
+def create_app(kernel: Kernel) -> Any:
+    """An ASGI application that answers with the metrics of a running kernel, at whatever path it is mounted
+    in another application.
+
+    Raises:
+        ConfigurationError: the kernel does not run, or its ``metrics_endpoint`` is None.
+    """
+    from mlsrv_prometheus.app import MetricsApp
+    from mlsrv_prometheus.meter import PrometheusMeter
+
+    meter = kernel.meters.get("prometheus")
+    if not isinstance(meter, PrometheusMeter):
+        raise ConfigurationError(
+            "This kernel has no metrics for Prometheus: it must be running, with the plugin "
+            "mlsrv-prometheus and a metrics_endpoint."
+        )
+    return MetricsApp(meter)

@@ -1,0 +1,95 @@
+"""The meter that collects for Prometheus."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import Metric as Samples
+
+from mlsrv.kernel import Kernel
+from mlsrv.metrics import Meter, Metric, MetricClash, Reading, Recorder
+from mlsrv_prometheus.family import Family
+from mlsrv_prometheus.settings import PrometheusSettings
+
+logger = logging.getLogger("mlsrv.metrics")
+
+REST_PREFIX = "rest_server"
+RESERVED = ("process_", "python_")
+"""How metrics begin that are about the process itself."""
+
+
+class PrometheusMeter(Meter):
+    """Keeps every series in memory, those of worker processes too, whose values come over their
+    connections."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__(kernel)
+        self._prefix = kernel.settings.of(PrometheusSettings).metrics_rest_server_prefix
+        self._families: dict[str, Family] = {}
+        self._owners: dict[str, str] = {}
+        self._readings: dict[int, tuple[Family, Reading]] = {}
+        self._process = CollectorRegistry()
+        ProcessCollector(registry=self._process)
+        PlatformCollector(registry=self._process)
+        GCCollector(registry=self._process)
+
+    def bind(self, metric: Metric, labels: Sequence[str]) -> Recorder:
+        return self._family(metric).recorder(labels)
+
+    def watch(self, metric: Metric, reading: Reading) -> Callable[[], None]:
+        family = self._family(metric)
+        key = id(reading)
+        self._readings[key] = (family, reading)
+
+        def end() -> None:
+            self._readings.pop(key, None)
+
+        return end
+
+    def read(self) -> list[tuple[Family, list[tuple[Sequence[str], float]]]]:
+        """The values of watched gauges now; on the event loop, whose objects they are read from. One that
+        cannot be read is logged, and missing."""
+        found: dict[int, tuple[Family, list[tuple[Sequence[str], float]]]] = {}
+        for family, reading in list(self._readings.values()):
+            _, values = found.setdefault(id(family), (family, []))
+            try:
+                values += reading()
+            except Exception:
+                logger.exception("The gauge %s cannot be read", family.sample_names[0])
+        return list(found.values())
+
+    def collect(self, read: list[tuple[Family, list[tuple[Sequence[str], float]]]]) -> Iterator[Samples]:
+        """All samples, in the form of `prometheus_client`; in any thread. `read` is from `read`."""
+        watched = {id(family) for family, _ in read}
+        for family in list(self._families.values()):
+            if id(family) not in watched:
+                yield family.samples()
+        for family, values in read:
+            yield family.readings(values)
+        yield from self._process.collect()
+
+    def _family(self, metric: Metric) -> Family:
+        family = self._families.get(metric.name)
+        return self._families.setdefault(metric.name, self._made(metric)) if family is None else family
+
+    def _made(self, metric: Metric) -> Family:
+        name = metric.name.removesuffix("_total") if metric.kind == "counter" else metric.name
+        if name.startswith(RESERVED):
+            raise MetricClash(
+                f'The metric "{metric.name}" cannot begin with {" or ".join(RESERVED)}: '
+                "those are about the process."
+            )
+        if name.startswith(f"{REST_PREFIX}_"):
+            name = self._prefix + name.removeprefix(REST_PREFIX)
+        family = Family(metric, name)
+        for sample in family.sample_names:
+            owner = self._owners.get(sample, metric.name)
+            if owner != metric.name:
+                raise MetricClash(
+                    f'The metric "{metric.name}" has samples called {sample}, and so has the metric '
+                    f'"{owner}"; choose another name.'
+                )
+        self._owners |= dict.fromkeys(family.sample_names, metric.name)
+        return family

@@ -1,0 +1,28 @@
+"""What mlsrv-prometheus offers."""
+
+from __future__ import annotations
+
+import mlsrv
+from mlsrv_prometheus.settings import PrometheusSettings
+
+
+def _enabled(settings: mlsrv.Settings) -> bool:
+    return settings.of(PrometheusSettings).metrics_endpoint is not None
+
+
+@mlsrv.hookimpl
+def mlsrv_settings() -> mlsrv.SettingsOffer:
+    """Where the metrics are served."""
+    return mlsrv.SettingsOffer("server", PrometheusSettings)
+
+
+@mlsrv.hookimpl
+def mlsrv_meters() -> mlsrv.MeterOffer:
+    """What collects them."""
+    return mlsrv.MeterOffer("prometheus", "mlsrv_prometheus.meter:PrometheusMeter", _enabled)
+
+
+@mlsrv.hookimpl
+def mlsrv_transports() -> mlsrv.TransportOffer:
+    """What serves them."""
+    return mlsrv.TransportOffer("prometheus", "mlsrv_prometheus.transport:MetricsTransport", _enabled)

@@ -1,0 +1,15 @@
+"""The table of metrics for people."""
+
+from __future__ import annotations
+
+from mlsrv.metric_table import METRICS
+
+
+def table() -> str:
+    """Markdown."""
+    lines = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
+    for metric in METRICS:
+        name = f"{metric.name}_total" if metric.kind == "counter" else metric.name
+        labels = ", ".join(f"`{label}`" for label in metric.labels) or "none"
+        lines.append(f"| `{name}` | {metric.kind} | {labels} | {metric.description} |")
+    return "\n".join(lines)

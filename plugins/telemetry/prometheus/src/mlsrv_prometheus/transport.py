@@ -1,0 +1,119 @@
+"""The port of the metrics, as a transport of the kernel."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Sequence
+from typing import Any, cast
+
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+
+from mlsrv.errors import ConfigurationError
+from mlsrv.kernel import Kernel
+from mlsrv.settings import KernelSettings
+from mlsrv.transport import Transport
+from mlsrv_prometheus.app import MetricsApp
+from mlsrv_prometheus.meter import PrometheusMeter
+from mlsrv_prometheus.settings import PrometheusSettings
+
+logger = logging.getLogger("mlsrv.metrics")
+
+KEEP_ALIVE = 75.0
+"""Seconds after which an idle connection is closed: longer than scrapes are apart."""
+
+CLOSING_SECONDS = 1.0
+
+
+class MetricsTransport(Transport):
+    """Listens on ``host`` and ``metrics_port``."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__(kernel)
+        self._settings = kernel.settings.of(PrometheusSettings)
+        self._stop = asyncio.Event()
+        self._serving: asyncio.Task[None] | None = None
+        self._endpoints: tuple[str, ...] = ()
+
+    async def start(self) -> None:
+        if self._serving is not None:
+            return
+        meter = self.kernel.meters["prometheus"]
+        assert isinstance(meter, PrometheusMeter)
+        path = self._settings.metrics_endpoint or "/"
+        bound = _bind(self.kernel.settings.of(KernelSettings).host, self._settings.metrics_port)
+        self._endpoints = (_url(bound) + path,)
+        self._stop.clear()
+        app = cast("Any", MetricsApp(meter, path))
+        self._serving = asyncio.create_task(
+            serve(app, _config(bound), shutdown_trigger=self._stop.wait), name="mlsrv-metrics"
+        )
+        logger.info("The metrics are at %s", self._endpoints[0])
+
+    async def stop(self, grace: float) -> None:
+        serving, self._serving = self._serving, None
+        self._endpoints = ()
+        self._stop.set()
+        if serving is None:
+            return
+        await asyncio.wait({serving}, timeout=min(grace, CLOSING_SECONDS))
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+    @property
+    def endpoints(self) -> Sequence[str]:
+        return self._endpoints
+
+    @property
+    def problem(self) -> str | None:
+        if self._serving is None or not self._serving.done():
+            return None
+        return "The server of the metrics has ended."
+
+
+def _config(bound: socket.socket) -> Config:
+    config = Config()
+    config.bind = [f"fd://{bound.detach()}"]
+    config.errorlog = logger
+    config.loglevel = "WARNING"
+    config.include_server_header = False
+    config.keep_alive_timeout = KEEP_ALIVE
+    config.graceful_timeout = CLOSING_SECONDS
+    return config
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises `ConfigurationError` if the address cannot be used."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise _unusable(host, port, error) from error
+    try:
+        if os.name == "posix":
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setblocking(False)
+        bound.bind(address)
+        bound.listen()
+    except OSError as error:
+        bound.close()
+        raise _unusable(host, port, error) from error
+    return bound
+
+
+def _url(bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _unusable(host: str, port: int, error: OSError) -> ConfigurationError:
+    reason = (error.strerror or str(error)).lower()
+    return ConfigurationError(
+        f"The metrics cannot be served on {host}:{port}: {reason}; "
+        "choose another address with host and metrics_port."
+    )

@@ -1,0 +1,218 @@
+"""The endpoint: its forms, its refusals, its port, and what it does under load."""
+
+import asyncio
+import gzip
+import socket
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+import mlsrv_prometheus.plugin
+from mlsrv import Kernel, ModelSettings
+from mlsrv.errors import ConfigurationError
+from mlsrv.testing import EchoModel, tensor_request, text_request
+from mlsrv_prometheus import create_app
+
+
+def asking(name: str = "m") -> Any:
+    return tensor_request(name, np.array([1.0], np.float32))
+
+
+async def test_the_forms_that_clients_ask_for(serve: Any, model: Any) -> None:
+    async with serve(model()) as served:
+        await served.post(asking())
+        get = served.client.get
+        plain = await get(served.metrics)
+        openmetrics = await get(
+            served.metrics, headers={"accept": "application/openmetrics-text; version=1.0.0"}
+        )
+        packed = await get(served.metrics, headers={"accept-encoding": "gzip"})
+        bare = await get(served.metrics, headers={"accept-encoding": "identity"})
+        slashed = await get(f"{served.metrics}/")
+        head = await served.client.head(served.metrics)
+    assert plain.headers["content-type"].startswith("text/plain; version=0.0.4")
+    families = {family.name: family for family in text_string_to_metric_families(openmetrics.text)}
+    assert families["model_infer_request_success"].type == "counter"
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in bare.headers
+    assert gzip.compress(bare.content)
+    assert "model_infer_request_success_total" in packed.text
+    assert "model_infer_request_success_total" in slashed.text
+    assert (head.status_code, head.content) == (200, b"")
+
+
+async def test_everything_else_is_refused(serve: Any, model: Any) -> None:
+    async with serve(model()) as served:
+        base = served.metrics.removesuffix("/metrics")
+        elsewhere = await served.client.get(f"{base}/v2/models/m")
+        posted = await served.client.post(served.metrics, content=b"x")
+        assert (elsewhere.status_code, posted.status_code) == (404, 405)
+        assert elsewhere.json() == {"error": "There is nothing here; the metrics are at /metrics"}
+        assert posted.headers["allow"] == "GET, HEAD"
+        assert (await served.client.get(served.metrics)).status_code == 200
+
+
+async def test_another_path_and_another_prefix(serve: Any, model: Any) -> None:
+    async with serve(model(), metrics_endpoint="/a/b", metrics_rest_server_prefix="http") as served:
+        assert served.metrics.endswith("/a/b")
+        await served.post(asking())
+        found = await served.scrape()
+    assert found.value("http_requests_total", status_code="200") == 1
+    assert found.value("http_request_duration_seconds_count", status_code="200") == 1
+    assert not any(name.startswith("rest_server") for name in found.families)
+
+
+async def test_without_an_endpoint_nothing_is_measured_or_opened() -> None:
+    model = ModelSettings(name="echo", implementation=EchoModel)
+    settings = {"metrics_endpoint": None}
+    async with Kernel(settings, plugins=[mlsrv_prometheus.plugin], models=[model], discover=False) as kernel:
+        await kernel.loaded()
+        assert kernel.meters == {}
+        assert [type(one).__name__ for one in kernel.handle("echo").loaded().interceptors] == [
+            "Classification"
+        ]
+        with pytest.raises(ConfigurationError, match="No transport is installed"):
+            await kernel.serve(asyncio.Event().wait)
+        with pytest.raises(ConfigurationError, match="has no metrics"):
+            create_app(kernel)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"metrics_endpoint": "metrics"}, "metrics_endpoint: expected a path that begins with /"),
+        ({"metrics_port": 70000}, "metrics_port: expected a number from 0 to 65535, got 70000"),
+        ({"metrics_rest_server_prefix": "a-b"}, "metrics_rest_server_prefix: expected letters"),
+    ],
+)
+def test_wrong_settings(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        Kernel(settings, plugins=[mlsrv_prometheus.plugin], discover=False)
+
+
+def test_settings_as_existing_files_have_them() -> None:
+    settings = {"metrics_port": "9000", "metrics_dir": "/tmp/.metrics", "metrics_endpoint": "/m"}
+    kernel = Kernel(settings, plugins=[mlsrv_prometheus.plugin], discover=False)
+    assert kernel.settings.metrics_port == 9000
+
+
+async def test_a_port_in_use_is_told_and_nothing_is_left_open(serve: Any, model: Any) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(
+            ConfigurationError, match=f"cannot be served on 127.0.0.1:{port}: address already in use"
+        ):
+            async with serve(model(), metrics_port=port):
+                pass
+
+
+@pytest.mark.usefixtures("no_leaks")
+async def test_stopping_closes_the_port(serve: Any, model: Any) -> None:
+    async with serve(model()) as served:
+        url = served.metrics
+        await served.scrape()
+    async with httpx.AsyncClient() as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.get(url)
+
+
+async def test_a_client_that_stays_connected_does_not_hold_up_the_end(serve: Any, model: Any) -> None:
+    async with serve(model()) as served:
+        address = served.metrics.removeprefix("http://").partition("/")[0].split(":")
+        _, writer = await asyncio.open_connection(address[0], int(address[1]))
+        writer.write(b"GET /metrics HTT")
+        await writer.drain()
+    writer.close()
+
+
+async def test_a_server_that_ended_is_a_problem_of_the_kernel(serve: Any, model: Any) -> None:
+    async with serve(model()) as served:
+        transport = served.kernel.transports["prometheus"]
+        assert transport.problem is None
+        transport._serving.cancel()
+        await asyncio.wait({transport._serving})
+        assert "The server of the metrics has ended." in served.kernel.problems()
+
+
+async def test_scrapes_during_load_are_whole_and_grow(serve: Any, model: Any) -> None:
+    async with serve(model()) as served:
+        requests = asyncio.gather(*(served.post(asking()) for _ in range(300)))
+        counts = [(await served.scrape()).value("model_infer_request_success_total") for _ in range(10)]
+        scrapes = await asyncio.gather(*(served.scrape() for _ in range(10)))
+        assert set(await requests) == {200}
+        end = await served.scrape()
+    assert counts == sorted(counts)
+    assert all(scrape.value("process_cpu_seconds_total") > 0 for scrape in scrapes)
+    assert end.value("model_infer_request_success_total") == 300
+    assert end.value("model_infer_request_duration_count") == 300
+
+
+async def test_long_and_strange_names_of_models(serve: Any, model: Any) -> None:
+    names = ["x" * 3000, 'a"b', "ü✓", "a{b}", "\\".replace("\\", "back"), "c d"]
+    async with serve(*(model(name=name) for name in names)) as served:
+        for name in names:
+            await served.kernel.infer(asking(name))
+        found = await served.scrape()
+    for name in names:
+        assert found.value("model_infer_request_success_total", model=name, version="") == 1
+        assert found.value("orders_total", model_name=name) == 1
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("extra", "reason"),
+    [
+        ({"name": "my-metric"}, "'my-metric' cannot be the name of a metric"),
+        (
+            {"name": "orders", "kind": "gauge"},
+            'The metric "orders" is a counter already, and cannot be a gauge',
+        ),
+        (
+            {"name": "orders_total", "kind": "counter"},
+            'samples called orders_total, and so has the metric "orders"',
+        ),
+        ({"name": "price_count"}, 'samples called price_count, and so has the metric "price"'),
+        ({"name": "price", "buckets": (1, 2)}, 'The metric "price" has the buckets'),
+        ({"name": "python_info", "kind": "gauge"}, "cannot begin with process_ or python_"),
+        (
+            {"name": "mlsrv_model_state", "kind": "gauge"},
+            "has the labels model_name, model_version, state already",
+        ),
+        ({"name": "x", "kind": "summary"}, "kind"),
+    ],
+)
+async def test_a_metric_that_cannot_be_makes_the_load_fail(
+    serve: Any, model: Any, workers: int, extra: dict[str, Any], reason: str
+) -> None:
+    wrong = model("Clashing", "wrong", **extra)
+    async with serve(model(), wrong, load_models_at_startup=False, parallel_workers=workers) as served:
+        await served.kernel.load("m")
+        with pytest.raises(Exception, match=reason):
+            await served.kernel.load("wrong")
+        assert reason in served.kernel.handle("wrong").reason
+        assert await served.post(asking()) == 200
+        assert (await served.scrape()).value("orders_total") == 1
+
+
+async def test_two_kernels_keep_their_numbers_apart(serve: Any, model: Any) -> None:
+    async with serve(model()) as one, serve(model()) as two:
+        await one.post(asking())
+        first, second = await one.scrape(), await two.scrape()
+    assert first.value("model_infer_request_success_total") == 1
+    assert second.value("model_infer_request_success_total") == 0
+
+
+async def test_the_application_alone() -> None:
+    model = ModelSettings(name="echo", implementation=EchoModel)
+    async with Kernel(plugins=[mlsrv_prometheus.plugin], models=[model], discover=False) as kernel:
+        await kernel.loaded()
+        await kernel.infer(text_request("echo", ["hi"]))
+        app: Any = httpx.ASGITransport(create_app(kernel))
+        async with httpx.AsyncClient(transport=app, base_url="http://test") as client:
+            text = (await client.get("/anywhere")).text
+    assert 'model_infer_request_success_total{model="echo",version=""} 1.0' in text

@@ -1,0 +1,65 @@
+"""Counting: nothing is lost between threads, and buckets are Prometheus's."""
+
+import threading
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client import Histogram as Theirs
+
+from mlsrv.metrics import Metric
+from mlsrv_prometheus.family import Family
+from mlsrv_prometheus.series import MOST_PENDING, Counter, Gauge, Histogram
+
+
+def test_counters_add_and_gauges_keep_the_last() -> None:
+    counter, gauge = Counter(("a",)), Gauge(())
+    for number in range(3 * MOST_PENDING):
+        counter.recorder()(1.0)
+        gauge.recorder()(float(number))
+    assert len(counter._pending) < MOST_PENDING, "what is kept is bounded"
+    counter.settle()
+    gauge.settle()
+    assert (counter.value, gauge.value) == (3.0 * MOST_PENDING, 3.0 * MOST_PENDING - 1)
+
+
+def test_no_value_of_any_thread_is_lost() -> None:
+    series = Histogram((), (0.5,))
+    record = series.recorder()
+
+    def work() -> None:
+        for _ in range(20_000):
+            record(1.0)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        series.settle()
+    series.settle()
+    assert (series.counts.tolist(), series.sum) == ([0, 80_000], 80_000.0)
+
+
+@pytest.mark.parametrize("buckets", [(), (0.0, 1.0, 2.5), (-1.0, 0.0)])
+def test_histograms_are_those_of_prometheus_client(buckets: tuple[float, ...]) -> None:
+    values = [-3.0, -1.0, 0.0, 0.001, 0.005, 1.0, 1.0000001, 2.5, 3.0, 1e9, float("inf")]
+    registry = CollectorRegistry()
+    theirs = Theirs("x", "X.", registry=registry, **({"buckets": buckets} if buckets else {}))
+    family = Family(Metric("x", "X.", buckets=buckets), "x")
+    for value in values:
+        theirs.observe(value)
+        family.recorder(())(value)
+    (wanted,) = registry.collect()
+    expected = {
+        (sample.name, sample.labels.get("le")): sample.value
+        for sample in wanted.samples
+        if not sample.name.endswith("_created")
+    }
+    found = {(sample.name, sample.labels.get("le")): sample.value for sample in family.samples().samples}
+    assert found == expected
+
+
+def test_a_value_that_is_no_number_is_above_all_bounds() -> None:
+    series = Histogram((), (1.0,))
+    series.recorder()(float("nan"))
+    series.settle()
+    assert series.counts.tolist() == [0, 1]
