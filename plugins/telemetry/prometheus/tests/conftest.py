@@ -60,7 +60,7 @@ class Measured(mlsrv.MLModel):
 class Clashing(mlsrv.MLModel):
     """Registers what it is told."""
     def load(self):
-        mlsrv.register(**self.settings.parameters.extra)
+        mlsrv.register(**self.settings.parameters.extra["metric"])
         return True
 '''
 
@@ -134,8 +134,11 @@ async def serve(
     async with Kernel(values, plugins=plugins, models=models, discover=False) as kernel:
         await kernel.loaded()
         serving = asyncio.create_task(kernel.serve(stop.wait, listening.set))
+        opened = asyncio.create_task(listening.wait())
+        await asyncio.wait({serving, opened}, timeout=SECONDS, return_when=asyncio.FIRST_COMPLETED)
         try:
-            await asyncio.wait_for(listening.wait(), SECONDS)
+            if serving.done():
+                await serving
             address = kernel.transports["grpc"].endpoints[0].partition("://")[2]
             async with (
                 httpx.AsyncClient(timeout=SECONDS) as client,
@@ -144,7 +147,8 @@ async def serve(
                 yield Served(kernel, client, channel)
         finally:
             stop.set()
-            await serving
+            opened.cancel()
+            await asyncio.wait({serving})
 
 
 @pytest.fixture(name="serve")

@@ -15,7 +15,7 @@ DEFAULT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2
 """Those of Prometheus's own clients."""
 
 _SUFFIXES = {
-    "counter": ("", "_total", "_created"),
+    "counter": ("_total", "", "_created"),
     "gauge": ("",),
     "histogram": ("", "_bucket", "_sum", "_count", "_created"),
 }
@@ -57,6 +57,9 @@ class Family:
                 assert isinstance(each, Histogram)
                 cumulated = each.counts.cumsum().tolist()
                 histogram.add_metric(each.labels, list(zip(self._edges, cumulated, strict=True)), each.sum)
+                if self._bounds[0] < 0:  # then there is no sum, which could shrink; but there is a count
+                    labels = dict(zip(metric.labels, each.labels, strict=True))
+                    histogram.add_sample(f"{self._name}_count", labels, cumulated[-1])
             return histogram
         made: CounterMetricFamily | GaugeMetricFamily
         if metric.kind == "counter":

@@ -59,9 +59,10 @@ class MetricsTransport(Transport):
         self._stop.set()
         if serving is None:
             return
-        await asyncio.wait({serving}, timeout=min(grace, CLOSING_SECONDS))
-        serving.cancel()
-        await asyncio.gather(serving, return_exceptions=True)
+        _, hung = await asyncio.wait({serving}, timeout=min(grace, CLOSING_SECONDS))
+        if hung:
+            serving.cancel()
+            await asyncio.wait({serving}, timeout=CLOSING_SECONDS)
 
     @property
     def endpoints(self) -> Sequence[str]:
