@@ -164,7 +164,12 @@ def server(tmp_path: Path, free_port: int, another_free_port: int) -> Iterator[S
     (folder / "model-settings.json").write_text(json.dumps(values))
     log = tmp_path / "log"
     command = [str(Path(sys.executable).parent / "mlsrv"), "start", str(folder.parent)]
-    settings = {"http_port": free_port, "grpc_port": another_free_port, "metrics_port": 0, "host": "127.0.0.1"}
+    settings = {
+        "http_port": free_port,
+        "grpc_port": another_free_port,
+        "metrics_port": 0,
+        "host": "127.0.0.1",
+    }
     for name, value in (settings | {"parallel_workers": 2}).items():
         command += ["--set", f"{name}={value}"]
     with log.open("w") as output:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mlsrv.errors import ConfigurationError
-
 if TYPE_CHECKING:
     from mlsrv.kernel import Kernel
 
@@ -17,6 +15,7 @@ def create_app(kernel: Kernel) -> Any:
     Raises:
         ConfigurationError: the kernel does not run, or its ``metrics_endpoint`` is None.
     """
+    from mlsrv.errors import ConfigurationError
     from mlsrv_prometheus.app import MetricsApp
     from mlsrv_prometheus.meter import PrometheusMeter
 
