@@ -179,9 +179,10 @@ class Pool:
                 await feeding
             messages.load_timeline((await pending.future).payload(), context)
         finally:
+            # At first, as the wait below may be cut short by another cancellation.
+            self._cancel(worker, call, context)
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)
-            self._cancel(worker, call, context)
 
     # --- inside
     # ------------------------------------------------------------------------------------------------

@@ -116,6 +116,8 @@ async def _events(
                 await ready.put(_event(form(without_headers(response))))
         except Exception as error:
             await ready.put(_event(encode_error(told(error, context))))
+        finally:
+            await _close(responses)
         await ready.put(None)
 
     producing = asyncio.create_task(produce())
@@ -130,9 +132,10 @@ async def _events(
             if together:
                 yield together
     finally:
+        # Cancelled once only, it closes the responses in peace. The one who waits here may be cancelled again
+        # and again, and must not pass that on.
         producing.cancel()
-        await asyncio.gather(producing, return_exceptions=True)
-        await _close(responses)
+        await asyncio.wait({producing})
 
 
 def _event(body: bytes) -> bytes:
