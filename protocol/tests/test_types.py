@@ -156,6 +156,11 @@ def test_the_model_is_an_address_and_not_in_the_body() -> None:
     [
         (RequestOutput, {}, "name is missing"),
         (RequestOutput, [], "must be a JSON object"),
+        (
+            RequestOutput,
+            {"name": "y", "parameters": {"shared_memory_region": "r"}},
+            r'outputs\[0\] "y": parameters.shared_memory_region is set, but shared memory is not supported',
+        ),
         (RequestInput, {"name": "x"}, r'inputs\[0\] "x": shape is missing'),
         (ResponseOutput, 5, r"outputs\[0\]: the tensor is 5"),
         (InferenceErrorResponse, {}, "error is missing"),

@@ -52,4 +52,5 @@ async def test_a_client_that_leaves_stops_the_generator(
                 assert answer.status_code == 200
                 await anext(answer.aiter_raw())
         await eventually("the end of the generator", lambda: notes(tmp_path / "notes") == ["closed"])
-        assert found.kernel.handle("endless").loaded().in_flight == 0
+        instance = found.kernel.handle("endless").loaded()
+        await eventually("the end of the call", lambda: instance.in_flight == 0)

@@ -11,7 +11,13 @@ from mlsrv_protocol.messages import TensorData
 from mlsrv_protocol.parameters import Parameters
 from mlsrv_protocol.quoting import clip
 from mlsrv_protocol.tensors import numeric
-from mlsrv_protocol.validation import check_count, check_name, check_parameter_values, check_shape
+from mlsrv_protocol.validation import (
+    check_count,
+    check_name,
+    check_parameter_values,
+    check_shape,
+    refuse_shared_memory,
+)
 
 _DATATYPES: dict[Any, Datatype] = {datatype.value: datatype for datatype in Datatype}
 _SCALARS = frozenset({str, int, bool})
@@ -117,7 +123,9 @@ def read_wanted(value: object, index: int) -> tuple[str, Parameters | None]:
     """Name and parameters of one entry of a request's `outputs`."""
     try:
         fields = read_object(value, "the output")
-        return check_name(fields.get("name")), read_parameters(fields.get("parameters"))
+        parameters = read_parameters(fields.get("parameters"))
+        refuse_shared_memory(parameters)
+        return check_name(fields.get("name")), parameters
     except InvalidPayload as error:
         problem = str(error)
     raise InvalidPayload(f"{_place(value, 'outputs', index)}: {problem}")

@@ -21,6 +21,8 @@ signed 64-bit integer.
 MAX_PARAMETER_DEPTH = 32
 """Arrays and objects inside each other in one parameter."""
 
+_SHARED_MEMORY = "shared_memory_region"
+
 
 def check_name(name: object) -> str:
     """A tensor's name: a string that is not empty."""
@@ -83,6 +85,14 @@ def check_request_parameters(parameters: Parameters) -> None:
         raise InvalidPayload(
             f"parameters.sequence_id is {clip(sequence)}, but sequences are not supported; "
             'leave it out, or send 0 or "".'
+        )
+
+
+def refuse_shared_memory(parameters: Parameters | None) -> None:
+    """Raises InvalidPayload for a tensor that is to be found in, or written to, memory of the client."""
+    if parameters is not None and _SHARED_MEMORY in parameters.extra:
+        raise InvalidPayload(
+            f"parameters.{_SHARED_MEMORY} is set, but shared memory is not supported; leave it out."
         )
 
 

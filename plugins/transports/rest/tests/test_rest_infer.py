@@ -178,6 +178,9 @@ async def test_responses_are_compressed_only_on_demand(serve: Any) -> None:
         assert packed.headers["content-encoding"] == "gzip"
         assert packed.headers["vary"] == "accept-encoding"
         assert json.loads(gzip.decompress(packed.body))["outputs"] == json.loads(plain.body)["outputs"]
+        for refusal in ("gzip;q=0", "gzip; q=0.0, br", "br", "notgzip", "*;q=0"):
+            answer = await wire.post("/v2/models/echo/infer", numbers, f"accept-encoding: {refusal}")
+            assert "content-encoding" not in answer.headers
         small = await wire.post("/v2/models/echo/infer", BODY, "accept-encoding: gzip")
         assert "content-encoding" not in small.headers
         await wire.close()

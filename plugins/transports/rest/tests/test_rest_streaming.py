@@ -7,8 +7,11 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
+import pytest
+
 from mlsrv import MLModel, ModelSettings
 from mlsrv.errors import InferenceError
+from mlsrv.handlers import custom_handler
 from mlsrv.types import InferenceRequest, InferenceResponse, Parameters, ResponseOutput
 
 TENSOR: dict[str, Any] = {"name": "text_input", "shape": [1], "datatype": "BYTES"}
@@ -49,6 +52,14 @@ class Words(MLModel):
                     yield response(word)
         finally:
             type(self).closed.set()
+
+    @custom_handler("/wait")
+    async def wait(self) -> str:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            type(self).closed.set()
+        return ""
 
 
 MODELS = [ModelSettings(name="words", implementation=Words, inputs=INPUTS)]
@@ -132,6 +143,22 @@ async def test_a_client_that_leaves_stops_the_generator(serve: Any) -> None:
         async with asyncio.timeout(10):
             await Words.closed.wait()
         assert (await served.client.get("/v2/health/live")).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["infer_stream", "generate_stream", "generate", "wait"])
+async def test_a_client_that_leaves_before_there_is_an_answer_stops_the_model(serve: Any, path: str) -> None:
+    async with serve(models=MODELS) as served:
+        wire = await served.wire()
+        body = json.dumps(asked("wait")).encode()
+        head = f"POST /v2/models/words/{path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+        await wire.send(head.encode(), body)
+        handle = served.kernel.handle("words")
+        async with asyncio.timeout(20):
+            while not handle.loaded().in_flight:
+                await asyncio.sleep(0.01)
+            await wire.close()
+            await Words.closed.wait()
+        assert (await served.client.get("/v2/health/ready")).status_code == 200
 
 
 async def test_infer_of_a_model_that_only_streams_is_not_implemented(serve: Any) -> None:

@@ -9,7 +9,7 @@ from mlsrv_protocol.grpc.parameters import (
     to_parameters,
 )
 from mlsrv_protocol.grpc.small import decode_small
-from mlsrv_protocol.grpc.tensors import Span, decode_tensors, encode_tensors, refuse_shared_memory, size_of
+from mlsrv_protocol.grpc.tensors import Span, decode_tensors, encode_tensors, size_of
 from mlsrv_protocol.grpc.wire import Malformed, block, fields, head, text, utf8
 from mlsrv_protocol.inference import (
     InferenceRequest,
@@ -20,7 +20,7 @@ from mlsrv_protocol.inference import (
 )
 from mlsrv_protocol.quoting import clip
 from mlsrv_protocol.raw import Raw
-from mlsrv_protocol.validation import check_name, check_request_parameters, check_unique
+from mlsrv_protocol.validation import check_name, check_request_parameters, check_unique, refuse_shared_memory
 
 _MODEL_NAME, _MODEL_VERSION, _ID, _PARAMETER, _TENSOR = 0x0A, 0x12, 0x1A, 0x22, 0x2A
 _WANTED, _RAW_INPUT, _RAW_OUTPUT = 0x32, 0x3A, 0x32

@@ -18,7 +18,13 @@ from mlsrv_protocol.quoting import clip
 from mlsrv_protocol.raw import Raw, from_raw, octets, to_raw
 from mlsrv_protocol.strings import fitting_shape
 from mlsrv_protocol.tensors import numeric
-from mlsrv_protocol.validation import MAX_DIMENSIONS, check_count, check_name, check_shape
+from mlsrv_protocol.validation import (
+    MAX_DIMENSIONS,
+    check_count,
+    check_name,
+    check_shape,
+    refuse_shared_memory,
+)
 
 Span = tuple[int, int]
 """Where something is in a message: `body[start:stop]`."""
@@ -45,7 +51,6 @@ TYPED = {
 """Where the typed contents of each datatype are, and the numpy type of what is found there."""
 _IN_MEMORY = {Datatype.BOOL: 0x0A, Datatype.FP32: 0x32, Datatype.FP64: 0x3A}
 """Tags of the typed contents whose packed form is what the elements are in memory."""
-_SHARED_MEMORY = "shared_memory_region"
 
 
 class _Tensor(NamedTuple):
@@ -138,14 +143,6 @@ def encode_tensors(
 def size_of(pieces: Iterable[Raw]) -> int:
     """How many bytes some pieces are together."""
     return sum(map(_size, pieces))
-
-
-def refuse_shared_memory(parameters: Parameters | None) -> None:
-    """Raises InvalidPayload for a tensor that is to be found in, or written to, memory of the client."""
-    if parameters is not None and _SHARED_MEMORY in parameters.extra:
-        raise InvalidPayload(
-            f"parameters.{_SHARED_MEMORY} is set, but shared memory is not supported; send the data itself."
-        )
 
 
 def _size(piece: Raw) -> int:

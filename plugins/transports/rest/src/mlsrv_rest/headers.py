@@ -41,6 +41,15 @@ _OWN = frozenset(
 )
 
 
+def accepts_gzip(headers: Mapping[str, str]) -> bool:
+    """Whether the client takes an answer that is compressed so."""
+    for part in headers.get("accept-encoding", "").split(","):
+        coding, _, weight = part.partition(";")
+        if coding.strip().lower() == "gzip":
+            return not re.fullmatch(r"\s*q\s*=\s*0(\.0*)?\s*", weight)
+    return False
+
+
 def context_of(headers: Mapping[str, str], request_id: str | None = None) -> CallContext:
     """What the headers say of a request, under its own id, else that of ``X-Request-Id``, else a new one.
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from attrs import define
 
 from mlsrv.context import CallContext
+from mlsrv_rest.errors import ClientGone
 from mlsrv_rest.reply import Receive
+
+_T = TypeVar("_T")
 
 PATIENCE = 0.02
 """Seconds after which somebody begins to listen for the client of a request going away. Most are answered
@@ -33,6 +38,23 @@ class Call:
     gone: bool = False
     seen: bool = False
     listener: asyncio.Task[None] | None = None
+
+    async def answered(self, context: CallContext, answer: Awaitable[_T]) -> _T:
+        """Wait for the answer of a model. A client that goes away meanwhile cancels its context and the task.
+
+        Raises:
+            ClientGone: the client went away.
+        """
+        self.watch(context)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if not self.gone:
+                raise
+            self.task.uncancel()
+            raise ClientGone from None
+        finally:
+            self.unwatch()
 
     def watch(self, context: CallContext) -> None:
         """From now on until `unwatch`, a client that goes away cancels the context and the task."""

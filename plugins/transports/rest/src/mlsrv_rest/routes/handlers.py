@@ -15,7 +15,7 @@ from mlsrv.handlers import HandlerRequest, Reply, find_handler
 from mlsrv.kernel import Kernel
 from mlsrv_rest.errors import HTTPProblem, wrong_method
 from mlsrv_rest.headers import response_headers
-from mlsrv_rest.routes.requests import ROUTE, SEGMENTS, asked
+from mlsrv_rest.routes.requests import CALL, ROUTE, SEGMENTS, asked
 
 _FOUND = "mlsrv_rest.handler"
 
@@ -65,7 +65,8 @@ class CustomHandlers(BaseRoute):
         given = HandlerRequest(
             await request.body(), context.headers, dict(request.query_params), target.values
         )
-        reply: Reply = await self._kernel.call(target.model, target.version, target.method, given, context)
+        answering = self._kernel.call(target.model, target.version, target.method, given, context)
+        reply: Reply = await scope[CALL].answered(context, answering)
         answer = Response(reply.body, reply.status, media_type=reply.headers.get("content-type"))
         answer.raw_headers.extend(response_headers(dict(reply.headers)))
         await answer(scope, receive, send)

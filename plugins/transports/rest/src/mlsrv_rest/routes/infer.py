@@ -11,8 +11,7 @@ from mlsrv.kernel import Kernel
 from mlsrv_protocol import Parameters
 from mlsrv_protocol.binary import HEADER, NONE, take_wishes
 from mlsrv_protocol.json import decode_request
-from mlsrv_rest.errors import ClientGone
-from mlsrv_rest.headers import context_of
+from mlsrv_rest.headers import accepts_gzip, context_of
 from mlsrv_rest.inflight import Call
 from mlsrv_rest.reply import Reply
 from mlsrv_rest.wire import Declared, decode, encode
@@ -61,18 +60,9 @@ class Infer:
         request.parameters.headers = headers
         context = context_of(headers, request.id)
         request.id = context.request_id
-        call.watch(context)
-        try:
-            response = await self._kernel.infer(request, context)
-        except asyncio.CancelledError:
-            if not call.gone:
-                raise
-            call.task.uncancel()
-            raise ClientGone from None
-        finally:
-            call.unwatch()
+        response = await call.answered(context, self._kernel.infer(request, context))
         reply = encode(response, wanted)
-        if self._compress and len(reply.body) >= GZIP_FROM and "gzip" in headers.get("accept-encoding", ""):
+        if self._compress and len(reply.body) >= GZIP_FROM and accepts_gzip(headers):
             return await _compressed(reply)
         return reply
 

@@ -21,7 +21,7 @@ from mlsrv_protocol.json import decode_json_object, decode_request, encode_error
 from mlsrv_rest.errors import told
 from mlsrv_rest.headers import headers_of, response_headers, without_headers
 from mlsrv_rest.routes import generate, requests
-from mlsrv_rest.routes.requests import model_of
+from mlsrv_rest.routes.requests import CALL, model_of
 
 AHEAD = 64
 """Responses that may wait for a slow client before the model has to wait, too."""
@@ -51,10 +51,12 @@ class Streaming:
         context = self._addressed(request, asked)
         name, version = asked.model_name, asked.model_version
         info = self._kernel.handle(name, version).loaded().placement.info
-        if info.predicts:
-            response = await self._kernel.infer(asked, context)
-        else:
-            response = await _only(self._kernel.stream(asked, context), name)
+        answering = (
+            self._kernel.infer(asked, context)
+            if info.predicts
+            else _only(self._kernel.stream(asked, context), name)
+        )
+        response = await request.scope[CALL].answered(context, answering)
         headers = response_headers(headers_of(response))
         answer = Response(form(without_headers(response)), media_type="application/json")
         answer.raw_headers.extend(headers)
@@ -87,7 +89,7 @@ class Streaming:
         context = self._addressed(request, asked)
         responses = self._kernel.stream(asked, context)
         try:
-            first = await anext(responses, None)
+            first = await request.scope[CALL].answered(context, anext(responses, None))
         except BaseException:
             await _close(responses)
             raise
