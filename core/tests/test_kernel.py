@@ -26,7 +26,7 @@ from mlsrv.handlers import custom_handler
 from mlsrv.interceptor import Interceptor
 from mlsrv.settings import setting, settings_class
 from mlsrv.testing import EchoModel, FailingModel, Offering, text_request
-from mlsrv.types import InferenceRequest, InferenceResponse
+from mlsrv.types import InferenceRequest, InferenceResponse, MetadataModelResponse, Parameters
 
 
 def kernel_of(*models: ModelSettings, plugins: Any = (), **settings: Any) -> Kernel:
@@ -302,6 +302,18 @@ async def test_a_cancelled_request_cancels_the_models_work() -> None:
         assert cancelled.is_set()
 
 
+async def test_a_model_may_add_parameters_to_its_metadata() -> None:
+    class Telling(EchoModel):
+        async def metadata(self) -> MetadataModelResponse:
+            found = await super().metadata()
+            found.parameters = Parameters(params=["scale"])
+            return found
+
+    async with kernel_of(model("m", Telling)) as kernel:
+        await kernel.loaded()
+        assert kernel.model_metadata("m").parameters == Parameters(params=["scale"])
+
+
 async def test_metadata() -> None:
     tensor = {"name": "x", "datatype": "FP32", "shape": [-1, 4]}
     models = [
@@ -317,6 +329,7 @@ async def test_metadata() -> None:
         assert [one.name for one in first.inputs] == ["x"]
         assert kernel.model_metadata("m").versions == ["own"]
         assert kernel.model_metadata("m", "").versions == ["own"]
+        assert first.parameters is None
         with pytest.raises(ModelNotFound):
             kernel.model_metadata("n")
         await kernel.unload("m", "1")

@@ -12,7 +12,7 @@ from mlsrv.context import CallContext
 from mlsrv.handlers import Arguments
 from mlsrv.metrics import Metric
 from mlsrv.settings import ModelSettings
-from mlsrv_protocol.types import InferenceRequest, InferenceResponse, MetadataTensor
+from mlsrv_protocol.types import InferenceRequest, InferenceResponse, MetadataTensor, Parameters
 
 if TYPE_CHECKING:
     from mlsrv.kernel import Kernel
@@ -23,7 +23,7 @@ class ModelInfo:
     """What a loaded model says of itself; plain data, so that it crosses process boundaries.
 
     Attributes:
-        platform, versions, inputs, outputs: the model's metadata, after `MLModel.load` had its say.
+        platform, versions, inputs, outputs, parameters: the model's metadata, after `MLModel.load` had its say.
         check_inputs: whether requests must have just these inputs.
         streams: whether it has a `predict_stream` of its own.
         predicts: whether it has a `predict` of its own.
@@ -37,6 +37,7 @@ class ModelInfo:
     versions: tuple[str, ...] = ()
     inputs: tuple[MetadataTensor, ...] = ()
     outputs: tuple[MetadataTensor, ...] = ()
+    parameters: Parameters | None = None
     check_inputs: bool = True
     streams: bool = False
     predicts: bool = True

@@ -127,6 +127,7 @@ class ModelHost(Placement):
             versions=tuple(metadata.versions),
             inputs=tuple(metadata.inputs),
             outputs=tuple(metadata.outputs),
+            parameters=metadata.parameters,
             check_inputs=bool(self.settings.inputs) or not cls.own_input_checks,
             streams=cls.predict_stream is not MLModel.predict_stream,
             predicts=cls.predict is not MLModel.predict,

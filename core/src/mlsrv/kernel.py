@@ -331,6 +331,7 @@ class Kernel:
             versions=list(info.versions) or loaded,
             inputs=list(info.inputs),
             outputs=list(info.outputs),
+            parameters=info.parameters,
         )
 
     def statistics(self, name: str | None = None, version: str | None = None) -> list[dict[str, Any]]:

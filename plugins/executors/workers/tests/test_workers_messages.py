@@ -154,6 +154,9 @@ def test_a_batch_tells_of_its_members_and_observed_calls_of_their_phases() -> No
 def test_all_that_a_model_says_of_itself() -> None:
     declared = (MetadataTensor("x", Datatype.FP32, [-1, 4]),)
     handlers = {"look": {"rest_path": "/look"}}
-    info = ModelInfo("sklearn", ("1", "2"), declared, (), streams=True, asynchronous=True, handlers=handlers)
+    parameters = Parameters(params=[{"name": "scale", "default": 1.0}])
+    info = ModelInfo(
+        "sklearn", ("1", "2"), declared, (), parameters, streams=True, asynchronous=True, handlers=handlers
+    )
     (plain,), _ = through((messages.dump_info(info),), [])
     assert messages.load_info(plain, 3) == attrs.evolve(info, replicas=3)

@@ -137,6 +137,7 @@ def dump_info(info: ModelInfo) -> dict[str, Any]:
         "inputs": dump_metadata(info.inputs),
         "outputs": dump_metadata(info.outputs),
         "metrics": [astuple(metric) for metric in info.metrics],
+        "parameters": _dump_parameters(info.parameters),
         "handlers": {name: dict(options) for name, options in info.handlers.items()},
     }
 
@@ -144,8 +145,12 @@ def dump_info(info: ModelInfo) -> dict[str, Any]:
 def load_info(plain: dict[str, Any], replicas: int) -> ModelInfo:
     """What `dump_info` took apart, of a model with so many copies."""
     declared = {name: load_metadata(plain[name]) for name in ("inputs", "outputs")}
-    metrics = tuple(Metric(*fields) for fields in plain["metrics"])
-    return ModelInfo(**plain | declared | {"metrics": metrics, "replicas": replicas})
+    rest = {
+        "metrics": tuple(Metric(*fields) for fields in plain["metrics"]),
+        "parameters": _load_parameters(plain["parameters"]),
+        "replicas": replicas,
+    }
+    return ModelInfo(**plain | declared | rest)
 
 
 def _dump_parameters(parameters: Parameters | None) -> dict[str, Any] | None:
