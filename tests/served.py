@@ -19,6 +19,9 @@ from mlsrv_protocol import binary, json
 
 HEADER = "Inference-Header-Content-Length"
 SECONDS = 30
+LOADING = 90
+"""Seconds for a model to load, in a process that imports its framework first."""
+
 WIRES = ("json", "binary", "grpc")
 
 
@@ -109,7 +112,7 @@ async def served(models: Sequence[ModelSettings], **settings: Any) -> AsyncItera
     } | settings
     stop, listening = asyncio.Event(), asyncio.Event()
     async with Kernel(values, models=models) as kernel:
-        await asyncio.wait_for(kernel.loaded(), SECONDS)
+        await asyncio.wait_for(kernel.loaded(), LOADING)
         serving = asyncio.create_task(kernel.serve(stop.wait, listening.set))
         ready = asyncio.create_task(listening.wait())
         await asyncio.wait([serving, ready], timeout=SECONDS, return_when=asyncio.FIRST_COMPLETED)

@@ -139,7 +139,13 @@ class Player:
         """The environment of a command: its own programs first, no Python settings, and the free port."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "MLS"))}
         path = os.pathsep.join([str(self.programs), os.environ["PATH"]])
-        ours = {"PATH": path, "MLSRV_HOST": "127.0.0.1", "MLSRV_HTTP_PORT": str(self.port)}
+        # Some frameworks send statistics of their use to their makers, unless told not to.
+        ours = {
+            "PATH": path,
+            "MLSRV_HOST": "127.0.0.1",
+            "MLSRV_HTTP_PORT": str(self.port),
+            "DO_NOT_TRACK": "true",
+        }
         return kept | ours | self.variables
 
 

@@ -1,0 +1,175 @@
+"""Finds an MLflow model, and loads it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient, get_tracking_uri, pyfunc
+from mlflow.artifacts import download_artifacts
+from mlflow.models import Model
+from mlflow.store.artifact.utils.models import get_model_name_and_version
+from mlflow.version import VERSION
+from packaging.version import InvalidVersion, Version
+
+from mlsrv.errors import InvalidModelURI, ModelLoadError
+from mlsrv.runtimes import extra_value, unreadable
+from mlsrv.settings import ModelSettings
+from mlsrv.utils import local_path, model_uri
+from mlsrv_mlflow.plugin import DESCRIPTION
+
+logger = logging.getLogger("mlsrv.mlflow")
+
+_MODELS = "models:/"
+_RUNS = "runs:/"
+_SQLITE = "sqlite:///"
+
+
+def find_model(settings: ModelSettings, scratch: Path) -> Path:
+    """The folder of a model.
+
+    Args:
+        settings: the model's settings. ``parameters.uri`` is a path, or any URI that MLflow knows; those of
+            runs and registered models are asked from ``parameters.extra.tracking_uri`` (and ``registry_uri``
+            if that is another server), else from where MLflow is told to by its environment variables.
+        scratch: an empty folder, for models that are not on this machine.
+
+    Raises:
+        InvalidModelURI: there is no model of MLflow at the URI; says what to do.
+    """
+    uri = model_uri(settings)
+    folder = local_path(uri) or _fetched(settings, uri, scratch)
+    if folder.name == DESCRIPTION and folder.is_file():
+        folder = folder.parent
+    if not (folder / DESCRIPTION).is_file():
+        raise InvalidModelURI(
+            f"Model {settings.name}: {folder} is no model of MLflow, which is a folder with a file "
+            f"{DESCRIPTION}; save one with mlflow.pyfunc.save_model, or that of a flavour."
+        )
+    return folder
+
+
+def load_model(settings: ModelSettings, folder: Path) -> pyfunc.PyFuncModel:
+    """The model in a folder, with ``parameters.extra.model_config``.
+
+    Raises:
+        ModelLoadError: it is damaged, of a flavour without Python functions, needs a package that is not
+            installed, or cannot be loaded; says what to do.
+    """
+    name = settings.name
+    config = extra_value(settings, "model_config", dict, {})
+    description = _description(name, folder / DESCRIPTION)
+    if pyfunc.FLAVOR_NAME not in description.flavors:
+        flavours = ", ".join(map(str, description.flavors)) or "none"
+        raise ModelLoadError(
+            f"Model {name}: {folder} has no flavour {pyfunc.FLAVOR_NAME} (it has {flavours}), so that MLflow "
+            "cannot serve it; save it with a flavour that has one."
+        )
+    newer = _newer(description.mlflow_version)
+    requirements = folder / "requirements.txt"
+    try:
+        model = pyfunc.load_model(str(folder), model_config=config or None)
+    except ModuleNotFoundError as error:
+        raise ModelLoadError(
+            f"Model {name}: {folder} needs the package {error.name}, which is not installed; install what "
+            f"{requirements} lists."
+        ) from error
+    except Exception as error:  # unpickling runs whatever code the model brings
+        advice = (
+            f"it was saved by MLflow {newer}, but {VERSION} is installed: install a newer one"
+            if newer
+            else ""
+        )
+        raise unreadable(
+            name,
+            folder,
+            "a model of MLflow",
+            error,
+            advice or f"compare what is installed with {requirements}",
+        ) from error
+    if newer:
+        logger.warning(
+            "Model %s: %s was saved by MLflow %s, newer than %s, which is installed",
+            name,
+            folder,
+            newer,
+            VERSION,
+        )
+    return model
+
+
+def _fetched(settings: ModelSettings, uri: str, scratch: Path) -> Path:
+    tracking_uri = extra_value(settings, "tracking_uri", str, "") or None
+    registry_uri = extra_value(settings, "registry_uri", str, "") or tracking_uri
+    try:
+        if uri.startswith((_MODELS, _RUNS)):
+            _check_store(tracking_uri or get_tracking_uri())
+            uri = _location(MlflowClient(tracking_uri, registry_uri), uri)
+        return local_path(uri) or Path(
+            download_artifacts(artifact_uri=uri, dst_path=str(scratch), tracking_uri=tracking_uri)
+        )
+    except ModuleNotFoundError as error:
+        raise InvalidModelURI(
+            f"Model {settings.name}: parameters.uri {uri!r} needs the package {error.name}, which is not "
+            "installed; pip install mlsrv-mlflow[tracking] brings all that MLflow has for its stores."
+        ) from error
+    except Exception as error:  # of MLflow, of a database, of HTTP, of a cloud
+        why = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
+        raise InvalidModelURI(
+            f"Model {settings.name}: parameters.uri {uri!r} leads to no model ({why}); check it, and "
+            "parameters.extra.tracking_uri or MLFLOW_TRACKING_URI."
+        ) from error
+
+
+def _check_store(tracking_uri: str) -> None:
+    # MLflow would make an empty database, and say that it lacks the model.
+    path = tracking_uri.removeprefix(_SQLITE)
+    if path != tracking_uri and not Path(path.partition("?")[0]).is_file():
+        raise FileNotFoundError(f"there is no tracking store {tracking_uri}")
+
+
+def _location(client: MlflowClient, uri: str) -> str:
+    """Where the artifacts of a registered model, a logged model or a run are."""
+    # Not by `download_artifacts`, which looks these up in the one store that the whole process has.
+    if uri.startswith(_RUNS):
+        return _location_of_run(client, uri)
+    found = get_model_name_and_version(client, uri)
+    location = client.get_model_version_download_uri(*found) if len(found) == 2 else _MODELS + found[0]
+    if location.startswith(_MODELS):
+        location = client.get_logged_model(location.removeprefix(_MODELS)).artifact_location
+    return str(location)
+
+
+def _location_of_run(client: MlflowClient, uri: str) -> str:
+    run_id, _, path = uri.removeprefix(_RUNS).partition("/")
+    run = client.get_run(run_id)
+    for logged in run.outputs.model_outputs if run.outputs is not None else ():
+        model = client.get_logged_model(logged.model_id)
+        if model.name == path.rstrip("/"):
+            return str(model.artifact_location)
+    return f"{run.info.artifact_uri}/{path}"
+
+
+def _description(name: str, path: Path) -> Model:
+    try:
+        found = Model.load(str(path))
+        if not isinstance(found.flavors, dict):
+            raise TypeError("flavors is no mapping")
+        return found
+    except Exception as error:  # of YAML, of missing keys, of what a later MLflow writes
+        raise unreadable(
+            name, path, "the description of a model of MLflow", error, "save the model again"
+        ) from error
+
+
+def _newer(version: Any) -> str:
+    """The version of the MLflow that saved a model if it is newer than the one that is installed, else ""."""
+    try:
+        return (
+            str(version)
+            if version and Version(str(version)).release[:2] > Version(VERSION).release[:2]
+            else ""
+        )
+    except InvalidVersion:
+        return ""

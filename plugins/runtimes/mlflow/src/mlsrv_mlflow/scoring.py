@@ -1,0 +1,41 @@
+"""MLflow's own scoring protocol, as its server speaks it."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import BAD_REQUEST
+from mlflow.pyfunc import PyFuncModel
+from mlflow.pyfunc.scoring_server import invocations
+from mlflow.version import VERSION
+
+from mlsrv.handlers import Reply
+
+logger = logging.getLogger("mlsrv.mlflow")
+
+JSON = {"content-type": "application/json"}
+PING = Reply(b"\n", headers=JSON)
+VERSIONS = Reply(VERSION.encode(), headers=JSON)
+
+
+def score(model: PyFuncModel, body: bytes, content_type: str) -> Reply:
+    """The answer to one request for ``/invocations``: that of MLflow's server, but for the traceback that it
+    sends with some errors, which goes to the log at level DEBUG."""
+    try:
+        found = invocations(body, content_type, model, model.metadata.get_input_schema())
+    except MlflowException as error:
+        return _refusal(error)
+    except RecursionError as error:
+        return _refusal(MlflowException(f"Invalid input. {error}", error_code=BAD_REQUEST))
+    text = found.mimetype.startswith("text/")
+    kind = f"{found.mimetype}; charset=utf-8" if text else found.mimetype
+    return Reply(found.response.encode(), found.status, {"content-type": kind})
+
+
+def _refusal(error: MlflowException) -> Reply:
+    logger.debug("A request for /invocations was refused", exc_info=error)
+    told = json.loads(error.serialize_as_json())
+    told.pop("stack_trace", None)
+    return Reply(json.dumps(told).encode(), error.get_http_status_code(), JSON)
