@@ -23,7 +23,8 @@ class ModelInfo:
     """What a loaded model says of itself; plain data, so that it crosses process boundaries.
 
     Attributes:
-        platform, versions, inputs, outputs, parameters: the model's metadata, after `MLModel.load` had its say.
+        platform, versions, inputs, outputs, parameters: the model's metadata, after `MLModel.load` had its
+            say.
         check_inputs: whether requests must have just these inputs.
         streams: whether it has a `predict_stream` of its own.
         predicts: whether it has a `predict` of its own.
