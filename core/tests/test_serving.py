@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from kernel_parts import Gate, ask, model
+from kernel_parts import Gate, ask, model, waiting_model
 
 import mlsrv
 from mlsrv import Kernel, ModelSettings
@@ -149,6 +149,29 @@ async def test_a_transport_that_does_not_stop_is_left_behind(
         async with kernel_of(Stuck, Second, shutdown_timeout=0) as kernel:
             await kernel.serve(at_once)
     assert "The transport stuck does not stop and is left behind" in caplog.text
+
+
+class Draining(Noting):
+    async def stop(self, grace: float) -> None:
+        await asyncio.sleep(grace)
+        self.events.append("cut")
+
+
+async def test_what_is_cut_is_told(events: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    gate = Gate()
+    models = [model("m", waiting_model(gate)), model("n", waiting_model(gate)), model("idle")]
+    async with kernel_of(Draining, models=models, shutdown_timeout=0.05) as kernel:
+        await kernel.loaded()
+        running = [asyncio.ensure_future(ask(kernel, name)) for name in ("m", "m", "n")]
+        await gate.reached.wait()
+        await asyncio.sleep(0)
+        await kernel.serve(at_once)
+        assert "within 0.05 s are cut: 2 of model m, 1 of model n" in caplog.messages[-1]
+        caplog.clear()
+        gate.open.set()
+        await asyncio.gather(*running)
+        await kernel.serve(at_once)
+        assert not caplog.messages
 
 
 async def test_a_dead_transport_is_a_problem(events: list[str]) -> None:

@@ -17,6 +17,13 @@ async def test_batches_form_and_explain_themselves() -> None:
     models = [
         ModelSettings(name="slow", implementation=SlowModel, max_batch_size=16, max_batch_time=1.0),
         ModelSettings(name="plain", implementation=EchoModel),
+        ModelSettings(
+            name="slow",
+            implementation=SlowModel,
+            parameters={"version": "2"},
+            max_batch_size=4,
+            max_batch_time=1.0,
+        ),
     ]
     plugins = [mlsrv_rest.plugin, mlsrv_batching.plugin]
     async with Kernel(models=models, plugins=plugins, discover=False) as kernel:
@@ -38,6 +45,11 @@ async def test_batches_form_and_explain_themselves() -> None:
             assert (found["waiting_requests"], found["running"]) == (0, 0)
             assert (await client.get("/v2/models/plain/batching")).json()["batching"] is False
             assert (await client.get("/v2/models/nope/batching")).status_code == 404
-        [statistics] = kernel.statistics("slow")
+            assert (await client.get("/v2/models/slow/versions/3/batching")).status_code == 404
+            second = (await client.get("/v2/models/slow/versions/2/batching")).json()
+            assert (second["max_batch_size"], second["decisions"]) == (4, [])
+            await kernel.unload("plain")
+            assert (await client.get("/v2/models/plain/batching")).status_code == 503
+        statistics = kernel.statistics("slow")[-1]
         assert statistics["inference_count"] == 12
         assert statistics["execution_count"] == len(found["decisions"])

@@ -77,11 +77,24 @@ class Serving:
         self._kernel.transports.clear()
         if not transports:
             return
+        # Begun before the transports, and so done waiting before they cut what is left.
+        reporting = asyncio.create_task(self._report_cut(grace))
         tasks = {asyncio.create_task(transport.stop(grace)): name for name, transport in transports.items()}
         done, hung = await asyncio.wait(tasks, timeout=grace + STOP_MARGIN)
+        reporting.cancel()
         for task in done:
             if not task.cancelled() and task.exception() is not None:
                 logger.error("The transport %s failed to stop", tasks[task], exc_info=task.exception())
         for task in hung:
             logger.error("The transport %s does not stop and is left behind", tasks[task])
             task.cancel()
+
+    async def _report_cut(self, grace: float) -> None:
+        await asyncio.sleep(grace)
+        running = [
+            f"{handle.instance.in_flight} of model {handle.label}"
+            for handle in self._kernel.registry
+            if handle.instance is not None and handle.instance.in_flight
+        ]
+        if running:
+            logger.warning("Requests that did not finish within %g s are cut: %s", grace, ", ".join(running))

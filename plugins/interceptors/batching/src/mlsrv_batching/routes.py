@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 
 def routes(kernel: Kernel) -> list[Route]:
-    """``GET /v2/models/{model}/batching``: settings, what waits and runs, and the last decisions."""
+    """``GET /v2/models/{model}/batching``, also of a version: settings, what waits and runs, and the last
+    decisions."""
 
     async def explain(request: Request) -> JSONResponse:
+        asked = request.path_params
         try:
-            instance = kernel.handle(request.path_params["model"]).loaded()
+            instance = kernel.handle(asked["model"], asked.get("version")).loaded()
         except ModelNotFound as error:
             return JSONResponse({"error": str(error)}, 404)
         batchers = [one for one in instance.interceptors if isinstance(one, Batcher)]
@@ -28,4 +30,5 @@ def routes(kernel: Kernel) -> list[Route]:
             return JSONResponse({"model": instance.settings.name, "batching": False})
         return JSONResponse(batchers[0].explain())
 
-    return [Route("/v2/models/{model}/batching", explain)]
+    paths = ("/v2/models/{model}/batching", "/v2/models/{model}/versions/{version}/batching")
+    return [Route(path, explain) for path in paths]
