@@ -180,7 +180,9 @@ async def test_a_batch_is_linked_with_its_members(
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-async def test_failures(serve: Any, collector: Collector, workers: int) -> None:
+async def test_failures(
+    serve: Any, collector: Collector, workers: int, caplog: pytest.LogCaptureFixture
+) -> None:
     async with serve("Failing", settings={"parallel_workers": workers}) as running:
         async with httpx.AsyncClient(base_url=f"{running.rest}/v2/models", timeout=SECONDS) as client:
             answers = [
@@ -216,7 +218,10 @@ async def test_failures(serve: Any, collector: Collector, workers: int) -> None:
         assert span.failed
         (event,) = span.proto.events
         assert event.name == "exception"
-    assert all(span.failed for span in collector.named("infer failing"))
+    infers = collector.named("infer failing")
+    assert all(span.failed for span in infers)
+    logged = [getattr(record, "trace_id", None) for record in caplog.records if record.exc_info]
+    assert logged == [span.trace for span in infers]
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TypeAlias
 
@@ -51,30 +51,37 @@ class Surroundings:
 class Surrounded:
     """One call of user code, with everything around it."""
 
+    __slots__ = ("_context", "_entered", "_lasting", "_makers")
+
     def __init__(self, makers: Sequence[UserCodeContext], context: CallContext) -> None:
         self._makers = makers
         self._context = context
         self._lasting: dict[int, WholeCall] = {}
-        self._entered = ExitStack()
+        self._entered: list[AbstractContextManager[object] | WholeCall] = []
+
+    # Not with an `ExitStack`: this is done for each request, and one plugin must not see another's failure.
 
     def enter(self) -> None:
         """Enter all."""
-        self._entered = ExitStack()
         for number, make in enumerate(self._makers):
             try:
-                self._entered.enter_context(self._lasting.get(number) or self._made(number, make))
+                manager = self._lasting.get(number) or self._made(number, make)
+                manager.__enter__()
             except Exception:
                 logger.exception("A plugin failed before model code was called")
+            else:
+                self._entered.append(manager)
 
     def leave(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leave all, in reverse, with what the user code raised."""
-        try:
-            self._entered.__exit__(kind, error, trace)
-        except Exception as raised:
-            if raised is not error:
-                logger.exception("A plugin failed after model code was called")
+        while self._entered:
+            try:
+                self._entered.pop().__exit__(kind, error, trace)
+            except Exception as raised:
+                if raised is not error:
+                    logger.exception("A plugin failed after model code was called")
 
     def __enter__(self) -> Surrounded:
         return self
