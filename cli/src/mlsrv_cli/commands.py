@@ -78,5 +78,8 @@ def own_commands() -> CommandTable:
     table.add("config", "mlsrv_cli.config_command:config", help="Show or check settings, without starting.")
     table.add("models", "mlsrv_cli.models_command:models", help="Control the models of a running server.")
     table.add("init", "mlsrv_cli.init_command:init", help="Make a folder for a new model or plugin.")
+    table.add(
+        "top", "mlsrv_cli.top.command:top", help="Watch a running server: requests, latencies, workers."
+    )
     table.add("completion", "mlsrv_cli.completion:completion", help="Print the completion script of a shell.")
     return table

@@ -1,0 +1,1 @@
+"""``mlsrv top``: watch a running server."""

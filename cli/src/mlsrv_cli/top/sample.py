@@ -1,0 +1,111 @@
+"""What a server says of itself at one moment."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+from attrs import field, frozen
+
+from mlsrv_cli.top.metrics import Metrics, MetricsMissing, fetch
+
+
+@frozen
+class ModelSample:
+    """One version of one model.
+
+    Attributes:
+        name, version, state, reason: as the repository index has them.
+        succeeded, failed: requests so far.
+        seconds: that those which succeeded took together.
+        executions: calls of the model so far.
+    """
+
+    name: str
+    version: str
+    state: str
+    reason: str = ""
+    succeeded: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    executions: int = 0
+
+
+@frozen
+class Sample:
+    """A server.
+
+    Attributes:
+        time: of the reading (`time.monotonic`).
+        server: its name and version.
+        ready: whether every model is that should be.
+        models: in the order of their names.
+        metrics: those of its Prometheus endpoint, or None; then `missing` says why.
+    """
+
+    time: float
+    server: str
+    ready: bool
+    models: tuple[ModelSample, ...]
+    metrics: Metrics | None = None
+    missing: str = ""
+
+
+@frozen
+class Source:
+    """Where samples come from.
+
+    Attributes:
+        url: of the server, for the protocol.
+        metrics_url: of its metrics.
+        timeout: seconds for each question.
+    """
+
+    url: str
+    metrics_url: str = field()
+    timeout: float = 5.0
+
+    @metrics_url.default
+    def _beside_the_server(self) -> str:
+        host = urlsplit(self.url).hostname or "localhost"
+        return f"http://[{host}]:8082/metrics" if ":" in host else f"http://{host}:8082/metrics"
+
+    def read(self) -> Sample:
+        """Ask the server.
+
+        Raises:
+            MLSrvError: it does not answer.
+        """
+        from mlsrv_protocol.client import Client
+
+        with Client(self.url, timeout=self.timeout, retries=0) as client:
+            metadata, ready = client.metadata(), client.ready()
+            index, statistics = client.index(), client.statistics()
+        done = {(one["name"], one.get("version") or ""): one for one in statistics}
+        models = [_model(item.dict(), done) for item in index]
+        try:
+            metrics, missing = fetch(self.metrics_url, self.timeout), ""
+        except MetricsMissing as error:
+            metrics, missing = None, str(error)
+        server = f"{metadata.name} {metadata.version}"
+        return Sample(time.monotonic(), server, ready, tuple(models), metrics, missing)
+
+
+def _model(item: dict[str, Any], done: dict[tuple[str, str], dict[str, Any]]) -> ModelSample:
+    name, version = item["name"], item.get("version") or ""
+    state, reason = str(item.get("state") or ""), item.get("reason") or ""
+    found = done.get((name, version))
+    if found is None:
+        return ModelSample(name, version, state, reason)
+    stats = found["inference_stats"]
+    return ModelSample(
+        name,
+        version,
+        state,
+        reason,
+        int(stats["success"]["count"]),
+        int(stats["fail"]["count"]),
+        int(stats["success"]["ns"]) / 1e9,
+        int(found["execution_count"]),
+    )
