@@ -1,0 +1,162 @@
+"""The runtime of Spark's models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
+
+from mlsrv.errors import InvalidModelURI, ModelFailed, ModelLoadError, OutputNotFound
+from mlsrv.model import MLModel
+from mlsrv.runtimes import default_output, refused, unreadable
+from mlsrv.types import InferenceRequest, InferenceResponse, MetadataModelResponse, RequestOutput
+from mlsrv.utils import local_path, model_uri
+from mlsrv_mllib.columns import fitted_columns
+from mlsrv_mllib.pipeline import PipelineScorer
+from mlsrv_mllib.rdd import RDDScorer, format_of
+from mlsrv_mllib.saved import Saved, saved_in
+from mlsrv_mllib.scorer import Scorer
+from mlsrv_mllib.session import SESSION, configuration, is_alive
+from mlsrv_mllib.words import explained
+
+
+class MLlibModel(MLModel):
+    """Serves a fitted model of Spark ML, most often a pipeline, or one of the older models for RDDs; what was
+    saved tells which.
+
+    The first model starts a Spark session for the process, the last that is unloaded stops it.
+
+    ``parameters.extra``: ``master`` (default: ``local`` with the process's share of the cores),
+    ``spark_config`` and ``predict_fn`` (the output that is sent when none is requested).
+    """
+
+    own_input_checks: ClassVar[bool] = True
+
+    def load(self) -> bool:  # type: ignore[override]  # a plain method, as it blocks
+        """Start Spark, if need be, and read the model.
+
+        Raises:
+            ModelLoadError: Java is absent, Spark cannot be started, the artifact cannot be used, or a setting
+                is wrong.
+        """
+        self._request_codec = self.codecs.request_codec("np")
+        self._codec = self.codecs.input_codec("np")
+        if self._request_codec is None or self._codec is None:
+            raise ModelLoadError(f'Model {self.name} needs the content type "np" (pip install mlsrv-numpy).')
+        uri, saved = self._found()
+        wanted = configuration(self.settings)
+        self._session = SESSION.acquire(self.name, wanted)
+        try:
+            self._scorer = self._read(uri, saved)
+            self._default = default_output(self.settings, list(self._scorer.outputs))
+        except BaseException:
+            SESSION.release(self._session)
+            raise
+        return True
+
+    def unload(self) -> bool:  # type: ignore[override]  # plain, as `load`
+        """Forget the model; the last one stops Spark."""
+        del self._scorer
+        SESSION.release(self._session)
+        return True
+
+    def predict(self, payload: InferenceRequest) -> InferenceResponse:  # type: ignore[override]  # plain, as `load`
+        """Answer one request.
+
+        Raises:
+            InputsNotFound: columns are missing, or unknown.
+            OutputNotFound: the model has no such output.
+            InferenceError: the model refuses the input.
+            ModelFailed: Java has ended.
+        """
+        wanted = payload.outputs or [RequestOutput(self._default)]
+        for output in wanted:
+            if output.name not in self._scorer.outputs:
+                raise OutputNotFound.unknown(self.name, output.name, self._scorer.outputs)
+        columns = fitted_columns(self.name, self._scorer.inputs, self._scorer.prepare(self._decoded(payload)))
+        names = list(dict.fromkeys(output.name for output in wanted))
+        try:
+            arrays = self._scorer.compute(columns, names)
+        except (PySparkException, Py4JError, ConnectionError) as error:
+            if not is_alive():
+                raise ModelFailed(
+                    f"Model {self.name}: the Java process of Spark has ended; load the model again."
+                ) from error
+            raise refused(self.name, error, explained(error)) from error
+        return InferenceResponse(
+            model_name=self.name,
+            model_version=self.version,
+            outputs=[self.encode(arrays[output.name], output, self._codec) for output in wanted],
+        )
+
+    async def metadata(self) -> MetadataModelResponse:
+        """What the settings declare, else what the model takes and gives."""
+        found = await super().metadata()
+        found.platform = found.platform or "mllib"
+        found.inputs = found.inputs or [column.tensor for column in self._scorer.inputs]
+        found.outputs = found.outputs or [column.tensor for column in self._scorer.outputs.values()]
+        return found
+
+    def _found(self) -> tuple[str, Saved | None]:
+        """Where the model is, and what its metadata tells if it is on this machine."""
+        uri = model_uri(self.settings)
+        path = local_path(uri)
+        if path is None:
+            return uri, None
+        saved = saved_in(path)
+        if saved is None or not saved.is_spark:
+            raise InvalidModelURI(
+                f"Model {self.name}: {path} is no folder that Spark has saved a model to: it has no metadata "
+                "of Spark; save the fitted model with its method save."
+            )
+        return path.absolute().as_uri(), saved
+
+    def _read(self, uri: str, saved: Saved | None) -> Scorer:
+        try:
+            saved = saved or _remote(uri, self._session)
+            if saved.is_of_rdds:
+                return RDDScorer(format_of(self.settings, saved), uri, self._session)
+            if self.settings.parameters.format is not None:
+                raise ModelLoadError(
+                    f"Model {self.name}: parameters.format is for models of RDDs, but {uri} holds a "
+                    f"{saved.class_name}; leave it out."
+                )
+            return PipelineScorer(self.settings, uri, self._session)
+        except ModelLoadError:
+            raise
+        except Exception as error:  # a damaged folder fails in any way
+            raise self._unreadable(uri, saved, error) from error
+
+    def _unreadable(self, uri: str, saved: Saved | None, error: Exception) -> ModelLoadError:
+        from pyspark import __version__
+
+        by = saved.spark_version if saved is not None else ""
+        advice = "save the fitted model again"
+        if _release(by) > _release(__version__):
+            advice = f"it was saved by Spark {by}, but {__version__} is installed: install a newer one"
+        path = local_path(uri)
+        return unreadable(self.name, path or Path(uri), "a model of Spark", explained(error), advice)
+
+    def _decoded(self, payload: InferenceRequest) -> Any:
+        content_type = payload.parameters.content_type if payload.parameters is not None else None
+        if content_type is not None or self.settings.parameters.content_type is not None:
+            return self.decode_request(payload, self._request_codec)
+        arrays = {tensor.name: self.decode(tensor, self._codec) for tensor in payload.inputs}
+        names = [column.name for column in self._scorer.inputs]
+        # A single array may have any name, where it does not matter.
+        is_alone = len(arrays) == 1 and (len(names) == 1 or not arrays.keys() & set(names))
+        return next(iter(arrays.values())) if is_alone else arrays
+
+
+def _remote(uri: str, session: Any) -> Saved:
+    from pyspark.ml.util import DefaultParamsReader
+
+    found = Saved.of(DefaultParamsReader.loadMetadata(uri, session))
+    assert found is not None, "Spark checks this"
+    return found
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
