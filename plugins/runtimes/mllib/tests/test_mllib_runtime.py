@@ -5,8 +5,9 @@ One Spark session trains them and then serves the kernels of this process, which
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,25 +16,33 @@ import pandas as pd
 import pytest
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.classification import LogisticRegression, RandomForestClassifier
+from pyspark.ml.clustering import KMeans
 from pyspark.ml.feature import (
     IndexToString,
     OneHotEncoder,
+    SQLTransformer,
     StandardScaler,
     StringIndexer,
     VectorAssembler,
 )
-from pyspark.ml.regression import LinearRegression
+from pyspark.ml.regression import LinearRegression, RandomForestRegressor
+from pyspark.mllib import classification, clustering, regression, tree
+from pyspark.mllib.regression import LabeledPoint
 from pyspark.sql import SparkSession
 from sklearn.datasets import load_iris
 
 import mlsrv_mllib.plugin
 import mlsrv_numpy.plugin
 from mlsrv import ModelSettings
+from mlsrv.codecs import PandasCodec
+from mlsrv.errors import InferenceError, OutputNotFound
 from mlsrv.testing import tensor_request, text_request
 from mlsrv.testing.contracts import RuntimeContract
 from mlsrv.types import InferenceRequest
 from mlsrv_mllib import MLlibModel
-from served import ask, asking, assert_same_over_every_wire, kernel_of, model
+from mlsrv_mllib.pipeline import FEW
+from mlsrv_mllib.rdd import FORMATS
+from served import ask, asking, assert_identical, assert_same_over_every_wire, kernel_of, model, reason
 
 # Spark takes seconds to start and to train.
 pytestmark = pytest.mark.timeout(600)
@@ -181,3 +190,168 @@ async def test_the_metadata_comes_from_the_stages(assembled: Path, named: Path, 
     async with kernel_of(model(mixed, "mllib")) as kernel:
         inputs = told(kernel.model_metadata("m").inputs)
         assert inputs == [("city", "BYTES", [-1, 1]), ("rooms", "FP64", [-1, 1])]
+
+
+async def test_few_rows_are_asked_one_by_one_with_the_same_answers(assembled: Path, spark: Any) -> None:
+    wanted = expected(spark, assembled, IRIS)
+    names = ["prediction", "probability", "rawPrediction"]
+    async with kernel_of(model(assembled, "mllib")) as kernel:
+        for some in (slice(None), slice(FEW), slice(-1, None)):
+            found = await ask(kernel, IRIS[some], *names)
+            for name in names:
+                assert_identical(found[name], wanted[name][some].reshape(len(IRIS[some]), -1))
+        empty = await ask(kernel, IRIS[:0], *names)
+        assert [empty[name].shape for name in names] == [(0, 1), (0, 3), (0, 3)]
+        with pytest.raises(InferenceError, match=r"refuses the input: .*NaN"):
+            await ask(kernel, np.full((1, 4), np.nan))
+
+
+async def test_predictors_without_a_pipeline(flowers: Any, folder: Path) -> None:
+    table = VectorAssembler(inputCols=NAMES, outputCol="features").transform(flowers).cache()
+    forest = RandomForestRegressor(labelCol="petal_width", numTrees=2, seed=1).fit(table)
+    means = KMeans(k=2, seed=1, maxIter=2).fit(table)
+    for name, trained in {"forest": forest, "means": means}.items():
+        trained.save(str(folder / name))
+        wanted = np.array([row.prediction for row in trained.transform(table.limit(100)).collect()])
+        async with kernel_of(model(folder / name, None)) as kernel:
+            [features] = kernel.model_metadata("m").inputs
+            assert (features.name, features.shape) == ("features", [-1, 4])
+            for count in (1, 100):
+                found = await ask(kernel, tensor_request("m", IRIS[:count], name="anything"))
+                assert_identical(found["prediction"], wanted[:count, None])
+            with pytest.raises(
+                InferenceError, match=r'input "features" takes FP64 of shape \[rows, 4\], but'
+            ):
+                await ask(kernel, IRIS[:2, :2])
+
+
+async def test_texts_and_numbers_come_as_tensors_or_as_a_frame(mixed: Path, spark: Any) -> None:
+    trained = PipelineModel.load(str(mixed))
+    rows = list(HOMES[["city", "rooms"]].itertuples(index=False, name=None))
+    table = trained.transform(spark.createDataFrame(rows, ["city", "rooms"])).collect()
+    wanted = np.array([[row.prediction] for row in table])
+    cities, rooms = text_request("m", list(HOMES["city"])).inputs[0], HOMES[["rooms"]].to_numpy()
+    cities.name = "city"
+    tensors = InferenceRequest(inputs=[tensor_request("m", rooms, name="rooms").inputs[0], cities])
+    async with kernel_of(model(mixed, "mllib")) as kernel:
+        for sent in (tensors, PandasCodec.encode_request(HOMES[["rooms", "city"]])):
+            assert_identical((await ask(kernel, sent))["prediction"], wanted)
+        for wrong, text in [
+            (
+                HOMES[["city", "rooms"]].replace("Genf", "Rom"),
+                "refuses the input: Unseen label: Rom. To handle",
+            ),
+            (HOMES[["city"]], "misses the inputs rooms; it takes city, rooms"),
+            (HOMES, "does not know the inputs rent; it takes city, rooms"),
+            (HOMES[["city"]].assign(rooms="many"), 'input "rooms" takes FP64 .* the text'),
+            (HOMES[["rooms"]].assign(city=1), 'input "city" takes texts'),
+        ]:
+            with pytest.raises(InferenceError, match=text):
+                await ask(kernel, PandasCodec.encode_request(wrong))
+        with pytest.raises(OutputNotFound, match='no output "predict"; it has '):
+            await ask(kernel, PandasCodec.encode_request(HOMES[["city", "rooms"]]), "predict")
+        assert_identical((await ask(kernel, tensors))["prediction"], wanted)
+    renamed = {"predict_fn": "features"}
+    async with kernel_of(model(mixed, "mllib", renamed)) as kernel:
+        assert list(await ask(kernel, tensors)) == ["features"]
+
+
+async def test_rows_that_a_stage_skips_are_refused(spark: Any, folder: Path) -> None:
+    indexer = StringIndexer(inputCol="city", outputCol="number", handleInvalid="skip")
+    indexer.fit(spark.createDataFrame([("Bern",)], ["city"])).save(str(folder / "skips"))
+    async with kernel_of(model(folder / "skips", "mllib")) as kernel:
+        assert (await ask(kernel, text_request("m", ["Bern"])))["number"].tolist() == [[0.0]]
+        with pytest.raises(InferenceError, match="leaves out 1 of 2 rows"):
+            await ask(kernel, text_request("m", ["Bern", "Rom"]))
+
+
+async def test_columns_that_cannot_be_found_out_are_declared(spark: Any, folder: Path) -> None:
+    statement = SQLTransformer(statement="SELECT *, a + 2 * b AS c FROM __THIS__")
+    PipelineModel([statement]).save(str(folder / "sql"))
+    assert 'declare all that the model takes as "inputs"' in await reason(model(folder / "sql", "mllib"))
+    declared = [{"name": name, "datatype": "INT32", "shape": [-1, 1]} for name in "ab"]
+    async with kernel_of(model(folder / "sql", "mllib", inputs=declared)) as kernel:
+        assert [str(tensor.datatype) for tensor in kernel.model_metadata("m").outputs] == ["INT32"]
+        assert (await ask(kernel, np.array([[1, 2]], np.int32)))["c"].tolist() == [[5]]
+
+
+@pytest.fixture(scope="module")
+def points(spark: Any) -> Any:
+    labelled = [
+        LabeledPoint(float(kind > 0), list(map(float, row))) for row, kind in zip(IRIS, FLOWER, strict=True)
+    ]
+    return spark.sparkContext.parallelize(labelled, 1).cache()
+
+
+TRAINED: dict[str, Callable[[Any], Any]] = {
+    "LogisticRegression": lambda points: classification.LogisticRegressionWithLBFGS.train(
+        points, iterations=2
+    ),
+    "NaiveBayes": classification.NaiveBayes.train,
+    "SVM": lambda points: classification.SVMWithSGD.train(points, iterations=1),
+    "KMeans": lambda points: clustering.KMeans.train(
+        points.map(lambda point: point.features), 2, maxIterations=1, seed=1
+    ),
+    "IsotonicRegression": lambda points: regression.IsotonicRegression.train(
+        points.map(lambda point: (point.label, point.features[0], 1.0))
+    ),
+    "LinearRegression": lambda points: regression.LinearRegressionWithSGD.train(points, 1, step=0.01),
+    "Lasso": lambda points: regression.LassoWithSGD.train(points, 1, step=0.01),
+    "RidgeRegression": lambda points: regression.RidgeRegressionWithSGD.train(points, 1, step=0.01),
+    "DecisionTree": lambda points: tree.DecisionTree.trainClassifier(points, 2, {}, maxDepth=2),
+    "GradientBoostedTrees": lambda points: tree.GradientBoostedTrees.trainClassifier(
+        points, {}, numIterations=2
+    ),
+    "RandomForest": lambda points: tree.RandomForest.trainClassifier(points, 2, {}, numTrees=2, seed=1),
+}
+
+
+def test_every_format_is_tried() -> None:
+    assert list(TRAINED) == list(FORMATS)
+
+
+@pytest.mark.filterwarnings("ignore:Deprecated in 2.0.0:FutureWarning")
+@pytest.mark.parametrize("kind", TRAINED)
+async def test_models_for_rdds(kind: str, points: Any, spark: Any, tmp_path: Path) -> None:
+    trained = TRAINED[kind](points)
+    trained.save(spark.sparkContext, str(tmp_path / "saved"))
+    takes_numbers = kind == "IsotonicRegression"
+    rows = IRIS[::30, 0] if takes_numbers else IRIS[::30]
+    wanted = np.array(
+        [[trained.predict(float(row) if takes_numbers else list(row))] for row in rows], np.float64
+    )
+    for parameters in ({}, {"format": kind}):
+        async with kernel_of(model(tmp_path / "saved", "mllib", parameters=parameters)) as kernel:
+            [told] = kernel.model_metadata("m").outputs
+            assert (told.name, told.datatype, told.shape) == ("predict", "FP64", [-1, 1])
+            assert_identical((await ask(kernel, rows))["predict"], wanted)
+            assert_identical(
+                (await ask(kernel, rows[0] if rows.ndim > 1 else rows[:1]))["predict"], wanted[:1]
+            )
+            with pytest.raises(
+                InferenceError, match=r"shape \[rows|refuses the input: Index \d out of bounds"
+            ):
+                await ask(kernel, np.zeros((2, 2)) if takes_numbers else np.full((2, 1), 9.0))
+
+
+async def test_unusable_artifacts_say_what_to_do(assembled: Path, spark: Any, tmp_path: Path) -> None:
+    assert "is neither a file nor a folder" in await reason(model(tmp_path / "gone", "mllib"))
+    assert "has no metadata of Spark; save the fitted model" in await reason(model(tmp_path, "mllib"))
+    Pipeline(stages=[label()]).save(str(tmp_path / "unfitted"))
+    assert "a Pipeline that is not fitted; call fit" in await reason(model(tmp_path / "unfitted", "mllib"))
+    assert "leave it out" in await reason(model(assembled, "mllib", parameters={"format": "SVM"}))
+    broken = shutil.copytree(assembled, tmp_path / "broken")
+    [weights] = broken.glob("stages/2_*/data/*.parquet")
+    weights.write_bytes(b"junk")
+    found = await reason(model(broken, "mllib"))
+    assert f"{broken} cannot be read as a model of Spark (" in found
+    assert "save the fitted model again" in found
+    [metadata] = broken.glob("metadata/part-*")
+    metadata.write_text(metadata.read_text().replace('"sparkVersion":"', '"sparkVersion":"9'))
+    metadata.with_name(f".{metadata.name}.crc").unlink()
+    assert re.search(r"saved by Spark 9\d.*: install a newer one", await reason(model(broken, "mllib")))
+    for extra, text in [
+        ({"predict_fn": "predict"}, "predict_fn is 'predict', but the model has prediction"),
+        ({"master": 3}, "extra.master must be a text, not 3"),
+    ]:
+        assert text in await reason(model(assembled, "mllib", extra))

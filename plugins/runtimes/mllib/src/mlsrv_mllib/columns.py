@@ -32,6 +32,9 @@ LISTS = {VECTOR: Datatype.FP64} | {f"array<{name}>": datatype for name, datatype
 
 DATATYPES = SCALARS | LISTS
 
+_OBJECTS = "OUS"
+"""Kinds of numpy's types that texts may come in."""
+
 
 @frozen
 class Column:
@@ -74,7 +77,7 @@ class Column:
         array = self._shaped(model, np.asarray(values))
         if DATATYPES[self.kind] is Datatype.BYTES:
             return self._texts(model, array)
-        if array.dtype == object:
+        if array.dtype.kind in _OBJECTS:
             array = self._numbers(model, array)
         found = array.astype(DATATYPES[self.kind].dtype, copy=False)
         if not np.can_cast(array.dtype, found.dtype, "same_kind") or _overflows(array, found):
@@ -83,11 +86,12 @@ class Column:
 
     def to_arrow(self, array: Any) -> Any:
         """A fitted array for Arrow."""
+        kind = pa.string() if DATATYPES[self.kind] is Datatype.BYTES else None
         if not self.is_list:
-            return pa.array(array, from_pandas=array.dtype == object)
+            return pa.array(array, kind)
         rows, width = array.shape
         return pa.ListArray.from_arrays(
-            np.arange(rows + 1, dtype=np.int32) * width, pa.array(array.reshape(-1))
+            np.arange(rows + 1, dtype=np.int32) * width, pa.array(array.reshape(-1), kind)
         )
 
     def from_arrow(self, model: str, column: Any) -> Any:
@@ -126,7 +130,7 @@ class Column:
         raise self._refused(model, f"shape {list(array.shape)} was sent")
 
     def _texts(self, model: str, array: Any) -> Any:
-        if array.dtype.kind not in "OUS":
+        if array.dtype.kind not in _OBJECTS:
             raise self._refused(model, f"{array.dtype} was sent")
         texts = np.empty(array.shape, dtype=object)
         for place, value in np.ndenumerate(array):

@@ -62,7 +62,7 @@ class PipelineScorer(Scorer):
     def compute(self, columns: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
         """The wanted outputs, from one DataFrame, or row by row where that is faster and gives the same."""
         count = len(next(iter(columns.values())))
-        if self._rows is not None and count <= FEW and self._rows.can(columns, wanted):
+        if self._rows is not None and 0 < count <= FEW and self._rows.can(columns, wanted):
             return self._rows.compute(columns, wanted)
         frame = self._transform(self._frame(columns)).select(*(self._sent(name) for name in wanted))
         table = frame.toArrow()

@@ -48,8 +48,8 @@ def format_of(settings: ModelSettings, saved: Saved | None) -> str:
         )
     if told is not None and wanted not in (None, told):
         raise ModelLoadError(
-            f"Model {settings.name}: parameters.format is {wanted}, but the saved model is a {told}; correct "
-            "the format, or leave it out."
+            f"Model {settings.name}: parameters.format is {wanted}, but what was saved is {told}; "
+            "correct the format, or leave it out."
         )
     found = wanted or told
     if found not in FORMATS:

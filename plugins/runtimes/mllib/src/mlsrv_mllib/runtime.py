@@ -120,8 +120,8 @@ class MLlibModel(MLModel):
                 return RDDScorer(format_of(self.settings, saved), uri, self._session)
             if self.settings.parameters.format is not None:
                 raise ModelLoadError(
-                    f"Model {self.name}: parameters.format is for models of RDDs, but {uri} holds a "
-                    f"{saved.class_name}; leave it out."
+                    f"Model {self.name}: parameters.format is for models of RDDs, but {uri} is of the "
+                    f"class {saved.class_name}; leave it out."
                 )
             return PipelineScorer(self.settings, uri, self._session)
         except ModelLoadError:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import re
 
+_CAUSE = re.compile(r"^Caused by: (.+)$", re.MULTILINE)
 _NOISE = re.compile(
-    r"^\[[A-Z0-9_.]+\] "  # the name of the condition
-    r"|.*?failed due to: "  # the signature of the function that failed
-    r"|\b(?:org|java|scala)\.[\w.$]+(?:Exception|Error): (?:requirement failed: )?"
-    r"| SQLSTATE: \w+"
-    r"|^requirement failed: "
+    r"^(?:: )?(?:[\w.$]+(?:Exception|Error): )?(?:\[[A-Z0-9_.]+\] )?(?:.*?failed due to: )?"
+    r"(?:[\w.$]+(?:Exception|Error): )?(?:requirement failed: )?"
+    r"|\.? SQLSTATE: \w+"
 )
+_NOTHING = ("An error occurred while calling", "JVM stacktrace")
 
 
 def explained(error: Exception) -> str:
-    """The first line of an error of Spark, without the names of its classes."""
+    """What an error of Spark comes from, in one line without the names of its classes."""
     text = str(error)
-    for line in text.splitlines():
-        said = _NOISE.sub("", line.strip()).strip()
-        if said and not said.startswith(("An error occurred while calling", "JVM stacktrace")):
-            return said[:300].rstrip(".")
+    for line in [*_CAUSE.findall(text)[-1:], *text.splitlines()]:
+        said = _NOISE.sub("", line.strip()).strip().rstrip(".")
+        if said and not said.startswith(_NOTHING):
+            return said
     return type(error).__name__
