@@ -17,6 +17,7 @@ LIGHT = {"attr", "attrs", "pluggy"}
 MAY_READ_ENVIRONMENT = {
     "mlsrv.runtimes.threads",  # honours the limit of threads that numeric libraries have agreed on
     "mlsrv.testing.fixtures",  # compares it before and after a test
+    "mlsrv_mllib.session",  # looks for Java where Spark will, to say that it is absent
     "mlsrv_workers.process",  # hands it on to the processes that it starts
 }
 
