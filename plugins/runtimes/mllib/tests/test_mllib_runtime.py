@@ -272,7 +272,12 @@ async def test_columns_that_cannot_be_found_out_are_declared(spark: Any, folder:
     declared = [{"name": name, "datatype": "INT32", "shape": [-1, 1]} for name in "ab"]
     async with kernel_of(model(folder / "sql", "mllib", inputs=declared)) as kernel:
         assert [str(tensor.datatype) for tensor in kernel.model_metadata("m").outputs] == ["INT32"]
-        assert (await ask(kernel, np.array([[1, 2]], np.int32)))["c"].tolist() == [[5]]
+        sent = [
+            tensor_request("m", np.array([number], np.int32), name=name)
+            for name, number in [("a", 1), ("b", 2)]
+        ]
+        request = InferenceRequest(inputs=[tensor for one in sent for tensor in one.inputs])
+        assert (await ask(kernel, request))["c"].tolist() == [[5]]
 
 
 @pytest.fixture(scope="module")

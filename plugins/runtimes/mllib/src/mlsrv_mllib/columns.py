@@ -142,7 +142,7 @@ class Column:
             if isinstance(value, float) and value != value:
                 value = None  # how a DataFrame marks a missing text
             if value is not None and not isinstance(value, str):
-                raise self._refused(model, f"{value!r} was sent")
+                raise self._refused(model, f"{_plain(value)!r} was sent")
             texts[place] = value
         return texts
 
@@ -150,7 +150,7 @@ class Column:
         """Numbers out of an array of objects; None is a missing one."""
         for value in array.ravel():
             if isinstance(value, str | bytes):
-                raise self._refused(model, f"the text {value!r} was sent")
+                raise self._refused(model, f"the text {_plain(value)!r} was sent")
         try:
             return np.array(array.tolist(), dtype=np.float64)
         except (TypeError, ValueError):
@@ -210,6 +210,11 @@ def _by_name(model: str, columns: Sequence[Column], values: Any) -> Mapping[str,
             f"{list(values.shape)} was sent; send one tensor for each, or a DataFrame."
         )
     return {column.name: values[:, number] for number, column in enumerate(columns)}
+
+
+def _plain(value: Any) -> Any:
+    """A value without the class that numpy gives it."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _overflows(given: Any, cast: Any) -> bool:

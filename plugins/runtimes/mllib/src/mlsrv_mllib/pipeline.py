@@ -44,6 +44,8 @@ class PipelineScorer(Scorer):
                 f"Model {self._name}: {uri} holds a {type(model).__name__} that is not fitted; call fit, and "
                 "save the model that it returns."
             )
+        # As long as this lives, Java keeps what belongs to it.
+        self._model = model
         stages = leaves(model)
         self._transform = _transformer(model, session)
         declared = [Column.declared(tensor) for tensor in settings.inputs]
