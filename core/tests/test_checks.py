@@ -134,7 +134,7 @@ def test_a_runtime_needs_a_model() -> None:
 def test_a_runtime_with_a_model(tmp_path: Path, settings: dict[str, Any]) -> None:
     report = check(Offering(ADDER, name="toy"), Given(model=model(tmp_path, **settings)))
     assert report.passed
-    assert of(report, "runtime adder").count("passed") == 8
+    assert of(report, "runtime adder").count("passed") == 9
 
 
 def test_a_model_that_gives_no_request(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_model_that_gives_no_request(tmp_path: Path) -> None:
     assert "--sample FILE" in of(check(plugin, Given(model=model(tmp_path))), "runtime adder").missing
     request = InferenceRequest([RequestInput("x", [1], "INT64", [3])])
     report = check(plugin, Given(model=model(tmp_path), samples=[request]))
-    assert of(report, "runtime adder").count("passed") == 8
+    assert of(report, "runtime adder").count("passed") == 9
 
 
 def test_a_model_that_does_not_load_or_is_of_another_runtime(tmp_path: Path) -> None:

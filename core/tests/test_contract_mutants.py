@@ -289,6 +289,13 @@ class Unsendable(Adder):
         return response
 
 
+class TakesText(Adder):
+    async def predict(self, payload: Any) -> Any:
+        if not isinstance(payload.inputs[0].data, list):  # as the toy's requests have it, and no wire form
+            raise TypeError(payload.inputs[0].data)
+        return await super().predict(payload)
+
+
 class OtherOutput(Adder):
     async def predict(self, payload: Any) -> Any:
         response = await super().predict(payload)
@@ -373,6 +380,7 @@ def adder_suite(model: type) -> Any:
 test_runtime_mutants = check(
     {
         "test_it_loads_and_answers": Unsendable,
+        "test_binary_tensors_have_the_same_answer": TakesText,
         "test_answers_are_what_the_metadata_says": OtherOutput,
         "test_many_requests_at_once": KeepsRequest,
         "test_a_request_is_not_changed": ChangesRequest,

@@ -1,6 +1,7 @@
 """What is published works: wheels, installed away from this repository, serve as the READMEs say."""
 
 import os
+import shutil
 import zipfile
 from collections.abc import Callable
 from email.parser import Parser
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from snippets import Player
+from snippets import BLOCK, Player
 from workspace import ROOT, Room, members
 
 # Building and installing happen in fixtures, and the first time needs downloads.
@@ -55,6 +56,21 @@ def test_the_first_command_of_the_readme(
         os.killpg(server.pid, 0)
     assert not player.answers()
     assert left_in_shared_memory() <= shared
+
+
+def test_the_runtime_of_the_guide(
+    installed: Callable[..., Path], uv: Callable[..., None], player: Player, tmp_path: Path
+) -> None:
+    """As a distribution that is built and installed from what the guide writes down."""
+    blocks = list(BLOCK.finditer((ROOT / "plugins-contrib/README.md").read_text(encoding="utf-8")))
+    player.programs = installed(tmp_path, "pytest")
+    assert player.play("\n".join(block.group() for block in blocks if block["file"])) > 0
+    uv("pip", "install", "--quiet", "--python", str(player.programs / "python"), ".", cwd=player.folder)
+    shutil.rmtree(player.folder / "mlsrv_keywords")
+    (commands,) = [block.group() for block in blocks if "mlsrv start spam" in block["text"]]
+    player.play(commands.replace(" --plugin mlsrv_keywords/plugin.py", ""))
+    assert player.server is not None
+    player.stop()
 
 
 def test_the_plugin_of_a_third_party(installed: Callable[..., Path], player: Player, tmp_path: Path) -> None:

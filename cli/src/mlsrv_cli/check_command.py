@@ -17,7 +17,7 @@ import rich_click as click
 from mlsrv.errors import ConfigurationError
 from mlsrv.plugins import PluginRow, Plugins
 from mlsrv_cli.options import load_plugins, plugin_options
-from mlsrv_cli.sources import assignments
+from mlsrv_cli.sources import assignments, make_importable
 from mlsrv_cli.tables import print_table
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ def check(
     from mlsrv.testing.checks import Given, check_plugin
     from mlsrv.testing.checks.samples import read_samples
 
+    make_importable(model or Path())
     plugins = load_plugins(plugin_files, block).plugins
     row = find_plugin(name, plugins)
     values = {key: _value(text) for key, text in assignments(set_).items()}
@@ -164,7 +165,13 @@ def _print(report: Report) -> None:
         for (subject, reason), names in reasons.items():
             cases = f" ({', '.join(names)})" if names else ""
             print(f"  {subject}: {reason}{cases}")
-    print(f"\n{len(failed)} cases failed." if failed else "\nEvery case that was run passed.")
+    print(f"\n{_summary(report.checked, len(failed))}")
+
+
+def _summary(checked: Sequence[Checked], failed: int) -> str:
+    text = f"{failed} of the cases failed." if failed else "Every case that was run passed."
+    untried = [one.subject for one in checked if one.missing]
+    return f"{text} Not tried at all: {', '.join(untried)}." if untried else text
 
 
 def _row(one: Checked) -> tuple[str, ...]:

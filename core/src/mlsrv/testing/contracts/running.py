@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from mlsrv_protocol import binary
 from mlsrv_protocol.json import decode_request, decode_response, encode_request, encode_response
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 
@@ -71,6 +72,18 @@ def _same_elements(left: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) -> b
 def request_over_json(request: InferenceRequest) -> InferenceRequest:
     """The request as a server sees it after it came over the wire."""
     return decode_request(encode_request(request))
+
+
+def request_over_binary(request: InferenceRequest) -> InferenceRequest:
+    """The request as a server sees it after it came with binary tensors: texts are bytes."""
+    length, pieces = binary.encode_request(request)
+    return binary.decode_request(b"".join(pieces), length)
+
+
+def response_over_binary(response: InferenceResponse) -> InferenceResponse:
+    """The response as a client sees it that asked for binary tensors."""
+    length, pieces = binary.encode_response(response, {output.name for output in response.outputs})
+    return binary.decode_response(b"".join(pieces), length)
 
 
 def response_over_json(response: InferenceResponse) -> InferenceResponse:

@@ -16,7 +16,12 @@ import pytest
 from mlsrv.errors import Code, MLSrvError
 from mlsrv.kernel import Kernel
 from mlsrv.settings import ModelSettings
-from mlsrv.testing.contracts.running import response_over_json, run
+from mlsrv.testing.contracts.running import (
+    request_over_binary,
+    response_over_binary,
+    response_over_json,
+    run,
+)
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 
 
@@ -57,6 +62,22 @@ class RuntimeContract(ABC):
                     response = await kernel.infer(request)
                     assert response.outputs, "the response has no outputs"
                     assert len(response_over_json(response).outputs) == len(response.outputs)
+
+        run(case())
+
+    def test_binary_tensors_have_the_same_answer(self, tmp_path: Path) -> None:
+        """A request that came with binary tensors, whose texts are `bytes`, is answered as one in JSON is.
+
+        Guards against: a model that takes texts for `str`, and fails for every client of gRPC.
+        """
+
+        async def case() -> None:
+            async with self._loaded(tmp_path) as kernel:
+                for request in self._requests():
+                    plain = await kernel.infer(request)
+                    response = await kernel.infer(_named(request_over_binary(request)))
+                    if self.deterministic:
+                        assert _same(response_over_binary(response), response_over_binary(plain))
 
         run(case())
 
@@ -203,9 +224,7 @@ class RuntimeContract(ABC):
     def _requests(self) -> Sequence[InferenceRequest]:
         found = self.requests()
         assert found, "give the suite requests"
-        for request in found:
-            request.model_name = "model"
-        return found
+        return [_named(request) for request in found]
 
     def _kernel(self, models: Sequence[ModelSettings]) -> Kernel:
         return Kernel(plugins=self.plugins, models=models, discover=self.discover)
@@ -221,6 +240,11 @@ class RuntimeContract(ABC):
             await kernel.loaded()
             assert kernel.problems() == []
             yield kernel
+
+
+def _named(request: InferenceRequest) -> InferenceRequest:
+    request.model_name = "model"
+    return request
 
 
 def _same(left: InferenceResponse, right: InferenceResponse) -> bool:
