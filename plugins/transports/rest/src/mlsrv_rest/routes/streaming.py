@@ -7,11 +7,12 @@ What fails before the first response is answered as any other error; later ones 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from mlsrv.context import CallContext
 from mlsrv.errors import Unsupported
@@ -93,12 +94,33 @@ class Streaming:
         except BaseException:
             await _close(responses)
             raise
-        answer = StreamingResponse(_events(first, responses, form, context), media_type=None)
+        answer = _Answer(_events(first, responses, form, context), responses)
         answer.raw_headers.append((b"content-type", b"text/event-stream; charset=utf-8"))
         answer.raw_headers.append((b"cache-control", b"no-cache"))
         if first is not None:
             answer.raw_headers.extend(response_headers(headers_of(first)))
         return answer
+
+
+class _Answer(StreamingResponse):
+    """Closes what it streams, however it ends: left to the garbage collector, a model would stream on to
+    nobody.
+
+    Args:
+        events: what is sent.
+        responses: what they are made of, to be closed even if none of them was asked for.
+    """
+
+    def __init__(self, events: AsyncIterator[bytes], responses: AsyncIterator[InferenceResponse]) -> None:
+        super().__init__(events, media_type=None)
+        self._responses = responses
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await _close(self.body_iterator)
+            await _close(self._responses)
 
 
 async def _events(
@@ -165,7 +187,7 @@ async def _at_most(
             return
 
 
-async def _close(responses: AsyncIterator[InferenceResponse]) -> None:
-    close = getattr(responses, "aclose", None)
+async def _close(iterator: AsyncIterable[object]) -> None:
+    close = getattr(iterator, "aclose", None)
     if close is not None:
         await close()
