@@ -23,8 +23,8 @@ DELAY = 1.0
 
 class Outbox(SpanProcessor):
     """OpenTelemetry's batch processor, behind a count of what waits: once `limit` spans do, further ones are
-    dropped. Ending a span never waits for the collector. Of what is lost, the log hears once, until spans
-    arrive again.
+    dropped. Ending a span never waits for the collector. Of what is lost, the log hears once, and at the end;
+    of a collector that does not take spans, once until it does again.
 
     Args:
         exporter: sends spans, in a thread of its own.
@@ -33,6 +33,7 @@ class Outbox(SpanProcessor):
 
     Attributes:
         lost: spans that never arrived.
+        failing: whether spans could not be sent, and none has arrived since.
     """
 
     def __init__(self, exporter: SpanExporter, server: str, limit: int) -> None:
@@ -40,7 +41,8 @@ class Outbox(SpanProcessor):
         self._server = server
         self._limit = limit
         self._waiting = 0
-        self._said: set[str] = set()
+        self.failing = False
+        self._was_full = False
         self._lock = threading.Lock()
         self._sender = _Sender(exporter, self)
         self._batches = BatchSpanProcessor(
@@ -57,10 +59,13 @@ class Outbox(SpanProcessor):
         with self._lock:
             full = self._waiting >= self._limit
             self._waiting += not full
-        if full:
-            self.lose(1, "Spans are dropped, for %d wait for %s already", self._limit, self._server)
-        else:
+            self.lost += full
+            first = full and not self._was_full
+            self._was_full |= full
+        if not full:
             self._batches.on_end(span)
+        elif first:
+            logger.warning("Spans are dropped, for %d wait for %s already", self._limit, self._server)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         return self._batches.force_flush(timeout_millis)
@@ -81,24 +86,18 @@ class Outbox(SpanProcessor):
         with self._lock:
             self._waiting -= count
 
-    def lose(self, count: int, message: str, *arguments: object) -> None:
-        """Count spans that are lost, and say so, once for each message."""
+    def fail(self, count: int, reason: str) -> None:
+        """Sending so many spans has failed."""
         with self._lock:
             self.lost += count
-            is_new = message not in self._said
-            self._said.add(message)
-        if is_new:
-            logger.warning(message, *arguments)
-
-    def fail(self, count: int, reason: str) -> None:
-        """Sending spans has failed."""
-        self.lose(count, "Spans do not reach %s and are dropped: %s", self._server, reason)
+            first, self.failing = not self.failing, True
+        if first:
+            logger.warning("Spans do not reach %s and are dropped: %s", self._server, reason)
 
     def arrived(self) -> None:
         """Spans arrived."""
         with self._lock:
-            again = bool(self._said)
-            self._said.clear()
+            again, self.failing = self.failing, False
         if again:
             logger.warning("Spans reach %s again; %d were dropped before", self._server, self.lost)
 
@@ -160,7 +159,7 @@ class _Words(logging.Filter):
             logging.getLogger(name).removeFilter(self)
 
     def __enter__(self) -> None:
-        self._here.listening = True
+        self._here.listening = self._here.is_new = True
 
     def __exit__(self, *exc_info: object) -> None:
         self._here.listening = False
@@ -168,8 +167,10 @@ class _Words(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if not getattr(self._here, "listening", False):
             return True
-        if not self.is_final:
+        # The first word of an attempt is about the cause, the last one only about giving up.
+        if self._here.is_new and not self.is_final:
             self.last = record.getMessage()
+        self._here.is_new = False
         return False
 
 

@@ -26,6 +26,9 @@ from mlsrv_opentelemetry.settings import Protocol
 PATIENCE = 3.0
 """Seconds that spans have to leave when the server or a worker stops."""
 
+HOPELESS = 0.5
+"""The same where the collector did not take the ones before."""
+
 
 @frozen
 class Target:
@@ -130,13 +133,13 @@ class Tracing:
         return provider
 
     def close(self) -> None:
-        """Send what waits, for `PATIENCE` seconds at most. Blocks; idempotent."""
+        """Send what waits, within `PATIENCE`. Blocks; idempotent."""
         if self._closed:
             return
         self._closed = True
         sending = threading.Thread(target=self.outbox.shutdown, name="mlsrv-tracing-end", daemon=True)
         sending.start()
-        sending.join(PATIENCE)
+        sending.join(HOPELESS if self.outbox.failing else PATIENCE)
         if sending.is_alive():
             self.outbox.abort()
             sending.join(1.0)
