@@ -21,6 +21,7 @@ from hypothesis.extra import numpy as hnp
 
 from mlsrv import ModelSettings
 from mlsrv.types import Datatype, InferenceRequest, Parameters, RequestInput
+from mlsrv_batching.batcher import Batcher
 from mlsrv_protocol import binary, json
 from mlsrv_protocol.grpc import INFERENCE, decode_response, encode_request
 from served import HEADER, SECONDS, Served, served
@@ -171,7 +172,8 @@ def test_batches_did_form(ways: dict[str, list[Way]]) -> None:
     for way in ways["json"]:
         answers([way], request)
     interceptors = [way.server.kernel.handle("m").loaded().interceptors for way in ways["json"]]
-    assert list(map(len, interceptors)) == [0, 1, 0, 1]
-    for (batcher,) in interceptors[1::2]:
+    batchers = [[one for one in found if isinstance(one, Batcher)] for found in interceptors]
+    assert list(map(len, batchers)) == [0, 1, 0, 1]
+    for (batcher,) in batchers[1::2]:
         last = list(batcher.decisions)[-AT_ONCE:]
         assert max(decision["requests"] for decision in last) > 1
