@@ -23,7 +23,9 @@ class Watched(Shelf):
         super().__init__(root, models)
         self.marks = {} if stamps is None else stamps
 
-    async def stamps(self) -> dict[str, Hashable]:
+    async def stamps(self) -> Any:
+        if "nonsense" in self.marks:
+            return 5
         for mark in self.marks.values():
             if isinstance(mark, BaseException):
                 raise mark
@@ -88,6 +90,21 @@ async def test_a_repository_that_raises_anything_is_one_warning(caplog: pytest.L
         before = kernel.handle("m").instance
         await eventually("the reload", lambda: kernel.handle("m").instance is not before)
     assert caplog.text.count("not a disk") == 1
+
+
+async def test_a_repository_that_answers_nonsense_does_not_end_the_watching(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    models: list[Any] = []
+    stamps: dict[str, Any] = {}
+    async with watching(models, stamps) as kernel:
+        await kernel.loaded()
+        stamps["nonsense"] = 1
+        await eventually("a warning", lambda: "AttributeError" in caplog.text)
+        del stamps["nonsense"]
+        models.append(model())
+        stamps["/shelf/m"] = 1
+        await eventually("the model", lambda: _ready(kernel, "m"))
 
 
 async def test_a_slow_load_does_not_keep_others_from_being_loaded() -> None:

@@ -109,7 +109,8 @@ class RepositoryWatch:
             for source in gone:
                 del self._done[source]
             self._load_changed([model for model in found if str(model.source) in settled], settled)
-            self._unload_gone(found, settled, gone)
+            listed = {(model.name, model.version) for model in found}
+            self._unload([key for key in self._known.keys() - listed if self._known[key].source in gone])
 
     # --- inside -------------------------------------------------------------------------------------------
 
@@ -117,9 +118,11 @@ class RepositoryWatch:
         """Look, and tell whether that failed; a repository that keeps failing is one warning."""
         try:
             await (self.look() if self._registry.complete else self._begin())
-        except MLSrvError as error:
+        except Exception as error:  # a repository may be anybody's code, and must not end the watching
             if not failing:
-                logger.warning("The models stay as they are until the repository can be read: %s", error)
+                cause = None if isinstance(error, MLSrvError) else error
+                text = "The models stay as they are until the repository can be read: %s"
+                logger.warning(text, error, exc_info=cause)
             return True
         if failing:
             logger.info("The model repository can be read again")
@@ -137,22 +140,16 @@ class RepositoryWatch:
 
     def _keys(self, model: Listing) -> list[Key]:
         """The models that a listing is about: of a broken file, those that it described before."""
-        known = [key for key, known in self._known.items() if known.source == str(model.source)]
-        return known if known and isinstance(model, BrokenModel) else [(model.name, model.version)]
+        known = self._same_source(str(model.source)) if isinstance(model, BrokenModel) else []
+        return known or [(model.name, model.version)]
 
-    def _unload_gone(
-        self, found: Iterable[Listing], settled: Mapping[str, Hashable], gone: Iterable[str]
-    ) -> None:
-        keys = {(model.name, model.version) for model in found}
-        renamed = {
-            str(model.source)
-            for model in found
-            if not isinstance(model, BrokenModel) and str(model.source) in settled
-        }
-        for key, known in list(self._known.items()):
-            if key not in keys and (known.source in gone or known.source in renamed):
-                del self._known[key]
-                self._start(self._unload(key))
+    def _same_source(self, source: str) -> list[Key]:
+        return [key for key, known in self._known.items() if known.source == source]
+
+    def _unload(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            del self._known[key]
+            self._start(self._unload_one(key))
 
     async def _load(self, model: Listing, key: Key, known: _Known) -> None:
         logger.info("Model %s is loaded, for it changed in the repository", model.name)
@@ -160,6 +157,9 @@ class RepositoryWatch:
             await self._loader.load(model)
         except MLSrvError:
             pass  # the handle has the reason, the log the traceback
+        else:
+            # What the same file described before, under another name or version, served until now.
+            self._unload([other for other in self._same_source(known.source) if other != key])
         # Files that changed meanwhile are loaded again, but not for ever: the model itself may write there.
         stamp = (await self._sources.stamps()).get(known.source)
         changed = stamp != known.stamp
@@ -168,7 +168,7 @@ class RepositoryWatch:
             known.stamp = self._done[known.source] = stamp
         known.restless = changed
 
-    async def _unload(self, key: Key) -> None:
+    async def _unload_one(self, key: Key) -> None:
         logger.info("Model %s is unloaded, for it is gone from the repository", key[0])
         handle = self._registry.ensure(*key)
         await self._loader.unload(handle)

@@ -195,6 +195,28 @@ async def test_a_renamed_model_is_served_by_its_new_name_alone(tmp_path: Path) -
         await until(kernel, "old", "NOT_FOUND")
 
 
+async def test_another_version_in_the_same_file_takes_over_when_it_serves(tmp_path: Path) -> None:
+    folder = write(tmp_path, "m", "one", parameters={"uri": "words.txt", "version": "1"})
+    path = folder / "model-settings.json"
+    async with watching(tmp_path) as kernel:
+        await kernel.loaded()
+        (folder / "words.txt").write_text("")
+        path.write_text(path.read_text().replace('"version": "1"', '"version": "2"'))
+        await eventually("the other version", lambda: len(kernel.registry.versions("m")) == 2)
+        await eventually("its reason", lambda: "is empty" in kernel.handle("m", "2").reason)
+        assert await ask(kernel, "m") == "one"
+        (folder / "words.txt").write_text("two")
+        seen = set()
+
+        async def changed() -> bool:
+            seen.add(await ask(kernel, "m"))
+            return "two" in seen
+
+        await eventually("the new version", changed)
+        assert seen <= {"one", "two"}
+        await until(kernel, "m", "NOT_FOUND", "1")
+
+
 async def test_the_second_of_two_files_serves_when_the_first_is_removed(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         write(tmp_path / folder, "m", folder)
