@@ -14,10 +14,12 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from mlsrv.codecs import Base64Codec, DatetimeCodec, NumpyCodec, NumpyRequestCodec, PandasCodec, StringCodec
 from mlsrv.codecs.string import StringRequestCodec
 from mlsrv.types import InferenceRequest
+from payloads import arrays, assert_same_frame, frames, lists_of_bytes, lists_of_dates, lists_of_texts
 from served import WIRES, Served, served
 
 MODELS = """
@@ -56,6 +58,15 @@ class Each(MLModel):
         return InferenceResponse(outputs=outputs)
 
 
+class Decoded(MLModel):
+    async def predict(self, payload):
+        outputs = []
+        for tensor in payload.inputs:
+            asked = RequestOutput(tensor.name, {"content_type": tensor.parameters.content_type})
+            outputs.append(self.encode(self.decode(tensor), asked))  # an empty list tells no content type
+        return InferenceResponse(outputs=outputs)
+
+
 class Arguments(MLModel):
     def load(self):
         self.scale = joblib.load(Path(__file__).parent / "scale")
@@ -80,7 +91,7 @@ class Scale:
 async def server(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Served]:
-    for name in ("Whole", "Each", "Arguments"):
+    for name in ("Whole", "Each", "Decoded", "Arguments"):
         folder = tmp_path / "models" / name.lower()
         folder.mkdir(parents=True)
         (folder / "model-settings.json").write_text(
@@ -102,7 +113,7 @@ async def server(
         yield found
 
 
-def frame() -> pd.DataFrame:
+def a_frame() -> pd.DataFrame:
     return pd.DataFrame(
         {
             "text": ["a", "é", ""],
@@ -129,8 +140,8 @@ async def test_whole_requests(server: Served, wire: str) -> None:
         np.testing.assert_array_equal(NumpyRequestCodec.decode_response(response), array)
     response = await ask(server, wire, "whole", StringRequestCodec.encode_request(["a", "é"]))
     assert StringRequestCodec.decode_response(response) == ["a", "é"]
-    response = await ask(server, wire, "whole", PandasCodec.encode_request(frame()))
-    pd.testing.assert_frame_equal(PandasCodec.decode_response(response), frame())
+    response = await ask(server, wire, "whole", PandasCodec.encode_request(a_frame()))
+    pd.testing.assert_frame_equal(PandasCodec.decode_response(response), a_frame())
 
 
 @pytest.mark.parametrize("wire", WIRES)
@@ -148,6 +159,42 @@ async def test_each_input_by_itself(server: Served, wire: str) -> None:
     ]
     for (codec, value), output in zip(payloads, response.outputs, strict=True):
         np.testing.assert_array_equal(codec.decode_output(output), value)
+
+
+few = settings(
+    deadline=None,
+    max_examples=8,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+
+
+@pytest.mark.parametrize("wire", WIRES)
+@few
+@given(array=arrays, texts=lists_of_texts, raw=lists_of_bytes, dates=lists_of_dates)
+async def test_whatever_the_inputs_are(
+    server: Served, wire: str, array: Any, texts: list[str], raw: list[bytes], dates: list[datetime]
+) -> None:
+    sent = {
+        "array": NumpyCodec.encode_input("array", array),
+        "texts": StringCodec.encode_input("texts", texts),
+        "raw": Base64Codec.encode_input("raw", raw),
+        "dates": DatetimeCodec.encode_input("dates", dates),
+    }
+    response = await ask(server, wire, "decoded", InferenceRequest(list(sent.values())))
+    found = {output.name: output for output in response.outputs}
+    np.testing.assert_array_equal(NumpyCodec.decode_output(found["array"]), array)
+    assert StringCodec.decode_output(found["texts"]) == texts
+    assert Base64Codec.decode_output(found["raw"]) == raw
+    decoded = DatetimeCodec.decode_output(found["dates"])
+    assert [date.isoformat() for date in decoded] == [date.isoformat() for date in dates]
+
+
+@pytest.mark.parametrize("wire", WIRES)
+@few
+@given(frame=frames())
+async def test_whatever_the_frame_is(server: Served, wire: str, frame: pd.DataFrame) -> None:
+    response = await ask(server, wire, "whole", PandasCodec.encode_request(frame))
+    assert_same_frame(PandasCodec.decode_response(response), frame)
 
 
 @pytest.mark.parametrize("wire", WIRES)

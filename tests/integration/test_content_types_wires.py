@@ -11,14 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from mlsrv.codecs import Base64Codec, DatetimeCodec, NumpyCodec, NumpyRequestCodec, PandasCodec, StringCodec
 from mlsrv.codecs.string import StringRequestCodec
 from mlsrv.types import InferenceRequest, InferenceResponse
 from mlsrv_protocol import binary, json
 from mlsrv_protocol.grpc import inference as grpc
+from payloads import arrays, assert_same_frame, frames, lists_of_bytes, lists_of_dates, lists_of_texts
 
 
 def over_json(message: Any) -> Any:
@@ -51,32 +50,6 @@ Wire = Callable[[Any], Any]
 each_wire = pytest.mark.parametrize("wire", [over_json, over_binary, over_grpc, over_typed_grpc])
 patient = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 
-texts = st.text(st.characters(exclude_categories=["Cs"]))
-moments = st.datetimes(datetime(1700, 1, 1), datetime(2200, 1, 1))
-arrays = hnp.arrays(
-    st.one_of(
-        hnp.boolean_dtypes(),
-        hnp.integer_dtypes(),
-        hnp.unsigned_integer_dtypes(),
-        hnp.floating_dtypes(sizes=(16, 32, 64)),
-    ),
-    hnp.array_shapes(min_dims=2, max_dims=3, min_side=0, max_side=3),
-)
-columns: list[tuple[st.SearchStrategy[Any], Any]] = [
-    (st.integers(-(2**63), 2**63 - 1), "int64"),
-    (st.floats(width=32), "float32"),
-    (st.booleans(), "bool"),
-    (texts, None),
-    (st.binary(), object),
-    (st.none() | texts, object),
-    (st.none() | texts, "string"),
-    (st.none() | st.integers(-(2**63), 2**63 - 1), "Int64"),
-    (st.none() | st.booleans(), "boolean"),
-    (st.none() | st.sampled_from("ab"), pd.CategoricalDtype(["b", "a"], ordered=True)),
-    (st.none() | moments, "datetime64[ns]"),
-    (st.dictionaries(texts, st.integers(-9, 9) | st.lists(texts, max_size=2), max_size=2), object),
-]
-
 
 @each_wire
 @patient
@@ -94,7 +67,7 @@ def test_arrays(wire: Wire, payload: np.ndarray[Any, Any]) -> None:
 
 @each_wire
 @patient
-@given(payload=st.lists(texts, max_size=4))
+@given(payload=lists_of_texts)
 def test_texts(wire: Wire, payload: list[str]) -> None:
     sent = StringRequestCodec.encode_request(payload)
     sent.model_name = "m"
@@ -105,7 +78,7 @@ def test_texts(wire: Wire, payload: list[str]) -> None:
 
 @each_wire
 @patient
-@given(payload=st.lists(st.binary(), max_size=4))
+@given(payload=lists_of_bytes)
 def test_bytes(wire: Wire, payload: list[bytes]) -> None:
     sent = InferenceRequest([Base64Codec.encode_input("x", payload)], model_name="m")
     assert Base64Codec.decode_input(wire(sent).inputs[0]) == payload
@@ -113,7 +86,7 @@ def test_bytes(wire: Wire, payload: list[bytes]) -> None:
 
 @each_wire
 @patient
-@given(payload=st.lists(st.datetimes() | st.datetimes(timezones=st.timezones()), max_size=4))
+@given(payload=lists_of_dates)
 def test_dates(wire: Wire, payload: list[datetime]) -> None:
     sent = InferenceRequest([DatetimeCodec.encode_input("x", payload)], model_name="m")
     found = DatetimeCodec.decode_input(wire(sent).inputs[0])
@@ -122,20 +95,12 @@ def test_dates(wire: Wire, payload: list[datetime]) -> None:
 
 @each_wire
 @patient
-@given(data=st.data(), names=st.lists(texts.filter(bool), unique=True, min_size=1, max_size=3))
-def test_frames(wire: Wire, data: st.DataObject, names: list[str]) -> None:
-    rows = data.draw(st.integers(1, 3))
-    made = {}
-    for name in names:
-        cells, dtype = data.draw(st.sampled_from(columns))
-        made[name] = pd.Series(data.draw(st.lists(cells, min_size=rows, max_size=rows)), dtype=dtype)
-    frame = pd.DataFrame(made)
+@given(frame=frames())
+def test_frames(wire: Wire, frame: pd.DataFrame) -> None:
     sent = PandasCodec.encode_request(frame)
     sent.model_name = "m"
     for found in (
         PandasCodec.decode_request(wire(sent)),
         PandasCodec.decode_response(wire(PandasCodec.encode_response("m", frame))),
     ):
-        pd.testing.assert_frame_equal(
-            found, frame, check_exact=True, check_column_type=False, check_index_type=False
-        )
+        assert_same_frame(found, frame)
