@@ -9,6 +9,7 @@ import asyncio
 import itertools
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -35,7 +36,7 @@ GROWTH = 24 * 2**20
 """Bytes by which all processes together may grow after the warm-up, for allocators settle slowly. A leak of a
 tensor, or of a model that was unloaded, is far beyond it in a few minutes."""
 
-pytestmark = pytest.mark.timeout(SECONDS + 110)
+pytestmark = pytest.mark.timeout(SECONDS + 200)
 
 ECHO, THREADED = "mlsrv.testing.EchoModel", "mlsrv.testing.ThreadedEchoModel"
 MODELS = {
@@ -86,9 +87,6 @@ class Soaked:
         """Bytes that these processes have; what they share counts once."""
         return sum(one.memory_full_info().pss for one in self.family())
 
-    def failed(self, what: str) -> None:
-        self.failures.append(what)
-
 
 @contextmanager
 def serving(folder: Path, ports: tuple[int, int]) -> Iterator[Soaked]:
@@ -136,9 +134,9 @@ async def ask_rest(server: Soaked, start: int) -> None:
             url = f"{server.url}/v2/models/{model}/infer"
             answer = await client.post(url, content=to_json(tensor_request(model, array)))
             if answer.status_code != 200:
-                server.failed(f"REST {model}: {answer.status_code} {answer.text[:300]}")
+                server.failures.append(f"REST {model}: {answer.status_code} {answer.text[:300]}")
             elif not np.array_equal(from_json(answer.content).outputs[0].data, array.ravel()):
-                server.failed(f"REST {model}: another answer than asked for")
+                server.failures.append(f"REST {model}: another answer than asked for")
             server.answers += 1
 
 
@@ -149,10 +147,10 @@ async def ask_grpc(server: Soaked, start: int) -> None:
             try:
                 answer = await call(encode_request(tensor_request(model, array)), timeout=60)
             except grpc.aio.AioRpcError as error:
-                server.failed(f"gRPC {model}: {error.code()} {error.details()}")
+                server.failures.append(f"gRPC {model}: {error.code()} {error.details()}")
             else:
                 if not np.array_equal(decode_response(answer).outputs[0].data, array.ravel()):
-                    server.failed(f"gRPC {model}: another answer than asked for")
+                    server.failures.append(f"gRPC {model}: another answer than asked for")
             server.answers += 1
 
 
@@ -164,7 +162,7 @@ async def ask_streams(server: Soaked) -> None:
             url = f"{server.url}/v2/models/echo/infer_stream"
             answer = await client.post(url, content=request)
             if answer.status_code != 200 or not answer.text.startswith("data: {"):
-                server.failed(f"stream: {answer.status_code} {answer.text[:300]}")
+                server.failures.append(f"stream: {answer.status_code} {answer.text[:300]}")
             server.answers += 1
             await asyncio.sleep(0.05)
 
@@ -178,7 +176,7 @@ async def leave_early(server: Soaked) -> None:
                 await client.post(f"{server.url}/v2/models/slow/infer", content=request)
             except httpx.TimeoutException:
                 continue
-            server.failed("the slow model was quick")
+            server.failures.append("the slow model was quick")
 
 
 async def change(server: Soaked) -> None:
@@ -191,7 +189,7 @@ async def change(server: Soaked) -> None:
             for step in steps:
                 answer = await client.post(f"/{step}")
                 if answer.status_code != 200:
-                    server.failed(f"{step}: {answer.status_code} {answer.text[:300]}")
+                    server.failures.append(f"{step}: {answer.status_code} {answer.text[:300]}")
             server.changes += 1
             await asyncio.sleep(max(0.0, began + 1 - time.monotonic()))
 
@@ -261,8 +259,6 @@ def settled(server: Soaked) -> bool:
 
 @pytest.fixture
 def free_ports() -> tuple[int, int]:
-    import socket
-
     with socket.socket() as one, socket.socket() as other:
         for probe in (one, other):
             probe.bind(("127.0.0.1", 0))
