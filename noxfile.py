@@ -49,6 +49,8 @@ HEAVY = [room for room in rooms() if group_of(room, "heavy") is not None]
 LIGHT = [room for room in rooms() if room not in HEAVY]
 TOGETHER = [room for room in HEAVY if (ROOT / "tests/examples/multi-model" / room.name).is_dir()]
 """Heavy rooms that go into one environment, too, for the example that serves them side by side."""
+MEASURED = [*TOGETHER, Path("plugins/runtimes/mlflow")]
+"""Heavy rooms that are measured."""
 
 
 def with_extras(room: Path) -> str:
@@ -164,7 +166,7 @@ def frameworks(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure: run each script of tests/bench (or those that are named), which print a table."""
-    install(session, "test", more=tuple(TOGETHER))
+    install(session, "test", more=tuple(MEASURED))
     for script in session.posargs or sorted(map(str, Path("tests/bench").glob("bench_*.py"))):
         session.run("python", script)
 

@@ -2,19 +2,22 @@
 
     python tests/bench/bench_runtimes.py [SECONDS]
 
-The models are those of tests/examples/multi-model, served by a kernel in this process, one request after the
-other; both sides get the same rows and one thread. Runtimes that are not installed are left out. The share is
-what remains of the framework's own rate.
+The models are those of tests/examples/multi-model, that of MLflow is its scikit-learn model with a signature,
+served by a kernel in this process, one request after the other; both sides get the same rows and one thread.
+Runtimes that are not installed are left out. The share is what remains of the framework's own rate.
 """
 
 from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -63,7 +66,31 @@ def onnx(path: Path) -> Callable[[Any], Any]:
     return lambda rows: session.run(None, {"measurements": rows})
 
 
-FRAMEWORKS = {found.__name__: found for found in (sklearn, xgboost, lightgbm, catboost, onnx)}
+def mlflow(path: Path) -> Callable[[Any], Any]:
+    import mlflow.pyfunc
+
+    return mlflow.pyfunc.load_model(str(path)).predict
+
+
+FRAMEWORKS = {found.__name__: found for found in (sklearn, xgboost, lightgbm, catboost, onnx, mlflow)}
+
+
+@contextmanager
+def folder_of(name: str) -> Iterator[Path]:
+    """The folder of a framework's model, with its settings."""
+    if name != "mlflow":
+        yield EXAMPLE / name
+        return
+    import mlflow.sklearn
+    import skops.io
+
+    rows = np.zeros((1, 4), np.float32)
+    estimator = skops.io.load(EXAMPLE / "sklearn/model.skops")
+    signature = mlflow.models.infer_signature(rows, estimator.predict(rows))
+    with TemporaryDirectory() as folder:
+        mlflow.sklearn.save_model(estimator, folder, signature=signature, pip_requirements=[])
+        Path(folder, "model-settings.json").write_text('{"implementation": "mlflow"}')
+        yield Path(folder)
 
 
 async def calls_per_second(call: Callable[[], Awaitable[Any]], seconds: float) -> float:
@@ -77,9 +104,9 @@ async def calls_per_second(call: Callable[[], Awaitable[Any]], seconds: float) -
     return count / passed
 
 
-async def measure(name: str, seconds: float) -> None:
-    direct = FRAMEWORKS[name](EXAMPLE / name)
-    settings = ModelSettings.parse_file(EXAMPLE / name / "model-settings.json")
+async def measure(name: str, folder: Path, seconds: float) -> None:
+    direct = FRAMEWORKS[name](folder)
+    settings = ModelSettings.parse_file(folder / "model-settings.json")
     settings.parameters.extra["threads"] = 1
     async with Kernel({"executor": "inline"}, models=[settings]) as kernel:
         await kernel.loaded()
@@ -98,13 +125,15 @@ async def measure(name: str, seconds: float) -> None:
 
 
 def main() -> None:
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
     print(f"{'runtime':10} {'batch':>6} {'direct rows/s':>14} {'mlsrv rows/s':>14} {'share':>8}")
     for name in FRAMEWORKS:
         if importlib.util.find_spec(f"mlsrv_{name}") is None:
             print(f"{name:10} not installed")
         else:
-            asyncio.run(measure(name, seconds))
+            with folder_of(name) as folder:
+                asyncio.run(measure(name, folder, seconds))
 
 
 if __name__ == "__main__":

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import mlflow
 import numpy as np
 from mlflow.models import ModelSignature, infer_signature
@@ -69,6 +72,19 @@ def save_quietly(flavour: Any, model: Any, folder: Path, **options: Any) -> Path
         warnings.simplefilter("ignore")
         flavour.save_model(*(() if model is None else (model,)), path=folder, **options)
     return folder
+
+
+def wait_until_alive(url: str, server: subprocess.Popen[Any], seconds: float = 240) -> None:
+    """Wait until a server of MLflow answers, which takes it long."""
+    deadline = time.monotonic() + seconds
+    while True:
+        assert server.poll() is None, "MLflow's server ended"
+        assert time.monotonic() < deadline, f"{url} does not answer"
+        try:
+            if httpx.get(url).status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.2)
 
 
 def _save(root: Path) -> Iterator[tuple[str, Path]]:

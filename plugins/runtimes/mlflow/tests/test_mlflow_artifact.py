@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
 import pytest
 import yaml
-from mlflow_models import FLOWERS
+from mlflow_models import FLOWERS, wait_until_alive
 
 from mlsrv import ModelSettings
 from served import ask, kernel_of, model, reason
@@ -43,15 +46,60 @@ def store(tmp_path_factory: pytest.TempPathFactory, saved: dict[str, Path]) -> d
     interface for that changes the environment."""
     folder = tmp_path_factory.mktemp("store")
     uri = f"sqlite:///{folder / 'mlflow.db'}"
-    done = subprocess.run(
-        [sys.executable, "-c", LOGGING, uri, str(saved["bare"])],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
+    return {"uri": uri, **log_a_model(uri, saved["bare"], folder)}
+
+
+def log_a_model(uri: str, source: Path, folder: Path) -> dict[str, str]:
+    command = [sys.executable, "-c", LOGGING, uri, str(source)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
-    return {"uri": uri, **json.loads(done.stdout.splitlines()[-1])}
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.fixture
+def server(tmp_path: Path, free_port: int) -> Iterator[str]:
+    """The address of a tracking server that keeps artifacts, too."""
+    command = [
+        Path(sys.executable).parent / "mlflow",
+        "server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(free_port),
+    ]
+    with (tmp_path / "server.log").open("w") as log:
+        running = subprocess.Popen(
+            [*command, "--workers", "1", "--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db"],
+            cwd=tmp_path,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        wait_until_alive(f"http://127.0.0.1:{free_port}/health", running)
+        yield f"http://127.0.0.1:{free_port}"
+    finally:
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait(timeout=15)
+
+
+@pytest.mark.timeout(400)
+async def test_what_was_fetched_goes_with_the_model(
+    server: str, saved: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_a_model(server, saved["bare"], tmp_path)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    settings = model("models:/iris@champion", "mlflow", {"tracking_uri": server})
+    async with kernel_of(settings) as kernel:
+        assert kernel.problems() == []
+        assert [len(list(folder.rglob("MLmodel"))) for folder in scratch.glob("mlsrv-mlflow-*")] == [1]
+        assert (await ask(kernel, FLOWERS[:1].to_numpy()))["output-1"].tolist() == [[0]]
+        await kernel.unload("m")
+        assert list(scratch.glob("mlsrv-mlflow-*")) == []
+    assert "not found" in await reason(model("models:/iris/7", "mlflow", {"tracking_uri": server}))
+    assert list(scratch.glob("mlsrv-mlflow-*")) == []
 
 
 async def answers(settings: ModelSettings) -> None:
@@ -115,6 +163,14 @@ async def test_a_store_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+async def test_a_store_whose_library_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    found = await reason(
+        model("models:/iris/1", "mlflow", {"tracking_uri": f"sqlite:///{tmp_path}/mlflow.db"})
+    )
+    assert "needs the package sqlalchemy, which is not installed; pip install mlsrv-mlflow[tracking]" in found
+
+
 async def test_the_folder_or_its_description(saved: dict[str, Path]) -> None:
     await answers(model(saved["bare"] / "MLmodel", "mlflow"))
     await answers(model(saved["bare"].as_uri(), "mlserver_mlflow.MLflowRuntime"))
@@ -162,7 +218,7 @@ async def test_a_package_that_is_missing(damaged: Path) -> None:
     found = await reason(model(damaged, "mlflow"))
     assert found == (
         f"Model m: {damaged} needs the package no_such_framework, which is not installed; "
-        f"install what {damaged / 'requirements.txt'} lists."
+        f"install it, and what else {damaged / 'requirements.txt'} lists."
     )
 
 

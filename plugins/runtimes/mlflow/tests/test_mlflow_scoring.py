@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -18,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 from mlflow.version import VERSION
-from mlflow_models import FLOWERS
+from mlflow_models import FLOWERS, wait_until_alive
 
 from mlsrv import ModelSettings
 from mlsrv.errors import ModelLoadError
@@ -137,23 +136,12 @@ def theirs(saved: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
                 )
             addresses[kind] = f"http://127.0.0.1:{port}"
         for address, server in zip(addresses.values(), servers, strict=True):
-            asyncio.run(asyncio.wait_for(_alive(address, server), 240))
+            wait_until_alive(f"{address}/ping", server)
         yield addresses
     finally:
         for server in servers:
             os.killpg(server.pid, signal.SIGKILL)
             server.wait(timeout=15)
-
-
-async def _alive(address: str, server: subprocess.Popen[bytes]) -> None:
-    async with httpx.AsyncClient() as client:
-        while True:
-            assert server.poll() is None, "MLflow's server ended"
-            try:
-                if (await client.get(f"{address}/ping")).status_code == 200:
-                    return
-            except httpx.TransportError:
-                await asyncio.sleep(0.2)
 
 
 def free_port() -> int:

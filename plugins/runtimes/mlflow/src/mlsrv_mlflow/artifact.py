@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient, get_tracking_uri, pyfunc
 from mlflow.artifacts import download_artifacts
 from mlflow.models import Model
+from mlflow.pyfunc import PyFuncModel
 from mlflow.store.artifact.utils.models import get_model_name_and_version
 from mlflow.version import VERSION
 from packaging.version import InvalidVersion, Version
@@ -24,6 +27,7 @@ logger = logging.getLogger("mlsrv.mlflow")
 _MODELS = "models:/"
 _RUNS = "runs:/"
 _SQLITE = "sqlite:///"
+_DATABASE = re.compile(r"(?:sqlite|mysql|mssql|postgresql)\b")
 
 
 def find_model(settings: ModelSettings, scratch: Path) -> Path:
@@ -50,7 +54,7 @@ def find_model(settings: ModelSettings, scratch: Path) -> Path:
     return folder
 
 
-def load_model(settings: ModelSettings, folder: Path) -> pyfunc.PyFuncModel:
+def load_model(settings: ModelSettings, folder: Path) -> PyFuncModel:
     """The model in a folder, with ``parameters.extra.model_config``.
 
     Raises:
@@ -66,35 +70,22 @@ def load_model(settings: ModelSettings, folder: Path) -> pyfunc.PyFuncModel:
             f"Model {name}: {folder} has no flavour {pyfunc.FLAVOR_NAME} (it has {flavours}), so that MLflow "
             "cannot serve it; save it with a flavour that has one."
         )
-    newer = _newer(description.mlflow_version)
-    requirements = folder / "requirements.txt"
+    newer, requirements = _newer(description.mlflow_version), folder / "requirements.txt"
     try:
         model = pyfunc.load_model(str(folder), model_config=config or None)
     except ModuleNotFoundError as error:
         raise ModelLoadError(
-            f"Model {name}: {folder} needs the package {error.name}, which is not installed; install what "
-            f"{requirements} lists."
+            f"Model {name}: {folder} needs the package {error.name}, which is not installed; install it, and "
+            f"what else {requirements} lists."
         ) from error
     except Exception as error:  # unpickling runs whatever code the model brings
-        advice = (
-            f"it was saved by MLflow {newer}, but {VERSION} is installed: install a newer one"
-            if newer
-            else ""
-        )
-        raise unreadable(
-            name,
-            folder,
-            "a model of MLflow",
-            error,
-            advice or f"compare what is installed with {requirements}",
-        ) from error
+        advice = f"compare what is installed with {requirements}"
+        if newer:
+            advice = f"it was saved by MLflow {newer}, but {VERSION} is installed: install a newer one"
+        raise unreadable(name, folder, "a model of MLflow", error, advice) from error
     if newer:
         logger.warning(
-            "Model %s: %s was saved by MLflow %s, newer than %s, which is installed",
-            name,
-            folder,
-            newer,
-            VERSION,
+            "Model %s was saved by MLflow %s, newer than %s, which is installed", name, newer, VERSION
         )
     return model
 
@@ -103,16 +94,17 @@ def _fetched(settings: ModelSettings, uri: str, scratch: Path) -> Path:
     tracking_uri = extra_value(settings, "tracking_uri", str, "") or None
     registry_uri = extra_value(settings, "registry_uri", str, "") or tracking_uri
     try:
+        source = uri
         if uri.startswith((_MODELS, _RUNS)):
             _check_store(tracking_uri or get_tracking_uri())
-            uri = _location(MlflowClient(tracking_uri, registry_uri), uri)
-        return local_path(uri) or Path(
-            download_artifacts(artifact_uri=uri, dst_path=str(scratch), tracking_uri=tracking_uri)
+            source = _location(MlflowClient(tracking_uri, registry_uri), uri)
+        return local_path(source) or Path(
+            download_artifacts(artifact_uri=source, dst_path=str(scratch), tracking_uri=tracking_uri)
         )
     except ModuleNotFoundError as error:
         raise InvalidModelURI(
             f"Model {settings.name}: parameters.uri {uri!r} needs the package {error.name}, which is not "
-            "installed; pip install mlsrv-mlflow[tracking] brings all that MLflow has for its stores."
+            "installed; pip install mlsrv-mlflow[tracking] brings what MLflow needs for databases."
         ) from error
     except Exception as error:  # of MLflow, of a database, of HTTP, of a cloud
         why = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
@@ -123,7 +115,10 @@ def _fetched(settings: ModelSettings, uri: str, scratch: Path) -> Path:
 
 
 def _check_store(tracking_uri: str) -> None:
-    # MLflow would make an empty database, and say that it lacks the model.
+    """Raise a clearer error than MLflow's for a database without its library, and for one that is not there:
+    MLflow would make an empty one, and say that it lacks the model."""
+    if _DATABASE.match(tracking_uri) and find_spec("sqlalchemy") is None:
+        raise ModuleNotFoundError(name="sqlalchemy")
     path = tracking_uri.removeprefix(_SQLITE)
     if path != tracking_uri and not Path(path.partition("?")[0]).is_file():
         raise FileNotFoundError(f"there is no tracking store {tracking_uri}")
@@ -166,10 +161,7 @@ def _description(name: str, path: Path) -> Model:
 def _newer(version: Any) -> str:
     """The version of the MLflow that saved a model if it is newer than the one that is installed, else ""."""
     try:
-        return (
-            str(version)
-            if version and Version(str(version)).release[:2] > Version(VERSION).release[:2]
-            else ""
-        )
-    except InvalidVersion:
+        is_newer = Version(str(version)).release[:2] > Version(VERSION).release[:2]
+    except InvalidVersion:  # old models have none
         return ""
+    return str(version) if is_newer else ""

@@ -65,11 +65,7 @@ class Interface:
             inputs=tuple(_metadata(name, spec) for name, spec in inputs.items()),
             outputs=tuple(_output(name, spec) for name, spec in outputs.items()),
             specs=specs,
-            columns={
-                name: spec.name
-                for name, spec in inputs.items()
-                if spec.name is not None and not isinstance(spec.name, str)
-            },
+            columns={name: spec.name for name, spec in inputs.items() if is_named and spec.name != name},
             content_type=("dict" if is_named else "np") if specs else "pd" if inputs else None,
             is_strict=is_named,
             params=_params(signature.params),
