@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from attrs import field, frozen
 
+from mlsrv.metric_table import BATCH_WAITING, DURATION, IN_FLIGHT, WORKER_WAITING, WORKERS
 from mlsrv_cli.top.sample import ModelSample, Sample
 
 
@@ -139,8 +140,8 @@ def _now(one: ModelSample, now: Sample) -> dict[str, float | None]:
         return {}
     labels = {"model_name": one.name, "model_version": one.version}
     return {
-        "in_flight": now.metrics.total("mlsrv_requests_in_flight", **labels),
-        "queue": now.metrics.total("mlsrv_batch_queue", **labels),
+        "in_flight": now.metrics.total(IN_FLIGHT.name, **labels),
+        "queue": now.metrics.total(BATCH_WAITING.name, **labels),
     }
 
 
@@ -149,8 +150,7 @@ def _measured(one: ModelSample, before: Sample, now: Sample) -> dict[str, float 
     if before.metrics is None or now.metrics is None:
         return {}
     labels = {"model": one.name, "version": one.version}
-    name = "model_infer_request_duration"
-    buckets = _since(before.metrics.buckets(name, **labels), now.metrics.buckets(name, **labels))
+    buckets = _since(*(one.buckets(DURATION.name, **labels) for one in (before.metrics, now.metrics)))
     return {
         "p50": quantile(0.5, buckets),
         "p95": quantile(0.95, buckets),
@@ -168,13 +168,13 @@ def _pools(now: Sample) -> tuple[Pool, ...]:
     if now.metrics is None:
         return ()
     count = now.metrics.total
-    names = dict.fromkeys(labels.get("pool", "") for labels, _ in now.metrics.series("mlsrv_workers"))
+    names = dict.fromkeys(labels.get("pool", "") for labels, _ in now.metrics.series(WORKERS.name))
     return tuple(
         Pool(
             name,
-            int(count("mlsrv_workers", pool=name, state="alive") or 0),
-            int(count("mlsrv_workers", pool=name, state="missing") or 0),
-            int(count("mlsrv_worker_queue", pool=name) or 0),
+            int(count(WORKERS.name, pool=name, state="alive") or 0),
+            int(count(WORKERS.name, pool=name, state="missing") or 0),
+            int(count(WORKER_WAITING.name, pool=name) or 0),
         )
         for name in names
     )

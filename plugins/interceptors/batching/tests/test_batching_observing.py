@@ -20,6 +20,7 @@ from mlsrv.testing import tensor_request
 from mlsrv.timeline import Timeline
 from mlsrv.types import InferenceRequest, InferenceResponse, ResponseOutput
 from mlsrv_batching.batcher import Batcher
+from mlsrv_batching.observing import batch_context
 
 
 class Gated(MLModel):
@@ -90,6 +91,24 @@ async def one_then_together(kernel: Kernel, *values: int, rows: int = 1) -> list
             await asyncio.sleep(0)
         Gated.gate.set()
         return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_batch_bears_the_ids_of_its_members() -> None:
+    async with batched() as kernel:
+        await one_then_together(kernel, 1, 2)
+    assert [context.request_id for context in Gated.contexts if context] == ["0", "1,2"]
+    many = [CallContext(str(number)) for number in range(25)]
+    assert batch_context(many).request_id == ",".join(map(str, range(20))) + ",+5"
+
+
+async def test_of_a_batch_that_fails_each_request_that_does_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with batched() as kernel:
+        results = await one_then_together(kernel, 1, 66, 2)
+    assert [isinstance(result, InferenceResponse) for result in results] == [True, True, False, True]
+    (record,) = [record for record in caplog.records if record.name == "mlsrv.requests"]
+    assert record.__dict__["request_id"] == "66"
 
 
 async def test_members_know_their_batch_and_what_it_did() -> None:

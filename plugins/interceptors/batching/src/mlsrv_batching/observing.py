@@ -10,6 +10,9 @@ from mlsrv.meters import Meters
 from mlsrv.metric_table import BATCH_QUEUE, BATCH_REQUESTS, BATCH_ROWS, BATCH_WAITING
 from mlsrv.timeline import Batch, Timeline
 
+_NAMED = 20
+"""Members whose ids are in that of their batch."""
+
 
 class BatchMeter:
     """Records the batches of one model.
@@ -46,11 +49,13 @@ class BatchMeter:
 
 def batch_context(members: Sequence[CallContext]) -> CallContext:
     """The context of a batch: as long as the most patient member waits, as urgent as the first one, and in
-    its trace."""
+    its trace. Its id has those of its members in it, for what the model logs meanwhile is about them."""
     deadlines = [member.deadline for member in members]
     patient = None if None in deadlines else max(deadline for deadline in deadlines if deadline is not None)
     first = members[0]
+    more = f",+{len(members) - _NAMED}" if len(members) > _NAMED else ""
     return CallContext(
+        ",".join(member.request_id for member in members[:_NAMED]) + more,
         deadline=patient,
         priority=first.priority,
         transport=first.transport,
