@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import re
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
-from mlsrv_cli.logs import JsonFormatter, TextFormatter
+from mlsrv_cli.logs import GatheringHandler, JsonFormatter, TextFormatter
 
 CHATTY = """
 import logging
@@ -59,6 +61,26 @@ def test_json_has_every_field_and_is_valid_whatever_is_logged() -> None:
     assert fields["size"] == "nan"
     assert fields["thing"].startswith("<object object")
     assert datetime.fromisoformat(fields["time"]).tzinfo is not None
+
+
+def test_lines_that_come_together_are_written_at_once() -> None:
+    class Out(io.StringIO):
+        writes: ClassVar[list[str]] = []
+
+        def write(self, text: str) -> int:
+            self.writes.append(text)
+            return len(text)
+
+    handler = GatheringHandler(Out())
+    handler.emit(record("one", more=True))
+    handler.emit(record("two", more=True))
+    assert Out.writes == []
+    handler.emit(record("three"))
+    assert "".join(Out.writes) == "one\ntwo\nthree\n"
+    handler.emit(record("four", more=True))
+    handler.close()
+    handler.flush()
+    assert "".join(Out.writes).endswith("three\nfour\n")
 
 
 def test_extra_fields_take_no_place_of_others() -> None:

@@ -88,3 +88,22 @@ async def test_a_kernel_has_one_only_where_it_is_asked_for() -> None:
         assert any(thread.name == "mlsrv-access-log" for thread in threading.enumerate())
     assert kernel.access is None
     assert not any(thread.name == "mlsrv-access-log" for thread in threading.enumerate())
+
+
+async def test_lines_that_come_together_say_so(caplog: pytest.LogCaptureFixture) -> None:
+    slow, logger = Slow(), logging.getLogger("mlsrv.access")
+    caplog.set_level(logging.INFO, "mlsrv")
+    logger.addHandler(slow)
+    try:
+        async with AccessLog() as log:
+            log.note(Access("rest", "first", 200, 0.0))
+            assert slow.begun.wait(20)
+            for _ in range(3):
+                log.note(Access("rest", "next", 200, 0.0))
+                log.note(Access("rest", "never written", 200, 0.0, quiet=True))
+            slow.go_on.set()
+    finally:
+        logger.removeHandler(slow)
+    more = [record.__dict__["more"] for record in caplog.records]
+    assert len(more) == 4
+    assert more[-1] is False

@@ -22,7 +22,7 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
 _STANDARD = {
     *logging.makeLogRecord({}).__dict__,
     *FIELDS,
-    *("message", "asctime", "taskName", "model_tag", "about"),
+    *("message", "asctime", "taskName", "model_tag", "about", "more"),
 }
 
 
@@ -68,7 +68,7 @@ class JsonFormatter(logging.Formatter):
     and extra fields of the record."""
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = {
+        fields: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "name": record.name,
             "level": record.levelname,
@@ -81,14 +81,48 @@ class JsonFormatter(logging.Formatter):
             "exception": self._exception(record),
             "stack": record.stack_info,
         }
-        # What a record brings along never takes the place of what every line has.
-        extra = {key: value for key, value in record.__dict__.items() if key not in _STANDARD | fields.keys()}
-        said = {key: _plain(value) for key, value in (fields | extra).items() if value is not None}
+        for key, value in record.__dict__.items():
+            # What a record brings along never takes the place of what every line has.
+            if key not in _STANDARD and key not in fields:
+                fields[key] = value
+        said = {key: _plain(value) for key, value in fields.items() if value is not None}
         return json.dumps(said)
 
     def _exception(self, record: logging.LogRecord) -> str | None:
         # Records of workers have the text alone.
         return self.formatException(record.exc_info) if record.exc_info else record.exc_text
+
+
+class GatheringHandler(logging.StreamHandler[TextIO]):
+    """Writes lines that come together (see `mlsrv.access.Access.record`) at once: for each system call,
+    Python may have to change threads twice."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._gathered: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record, "more", False):
+            try:
+                self._gathered.append(self.format(record) + self.terminator)
+            except Exception:  # logging has its way to say so
+                self.handleError(record)
+        else:
+            super().emit(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        if getattr(record, "more", False) or not self._gathered:
+            return line
+        before, self._gathered = "".join(self._gathered), []
+        return before + line
+
+    def flush(self) -> None:
+        """Also at the end of the process, when the last line may have announced others."""
+        if self._gathered:
+            lines, self._gathered = "".join(self._gathered), []
+            self.stream.write(lines)
+        super().flush()
 
 
 def configure(settings: KernelSettings, *, level: str | None = None) -> None:
@@ -107,7 +141,7 @@ def configure(settings: KernelSettings, *, level: str | None = None) -> None:
     if settings.logging_settings is not None:
         _apply(settings.logging_settings)
     else:
-        handler = logging.StreamHandler(_whole_lines(sys.stdout))
+        handler = GatheringHandler(_whole_lines(sys.stdout))
         handler.setFormatter(JsonFormatter() if settings.use_structured_logging else TextFormatter())
         logging.getLogger().addHandler(handler)
         # Other libraries' debug lines would drown ours.

@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 
-from attrs import field, frozen
+from attrs import define, field
 
 from mlsrv.context import CallContext
 from mlsrv.records import fields_of, shown
@@ -18,14 +18,14 @@ logger = logging.getLogger("mlsrv.access")
 LIMIT = 10_000
 """Lines that may wait to be written; more are dropped, and counted."""
 
-GATHER = 0.05
-"""Seconds between two gusts of lines: to wake the writer for each one would cost more than the line."""
+GATHER = 0.1
+"""Seconds between two gusts of lines: to change threads for each one would cost far more than the line."""
 
 LONGEST = 500
 """Characters of a request that are shown."""
 
 
-@frozen
+@define(eq=False)
 class Access:
     """One request that was answered.
 
@@ -53,8 +53,11 @@ class Access:
     def level(self) -> int:
         return logging.DEBUG if self.quiet else logging.INFO
 
-    def record(self) -> logging.LogRecord:
-        """The line as the logger ``mlsrv.access`` writes it."""
+    def record(self, *, more: bool = False) -> logging.LogRecord:
+        """The line as the logger ``mlsrv.access`` writes it.
+
+        Its attribute ``more`` says that others follow at once: a handler may then write them together.
+        """
         request, duration = shown(self.request[:LONGEST]), round(self.seconds * 1000, 3)
         made = logger.makeRecord(
             logger.name,
@@ -70,6 +73,7 @@ class Access:
                 "request": request,
                 "status": self.status,
                 "duration_ms": duration,
+                "more": more,
                 **(fields_of(self.context) if self.context is not None else {}),
             },
         )
@@ -103,6 +107,8 @@ class AccessLog:
 
     def note(self, access: Access) -> None:
         """Have a line written. Neither blocks nor raises; to be called on the event loop."""
+        if not logger.isEnabledFor(access.level):
+            return
         if self._waiting.qsize() >= LIMIT:
             self.dropped += 1
         else:
@@ -110,14 +116,12 @@ class AccessLog:
 
     def _write(self) -> None:
         while (access := self._waiting.get()) is not None:
-            self._log(access)
+            # Not at the end: the last in the queue is no line.
+            more = not self._waiting.empty() and not self._closing.is_set()
+            logger.handle(access.record(more=more))
             self._say_dropped()
             if self._waiting.empty():
                 self._closing.wait(GATHER)
-
-    def _log(self, access: Access) -> None:
-        if logger.isEnabledFor(access.level):
-            logger.handle(access.record())
 
     def _say_dropped(self) -> None:
         dropped = self.dropped
