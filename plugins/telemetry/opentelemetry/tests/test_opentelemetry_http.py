@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
 
 from collector import Collector
 from mlsrv_opentelemetry.http import TracedApp
@@ -100,3 +101,19 @@ async def test_what_is_no_request_passes(tracing: Tracing, collector: Collector)
     tracing.close()
     assert seen == scopes
     assert collector.spans == []
+
+
+async def test_an_application_around_has_the_span_above(tracing: Tracing, collector: Collector) -> None:
+    provider = TracerProvider(shutdown_on_exit=False)
+    with provider.get_tracer("app").start_as_current_span("around") as around:
+        context = around.get_span_context()
+        trace = f"{context.trace_id:032x}"
+        for headers in ({}, {"traceparent": f"00-{trace}-b7ad6b7169203331-01"}):
+            await ask(tracing, "GET", "/things/1", headers=headers)
+        other = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+        await ask(tracing, "GET", "/things/1", headers=other)
+    tracing.close()
+    *inner, own = collector.named("GET /things/{thing}")
+    assert [(span.trace, span.parent) for span in inner] == [(trace, f"{context.span_id:016x}")] * 2
+    assert {span.proto.kind for span in inner} == {own.proto.SPAN_KIND_INTERNAL}
+    assert (own.parent, own.proto.kind) == ("b7ad6b7169203331", own.proto.SPAN_KIND_SERVER)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from opentelemetry.trace import Span, SpanKind, StatusCode
+from opentelemetry.context import get_current
+from opentelemetry.trace import Span, SpanKind, StatusCode, get_current_span
 
 from mlsrv_opentelemetry.propagation import HEADERS
 from mlsrv_opentelemetry.tracing import Tracing
@@ -16,7 +17,8 @@ _TRACE = frozenset(name.encode() for name in HEADERS)
 
 class TracedApp:
     """ASGI middleware. What is inside finds the span in the headers, as if the caller had sent it: whatever
-    makes a `CallContext` of them continues it.
+    makes a `CallContext` of them continues it. Where the application is mounted in another one with a span in
+    the caller's trace, it continues that one.
 
     Health checks, which come all the time and say nothing, have no span.
     """
@@ -31,7 +33,13 @@ class TracedApp:
             return
         headers = scope["headers"]
         given = {name.decode(): value.decode("latin-1") for name, value in headers if name in _TRACE}
-        span, found = self._tracing.begin(_method(scope), given, kind=SpanKind.SERVER)
+        within, kind = get_current(), SpanKind.SERVER
+        around = get_current_span(within).get_span_context()
+        if around.is_valid and f"{around.trace_id:032x}" in given.get(
+            "traceparent", f"{around.trace_id:032x}"
+        ):
+            given, kind = {}, SpanKind.INTERNAL
+        span, found = self._tracing.begin(_method(scope), given, within, kind)
         if found is not given:
             own = [(name.encode(), value.encode("latin-1")) for name, value in found.items()]
             scope = {**scope, "headers": [*(pair for pair in headers if pair[0] not in _TRACE), *own]}
