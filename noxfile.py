@@ -26,7 +26,7 @@ nox.options.error_on_missing_interpreters = True
 
 ROOT = Path(__file__).parent
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
-OWN_SESSIONS = ["boundaries", "browser", "clients", "dists", "frameworks"]
+OWN_SESSIONS = ["boundaries", "browser", "clients", "dists", "frameworks", "prometheus"]
 """Folders of ``tests`` that need more than the common environment."""
 
 
@@ -154,6 +154,18 @@ def browser(session: nox.Session) -> None:
         session.run("apt-get", "update", "-qq", external=True)
         session.run("apt-get", "install", "-y", "-qq", "chromium", external=True)
     session.run("pytest", "tests/browser", *session.posargs)
+
+
+@nox.session
+def prometheus(session: nox.Session) -> None:
+    """A real Prometheus that scrapes a server, which is Debian's where there is none yet."""
+    install(session, "test")
+    if shutil.which("prometheus") is None:
+        if shutil.which("apt-get") is None or os.geteuid() != 0:
+            session.skip("there is no prometheus, and only root can install it")
+        session.run("apt-get", "update", "-qq", external=True)
+        session.run("apt-get", "install", "-y", "-qq", "prometheus", external=True)
+    session.run("pytest", "tests/prometheus", *session.posargs)
 
 
 @nox.session

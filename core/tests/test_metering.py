@@ -1,52 +1,27 @@
 """What the kernel measures by itself: requests, phases, sizes, refusals and states of models."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pytest
 
-import mlsrv
 from mlsrv import Kernel, MeterOffer, MLModel, ModelSettings
 from mlsrv.context import CallContext
 from mlsrv.errors import InferenceError, MLSrvError
 from mlsrv.metering import payload_bytes
 from mlsrv.metric_table import METRICS
-from mlsrv.metrics import Meter, Metric, Reading, Recorder
-from mlsrv.testing import EchoModel, ScriptedModel, SlowModel, tensor_request, text_request
+from mlsrv.testing import (
+    EchoModel,
+    MemoryMeter,
+    Offering,
+    ScriptedModel,
+    SlowModel,
+    tensor_request,
+    text_request,
+)
 from mlsrv.types import InferenceRequest, InferenceResponse
 
-
-class Memory(Meter):
-    """Keeps sums and numbers of what is recorded, by name and labels."""
-
-    def __init__(self, kernel: Kernel) -> None:
-        super().__init__(kernel)
-        self.sums: Counter[tuple[str, ...]] = Counter()
-        self.counts: Counter[tuple[str, ...]] = Counter()
-        self.readings: dict[str, Reading] = {}
-
-    def bind(self, metric: Metric, labels: Sequence[str]) -> Recorder:
-        assert len(labels) == len(metric.labels)
-
-        def record(value: float) -> None:
-            self.sums[metric.name, *labels] += value  # type: ignore[assignment]  # a counter of floats
-            self.counts[metric.name, *labels] += 1
-
-        return record
-
-    def watch(self, metric: Metric, reading: Reading) -> Callable[[], None]:
-        self.readings[metric.name] = reading
-        return lambda: None
-
-    def read(self, name: str) -> dict[tuple[str, ...], float]:
-        return {tuple(labels): value for labels, value in self.readings[name]()}
-
-
-class Metered:
-    @mlsrv.hookimpl
-    def mlsrv_meters(self) -> MeterOffer:
-        return MeterOffer("memory", Memory)
+METERED = Offering(MeterOffer("memory", MemoryMeter), name="memory")
 
 
 class Refusing(MLModel):
@@ -54,12 +29,12 @@ class Refusing(MLModel):
         raise InferenceError("no")
 
 
-def kernel_of(*models: ModelSettings, **settings: object) -> tuple[Kernel, Callable[[], Memory]]:
-    kernel = Kernel(settings, plugins=[Metered()], models=models, discover=False)
+def kernel_of(*models: ModelSettings, **settings: object) -> tuple[Kernel, Callable[[], MemoryMeter]]:
+    kernel = Kernel(settings, plugins=[METERED], models=models, discover=False)
 
-    def memory() -> Memory:
+    def memory() -> MemoryMeter:
         found = kernel.meters["memory"]
-        assert isinstance(found, Memory)
+        assert isinstance(found, MemoryMeter)
         return found
 
     return kernel, memory

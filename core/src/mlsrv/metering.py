@@ -145,11 +145,14 @@ def _label(code: Code) -> str:
 
 def payload_bytes(tensors: Sequence[RequestInput | ResponseOutput]) -> float:
     """Bytes of the data of tensors: of texts their characters, of other lists eight for each element."""
-    return float(sum([_size(tensor.data) for tensor in tensors]))
+    size = 0
+    for tensor in tensors:
+        size += _size(tensor.data)
+    return float(size)
 
 
 def _size(data: Any) -> int:
-    if isinstance(data, np.ndarray) and data.dtype.kind != "O":
+    if isinstance(data, np.ndarray):
         return data.nbytes
     try:
         return sum(map(len, data))

@@ -47,9 +47,15 @@ def _around_stream(interceptor: Interceptor, inner: StreamNext) -> StreamNext:
 
 
 def _observed(inner: CallNext) -> CallNext:
-    async def call(request: InferenceRequest, context: CallContext) -> InferenceResponse:
+    def call(request: InferenceRequest, context: CallContext) -> Awaitable[InferenceResponse]:
+        if context.timeline is not None:
+            return nested(request, context, context.timeline)
+        context.timeline = Timeline()
+        return inner(request, context)
+
+    async def nested(request: InferenceRequest, context: CallContext, outer: Timeline) -> InferenceResponse:
         # Model code may call another model with its own context, whose timeline must stay its own.
-        outer, context.timeline = context.timeline, Timeline()
+        context.timeline = Timeline()
         try:
             return await inner(request, context)
         finally:

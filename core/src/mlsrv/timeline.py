@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from attrs import define, field, frozen
+from attrs import frozen
 
 if TYPE_CHECKING:
     from mlsrv.context import CallContext
@@ -41,7 +41,6 @@ class Batch:
     rows: int
 
 
-@define(eq=False)
 class Timeline:
     """The phases of one request.
 
@@ -55,9 +54,12 @@ class Timeline:
         batches: those that the request was part of: one, or several if it was cut in pieces.
     """
 
-    spans: list[Span] = field(factory=list)
-    sums: dict[str, int] = field(factory=dict)
-    batches: list[Batch] = field(factory=list)
+    __slots__ = ("batches", "spans", "sums")
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+        self.sums: dict[str, int] = {}
+        self.batches: list[Batch] = []
 
     def add(self, phase: str, begin: int, end: int) -> None:
         """Note that something took place, from any thread."""
@@ -79,6 +81,9 @@ class Timeline:
 
     def durations(self) -> dict[str, int]:
         """Nanoseconds by phase; ``predict`` is without what was spent on decoding and encoding."""
+        if len(self.spans) == 1:
+            phase, begin, end = self.spans[0]
+            return {phase: end - begin}
         found = dict(self.sums)
         for phase, begin, end in self.spans:
             found[phase] = found.get(phase, 0) + end - begin

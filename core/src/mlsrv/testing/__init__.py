@@ -5,6 +5,7 @@ The suites and everything that needs pytest are in `mlsrv.testing.contracts`; th
 """
 
 from mlsrv.testing.kernels import make_kernel
+from mlsrv.testing.meters import MemoryMeter
 from mlsrv.testing.models import EchoModel, FailingModel, ScriptedModel, SlowModel, ThreadedEchoModel
 from mlsrv.testing.plugins import Offering
 from mlsrv.testing.repositories import MemoryRepository
@@ -13,6 +14,7 @@ from mlsrv.testing.requests import tensor_request, text_request
 __all__ = [
     "EchoModel",
     "FailingModel",
+    "MemoryMeter",
     "MemoryRepository",
     "Offering",
     "ScriptedModel",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from time import monotonic_ns
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 from mlsrv.kernel import Kernel
 from mlsrv.meters import Meters
 from mlsrv.metric_table import REST_IN_PROGRESS, REST_REQUESTS, REST_SECONDS
-from mlsrv.metrics import Recorder
+from mlsrv.metrics import Recorder, nothing
 from mlsrv.settings import KernelSettings
 from mlsrv_rest.reply import Message, Receive, Scope, Send
 from mlsrv_rest.routes.requests import ROUTE
@@ -55,11 +55,11 @@ class Metered:
             self._begin(meters)
         status = 0
 
-        async def noting(message: Message) -> None:
+        def noting(message: Message) -> Awaitable[None]:
             nonlocal status
-            if message["type"] == "http.response.start":
+            if not status and message["type"] == "http.response.start":
                 status = message["status"]
-            await send(message)
+            return send(message)
 
         began = monotonic_ns()
         self._in_progress[method] += 1
@@ -68,7 +68,7 @@ class Metered:
         finally:
             self._in_progress[method] -= 1
             route = scope.get(ROUTE)
-            if route is not None and status and not route.startswith(_HEALTH):
+            if route is not None and status:
                 series = self._series.get((method, route, status)) or self._bind(method, route, status)
                 series.requests(1.0)
                 series.seconds((monotonic_ns() - began) * _SECOND)
@@ -82,7 +82,11 @@ class Metered:
     def _bind(self, method: str, route: str, status: int) -> _Series:
         labels = (method, route, str(status), self._name)
         meters = self._kernel.metrics
-        series = _Series(meters.bind(REST_REQUESTS, labels), meters.bind(REST_SECONDS, labels))
+        series = (
+            _Series(nothing, nothing)
+            if route.startswith(_HEALTH)
+            else _Series(meters.bind(REST_REQUESTS, labels), meters.bind(REST_SECONDS, labels))
+        )
         self._series[method, route, status] = series
         return series
 
