@@ -12,12 +12,11 @@ import asyncio
 import importlib.util
 import sys
 import tempfile
-import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bench_runtimes import calls_per_second
 
 from mlsrv import Kernel, ModelSettings
 from mlsrv.testing import tensor_request
@@ -47,17 +46,6 @@ def trained(spark: Any, folder: Path) -> dict[str, Any]:
     for name, model in fitted.items():
         model.save(str(folder / name))
     return fitted
-
-
-async def calls_per_second(call: Callable[[], Awaitable[Any]], seconds: float) -> float:
-    """How often a call can be awaited in a second, after some to warm up."""
-    for _ in range(5):
-        await call()
-    count, begin = 0, time.perf_counter()
-    while (passed := time.perf_counter() - begin) < seconds:
-        await call()
-        count += 1
-    return count / passed
 
 
 async def measure(spark: Any, name: str, direct: Any, path: Path, seconds: float) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from snippets import Player
-from workspace import ROOT, members, requirement_name, root_project
+from workspace import ROOT, members, requirement_name, rooms, root_project
 
 
 @pytest.fixture(scope="session")
@@ -33,9 +33,11 @@ def uv() -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def wheels(uv: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The wheel of each distribution of the workspace."""
+    """The wheel of each distribution, those outside the workspace included."""
     folder = tmp_path_factory.mktemp("wheels")
     uv("build", "--quiet", "--wheel", "--all-packages", "--out-dir", str(folder))
+    for room in set(rooms()).difference(members()):
+        uv("build", "--quiet", "--wheel", "--out-dir", str(folder), room.where)
     return {requirement_name(path.name.partition("-")[0]): path for path in folder.glob("*.whl")}
 
 

@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 
 from snippets import BLOCK, Player
-from workspace import ROOT, Room, members
+from workspace import ROOT, Room, rooms
 
 # Building and installing happen in fixtures, and the first time needs downloads.
 pytestmark = pytest.mark.timeout(600)
 
 
 def test_every_distribution_has_a_wheel(wheels: dict[str, Path]) -> None:
-    assert set(wheels) == {"mlsrv", *(room.distribution for room in members())}
+    assert set(wheels) == {"mlsrv", *(room.distribution for room in rooms())}
 
 
-@pytest.mark.parametrize("room", members(), ids=lambda room: room.where)
+@pytest.mark.parametrize("room", rooms(), ids=lambda room: room.where)
 def test_a_wheel_holds_its_package_and_nothing_else(room: Room, wheels: dict[str, Path]) -> None:
     with zipfile.ZipFile(wheels[room.distribution]) as wheel:
         names = wheel.namelist()
