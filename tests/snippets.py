@@ -84,7 +84,7 @@ class Player:
             env=self.environment(),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=110,
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
         return done.stdout

@@ -174,7 +174,7 @@ async def test_java_lives_in_the_worker_as_long_as_models_need_it(
 
         java.kill()
         eventually(lambda: has_ended(java))
-        with pytest.raises(ModelFailed, match="the Java process of Spark has ended; load the model again"):
+        with pytest.raises(ModelFailed, match=r"its Java process, has ended; load the model again"):
             await kernel.infer(tensor_request("m", row))
         await kernel.load("m")
         [java] = javas()

@@ -80,9 +80,9 @@ class MLlibModel(MLModel):
         try:
             arrays = self._scorer.compute(columns, names)
         except (PySparkException, Py4JError, ConnectionError) as error:
-            if not is_alive():
+            if not is_alive(self._session):
                 raise ModelFailed(
-                    f"Model {self.name}: the Java process of Spark has ended; load the model again."
+                    f"Model {self.name}: Spark's session, or its Java process, has ended; load the model again."
                 ) from error
             raise refused(self.name, error, explained(error)) from error
         return InferenceResponse(

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from py4j.protocol import Py4JError
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
@@ -82,7 +83,7 @@ class SharedSession:
             ModelLoadError: it cannot be started, or runs with another configuration already.
         """
         with self._lock:
-            if self._session is not None and not is_alive():
+            if self._session is not None and not is_alive(self._session):
                 self._end()
             if self._session is None:
                 self._begin(model, dict(wanted))
@@ -119,7 +120,7 @@ class SharedSession:
         session, self._session, self._users = self._session, None, 0
         if self._configuration is None:
             return
-        if is_alive():
+        if is_alive(session):
             session.stop()
         end_jvm()
 
@@ -145,11 +146,12 @@ def check_java(model: str, environment: Mapping[str, str]) -> None:
         )
 
 
-def is_alive() -> bool:
-    """Whether the JVM still runs."""
-    gateway = SparkContext._gateway
-    process = getattr(gateway, "proc", None)
-    return gateway is not None and (process is None or process.poll() is None)
+def is_alive(session: Any) -> bool:
+    """Whether Java still answers, and nobody has stopped the session."""
+    try:
+        return not session.sparkContext._jsc.sc().isStopped()
+    except (Py4JError, ConnectionError, AttributeError):  # of what is gone when it was stopped
+        return False
 
 
 def end_jvm() -> None:
