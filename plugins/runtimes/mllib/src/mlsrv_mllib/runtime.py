@@ -82,7 +82,8 @@ class MLlibModel(MLModel):
         except (PySparkException, Py4JError, ConnectionError) as error:
             if not is_alive(self._session):
                 raise ModelFailed(
-                    f"Model {self.name}: Spark's session, or its Java process, has ended; load the model again."
+                    f"Model {self.name}: Spark's session, or its Java process, has ended; load the model "
+                    "again."
                 ) from error
             raise refused(self.name, error, explained(error)) from error
         return InferenceResponse(
