@@ -28,10 +28,10 @@ def test_another_shell(mlsrv) -> None:
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [
-        ("mlsrv ", {"start", "plugins", "config", "models", "completion"}),
+        ("mlsrv ", {"start", "plugins", "config", "models", "init", "top", "completion"}),
         ("mlsrv st", {"start"}),
         ("mlsrv config ", {"show", "check"}),
-        ("mlsrv start . --max-in", {"--max-in-flight"}),
+        ("mlsrv start . --max-in", {"--max-in-flight", "--max-in-flight-bytes"}),
         ("mlsrv start . --log-format ", {"text", "json"}),
         ("mlsrv start . --plugin nowhere.py --log-f", {"--log-format"}),
     ],
