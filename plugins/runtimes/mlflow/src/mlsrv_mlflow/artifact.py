@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from mlflow import MlflowClient, get_tracking_uri, pyfunc
@@ -30,20 +32,20 @@ _SQLITE = "sqlite:///"
 _DATABASE = re.compile(r"(?:sqlite|mysql|mssql|postgresql)\b")
 
 
-def find_model(settings: ModelSettings, scratch: Path) -> Path:
+def find_model(settings: ModelSettings, stack: ExitStack) -> Path:
     """The folder of a model.
 
     Args:
         settings: the model's settings. ``parameters.uri`` is a path, or any URI that MLflow knows; those of
             runs and registered models are asked from ``parameters.extra.tracking_uri`` (and ``registry_uri``
             if that is another server), else from where MLflow is told to by its environment variables.
-        scratch: an empty folder, for models that are not on this machine.
+        stack: gets the temporary folder of a model that is not on this machine.
 
     Raises:
         InvalidModelURI: there is no model of MLflow at the URI; says what to do.
     """
     uri = model_uri(settings)
-    folder = local_path(uri) or _fetched(settings, uri, scratch)
+    folder = local_path(uri) or _fetched(settings, uri, stack)
     if folder.name == DESCRIPTION and folder.is_file():
         folder = folder.parent
     if not (folder / DESCRIPTION).is_file():
@@ -90,7 +92,7 @@ def load_model(settings: ModelSettings, folder: Path) -> PyFuncModel:
     return model
 
 
-def _fetched(settings: ModelSettings, uri: str, scratch: Path) -> Path:
+def _fetched(settings: ModelSettings, uri: str, stack: ExitStack) -> Path:
     tracking_uri = extra_value(settings, "tracking_uri", str, "") or None
     registry_uri = extra_value(settings, "registry_uri", str, "") or tracking_uri
     try:
@@ -98,9 +100,11 @@ def _fetched(settings: ModelSettings, uri: str, scratch: Path) -> Path:
         if uri.startswith((_MODELS, _RUNS)):
             _check_store(tracking_uri or get_tracking_uri())
             source = _location(MlflowClient(tracking_uri, registry_uri), uri)
-        return local_path(source) or Path(
-            download_artifacts(artifact_uri=source, dst_path=str(scratch), tracking_uri=tracking_uri)
-        )
+        found = local_path(source)
+        if found is not None:
+            return found
+        scratch = stack.enter_context(TemporaryDirectory(prefix="mlsrv-mlflow-", ignore_cleanup_errors=True))
+        return Path(download_artifacts(artifact_uri=source, dst_path=scratch, tracking_uri=tracking_uri))
     except ModuleNotFoundError as error:
         raise InvalidModelURI(
             f"Model {settings.name}: parameters.uri {uri!r} needs the package {error.name}, which is not "

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -53,10 +51,7 @@ class MLflowRuntime(MLModel):
         self._request_codecs = {name: self._codec(name) for name in ("dict", "np", "pd")}
         self._claims_root = extra_value(self.settings, "root_paths", bool, None)
         with ExitStack() as stack:
-            scratch = stack.enter_context(
-                TemporaryDirectory(prefix="mlsrv-mlflow-", ignore_cleanup_errors=True)
-            )
-            self._model = load_model(self.settings, find_model(self.settings, Path(scratch)))
+            self._model = load_model(self.settings, find_model(self.settings, stack))
             self._files = stack.pop_all()
         description = self._model.metadata
         self._interface = Interface.of(description.signature, self._model.input_example)
