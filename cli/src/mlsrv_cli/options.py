@@ -49,7 +49,7 @@ class Loaded:
 
     def failures(self) -> dict[str, str]:
         """Distributions whose plugin did not load, with the reason."""
-        return {row.distribution: f"{type(row.error).__name__}: {row.error}" for row in self.plugins.failed}
+        return self.plugins.failures()
 
 
 def load_plugins(files: Iterable[str | Path] = (), block: Iterable[str] = ()) -> Loaded:
@@ -126,7 +126,8 @@ class SettingsCommand(click.RichCommand):
             key = error.option_name.lstrip("-").replace("-", "_")
             if not any(key in keys for keys in OWNERS.values()):
                 raise
-            present = [row.distribution for row in loaded.plugins.rows if row.error is None]
+            rows = loaded.plugins.rows
+            present = [row.distribution for row in rows if row.error is None and not row.blocked]
             explained = explain_unknown(key, (), present, loaded.failures())
             raise click.UsageError(f"No such option {error.option_name}: {explained}", ctx) from error
 
