@@ -105,7 +105,7 @@ async def test_a_port_in_use_is_told_and_nothing_is_left_open(serve: Any, model:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(
-            ConfigurationError, match=f"cannot be served on 127.0.0.1:{port}: address already in use"
+            ConfigurationError, match=f"endpoint cannot listen on 127.0.0.1:{port}: address already in use"
         ):
             async with serve(model(), metrics_port=port):
                 pass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import socket
 from collections.abc import Sequence
 from typing import Any, cast
@@ -12,8 +11,8 @@ from typing import Any, cast
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-from mlsrv.errors import ConfigurationError
 from mlsrv.kernel import Kernel
+from mlsrv.listening import bind, url
 from mlsrv.settings import KernelSettings
 from mlsrv.transport import Transport
 from mlsrv_prometheus.app import MetricsApp
@@ -44,8 +43,9 @@ class MetricsTransport(Transport):
         meter = self.kernel.meters["prometheus"]
         assert isinstance(meter, PrometheusMeter)
         path = self._settings.metrics_endpoint or "/"
-        bound = _bind(self.kernel.settings.of(KernelSettings).host, self._settings.metrics_port)
-        self._endpoints = (_url(bound) + path,)
+        host, port = self.kernel.settings.of(KernelSettings).host, self._settings.metrics_port
+        bound = bind(host, port, server="Prometheus's endpoint", setting="metrics_port")
+        self._endpoints = (url(bound, "http") + path,)
         self._stop.clear()
         app = cast("Any", MetricsApp(meter, path))
         self._serving = asyncio.create_task(
@@ -84,37 +84,3 @@ def _config(bound: socket.socket) -> Config:
     config.keep_alive_timeout = KEEP_ALIVE
     config.graceful_timeout = CLOSING_SECONDS
     return config
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises `ConfigurationError` if the address cannot be used."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        bound = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise _unusable(host, port, error) from error
-    try:
-        if os.name == "posix":
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.setblocking(False)
-        bound.bind(address)
-        bound.listen()
-    except OSError as error:
-        bound.close()
-        raise _unusable(host, port, error) from error
-    return bound
-
-
-def _url(bound: socket.socket) -> str:
-    host, port = bound.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _unusable(host: str, port: int, error: OSError) -> ConfigurationError:
-    reason = (error.strerror or str(error)).lower()
-    return ConfigurationError(
-        f"The metrics cannot be served on {host}:{port}: {reason}; "
-        "choose another address with host and metrics_port."
-    )

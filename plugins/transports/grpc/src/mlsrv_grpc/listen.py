@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 
 import grpc
 
 from mlsrv.errors import ConfigurationError
+from mlsrv.listening import bind, host_and_port, unusable
 from mlsrv_grpc.settings import GrpcSettings
+
+_NAMES = {"server": "gRPC", "setting": "grpc_port"}
 
 
 def listen(server: grpc.aio.Server, host: str, settings: GrpcSettings) -> str:
@@ -18,17 +20,18 @@ def listen(server: grpc.aio.Server, host: str, settings: GrpcSettings) -> str:
         ConfigurationError: the address, or a file, cannot be used.
     """
     credentials = server_credentials(settings)
-    _check_free(host, settings.grpc_port)
-    shown = f"[{host}]" if ":" in host else host
-    address = f"{shown}:{settings.grpc_port}"
+    # gRPC does not say why it cannot bind, and writes to the standard error itself: try first.
+    bind(host, settings.grpc_port, **_NAMES).close()
+    address = host_and_port(host, settings.grpc_port)
     try:
         if credentials is None:
             port = server.add_insecure_port(address)
         else:
             port = server.add_secure_port(address, credentials)
     except RuntimeError as error:
-        raise _unusable(host, settings.grpc_port, "the address is in use or does not exist") from error
-    return f"{'grpc' if credentials is None else 'grpcs'}://{shown}:{port}"
+        reason = "the address is in use or does not exist"
+        raise unusable(host, settings.grpc_port, reason, **_NAMES) from error
+    return f"{'grpc' if credentials is None else 'grpcs'}://{host_and_port(host, port)}"
 
 
 def server_credentials(settings: GrpcSettings) -> grpc.ServerCredentials | None:
@@ -64,32 +67,12 @@ def server_credentials(settings: GrpcSettings) -> grpc.ServerCredentials | None:
     )
 
 
-def _check_free(host: str, port: int) -> None:
-    """gRPC does not say why it cannot bind, and writes to the standard error itself: try first."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind(address)
-            trial.listen()
-    except OSError as error:
-        raise _unusable(host, port, _reason(error)) from error
-
-
 def _contents(setting: str, path: str) -> bytes:
     try:
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
         raise ConfigurationError(f"{setting}: {path} cannot be read: {_reason(error)}") from error
-
-
-def _unusable(host: str, port: int, reason: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"gRPC cannot listen on {host}:{port}: {reason}; choose another address with host and grpc_port."
-    )
 
 
 def _reason(error: Exception) -> str:

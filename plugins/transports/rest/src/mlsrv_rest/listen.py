@@ -1,51 +1,15 @@
-"""The listening socket and its certificate: what can be wrong with them is told before anything is served."""
+"""What connections begin with: limits, and the certificate, of which any fault is told before serving."""
 
 from __future__ import annotations
 
-import os
-import socket
 import ssl
 
 from mlsrv.errors import ConfigurationError
 from mlsrv_rest.settings import RestSettings
 
-BACKLOG = 2048
 HANDSHAKE_SECONDS = 20.0
 HEAD_BYTES = 2**16
 """Bytes that the line and the headers of a request may have together."""
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A bound socket that does not listen yet.
-
-    Raises:
-        ConfigurationError: the address cannot be used; the sentence has it and the reason.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        bound = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise _unusable(host, port, error) from error
-    try:
-        if os.name == "posix":
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.setblocking(False)
-        bound.bind(address)
-        # Not later: two sockets may be bound to one port, but only one may listen.
-        bound.listen(BACKLOG)
-    except OSError as error:
-        bound.close()
-        raise _unusable(host, port, error) from error
-    return bound
-
-
-def url(bound: socket.socket, tls: bool) -> str:
-    """Where a socket is reached."""
-    host, port = bound.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    return f"{'https' if tls else 'http'}://{shown}:{port}"
 
 
 def tls_context(settings: RestSettings, protocols: list[str]) -> ssl.SSLContext | None:
@@ -84,13 +48,6 @@ def tls_context(settings: RestSettings, protocols: list[str]) -> ssl.SSLContext 
             ) from error
         context.verify_mode = ssl.CERT_REQUIRED
     return context
-
-
-def _unusable(host: str, port: int, error: OSError) -> ConfigurationError:
-    return ConfigurationError(
-        f"REST cannot listen on {host}:{port}: {_reason(error)}; "
-        "choose another address with host and http_port."
-    )
 
 
 def _readable(setting: str, path: str) -> None:

@@ -21,9 +21,10 @@ from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 from hypercorn.events import Closed
 
+from mlsrv.listening import BACKLOG
 from mlsrv_rest.app import RestApp
 from mlsrv_rest.joined import Joined
-from mlsrv_rest.listen import BACKLOG, HANDSHAKE_SECONDS, HEAD_BYTES
+from mlsrv_rest.listen import HANDSHAKE_SECONDS, HEAD_BYTES
 from mlsrv_rest.server import Server
 from mlsrv_rest.settings import RestSettings
 

@@ -17,10 +17,11 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from mlsrv.listening import BACKLOG
 from mlsrv_rest.app import RestApp
 from mlsrv_rest.errors import error_reply, phrase
 from mlsrv_rest.joined import Joined
-from mlsrv_rest.listen import BACKLOG, HANDSHAKE_SECONDS, HEAD_BYTES
+from mlsrv_rest.listen import HANDSHAKE_SECONDS, HEAD_BYTES
 from mlsrv_rest.server import Server
 from mlsrv_rest.settings import RestSettings
 

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from mlsrv.errors import ConfigurationError
 from mlsrv.kernel import Kernel
+from mlsrv.listening import bind, url
 from mlsrv.settings import KernelSettings
 from mlsrv.transport import Transport
 from mlsrv_rest.app import RestApp, rest_settings
-from mlsrv_rest.listen import bind, tls_context, url
+from mlsrv_rest.listen import tls_context
 from mlsrv_rest.server import Server
 from mlsrv_rest.settings import RestSettings
 
@@ -43,14 +44,15 @@ class RestTransport(Transport):
         app = RestApp(self.kernel)
         server = _server(app, self._settings)
         tls = tls_context(self._settings, server.protocols)
-        bound = bind(self.kernel.settings.of(KernelSettings).host, self._settings.http_port)
+        host, port = self.kernel.settings.of(KernelSettings).host, self._settings.http_port
+        bound = bind(host, port, server="REST", setting="http_port")
         try:
             await server.start(bound, tls)
         except BaseException:
             bound.close()
             raise
         self._app, self._server = app, server
-        self._endpoints = (url(bound, tls is not None),)
+        self._endpoints = (url(bound, "http" if tls is None else "https"),)
 
     async def stop(self, grace: float) -> None:
         app, server = self._app, self._server
