@@ -40,6 +40,10 @@ class Second(Noting):
     pass
 
 
+class Metrics(Noting):
+    takes_requests = False
+
+
 class Refused(Noting):
     async def start(self) -> None:
         raise ConfigurationError("127.0.0.1:80 cannot be used: permission denied.")
@@ -125,10 +129,14 @@ async def test_a_transport_that_cannot_start_stops_the_others(events: list[str])
     assert events == ["start first", "stop first 10.0", "stop refused 10.0"]
 
 
-async def test_a_server_without_transports_says_what_to_install() -> None:
-    async with kernel_of() as kernel:
+@pytest.mark.parametrize("transports", [(), (Metrics,)])
+async def test_a_server_without_transports_says_what_to_install(
+    events: list[str], transports: Sequence[type[Transport]]
+) -> None:
+    async with kernel_of(*transports) as kernel:
         with pytest.raises(ConfigurationError, match=r"install one \(pip install mlsrv-rest\)"):
             await kernel.serve(at_once)
+    assert events == []
 
 
 async def test_a_transport_that_fails_to_stop_is_logged(

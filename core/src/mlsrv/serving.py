@@ -36,14 +36,16 @@ class Serving:
         self._settings = kernel.settings.of(KernelSettings)
 
     async def __aenter__(self) -> Serving:
-        if not self._offers:
+        made: dict[str, Transport] = {
+            offer.name: make_offered(offer, self._kernel, Transport) for offer in self._offers
+        }
+        if not any(transport.takes_requests for transport in made.values()):
             raise ConfigurationError(
                 "No transport is installed and enabled; install one (pip install mlsrv-rest)."
             )
         try:
-            for offer in self._offers:
-                transport: Transport = make_offered(offer, self._kernel, Transport)
-                self._kernel.transports[offer.name] = transport
+            for name, transport in made.items():
+                self._kernel.transports[name] = transport
                 await transport.start()
         except BaseException:
             await self._stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from mlsrv.kernel import Kernel
@@ -19,6 +19,10 @@ class Transport(ABC):
 
     extensions: Sequence[str] = ()
     """Protocol extensions that this transport serves, listed in the server metadata once it is started."""
+
+    takes_requests: ClassVar[bool] = True
+    """Whether models can be asked over it. A server that has only others, such as one for metrics, does not
+    start."""
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel

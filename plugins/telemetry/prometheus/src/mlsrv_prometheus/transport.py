@@ -6,10 +6,11 @@ import asyncio
 import logging
 import socket
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
+from hypercorn.logging import Logger
 
 from mlsrv.kernel import Kernel
 from mlsrv.listening import bind, url
@@ -29,6 +30,8 @@ CLOSING_SECONDS = 1.0
 
 class MetricsTransport(Transport):
     """Listens on ``host`` and ``metrics_port``."""
+
+    takes_requests: ClassVar[bool] = False
 
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel)
@@ -51,7 +54,6 @@ class MetricsTransport(Transport):
         self._serving = asyncio.create_task(
             serve(app, _config(bound), shutdown_trigger=self._stop.wait), name="mlsrv-metrics"
         )
-        logger.info("The metrics are at %s", self._endpoints[0])
 
     async def stop(self, grace: float) -> None:
         serving, self._serving = self._serving, None
@@ -75,11 +77,18 @@ class MetricsTransport(Transport):
         return "The server of the metrics has ended."
 
 
+class _QuietLogger(Logger):
+    """Leaves it to the server itself to say where it listens."""
+
+    async def info(self, message: str, *args: Any, **kwargs: Any) -> None:
+        await self.debug(message, *args, **kwargs)
+
+
 def _config(bound: socket.socket) -> Config:
     config = Config()
     config.bind = [f"fd://{bound.detach()}"]
     config.errorlog = logger
-    config.loglevel = "WARNING"
+    config.logger_class = _QuietLogger
     config.include_server_header = False
     config.keep_alive_timeout = KEEP_ALIVE
     config.graceful_timeout = CLOSING_SECONDS
