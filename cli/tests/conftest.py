@@ -203,6 +203,12 @@ def only_tiny(tiny: Path) -> list[str]:
 
 
 @pytest.fixture
+def only_rest() -> list[str]:
+    """Options by which REST is the only transport, on this machine alone."""
+    return ["--host", "127.0.0.1", *(f"--block={name}" for name in OTHERS if name != "rest")]
+
+
+@pytest.fixture
 def start(
     folder: Path, only_tiny: list[str], environment: dict[str, str], tmp_path: Path
 ) -> Iterator[Callable[..., Server]]:

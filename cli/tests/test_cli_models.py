@@ -8,9 +8,9 @@ import pytest
 
 
 @pytest.fixture
-def only_tiny() -> list[str]:
+def only_tiny(only_rest: list[str]) -> list[str]:
     """Here it is REST that is the only transport."""
-    return ["--host", "127.0.0.1", *(f"--block={name}" for name in ("grpc", "kafka", "workers"))]
+    return only_rest
 
 
 @pytest.fixture

@@ -28,13 +28,9 @@ BODY = json.dumps({"inputs": [{"name": "x", "shape": [1], "datatype": "INT64", "
 
 
 @pytest.fixture
-def only_tiny() -> list[str]:
+def only_tiny(only_rest: list[str]) -> list[str]:
     """Here it is REST that is the only transport."""
-    return [
-        "--host",
-        "127.0.0.1",
-        *(f"--block={name}" for name in ("grpc", "kafka", "prometheus", "workers")),
-    ]
+    return only_rest
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import pytest
 
 
 @pytest.fixture
-def only_tiny() -> list[str]:
+def only_tiny(only_rest: list[str]) -> list[str]:
     """Here it is REST that is the only transport."""
-    return ["--host", "127.0.0.1", *(f"--block={name}" for name in ("grpc", "kafka", "workers"))]
+    return only_rest
 
 
 def ask(port: int, method: str, path: str, body: str | None = None) -> tuple[int, str]:
