@@ -70,6 +70,16 @@ def install(session: nox.Session, *groups: str, more: tuple[Path, ...] = (), opt
     session.install(*options.split(), *editable, *wanted)
 
 
+def need_program(session: nox.Session, name: str) -> None:
+    """Install a program with Debian's package of that name, where it is missing; skip where that cannot be."""
+    if shutil.which(name) is not None:
+        return
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        session.skip(f"there is no {name}, and only root can install it")
+    session.run("apt-get", "update", "-qq", external=True)
+    session.run("apt-get", "install", "-y", "-qq", name, external=True)
+
+
 def run_common_tests(session: nox.Session) -> None:
     own = [f"--ignore=tests/{folder}" for folder in OWN_SESSIONS]
     session.run("pytest", *(session.posargs or [*map(str, LIGHT), "tests", *own]))
@@ -148,11 +158,7 @@ def clients(session: nox.Session) -> None:
 def browser(session: nox.Session) -> None:
     """The documentation pages in a real browser, which is Debian's where there is none yet."""
     install(session, "test", "browser")
-    if shutil.which("chromium") is None:
-        if shutil.which("apt-get") is None or os.geteuid() != 0:
-            session.skip("there is no chromium, and only root can install it")
-        session.run("apt-get", "update", "-qq", external=True)
-        session.run("apt-get", "install", "-y", "-qq", "chromium", external=True)
+    need_program(session, "chromium")
     session.run("pytest", "tests/browser", *session.posargs)
 
 
@@ -160,11 +166,7 @@ def browser(session: nox.Session) -> None:
 def prometheus(session: nox.Session) -> None:
     """A real Prometheus that scrapes a server, which is Debian's where there is none yet."""
     install(session, "test")
-    if shutil.which("prometheus") is None:
-        if shutil.which("apt-get") is None or os.geteuid() != 0:
-            session.skip("there is no prometheus, and only root can install it")
-        session.run("apt-get", "update", "-qq", external=True)
-        session.run("apt-get", "install", "-y", "-qq", "prometheus", external=True)
+    need_program(session, "prometheus")
     session.run("pytest", "tests/prometheus", *session.posargs)
 
 

@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.utils import floatToGoString
 
 from mlsrv.metrics import Metric, Recorder
-from mlsrv_prometheus.series import Counter, Gauge, Histogram, Series
+from mlsrv_prometheus.series import Counter, Gauge, Histogram, Scalar, Series
 
 DEFAULT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 """Those of Prometheus's own clients."""
@@ -67,7 +67,7 @@ class Family:
         else:
             made = GaugeMetricFamily(self._name, metric.description, labels=metric.labels)
         for each in series:
-            assert isinstance(each, Counter | Gauge)
+            assert isinstance(each, Scalar)
             made.add_metric(each.labels, each.value)
         return made
 

@@ -55,8 +55,8 @@ class Series(ABC):
         """Work up some values; called by one thread at a time."""
 
 
-class Counter(Series):
-    """A sum.
+class Scalar(Series):
+    """One number.
 
     Attributes:
         value: of what has been worked up.
@@ -65,21 +65,17 @@ class Counter(Series):
     def __init__(self, labels: Sequence[str]) -> None:
         super().__init__(labels)
         self.value = 0.0
+
+
+class Counter(Scalar):
+    """A sum."""
 
     def _add(self, values: list[float]) -> None:
         self.value += sum(values)
 
 
-class Gauge(Series):
-    """The last value.
-
-    Attributes:
-        value: of what has been worked up.
-    """
-
-    def __init__(self, labels: Sequence[str]) -> None:
-        super().__init__(labels)
-        self.value = 0.0
+class Gauge(Scalar):
+    """The last value."""
 
     def _add(self, values: list[float]) -> None:
         self.value = values[-1]
