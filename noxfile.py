@@ -71,7 +71,7 @@ def install(session: nox.Session, *groups: str, more: tuple[Path, ...] = (), opt
 
 
 def need_program(session: nox.Session, name: str) -> None:
-    """Install a program with Debian's package of that name, where it is missing; skip where that cannot be."""
+    """Install a program with Debian's package of its name, where it is missing; skip where that fails."""
     if shutil.which(name) is not None:
         return
     if shutil.which("apt-get") is None or os.geteuid() != 0:
