@@ -89,7 +89,7 @@ class Grpc:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await self.ask(request)
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert int(dict(caught.value.trailing_metadata())["grpc-retry-pushback-ms"]) >= 1000
+        assert int(caught.value.trailing_metadata()["grpc-retry-pushback-ms"]) >= 1000
         return str(caught.value.details())
 
     async def ready(self) -> bool:
