@@ -73,6 +73,8 @@ def server(tmp_path: Path, free_port: int) -> Iterator[str]:
             cwd=tmp_path,
             stdout=log,
             stderr=log,
+            # It would run jobs otherwise, and leave their folder in shared memory.
+            env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             start_new_session=True,
         )
     try:
