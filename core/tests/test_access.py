@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -60,20 +61,24 @@ class Slow(logging.Handler):
         self.written.append(record.getMessage())
 
 
-async def test_what_comes_too_fast_is_dropped_and_counted(caplog: pytest.LogCaptureFixture) -> None:
-    slow, logger = Slow(), logging.getLogger("mlsrv.access")
+@pytest.fixture
+def slow(caplog: pytest.LogCaptureFixture) -> Iterator[Slow]:
+    """It takes the lines of the access log."""
+    handler, logger = Slow(), logging.getLogger("mlsrv.access")
     caplog.set_level(logging.INFO, "mlsrv")
-    logger.addHandler(slow)
-    try:
-        async with AccessLog() as log:
-            log.note(Access("rest", "first", 200, 0.0))
-            assert slow.begun.wait(20)
-            for _ in range(LIMIT + 7):  # returns at once, though nothing is written
-                log.note(Access("rest", "next", 200, 0.0))
-            assert log.dropped == 7
-            slow.go_on.set()
-    finally:
-        logger.removeHandler(slow)
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+
+
+async def test_what_comes_too_fast_is_dropped_and_counted(slow: Slow) -> None:
+    async with AccessLog() as log:
+        log.note(Access("rest", "first", 200, 0.0))
+        assert slow.begun.wait(20)
+        for _ in range(LIMIT + 7):  # returns at once, though nothing is written
+            log.note(Access("rest", "next", 200, 0.0))
+        assert log.dropped == 7
+        slow.go_on.set()
     dropped = "The access log dropped 7 lines: they come faster than they are written"
     assert slow.written.count(dropped) == 1
     assert len(slow.written) == LIMIT + 2
@@ -90,20 +95,14 @@ async def test_a_kernel_has_one_only_where_it_is_asked_for() -> None:
     assert not any(thread.name == "mlsrv-access-log" for thread in threading.enumerate())
 
 
-async def test_lines_that_come_together_say_so(caplog: pytest.LogCaptureFixture) -> None:
-    slow, logger = Slow(), logging.getLogger("mlsrv.access")
-    caplog.set_level(logging.INFO, "mlsrv")
-    logger.addHandler(slow)
-    try:
-        async with AccessLog() as log:
-            log.note(Access("rest", "first", 200, 0.0))
-            assert slow.begun.wait(20)
-            for _ in range(3):
-                log.note(Access("rest", "next", 200, 0.0))
-                log.note(Access("rest", "never written", 200, 0.0, quiet=True))
-            slow.go_on.set()
-    finally:
-        logger.removeHandler(slow)
+async def test_lines_that_come_together_say_so(caplog: pytest.LogCaptureFixture, slow: Slow) -> None:
+    async with AccessLog() as log:
+        log.note(Access("rest", "first", 200, 0.0))
+        assert slow.begun.wait(20)
+        for _ in range(3):
+            log.note(Access("rest", "next", 200, 0.0))
+            log.note(Access("rest", "never written", 200, 0.0, quiet=True))
+        slow.go_on.set()
     more = [record.__dict__["more"] for record in caplog.records]
     assert len(more) == 4
     assert more[-1] is False
