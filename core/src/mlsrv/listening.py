@@ -1,9 +1,10 @@
-"""Listening sockets, for transports: what is wrong with an address is told before anything is served."""
+"""Listening sockets and TLS, for transports: what is wrong with either is told before anything is served."""
 
 from __future__ import annotations
 
 import os
 import socket
+import ssl
 
 from mlsrv.errors import ConfigurationError
 
@@ -39,7 +40,7 @@ def bind(host: str, port: int, *, server: str, setting: str) -> socket.socket:
             bound.close()
             raise
     except OSError as error:
-        raise unusable(host, port, (error.strerror or str(error)).lower(), server, setting) from error
+        raise unusable(host, port, _reason(error), server, setting) from error
     return bound
 
 
@@ -59,3 +60,60 @@ def url(bound: socket.socket, scheme: str) -> str:
 def host_and_port(host: str, port: int) -> str:
     """As in a URL: an IPv6 address stands in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def tls_context(cert: str, key: str | None, ca: str | None, *, setting: str) -> ssl.SSLContext:
+    """The TLS of a server: version 1.2 or later, and clients with a certificate where `ca` is given.
+
+    Args:
+        cert: a PEM file with the certificate chain.
+        key: a PEM file with its unencrypted private key; None if that is in `cert`.
+        ca: a PEM file with the certificates of the authorities that clients' certificates are signed by.
+        setting: what the names of the three settings begin with, for messages, for example ``"http_tls"``.
+
+    Raises:
+        ConfigurationError: a file cannot be read or used; the sentence has its setting and the reason.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    key = key or cert
+    _check_readable(f"{setting}_cert", cert)
+    _check_readable(f"{setting}_key", key)
+    try:
+        # Without a password OpenSSL would ask on the terminal.
+        context.load_cert_chain(cert, key, password=_no_password)
+    except (ssl.SSLError, ValueError) as error:
+        raise ConfigurationError(
+            f"{setting}_cert {cert} and {setting}_key {key} are not a certificate chain and "
+            f"its unencrypted private key in PEM form: {_reason(error)}"
+        ) from error
+    if ca is not None:
+        _check_readable(f"{setting}_ca", ca)
+        try:
+            context.load_verify_locations(ca)
+        except ssl.SSLError as error:
+            raise ConfigurationError(
+                f"{setting}_ca {ca} holds no certificates in PEM form: {_reason(error)}"
+            ) from error
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def _check_readable(setting: str, path: str) -> None:
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        raise ConfigurationError(f"{setting}: {path} cannot be read: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or str(error)).replace("_", " ").lower()
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error)
+
+
+def _no_password() -> str:
+    raise ValueError("the private key is encrypted")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ssl
+from pathlib import Path
 
 import grpc
 
-from mlsrv.errors import ConfigurationError
-from mlsrv.listening import bind, host_and_port, unusable
+from mlsrv.listening import bind, host_and_port, tls_context, unusable
 from mlsrv_grpc.settings import GrpcSettings
 
 _NAMES = {"server": "gRPC", "setting": "grpc_port"}
@@ -40,48 +39,13 @@ def server_credentials(settings: GrpcSettings) -> grpc.ServerCredentials | None:
     Raises:
         ConfigurationError: a file cannot be read or used.
     """
-    if settings.grpc_tls_cert is None:
+    cert, key, ca = settings.grpc_tls_cert, settings.grpc_tls_key, settings.grpc_tls_ca
+    if cert is None:
         return None
-    key = settings.grpc_tls_key or settings.grpc_tls_cert
-    chain, secret = _contents("grpc_tls_cert", settings.grpc_tls_cert), _contents("grpc_tls_key", key)
-    # gRPC says nothing when a file is wrong, and refuses each handshake later on.
-    trial = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        trial.load_cert_chain(settings.grpc_tls_cert, key, password=_no_password)
-    except (ssl.SSLError, ValueError) as error:
-        raise ConfigurationError(
-            f"grpc_tls_cert {settings.grpc_tls_cert} and grpc_tls_key {key} are not a certificate chain and "
-            f"its unencrypted private key in PEM form: {_reason(error)}"
-        ) from error
-    authorities = None
-    if settings.grpc_tls_ca is not None:
-        authorities = _contents("grpc_tls_ca", settings.grpc_tls_ca)
-        try:
-            trial.load_verify_locations(settings.grpc_tls_ca)
-        except ssl.SSLError as error:
-            raise ConfigurationError(
-                f"grpc_tls_ca {settings.grpc_tls_ca} holds no certificates in PEM form: {_reason(error)}"
-            ) from error
+    # gRPC says nothing when a file is wrong, and refuses each handshake later on: try them first.
+    tls_context(cert, key, ca, setting="grpc_tls")
+    pair = Path(key or cert).read_bytes(), Path(cert).read_bytes()
+    authorities = None if ca is None else Path(ca).read_bytes()
     return grpc.ssl_server_credentials(
-        [(secret, chain)], root_certificates=authorities, require_client_auth=authorities is not None
+        [pair], root_certificates=authorities, require_client_auth=authorities is not None
     )
-
-
-def _contents(setting: str, path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise ConfigurationError(f"{setting}: {path} cannot be read: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ssl.SSLError):
-        return (error.reason or str(error)).replace("_", " ").lower()
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return str(error)
-
-
-def _no_password() -> str:
-    raise ValueError("the private key is encrypted")

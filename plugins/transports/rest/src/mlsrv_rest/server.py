@@ -10,6 +10,10 @@ from typing import ClassVar
 from mlsrv_rest.app import RestApp
 from mlsrv_rest.settings import RestSettings
 
+HANDSHAKE_SECONDS = 20.0
+HEAD_BYTES = 2**16
+"""Bytes that the line and the headers of a request may have together."""
+
 
 class Server(ABC):
     """Serves an application on one socket. It installs no signal handler and touches no logging

@@ -21,8 +21,7 @@ from mlsrv.listening import BACKLOG
 from mlsrv_rest.app import RestApp
 from mlsrv_rest.errors import error_reply, phrase
 from mlsrv_rest.joined import Joined
-from mlsrv_rest.listen import HANDSHAKE_SECONDS, HEAD_BYTES
-from mlsrv_rest.server import Server
+from mlsrv_rest.server import HANDSHAKE_SECONDS, HEAD_BYTES, Server
 from mlsrv_rest.settings import RestSettings
 
 

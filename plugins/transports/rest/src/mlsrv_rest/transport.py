@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
 
 from mlsrv.errors import ConfigurationError
 from mlsrv.kernel import Kernel
-from mlsrv.listening import bind, url
+from mlsrv.listening import bind, tls_context, url
 from mlsrv.settings import KernelSettings
 from mlsrv.transport import Transport
 from mlsrv_rest.app import RestApp, rest_settings
-from mlsrv_rest.listen import tls_context
 from mlsrv_rest.server import Server
 from mlsrv_rest.settings import RestSettings
 
@@ -43,7 +43,7 @@ class RestTransport(Transport):
             return
         app = RestApp(self.kernel)
         server = _server(app, self._settings)
-        tls = tls_context(self._settings, server.protocols)
+        tls = _tls(self._settings, server.protocols)
         host, port = self.kernel.settings.of(KernelSettings).host, self._settings.http_port
         bound = bind(host, port, server="REST", setting="http_port")
         try:
@@ -67,6 +67,16 @@ class RestTransport(Transport):
     @property
     def endpoints(self) -> Sequence[str]:
         return self._endpoints
+
+
+def _tls(settings: RestSettings, protocols: list[str]) -> ssl.SSLContext | None:
+    if settings.http_tls_cert is None:
+        return None
+    context = tls_context(
+        settings.http_tls_cert, settings.http_tls_key, settings.http_tls_ca, setting="http_tls"
+    )
+    context.set_alpn_protocols(protocols)
+    return context
 
 
 def _server(app: RestApp, settings: RestSettings) -> Server:
