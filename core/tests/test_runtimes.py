@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 import mlsrv
-from mlsrv import Kernel, ModelSettings
+from mlsrv import Kernel, MLModel, ModelSettings
+from mlsrv.codecs.registry import CodecRegistry
 from mlsrv.errors import InferenceError, InputsNotFound, InvalidModelURI, ModelLoadError, OutputNotFound
 from mlsrv.runtimes import (
     Features,
     TableModel,
     TableOutput,
+    array_codecs,
     default_output,
     extra_value,
     find_artifact,
@@ -140,6 +142,13 @@ def test_the_artifact_is_found_or_missed_with_a_sentence(artifact: Path, tmp_pat
     remote = ModelSettings(name="m", parameters={"uri": "s3://bucket/model"})
     with pytest.raises(InvalidModelURI, match="is not local; fetch the artifact first"):
         find_artifact(remote, [], "Sums")
+
+
+def test_without_a_codec_of_arrays_it_says_what_to_install() -> None:
+    model = MLModel(ModelSettings(name="m"))
+    model.bind(CodecRegistry())
+    with pytest.raises(ModelLoadError, match=r"Model m needs .* \"np\" \(pip install mlsrv-numpy\)"):
+        array_codecs(model)
 
 
 def test_only_the_first_line_of_why_is_told() -> None:

@@ -4,6 +4,7 @@ A runtime whose models take a table of rows and features derives from `TableMode
 knows as `Features` and `TableOutput`; the other functions serve any runtime.
 """
 
+from mlsrv.runtimes.arrays import array_codecs
 from mlsrv.runtimes.artifact import find_artifact, unreadable
 from mlsrv.runtimes.extras import default_output, extra_value
 from mlsrv.runtimes.features import Features
@@ -14,6 +15,7 @@ __all__ = [
     "Features",
     "TableModel",
     "TableOutput",
+    "array_codecs",
     "default_output",
     "extra_value",
     "find_artifact",

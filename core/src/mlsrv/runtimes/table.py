@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 from attrs import frozen
 
-from mlsrv.errors import InferenceError, ModelLoadError, OutputNotFound
+from mlsrv.errors import InferenceError, OutputNotFound
 from mlsrv.model import MLModel
+from mlsrv.runtimes.arrays import array_codecs
 from mlsrv.runtimes.artifact import find_artifact
 from mlsrv.runtimes.extras import default_output
 from mlsrv.runtimes.features import Features
@@ -92,10 +93,7 @@ class TableModel(MLModel):
         Raises:
             ModelLoadError: it cannot be used, or the settings do not fit it.
         """
-        self._request_codec = self.codecs.request_codec("np")
-        self._codec = self.codecs.input_codec("np")
-        if self._request_codec is None or self._codec is None:
-            raise ModelLoadError(f'Model {self.name} needs the content type "np" (pip install mlsrv-numpy).')
+        self._codec, self._request_codec = array_codecs(self)
         path = find_artifact(self.settings, self.artifacts, self.framework)
         self.features, self.results = self.read(path)
         self._default = default_output(self.settings, list(self.results))

@@ -10,7 +10,7 @@ from pyspark.errors import PySparkException
 
 from mlsrv.errors import InvalidModelURI, ModelFailed, ModelLoadError, OutputNotFound
 from mlsrv.model import MLModel
-from mlsrv.runtimes import default_output, refused, unreadable
+from mlsrv.runtimes import array_codecs, default_output, refused, unreadable
 from mlsrv.types import InferenceRequest, InferenceResponse, MetadataModelResponse, RequestOutput
 from mlsrv.utils import local_path, model_uri
 from mlsrv_mllib.columns import fitted_columns
@@ -41,10 +41,7 @@ class MLlibModel(MLModel):
             ModelLoadError: Java is absent, Spark cannot be started, the artifact cannot be used, or a setting
                 is wrong.
         """
-        self._request_codec = self.codecs.request_codec("np")
-        self._codec = self.codecs.input_codec("np")
-        if self._request_codec is None or self._codec is None:
-            raise ModelLoadError(f'Model {self.name} needs the content type "np" (pip install mlsrv-numpy).')
+        self._codec, self._request_codec = array_codecs(self)
         uri, saved = self._found()
         wanted = configuration(self.settings)
         self._session = SESSION.acquire(self.name, wanted)

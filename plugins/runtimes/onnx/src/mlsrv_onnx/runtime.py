@@ -8,9 +8,9 @@ import numpy as np
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from mlsrv.codecs.content import output_codec
-from mlsrv.errors import InputsNotFound, ModelLoadError, OutputNotFound
+from mlsrv.errors import InputsNotFound, OutputNotFound
 from mlsrv.model import MLModel
-from mlsrv.runtimes import find_artifact, refused
+from mlsrv.runtimes import array_codecs, find_artifact, refused
 from mlsrv.types import (
     Datatype,
     InferenceRequest,
@@ -42,9 +42,7 @@ class OnnxModel(MLModel):
         Raises:
             ModelLoadError: the artifact cannot be used, or a setting is wrong.
         """
-        self._codec = self.codecs.input_codec("np")
-        if self._codec is None:
-            raise ModelLoadError(f'Model {self.name} needs the content type "np" (pip install mlsrv-numpy).')
+        self._codec, _ = array_codecs(self)
         path = find_artifact(self.settings, ARTIFACTS, "ONNX")
         self._session = open_session(self.settings, path)
         self._graph_inputs = tensors(self.name, "input", self._session.get_inputs())

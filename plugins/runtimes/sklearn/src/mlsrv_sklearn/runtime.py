@@ -9,7 +9,7 @@ from sklearn.exceptions import NotFittedError
 
 from mlsrv.errors import InferenceError, ModelLoadError, OutputNotFound
 from mlsrv.model import MLModel
-from mlsrv.runtimes import default_output, extra_value, find_artifact, refused
+from mlsrv.runtimes import array_codecs, default_output, extra_value, find_artifact, refused
 from mlsrv.types import (
     InferenceRequest,
     InferenceResponse,
@@ -43,10 +43,7 @@ class SKLearnModel(MLModel):
         Raises:
             ModelLoadError: it cannot be used, or the settings do not fit it.
         """
-        self._request_codec = self.codecs.request_codec("np")
-        self._codec = self.codecs.input_codec("np")
-        if self._request_codec is None or self._codec is None:
-            raise ModelLoadError(f'Model {self.name} needs the content type "np" (pip install mlsrv-numpy).')
+        self._codec, self._request_codec = array_codecs(self)
         path = find_artifact(self.settings, ARTIFACTS, "scikit-learn")
         self._estimator = read(self.name, path, self._trusted_types())
         self._outputs = [name for name in OUTPUTS if callable(getattr(self._estimator, name, None))]

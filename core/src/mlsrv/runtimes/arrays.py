@@ -1,0 +1,19 @@
+"""Numpy arrays as what a runtime takes by default."""
+
+from __future__ import annotations
+
+from mlsrv.codecs.registry import AnyInputCodec, AnyRequestCodec
+from mlsrv.errors import ModelLoadError
+from mlsrv.model import MLModel
+
+
+def array_codecs(model: MLModel) -> tuple[AnyInputCodec, AnyRequestCodec]:
+    """The codecs of the content type ``np``: of a tensor, and of a whole request.
+
+    Raises:
+        ModelLoadError: no plugin offers them.
+    """
+    codec, request_codec = model.codecs.input_codec("np"), model.codecs.request_codec("np")
+    if codec is None or request_codec is None:
+        raise ModelLoadError(f'Model {model.name} needs the content type "np" (pip install mlsrv-numpy).')
+    return codec, request_codec
