@@ -6,17 +6,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mlsrv.codecs.base import InputCodec, RequestCodec
-from mlsrv.codecs.content import DecodedInput
-from mlsrv.errors import CodecError
+from mlsrv.codecs.base import InputCodec
+from mlsrv.codecs.single import SingleInputRequestCodec
 from mlsrv_numpy.arrays import Array, from_tensor, to_tensor
-from mlsrv_protocol.types import (
-    InferenceRequest,
-    InferenceResponse,
-    Parameters,
-    RequestInput,
-    ResponseOutput,
-)
+from mlsrv_protocol.types import Parameters, RequestInput, ResponseOutput
 
 _CONTENT_TYPE = "np"
 
@@ -63,7 +56,7 @@ class NumpyCodec(InputCodec):
         return ResponseOutput(name, shape, datatype, data, Parameters(content_type=cls.ContentType))
 
 
-class NumpyRequestCodec(RequestCodec):
+class NumpyRequestCodec(SingleInputRequestCodec):
     """A whole request, or response, that is a single tensor (MLServer 1.5 manual, section 8.1.2).
 
     The tensor is called ``input-1`` in a request and ``output-1`` in a response. An input that has a content
@@ -75,45 +68,4 @@ class NumpyRequestCodec(RequestCodec):
 
     ContentType: ClassVar[str] = _CONTENT_TYPE
     TypeHint: ClassVar[Any] = np.ndarray
-    InputCodec: ClassVar[type[NumpyCodec]] = NumpyCodec
-
-    @classmethod
-    def can_encode(cls, payload: Any) -> bool:
-        return cls.InputCodec.can_encode(payload)
-
-    @classmethod
-    def decode_request(cls, request: InferenceRequest) -> Any:
-        only = _only(request.inputs, "request", "inputs")
-        return only.data if isinstance(only, DecodedInput) else cls.InputCodec.decode_input(only)
-
-    @classmethod
-    def decode_response(cls, response: InferenceResponse) -> Any:
-        return cls.InputCodec.decode_output(_only(response.outputs, "response", "outputs"))
-
-    @classmethod
-    def encode_request(cls, payload: Any, **kwargs: Any) -> InferenceRequest:
-        return InferenceRequest(
-            inputs=[cls.InputCodec.encode_input("input-1", payload, **kwargs)],
-            parameters=Parameters(content_type=cls.ContentType),
-        )
-
-    @classmethod
-    def encode_response(
-        cls, model_name: str, payload: Any, model_version: str | None = None, **kwargs: Any
-    ) -> InferenceResponse:
-        return InferenceResponse(
-            model_name=model_name,
-            model_version=model_version,
-            outputs=[cls.InputCodec.encode_output("output-1", payload, **kwargs)],
-            parameters=Parameters(content_type=cls.ContentType),
-        )
-
-
-def _only(tensors: list[Any], what: str, kind: str) -> Any:
-    if len(tensors) == 1:
-        return tensors[0]
-    names = ", ".join(f'"{tensor.name}"' for tensor in tensors[:8])
-    raise CodecError(
-        f'The content type "{_CONTENT_TYPE}" takes a {what} with exactly one tensor, '
-        f"but its {kind} are {len(tensors)}{': ' if names else ''}{names}."
-    )
+    InputCodec = NumpyCodec
