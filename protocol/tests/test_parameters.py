@@ -53,11 +53,12 @@ def test_a_key_that_means_something_in_python_is_only_a_key(key: str) -> None:
 
 
 def test_copies_and_pickles_are_equal_and_apart() -> None:
-    parameters = Parameters(content_type="np", foo=[1])
+    parameters = Parameters(content_type="np", headers={"a": "1"}, foo=[1])
     for other in (copy.copy(parameters), copy.deepcopy(parameters), pickle.loads(pickle.dumps(parameters))):
         assert other == parameters
         other.bar = 1
-        assert other != parameters
+        other.headers["a"] = "2"
+        assert parameters == Parameters(content_type="np", headers={"a": "1"}, foo=[1])
 
 
 def test_they_are_mutable_and_so_not_hashable() -> None:

@@ -96,6 +96,11 @@ class Parameters:
         inside = ", ".join(f"{key}={value!r}" for key, value in self.items())
         return f"Parameters({inside})"
 
+    def __copy__(self) -> "Parameters":
+        """A copy with keys and headers of its own; the values of the keys are shared."""
+        headers = None if self.headers is None else self.headers.copy()
+        return Parameters(self.content_type, headers, **self.extra)
+
     def __reduce__(self) -> tuple[Any, tuple[str | None, Headers | None, Extra]]:
         return _rebuild, (self.content_type, self.headers, self.extra)
 

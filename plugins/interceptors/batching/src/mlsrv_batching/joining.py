@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Hashable, Sequence
+from copy import copy
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -125,7 +126,7 @@ def split(response: InferenceResponse, counts: Sequence[int]) -> list[InferenceR
                 model_name=response.model_name,
                 model_version=response.model_version,
                 outputs=outputs,
-                parameters=_copy(response.parameters),
+                parameters=copy(response.parameters),
             )
         )
         start += count
@@ -217,10 +218,3 @@ def _parted(parameters: Parameters | None, row: int, index: int, members: int) -
         if place < len(value):
             extra[key] = value[place]
     return Parameters(parameters.content_type, parameters.headers, **extra)
-
-
-def _copy(parameters: Parameters | None) -> Parameters | None:
-    if parameters is None:
-        return None
-    headers = None if parameters.headers is None else dict(parameters.headers)
-    return Parameters(parameters.content_type, headers, **parameters.extra)

@@ -4,6 +4,7 @@ changes."""
 from __future__ import annotations
 
 import hashlib
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -64,11 +65,11 @@ def copy_of(response: InferenceResponse, *, own_data: bool) -> InferenceResponse
                 shape=list(output.shape),
                 datatype=output.datatype,
                 data=_data(output.data, own_data),
-                parameters=_copy(output.parameters),
+                parameters=copy(output.parameters),
             )
             for output in response.outputs
         ],
-        parameters=_copy(response.parameters),
+        parameters=copy(response.parameters),
     )
 
 
@@ -79,10 +80,3 @@ def _data(data: Any, own: bool) -> Any:
         data = data.copy()
         data.flags.writeable = False
     return data
-
-
-def _copy(parameters: Parameters | None) -> Parameters | None:
-    if parameters is None:
-        return None
-    headers = None if parameters.headers is None else dict(parameters.headers)
-    return Parameters(parameters.content_type, headers, **parameters.extra)
