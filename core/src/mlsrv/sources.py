@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from mlsrv.environment import ModelEnvironment
 from mlsrv.errors import ConfigurationError, MLSrvError, RepositoryError
-from mlsrv.offers import RepositoryOffer, resolve_target
+from mlsrv.making import resolve_class
+from mlsrv.offers import RepositoryOffer
 from mlsrv.plugins import Plugins
 from mlsrv.repository import BrokenModel, Listing, ModelRepository
 from mlsrv.settings import KernelSettings, ModelSettings
@@ -124,18 +125,8 @@ class ModelSources:
             raise ConfigurationError(
                 f'model_repository_implementation: unknown "{name}"; installed are {known}.'
             )
-        try:
-            cls = resolve_target(targets.get(name) or ":".join(name.replace(":", ".").rsplit(".", 1)))
-        except Exception as error:  # importing runs the code of others, which may raise anything
-            raise ConfigurationError(
-                f"model_repository_implementation: {name} cannot be imported: {type(error).__name__}: {error}"
-            ) from error
-        if not (isinstance(cls, type) and issubclass(cls, ModelRepository)):
-            raise ConfigurationError(
-                f"model_repository_implementation: {name} is {cls!r}, "
-                "not a subclass of mlsrv.repository.ModelRepository."
-            )
-        return name, cls
+        target = targets.get(name) or ":".join(name.replace(":", ".").rsplit(".", 1))
+        return name, resolve_class(target, ModelRepository, f"model_repository_implementation: {name}")
 
 
 async def _ask(answer: Awaitable[_T]) -> _T:
