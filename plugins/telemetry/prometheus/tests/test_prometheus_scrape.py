@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from typing import Any
@@ -199,3 +201,17 @@ async def test_every_name_is_in_the_table(serve: Any, model: Any) -> None:
     others = {name for name in found.families if not name.startswith(("process_", "python_"))} - user
     assert others <= own
     assert len(others) >= 18
+
+
+async def test_a_program_that_the_server_starts_does_not_hold_the_port(serve: Any, model: Any) -> None:
+    async with serve(model()) as served:
+        await served.scrape()
+        port = int(served.metrics.split(":")[2].partition("/")[0])
+        command = [sys.executable, "-c", "input()"]
+        program = subprocess.Popen(command, stdin=subprocess.PIPE, close_fds=False)
+    with program:
+        try:
+            async with serve(model(), metrics_port=port) as served:
+                await served.scrape()
+        finally:
+            program.kill()

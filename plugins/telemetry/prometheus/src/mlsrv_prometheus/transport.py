@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, cast
 
 from hypercorn.asyncio import serve
-from hypercorn.config import Config
+from hypercorn.config import Config, Sockets
 from hypercorn.logging import Logger
 
 from mlsrv.kernel import Kernel
@@ -84,8 +84,19 @@ class _QuietLogger(Logger):
         await self.debug(message, *args, **kwargs)
 
 
+class _Config(Config):
+    """Keeps the socket from programs that the server or a model starts: they may outlive it, and would hold
+    its port."""
+
+    def create_sockets(self) -> Sockets:
+        sockets = super().create_sockets()
+        for bound in sockets.insecure_sockets:
+            bound.set_inheritable(False)
+        return sockets
+
+
 def _config(bound: socket.socket) -> Config:
-    config = Config()
+    config = _Config()
     config.bind = [f"fd://{bound.detach()}"]
     config.errorlog = logger
     config.logger_class = _QuietLogger
