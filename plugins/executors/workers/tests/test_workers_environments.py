@@ -5,11 +5,12 @@ import base64
 import hashlib
 import io
 import json
-import os
+import logging
 import shutil
 import subprocess
 import sys
 import tarfile
+import venv
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def packed(folder: Path, members: dict[str, str]) -> Path:
                 member.type, member.linkname = tarfile.SYMTYPE, text[2:]
                 archive.addfile(member)
             else:
-                member.size = len(text)
+                member.size, member.mode = len(text), 0o755
                 archive.addfile(member, io.BytesIO(text.encode()))
     return path
 
@@ -142,27 +143,32 @@ async def test_half_an_environment_is_made_again(serve: Any, tiny: Any, tmp_path
         assert (await answer(kernel))[0] == [5.0, 10.0]
 
 
-@pytest.mark.parametrize(
-    "members",
-    [
-        {"../outside.txt": "x"},
-        {"/tmp/mlsrv-outside.txt/../../../../outside": "x", "a/../../b": "y"},
-        {"lib/link": "->/etc/passwd"},
-        {"lib/link": "->../../outside"},
-    ],
-)
-def test_a_tarball_cannot_leave_its_folder(tmp_path: Path, members: dict[str, str]) -> None:
+@pytest.mark.parametrize("inside", ["", ".", "env"])
+async def test_a_packed_virtual_environment(serve: Any, tiny: Any, tmp_path: Path, inside: str) -> None:
+    venv.create(tmp_path / "packed", symlinks=True)
+    (tmp_path / "packed" / SITE / "tinydep.py").write_text("FACTOR = 6.0")
+    with tarfile.open(tmp_path / "tiny" / "environment.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "packed", inside)
+    root = tmp_path / "environments"
+    async with serve(tiny(environment_tarball="environment.tar.gz"), environments_dir=str(root)) as kernel:
+        assert kernel.problems() == []
+        double, facts = await answer(kernel)
+    assert double == [6.0, 12.0]
+    assert Path(facts[0]).is_relative_to(root)
+
+
+async def test_what_conda_pack_leaves_to_do_is_done(tiny: Any, tmp_path: Path) -> None:
+    unpacker = "import pathlib; (pathlib.Path(__file__).parent / 'prefix').write_text('right')"
+    members = {"bin/python": f'#!/bin/sh\nexec {sys.executable} "$@"\n', "bin/conda-unpack": unpacker}
     path = packed(tmp_path, members)
-    folder = tmp_path / "a" / "b"
-    folder.mkdir(parents=True)
-    with pytest.raises(tarfile.TarError):
-        environments.unpack(path, folder)
-    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [path]
+    found = await environments.Environments(tmp_path / "envs").of(tiny(environment_tarball=str(path)))
+    assert found is not None
+    assert Path(found.folder, "bin", "prefix").read_text() == "right"
 
 
 async def test_requirements(serve: Any, tiny: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     wheel(tmp_path / "tiny")
-    (tmp_path / "tiny" / "requirements.txt").write_text(f"{tmp_path}/tiny/tinydep-1.0-py3-none-any.whl\n")
+    (tmp_path / "tiny" / "requirements.txt").write_text("./tinydep-1.0-py3-none-any.whl\n")
     settings = tiny(environment_requirements="requirements.txt")
     async with serve(settings, environments_dir=str(tmp_path / "envs")) as kernel:
         assert kernel.problems() == []
@@ -173,14 +179,19 @@ async def test_requirements(serve: Any, tiny: Any, tmp_path: Path, caplog: pytes
     assert "tinydep" in caplog.text
 
 
-async def test_requirements_that_cannot_be_met(serve: Any, tiny: Any, tmp_path: Path) -> None:
+async def test_requirements_that_cannot_be_met(
+    serve: Any, tiny: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "tiny" / "requirements.txt").write_text(f"{tmp_path}/nowhere.whl\n")
     settings = tiny(environment_requirements="requirements.txt")
     async with serve(settings, environments_dir=str(tmp_path / "envs")) as kernel:
         reason = kernel.handle("tiny").reason
     assert "environment_requirements" in reason
+    assert "uv failed with exit code" in reason
     assert "nowhere.whl" in reason
-    assert "Traceback" not in reason
+    assert len(reason.splitlines()) == 1
+    assert "Traceback" not in caplog.text
+    assert [path.suffix for path in (tmp_path / "envs").iterdir()] == [".lock"]  # nothing half made is left
 
 
 async def test_a_virtual_environment_with_pip_alone(
@@ -191,11 +202,97 @@ async def test_a_virtual_environment_with_pip_alone(
     monkeypatch.setattr(installers.shutil, "which", lambda *_, **__: None)
     wheel(tmp_path)
     requirements = tmp_path / "requirements.txt"
-    requirements.write_text(f"{tmp_path}/tinydep-1.0-py3-none-any.whl\n")
+    requirements.write_text("./tinydep-1.0-py3-none-any.whl\n")
     lines: list[str] = []
     await installers.install(requirements, tmp_path / "env", lines.append)
     assert (tmp_path / "env" / SITE / "tinydep.py").exists()
     assert any("tinydep" in line for line in lines)
+
+
+BACKEND = """
+import os, pathlib, shutil, time
+here = pathlib.Path(__file__).parent
+
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    (here / "building").write_text(str(os.getpid()))
+    end = time.monotonic() + 60
+    while not (here / "go").exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    return pathlib.Path(shutil.copy(here / "tinydep-1.0-py3-none-any.whl", folder)).name
+"""
+"""Builds `tinydep` with nothing but a wheel of it, once it may; whoever builds it is known."""
+
+
+@pytest.fixture
+def slow(tiny: Any, tmp_path: Path) -> tuple[ModelSettings, Path]:
+    """A model whose requirements take their time, and the folder of the package."""
+    source = tmp_path / "tiny" / "source"
+    source.mkdir()
+    wheel(source)
+    (source / "backend.py").write_text(BACKEND)
+    (source / "pyproject.toml").write_text(
+        "[build-system]\nrequires = []\nbuild-backend = 'backend'\nbackend-path = ['.']\n"
+        "[project]\nname = 'tinydep'\nversion = '1.0'\n"
+    )
+    (tmp_path / "tiny" / "requirements.txt").write_text("./source\n")
+    return tiny(environment_requirements="requirements.txt"), source
+
+
+async def test_a_build_that_is_no_longer_wanted_ends(
+    slow: tuple[ModelSettings, Path], tmp_path: Path, eventually: Any
+) -> None:
+    settings, source = slow
+    made = environments.Environments(tmp_path / "envs")
+    task = asyncio.create_task(made.of(settings))
+    pid = int(await eventually(lambda: (source / "building").exists() and said(source)))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await eventually(lambda: ended(pid))
+    assert [path.suffix for path in (tmp_path / "envs").iterdir()] == [".lock"]
+    (source / "go").touch()
+    assert await made.of(settings) is not None
+
+
+async def test_a_server_that_is_killed_while_it_builds(
+    slow: tuple[ModelSettings, Path], tmp_path: Path, eventually: Any, caplog: Any
+) -> None:
+    settings, source = slow
+    root = tmp_path / "envs"
+    code = f"""
+import asyncio, pathlib
+from mlsrv.settings import ModelParameters, ModelSettings
+from mlsrv_workers.environments import Environments
+model = ModelSettings("tiny", "models.Tiny", ModelParameters(environment_requirements="requirements.txt"),
+    source=pathlib.Path({str(settings.source)!r}))
+asyncio.run(Environments(pathlib.Path({str(root)!r})).of(model))
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.DEVNULL) as server:
+        pid = int(await eventually(lambda: (source / "building").exists() and said(source)))
+        server.kill()
+    (source / "building").unlink()
+    caplog.set_level(logging.INFO)
+    task = asyncio.create_task(environments.Environments(root).of(settings))
+    await eventually(lambda: "waiting until the environment" in caplog.text)
+    assert not ended(pid)  # what the first one began is still going on
+    assert not (source / "building").exists()
+    (source / "go").touch()
+    found = await task
+    assert found is not None
+    assert ended(pid)
+    assert (Path(found.folder) / SITE / "tinydep.py").exists()
+
+
+def said(source: Path) -> str:
+    return (source / "building").read_text()
+
+
+def ended(pid: int) -> bool:
+    """Whether a process is gone; a zombie, which nobody has waited for, counts as gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="numpy 1.26 has no wheels for it")
@@ -236,10 +333,30 @@ async def test_what_is_no_environment(
 async def test_another_version_of_python(serve: Any, tiny: Any, tmp_path: Path) -> None:
     python = tmp_path / "tiny" / "env" / "bin" / "python"
     python.parent.mkdir(parents=True)
-    python.write_text("#!/bin/sh\necho '[3, 6]'\n")
+    python.write_text("#!/bin/sh\necho 3.6\n")
     python.chmod(0o755)
     async with serve(tiny(environment_path="env")) as kernel:
         assert "it has Python 3.6, and the server Python 3." in kernel.handle("tiny").reason
+
+
+async def test_an_interpreter_that_warns(serve: Any, tiny: Any, tmp_path: Path) -> None:
+    python = tmp_path / "tiny" / "env" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\necho "this is old" >&2\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    found = await environments.Environments(tmp_path / "envs").of(tiny(environment_path="env"))
+    assert found is not None
+    assert found.python == str(python)
+
+
+async def test_an_interpreter_that_hangs(tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environments, "ANSWER_SECONDS", 0.1)
+    python = tmp_path / "tiny" / "env" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\nsleep 60\n")
+    python.chmod(0o755)
+    with pytest.raises(ModelLoadError, match=r"its bin/python said nothing for 0 s"):
+        await environments.Environments(tmp_path / "envs").of(tiny(environment_path="env"))
 
 
 async def test_an_environment_in_which_no_worker_can_run(serve: Any, tiny: Any, tmp_path: Path) -> None:
@@ -263,13 +380,16 @@ async def test_an_environment_needs_a_worker(serve: Any, tiny: Any, tmp_path: Pa
             await kernel.load("tiny")
 
 
-async def test_a_program_that_is_no_longer_wanted_ends(tmp_path: Path) -> None:
+async def test_a_program_that_is_no_longer_wanted_ends_with_those_that_it_started(
+    tmp_path: Path, eventually: Any
+) -> None:
     pid = tmp_path / "pid"
     code = f"""
-import os, time
-open({str(pid)!r}, "w").write(str(os.getpid()))
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+open({str(pid)!r}, "w").write(str(child.pid))
 print("up", flush=True)
-time.sleep(60)
+child.wait()
 """
     up = asyncio.Event()
     task = asyncio.create_task(output_of([sys.executable, "-c", code], lambda _: up.set()))
@@ -277,8 +397,12 @@ time.sleep(60)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(pid.read_text()), 0)
+    await eventually(lambda: ended(int(pid.read_text())))
+
+
+async def test_a_program_that_says_much_in_one_line() -> None:
+    code = "print('x' * 2**20); print('y')"
+    assert (await output_of([sys.executable, "-c", code])).endswith("x\ny")
 
 
 def test_the_first_file_fails_aloud_without_anything_of_ours() -> None:

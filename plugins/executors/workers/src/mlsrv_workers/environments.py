@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import hashlib
-import json
 import logging
-import os
 import platform
 import shutil
 import sys
-import tarfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +18,7 @@ from attrs import frozen
 from mlsrv.errors import ModelLoadError
 from mlsrv.settings import ModelSettings
 from mlsrv.threads import run_in_own_thread
+from mlsrv_workers import unpacking
 from mlsrv_workers.installers import install
 from mlsrv_workers.programs import output_of
 
@@ -28,6 +26,9 @@ logger = logging.getLogger("mlsrv.workers")
 
 KINDS = ("environment_tarball", "environment_path", "environment_requirements")
 """Parameters of models that name an environment."""
+
+ANSWER_SECONDS = 60.0
+"""Seconds in which an interpreter must say which version it is."""
 
 _COMPLETE = ".mlsrv-complete"
 
@@ -81,58 +82,71 @@ class Environments:
             raise ModelLoadError(f"Model {model.name}: {kinds[0]}: there is no {kind} {path}.")
         try:
             return await self._provide(kinds[0], path.absolute(), model)
-        except (OSError, EOFError, ValueError, tarfile.TarError) as error:
-            raise ModelLoadError(
-                f"Model {model.name}: {kinds[0]} {path}: {type(error).__name__}: {error}"
-            ) from error
+        except (OSError, ValueError) as error:
+            reason = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+            raise ModelLoadError(f"Model {model.name}: {kinds[0]} {path}: {reason}") from None
 
     async def _provide(self, kind: str, path: Path, model: ModelSettings) -> Environment:
         if kind == "environment_path":
             return await _checked(hashlib.sha256(str(path).encode()).hexdigest()[:16], path)
-        content = await run_in_own_thread(_digest, path)
 
-        async def make(folder: Path) -> None:
-            logger.info("Model %s: making the environment %s from %s", model.name, folder, path)
+        def progress(line: str) -> None:
+            logger.info("Model %s: %s", model.name, line)
+
+        async def make(folder: Path, lock: int) -> None:
+            progress(f"making the environment {folder} from {path}")
             if kind == "environment_tarball":
-                await run_in_own_thread(unpack, path, folder)
+                await _unpack(path, folder, progress, lock)
             else:
-                await install(path, folder, lambda line: logger.info("Model %s: %s", model.name, line))
+                await install(path, folder, progress, [lock])
 
+        content = await run_in_own_thread(_digest, path)
         if kind == "environment_requirements":
             about = f"{content} {sys.version} {platform.machine()}"
             content = hashlib.sha256(about.encode()).hexdigest()
-        return await _checked(content[:16], await self._kept(content, make))
-
-    async def _kept(self, name: str, make: Callable[[Path], Awaitable[None]]) -> Path:
-        """The folder of this name; made unless it is complete, by one process at a time."""
-        folder = (self._root / name).absolute()
+        folder = (self._root / content).absolute()
         await run_in_own_thread(folder.parent.mkdir, parents=True, exist_ok=True)
-        async with _locked(folder.with_suffix(".lock")):
+        async with _locked(folder.with_suffix(".lock"), progress) as lock:
             if not (folder / _COMPLETE).exists():
-                await run_in_own_thread(shutil.rmtree, folder, ignore_errors=True)
-                folder.mkdir()
-                await make(folder)
-                (folder / _COMPLETE).touch()
-        return folder
+                await _make(folder, lock, make)
+        return await _checked(content[:16], _prefix(folder))
 
 
-def unpack(tarball: Path, folder: Path) -> None:
-    """Unpack a tarball, with nothing outside the folder being written or linked to.
+async def _make(folder: Path, lock: int, make: Callable[[Path, int], Awaitable[None]]) -> None:
+    """Make a folder complete, or leave none. `make` has its programs inherit the lock: they may outlive the
+    server."""
+    await _remove(folder)
+    try:
+        await run_in_own_thread(folder.mkdir)
+        await make(folder, lock)
+        (folder / _COMPLETE).touch()
+    except BaseException:
+        await _remove(folder)
+        raise
 
-    Raises:
-        tarfile.TarError: it is none, or has such members.
-    """
 
-    def allowed(member: tarfile.TarInfo, destination: str) -> tarfile.TarInfo | None:
-        try:
-            return tarfile.data_filter(member, destination)
-        except tarfile.AbsoluteLinkError:
-            if member.issym() and Path(member.name).parts[-2:-1] == ("bin",) and "python" in member.name:
-                return None  # a virtual environment's link to the machine's interpreter: the server's is used
-            raise
+async def _remove(folder: Path) -> None:
+    """Remove a folder, if it is there; it is gone even when this is cancelled."""
+    removal = asyncio.ensure_future(run_in_own_thread(shutil.rmtree, folder, ignore_errors=True))
+    try:
+        await asyncio.shield(removal)
+    finally:
+        await removal
 
-    with tarfile.open(tarball) as archive:
-        archive.extractall(folder, filter=allowed)
+
+async def _unpack(tarball: Path, folder: Path, progress: Callable[[str], None], lock: int) -> None:
+    command = [sys.executable, "-I", "-S", unpacking.__file__, str(tarball), str(folder)]
+    await output_of(command, progress, descriptors=[lock])
+    programs = _prefix(folder) / "bin"
+    if (programs / "conda-unpack").exists():
+        command = [str(programs / "python"), str(programs / "conda-unpack")]
+        await output_of(command, progress, descriptors=[lock])
+
+
+def _prefix(folder: Path) -> Path:
+    """The environment in an unpacked tarball: all of it, or the only folder in it."""
+    names = [path.name for path in folder.iterdir() if path.is_dir()]
+    return folder / names[0] if len(names) == 1 and names[0] not in ("bin", "lib") else folder
 
 
 def _digest(path: Path) -> str:
@@ -142,31 +156,42 @@ def _digest(path: Path) -> str:
 
 async def _checked(name: str, folder: Path) -> Environment:
     """The environment in a folder, once its interpreter was tried."""
-    version = sys.version_info[:2]
-    python = folder / "bin" / "python"
-    if not os.access(python, os.X_OK):
-        site_packages = folder / "lib" / f"python{version[0]}.{version[1]}" / "site-packages"
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    python = shutil.which("python", path=str(folder / "bin"))
+    if python is None:
+        site_packages = folder / "lib" / f"python{version}" / "site-packages"
         if not site_packages.is_dir():
             raise ValueError(f"it has neither bin/python nor {site_packages.relative_to(folder)}")
         return Environment(name, str(folder), sys.executable, (str(site_packages),))
-    code = "import json, sys; print(json.dumps(sys.version_info[:2]))"
-    found = json.loads(await output_of([str(python), "-I", "-c", code]))
-    if tuple(found) != version:
-        raise ValueError(
-            f"it has Python {found[0]}.{found[1]}, and the server Python {version[0]}.{version[1]}; "
-            "they must be the same"
-        )
-    return Environment(name, str(folder), str(python))
+    found = await _version(python)
+    if found != version:
+        raise ValueError(f"it has Python {found}, and the server Python {version}; they must be the same")
+    return Environment(name, str(folder), python)
+
+
+async def _version(python: str) -> str:
+    """What an interpreter says that it is; warnings may come before."""
+    code = "import sys; print('%d.%d' % sys.version_info[:2])"
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            said = await output_of([python, "-I", "-c", code])
+    except TimeoutError:
+        raise ValueError(f"its bin/python said nothing for {ANSWER_SECONDS:.0f} s") from None
+    return said.rpartition("\n")[2]
 
 
 @asynccontextmanager
-async def _locked(path: Path) -> AsyncIterator[None]:
-    """Hold a lock among processes."""
+async def _locked(path: Path, progress: Callable[[str], None]) -> AsyncIterator[int]:
+    """Hold a lock among processes: those that inherit its descriptor hold it, too."""
     with path.open("w") as file:
+        waiting = False
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
+                if not waiting:
+                    progress(f"waiting until the environment {path.with_suffix('')} is made")
+                waiting = True
                 await asyncio.sleep(0.2)
-        yield
+        yield file.fileno()

@@ -1,0 +1,53 @@
+"""Unpacks tarballs of environments: ``python unpacking.py TARBALL FOLDER``.
+
+It is run by its path and needs nothing but the standard library. A program of its own takes no time from the
+server, and ends at once when it is no longer wanted.
+"""
+
+from __future__ import annotations
+
+import sys
+import tarfile
+from pathlib import Path
+
+
+def unpack(tarball: Path, folder: Path) -> None:
+    """Unpack a tarball, with nothing outside the folder being written or linked to.
+
+    Raises:
+        tarfile.TarError: it is none, is damaged, or has such members.
+        Exception: what decompressors raise when it is damaged.
+    """
+    if not tarfile.is_tarfile(tarball):
+        raise tarfile.ReadError("it is no tarball")
+    with tarfile.open(tarball) as archive:
+        archive.extractall(folder, filter=_allowed)
+        _check_end(archive)
+
+
+def _allowed(member: tarfile.TarInfo, destination: str) -> tarfile.TarInfo | None:
+    try:
+        return tarfile.data_filter(member, destination)
+    except tarfile.AbsoluteLinkError:
+        if member.issym() and Path(member.name).parts[-2:-1] == ("bin",) and "python" in member.name:
+            return None  # a virtual environment's link to the machine's interpreter: the server's is used
+        raise
+
+
+def _check_end(archive: tarfile.TarFile) -> None:
+    """Read on to the checksum, which comes last. What is damaged between members looks like the end to
+    `tarfile`."""
+    file = archive.fileobj
+    assert file is not None  # it was opened
+    file.seek(archive.offset)
+    if file.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
+        raise tarfile.ReadError("it is damaged, or its end is missing")
+    while file.read(2**20):
+        pass
+
+
+if __name__ == "__main__":
+    try:
+        unpack(Path(sys.argv[1]), Path(sys.argv[2]))
+    except Exception as error:
+        sys.exit(f"{type(error).__name__}: {error}")
