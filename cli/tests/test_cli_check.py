@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +32,43 @@ class Shout(ElementsCodec):
 @mlsrv.hookimpl
 def mlsrv_codecs():
     return mlsrv.CodecOffer("shout", Shout)
+"""
+FINE = """
+
+class Fine(Shout):
+    ContentType = "fine"
+
+@mlsrv.hookimpl
+def mlsrv_codecs():
+    return mlsrv.CodecOffer("shout", Shout), mlsrv.CodecOffer("fine", Fine)
+
+class Shout(Shout):
+    @classmethod
+    def METHOD(cls, value):
+        import os
+        HANG
+"""
+IN_A_CASE = """if "::Test" in os.environ.get("PYTEST_CURRENT_TEST", ""):
+            HANG
+        return super().METHOD(value)"""
+DEAF = """
+import asyncio
+import mlsrv
+from mlsrv.interceptor import Interceptor
+
+class Deaf(Interceptor):
+    phase = "observe"
+
+    async def __call__(self, request, context, call_next):
+        while True:
+            try:
+                await asyncio.Event().wait()  # here
+            except asyncio.CancelledError:
+                pass
+
+@mlsrv.hookimpl
+def mlsrv_interceptors(kernel, model):
+    return Deaf()
 """
 LOSSY = SHOUT.replace("return value\n", "return value + '!'\n")
 
@@ -157,3 +198,102 @@ def test_progress_is_drawn_on_a_terminal(terminal_text, environment: dict[str, s
         "import os, sys; os.dup2(1, 2); from mlsrv_cli.main import main; sys.exit(main())",
     ]
     assert "Checking numpy" in terminal_text([*command, "plugins", "check", "numpy"], environment)
+
+
+def cases(report: Any, subject: str) -> list[tuple[str, str, str]]:
+    (found,) = [one for one in report["checked"] if one["subject"] == subject]
+    return [(case["name"], case["outcome"], case["detail"]) for case in found["cases"]]
+
+
+def hanging(method: str, hang: str) -> str:
+    return SHOUT + FINE.replace("HANG", hang).replace("METHOD", method)
+
+
+@pytest.mark.parametrize(
+    ("method", "hang", "case", "says", "place"),
+    [
+        (
+            "encode_element",
+            "while True: pass",
+            "its suite is made",
+            "it did not end within",
+            "encode_element",
+        ),
+        # The lock of the interpreter is held all the time.
+        (
+            "decode_element",
+            IN_A_CASE.replace("HANG", "__import__('re').match(r'(a+)+$', 'a' * 60 + 'b')"),
+            "test_a_response_comes_back",
+            "it did not end within 1 seconds; it is at",
+            "decode_element",
+        ),
+        (
+            "decode_element",
+            IN_A_CASE.replace("HANG", "__import__('ctypes').string_at(0)"),
+            "test_a_response_comes_back",
+            "it killed the process: SIGSEGV; it is at",
+            "decode_element",
+        ),
+        (
+            "decode_element",
+            IN_A_CASE.replace("HANG", "os._exit(0)"),
+            "test_a_response_comes_back",
+            "it ended the process, with exit code 0",
+            "",
+        ),
+    ],
+)
+def test_code_that_hangs_or_dies_fails_its_case_and_the_others_are_run(
+    mlsrv, plugin: Path, method: str, hang: str, case: str, says: str, place: str
+) -> None:
+    plugin.write_text(hanging(method, hang))
+    done = mlsrv("plugins", "check", "shouting", "--plugin", plugin, "--timeout", "1", "--json")
+    assert (done.returncode, done.stderr) == (1, "")
+    report = json.loads(done.stdout)
+    (failed,) = [one for one in cases(report, "input codec shout") if one[1] == "failed"]
+    assert failed[0] == case
+    assert failed[2].startswith(says)
+    assert (f'File "{plugin}", line' in failed[2]) is bool(place)
+    assert place in failed[2]
+    left = [one[2] for one in cases(report, "input codec shout") if one[1] == "not checked"]
+    assert case == "its suite is made" or f"{case} came to no end" in left
+    others = [one[1] for one in cases(report, "input codec fine")]
+    assert others.count("passed") >= 10
+    assert "failed" not in others
+
+
+def test_a_coroutine_that_cannot_be_cancelled(mlsrv, plugin: Path) -> None:
+    plugin.write_text(DEAF)
+    done = mlsrv("plugins", "check", "shouting", "--plugin", plugin, "--timeout", "1")
+    assert (done.returncode, done.stderr) == (1, "")
+    line = DEAF.splitlines().index("                await asyncio.Event().wait()  # here") + 1
+    assert f'File "{plugin}", line {line} in __call__' in done.stdout
+    assert "1 of the cases failed." in done.stdout
+
+
+def test_a_plugin_that_hangs_when_it_is_loaded(mlsrv, plugin: Path) -> None:
+    plugin.write_text("while True:\n    pass\n")
+    done = mlsrv("plugins", "check", "shouting", "--plugin", plugin, "--timeout", "1")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "FAILED plugin shouting: the plugins are loaded\n  it did not end within 1 seconds" in done.stdout
+    assert f'File "{plugin}", line ' in done.stdout
+
+
+def test_an_interrupt_leaves_nothing_behind(
+    plugin: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    note, temporary = tmp_path / "note", tmp_path / "temporary"
+    temporary.mkdir()
+    plugin.write_text(
+        f"import os, pathlib\npathlib.Path({str(note)!r}).write_text(str(os.getpid()))\nwhile True: pass\n"
+    )
+    command = [sys.executable, "-m", "mlsrv_cli", "plugins", "check", "shouting", "--plugin", str(plugin)]
+    with subprocess.Popen(command, env=environment | {"TMPDIR": str(temporary)}) as process:
+        end = time.monotonic() + 30
+        while not (note.exists() and note.read_text()) and time.monotonic() < end:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(note.read_text()), 0)
+    assert list(temporary.iterdir()) == []

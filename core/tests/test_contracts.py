@@ -1,5 +1,6 @@
 """The contract suites on parts of the kernel and on right toys; `test_contract_mutants.py` has wrong ones."""
 
+import asyncio
 import subprocess
 import sys
 
@@ -15,6 +16,7 @@ from contract_toys import (
 )
 
 from mlsrv.testing import contracts
+from mlsrv.testing.contracts.running import Limit, limit, run
 
 
 class TestInline(InlineSuite):
@@ -62,3 +64,26 @@ def test_the_toys_do_not_need_pytest() -> None:
     program = "import sys, mlsrv.testing; print('pytest' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (done.stdout.strip(), done.stderr) == ("False", "")
+
+
+async def _never() -> None:
+    await asyncio.Event().wait()
+
+
+async def _waits_for_never() -> None:
+    await asyncio.gather(_never())
+
+
+def test_a_case_that_does_not_end_says_where_it_waits() -> None:
+    told: list[str] = []
+    before = limit.set(Limit(0.05, told.append))
+    try:
+        with pytest.raises(
+            AssertionError, match=r"^it did not end within 0\.05 seconds; it waits at"
+        ) as caught:
+            run(_waits_for_never())
+    finally:
+        limit.reset(before)
+    assert told[0] in str(caught.value)
+    named = [line.rpartition(" in ")[2] for line in told[0].splitlines()]
+    assert named == ["_waits_for_never", "wait", "_never"]

@@ -1,5 +1,5 @@
 """``mlsrv plugins``: what is installed, what each plugin offers, and why one did not load; `check` is in
-`mlsrv_cli.check_command`."""
+`mlsrv_cli.checking`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mlsrv.offers import (
     TransportOffer,
 )
 from mlsrv.plugins import PluginRow, Plugins
-from mlsrv_cli.check_command import check
+from mlsrv_cli.checking.command import check
 from mlsrv_cli.options import load_plugins, plugin_options
 from mlsrv_cli.tables import print_table
 

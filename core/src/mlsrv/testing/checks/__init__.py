@@ -5,7 +5,8 @@ Needs pytest, like the suites. Which suite tries what, and with which samples, i
 """
 
 from mlsrv.testing.checks.checking import check_plugin
+from mlsrv.testing.checks.findings import Findings
 from mlsrv.testing.checks.report import Case, Checked, Report
 from mlsrv.testing.checks.suites import Given
 
-__all__ = ["Case", "Checked", "Given", "Report", "check_plugin"]
+__all__ = ["Case", "Checked", "Findings", "Given", "Report", "check_plugin"]

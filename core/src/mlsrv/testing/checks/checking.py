@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from mlsrv.discovery import PluginRow
+from mlsrv.errors import MLSrvError
 from mlsrv.plugins import Plugins
-from mlsrv.testing.checks.report import Case, Checked, Report
-from mlsrv.testing.checks.running import Progress, run_suites
-from mlsrv.testing.checks.suites import Given, subjects
+from mlsrv.testing.checks.findings import PREPARING, Findings, Listener, Progress
+from mlsrv.testing.checks.report import Case, Report
+from mlsrv.testing.checks.running import run_suites
+from mlsrv.testing.checks.suites import Given, Trial, subjects
 
 
 def check_plugin(row: PluginRow, plugins: Plugins, given: Given, progress: Progress | None = None) -> Report:
-    """Run every suite that fits a plugin.
+    """Run every suite that fits a plugin, in this process: code of the plugin that hangs hangs the check.
 
     Args:
         row: the plugin; one that did not load fails the check.
@@ -21,15 +25,51 @@ def check_plugin(row: PluginRow, plugins: Plugins, given: Given, progress: Progr
     Raises:
         ConfigurationError: something that is given cannot be used.
     """
+    findings = Findings(progress)
+    run_check(row, plugins, given, findings)
+    return findings.report()
+
+
+def run_check(
+    row: PluginRow, plugins: Plugins, given: Given, listener: Listener, settled: Container[int] = ()
+) -> None:
+    """The same, for a listener.
+
+    Args:
+        row, plugins, given: as `check_plugin` has them.
+        listener: is told everything.
+        settled: the numbers of what an earlier check has tried already.
+
+    Raises:
+        ConfigurationError: something that is given cannot be used.
+    """
+    listener.plugin(row.name, row.distribution, row.version)
     if row.error is not None:
-        reason = f"{type(row.error).__name__}: {row.error}"
-        failed = Checked(f"plugin {row.name}", "loading", [Case("it loads", "failed", reason)])
-        return Report(row.name, row.distribution, row.version, [failed])
-    found = subjects(row, plugins, given)
-    suites = {f"Test{number}": one.suite for number, one in enumerate(found) if one.suite is not None}
-    cases = run_suites(suites, progress)
-    checked = [
-        Checked(one.label, one.source, cases.get(f"Test{number}", ()), one.missing)
-        for number, one in enumerate(found)
-    ]
-    return Report(row.name, row.distribution, row.version, checked)
+        listener.subject(0, f"plugin {row.name}")
+        listener.prepared(0, "loading", "")
+        listener.ended(0, Case("it loads", "failed", _told(row.error)))
+        return
+    listener.begins(-1, "its suites are found")
+    suites: dict[int, type] = {}
+    for number, subject in enumerate(subjects(row, plugins, given)):
+        if number in settled:
+            continue
+        listener.subject(number, subject.label)
+        listener.begins(number, PREPARING)
+        try:
+            trial = subject.prepare()
+        except MLSrvError:
+            raise
+        except Exception as error:  # the plugin's code may raise anything
+            trial = Trial()
+            listener.ended(number, Case(PREPARING, "failed", _told(error)))
+        listener.rests()
+        listener.prepared(number, trial.source, trial.missing)
+        if trial.suite is not None:
+            suites[number] = trial.suite
+    if suites:
+        run_suites(suites, listener)
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

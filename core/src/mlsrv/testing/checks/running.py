@@ -6,39 +6,35 @@ import contextlib
 import inspect
 import io
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from mlsrv.testing.checks.findings import Listener
 from mlsrv.testing.checks.report import Case, Outcome
 
-Progress = Callable[[str, int, int], None]
-"""Is told of each case that ended: its name, its number, and how many there are."""
-
-_WITHOUT = ("-p", "no:cacheprovider", "-p", "no:asyncio")
-"""Plugins of pytest that are not needed: cases run an event loop of their own."""
+_WITHOUT = ("-p", "no:cacheprovider", "-p", "no:asyncio", "-p", "no:faulthandler")
+"""Plugins of pytest that are not needed, as cases run an event loop of their own, or are in the way: whoever
+runs a check may have faulthandler tell where it hangs."""
 
 _MARK = "Guards against:"
 
 
-def run_suites(suites: Mapping[str, type], progress: Progress | None = None) -> dict[str, list[Case]]:
+def run_suites(suites: Mapping[int, type], listener: Listener) -> None:
     """Run suites, with no configuration of pytest but its defaults.
 
     Args:
-        suites: the classes by name; each begins with "Test".
-        progress: is told how it goes.
-
-    Returns:
-        The cases of each suite.
+        suites: the classes, by their numbers.
+        listener: is told what is run and how it ends.
 
     Raises:
         KeyboardInterrupt: ctrl-C.
         RuntimeError: pytest itself failed; the message is what it said.
     """
-    session = _Session(suites, progress)
+    session = _Session(suites, listener)
     with tempfile.TemporaryDirectory(prefix="mlsrv-check-") as folder:
         config = Path(folder, "pytest.ini")
         config.write_text("[pytest]\n", encoding="utf-8")
@@ -50,43 +46,50 @@ def run_suites(suites: Mapping[str, type], progress: Progress | None = None) -> 
         raise KeyboardInterrupt
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         raise RuntimeError(f"pytest could not run the suites: {said.getvalue().strip()}")
-    return session.found
 
 
 class _Session:
     """A plugin of pytest that collects the suites in place of the file that pytest was given."""
 
-    def __init__(self, suites: Mapping[str, type], progress: Progress | None) -> None:
+    def __init__(self, suites: Mapping[int, type], listener: Listener) -> None:
         self._suites = suites
-        self._progress = progress
-        self._total = 0
-        self._ended = 0
-        self.found: dict[str, list[Case]] = {name: [] for name in suites}
+        self._listener = listener
 
     def pytest_pycollect_makemodule(self, module_path: Path, parent: Any) -> pytest.Module:
         module = pytest.Module.from_parent(parent, path=module_path)
         module.obj = ModuleType("suites")
-        for name, suite in self._suites.items():
-            setattr(module.obj, name, suite)
+        for number, suite in self._suites.items():
+            setattr(module.obj, f"Test{number}", suite)
         return module
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        self._total = len(items)
+        for number in self._suites:
+            cases = [case for of, case in (_place(item.nodeid) for item in items) if of == number]
+            self._listener.collected(number, cases)
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self._listener.begins(*_place(nodeid))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when != "call" and report.outcome == "passed":
             return  # what goes wrong before or after a case counts, too
-        _, name, case = report.nodeid.split("::", 2)
-        self.found[name].append(self._case(self._suites[name], case, report))
-        self._ended += 1
-        if self._progress is not None:
-            self._progress(case, min(self._ended, self._total), self._total)
+        number, case = _place(report.nodeid)
+        self._listener.ended(number, self._case(self._suites[number], case, report))
+
+    def pytest_runtest_logfinish(self) -> None:
+        self._listener.rests()
 
     def _case(self, suite: type, name: str, report: pytest.TestReport) -> Case:
         outcomes: dict[str, Outcome] = {"passed": "passed", "failed": "failed", "skipped": "not checked"}
         doc = inspect.getdoc(getattr(suite, name.partition("[")[0], None)) or ""
         guards = " ".join(doc.partition(_MARK)[2].split())
         return Case(name, outcomes[report.outcome], _detail(report), guards, round(report.duration, 3))
+
+
+def _place(nodeid: str) -> tuple[int, str]:
+    """The number of the suite and the name of the case."""
+    _, suite, case = nodeid.split("::", 2)
+    return int(suite.removeprefix("Test")), case
 
 
 def _detail(report: pytest.TestReport) -> str:

@@ -80,24 +80,35 @@ class Given:
 
 
 @attrs.frozen
-class Subject:
-    """One thing to try.
+class Trial:
+    """How something is tried.
 
     Attributes:
-        label: ``"input codec hex"``.
         source: where the suite, or its samples, come from.
         suite: the class, or None.
         missing: why there is none.
     """
 
-    label: str
     source: str = ""
     suite: type | None = None
     missing: str = ""
 
 
+@attrs.frozen
+class Subject:
+    """One thing to try.
+
+    Attributes:
+        label: ``"input codec hex"``.
+        prepare: makes the suite for it, which may run the plugin's code.
+    """
+
+    label: str
+    prepare: Callable[[], Trial]
+
+
 def subjects(row: PluginRow, plugins: Plugins, given: Given) -> list[Subject]:
-    """Everything that a plugin brings, each with a suite or with the reason for having none.
+    """Everything that a plugin brings.
 
     Args:
         row: the plugin.
@@ -108,15 +119,19 @@ def subjects(row: PluginRow, plugins: Plugins, given: Given) -> list[Subject]:
         ConfigurationError: a file that is given cannot be used.
     """
     authors = list(_authors_suites(row, given.suites))
-    found = [Subject(f"plugin {row.name}", "rules of plugins", generic.plugin_suite(row.plugin))]
-    found += [Subject(_label(suite), f"{source}: {suite.__name__}", suite) for suite, source in authors]
+    found = [_ready(f"plugin {row.name}", "rules of plugins", generic.plugin_suite(row.plugin))]
+    found += [_ready(_label(suite), f"{source}: {suite.__name__}", suite) for suite, source in authors]
     covered = [suite for suite, _ in authors]
     for offer in row.offers:
         if not isinstance(offer, SettingsOffer) and not _covers(covered, offer):
-            found += _of_offer(offer, row, plugins, given)
+            found.append(_of_offer(offer, row, plugins, given))
     if _implements(row, plugins, "mlsrv_interceptors") and not _some(covered, InterceptorContract):
         found += _interceptors(row, given)
     return found
+
+
+def _ready(label: str, source: str, suite: type) -> Subject:
+    return Subject(label, lambda: Trial(source, suite))
 
 
 # --- the author's suites ----------------------------------------------------------------------------------
@@ -189,33 +204,28 @@ def _resolved(offer: Any) -> Any:
 # --- ours -------------------------------------------------------------------------------------------------
 
 
-def _of_offer(offer: Any, row: PluginRow, plugins: Plugins, given: Given) -> list[Subject]:
+def _of_offer(offer: Any, row: PluginRow, plugins: Plugins, given: Given) -> Subject:
     kind = f"{offer.kind} codec" if isinstance(offer, CodecOffer) else _OFFERS[type(offer)]
     label = f"{kind} {offer.name}"
     target = _resolved(offer)
     if target is None:
-        return [Subject(label, missing=f"{offer.target} cannot be imported")]
-    make: Callable[[], tuple[str, type | None, str]] = {
+        return Subject(label, lambda: Trial(missing=f"{offer.target} cannot be imported"))
+    make: Callable[[], Trial] = {
         CodecOffer: lambda: _codec(offer, target, plugins, given),
         RuntimeOffer: lambda: _runtime(offer, plugins, given),
-        RepositoryOffer: lambda: ("an empty folder", generic.repository_suite(target), ""),
-        ExecutorOffer: lambda: (
-            "models of mlsrv.testing",
-            generic.executor_suite(offer.name, row.plugin, given.settings),
-            "",
+        RepositoryOffer: lambda: Trial("an empty folder", generic.repository_suite(target)),
+        ExecutorOffer: lambda: Trial(
+            "models of mlsrv.testing", generic.executor_suite(offer.name, row.plugin, given.settings)
         ),
-        TransportOffer: lambda: (
-            "the client of mlsrv-protocol",
-            generic.transport_suite(offer.name, row.plugin, given.settings),
-            "",
+        TransportOffer: lambda: Trial(
+            "the client of mlsrv-protocol", generic.transport_suite(offer.name, row.plugin, given.settings)
         ),
-        MeterOffer: lambda: ("", None, "there is no suite for meters"),
+        MeterOffer: lambda: Trial(missing="there is no suite for meters"),
     }[type(offer)]
-    source, suite, missing = make()
-    return [Subject(label, source, suite, missing)]
+    return Subject(label, make)
 
 
-def _codec(offer: CodecOffer, target: Any, plugins: Plugins, given: Given) -> tuple[str, type | None, str]:
+def _codec(offer: CodecOffer, target: Any, plugins: Plugins, given: Given) -> Trial:
     source = "--sample" if given.samples else "stock values"
     if offer.kind == "input":
         values = samples.input_samples(target, given.samples)
@@ -224,31 +234,31 @@ def _codec(offer: CodecOffer, target: Any, plugins: Plugins, given: Given) -> tu
         values = samples.request_samples(target, given.samples)
         others = [one for one in plugins.offers(CodecOffer) if one.kind == "input"]
         suite = generic.request_codec_suite(target, values, others)
-    return (source, suite, "") if values else ("", None, _NO_SAMPLE)
+    return Trial(source, suite) if values else Trial(missing=_NO_SAMPLE)
 
 
-def _runtime(offer: RuntimeOffer, plugins: Plugins, given: Given) -> tuple[str, type | None, str]:
+def _runtime(offer: RuntimeOffer, plugins: Plugins, given: Given) -> Trial:
     if given.model is None:
-        return "", None, "it needs a model; give --model FOLDER, or a suite of the author"
+        return Trial(missing="it needs a model; give --model FOLDER, or a suite of the author")
     settings = samples.example_model(given.model)
     kernel = Kernel(
         plugins=plugins.given, models=[settings], discover=plugins.discovering, block=plugins.blocked
     )
     chosen = settings.implementation or kernel.catalog.select(kernel.resolve_model(settings))
     if chosen not in (offer.name, *offer.aliases):
-        return "", None, f"the model in {given.model} is of the runtime {chosen}"
+        return Trial(missing=f"the model in {given.model} is of the runtime {chosen}")
     requests = given.samples or samples.model_requests(kernel, settings.name)
     if not requests:
-        return "", None, "the model declares no inputs to make a request of; give --sample FILE"
-    return str(given.model), generic.runtime_suite(settings, requests, plugins), ""
+        return Trial(missing="the model declares no inputs to make a request of; give --sample FILE")
+    return Trial(str(given.model), generic.runtime_suite(settings, requests, plugins))
 
 
 def _interceptors(row: PluginRow, given: Given) -> list[Subject]:
     suites = generic.interceptor_suites(row.plugin, given.settings)
     if not suites:
         missing = "it makes none for a model with these settings; --set KEY=VALUE switches it on"
-        return [Subject("interceptor", missing=missing)]
-    return [Subject(f"interceptor {name}", "texts", suite) for name, suite in suites]
+        return [Subject("interceptor", lambda: Trial(missing=missing))]
+    return [_ready(f"interceptor {name}", "texts", suite) for name, suite in suites]
 
 
 def _implements(row: PluginRow, plugins: Plugins, hook: str) -> bool:

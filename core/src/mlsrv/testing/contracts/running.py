@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from attrs import frozen
 
 from mlsrv_protocol import binary
 from mlsrv_protocol.json import decode_request, decode_response, encode_request, encode_response
@@ -15,16 +17,54 @@ from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 
 _T = TypeVar("_T")
 
-LIMIT = 60.0
-"""Seconds after which a case is taken for hung."""
+
+@frozen
+class Limit:
+    """How long a case may take.
+
+    Attributes:
+        seconds: after them it is taken for hung, and fails.
+        overrun: is told where it waits, before it is cancelled; that may hang, too.
+    """
+
+    seconds: float = 60.0
+    overrun: Callable[[str], None] = lambda place: None
+
+
+limit: ContextVar[Limit] = ContextVar("limit", default=Limit())  # noqa: B039  # it is frozen
 
 
 def run(work: Coroutine[Any, Any, _T]) -> _T:
-    """Run a coroutine to its end; fails when that takes longer than `LIMIT`, or a cancellation gets out."""
+    """Run a coroutine to its end; fails, and says where it is, when that takes longer than the `limit`, or
+    when a cancellation gets out."""
     try:
-        return asyncio.run(asyncio.wait_for(work, LIMIT))
+        return asyncio.run(_within(limit.get(), work))
     except asyncio.CancelledError as error:
         raise AssertionError("a cancellation reached what was not cancelled") from error
+
+
+async def _within(allowed: Limit, work: Coroutine[Any, Any, _T]) -> _T:
+    task = asyncio.ensure_future(work)
+    await asyncio.wait([task], timeout=allowed.seconds)
+    if task.done():
+        return task.result()
+    others = asyncio.all_tasks() - {task, asyncio.current_task()}
+    lines = _awaited(task.get_coro()) + [line for other in others for line in _awaited(other.get_coro())[:3]]
+    place = "\n".join(f"  {line}" for line in lines)
+    allowed.overrun(place)
+    raise AssertionError(f"it did not end within {allowed.seconds:g} seconds; it waits at\n{place}")
+
+
+def _awaited(awaitable: Any) -> list[str]:
+    """Where a coroutine is suspended, as far as that is in Python: what it awaits at last comes first."""
+    lines = []
+    while awaitable is not None:
+        frame = getattr(awaitable, "cr_frame", None) or getattr(awaitable, "ag_frame", None)
+        if frame is not None:
+            code = frame.f_code
+            lines.append(f'File "{code.co_filename}", line {frame.f_lineno} in {code.co_name}')
+        awaitable = getattr(awaitable, "cr_await", None) or getattr(awaitable, "ag_await", None)
+    return lines[::-1]
 
 
 async def eventually(what: str, test: Callable[[], bool | Awaitable[bool]], seconds: float = 10.0) -> None:

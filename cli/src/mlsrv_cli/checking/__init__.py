@@ -1,0 +1,1 @@
+"""``mlsrv plugins check``."""

@@ -1,0 +1,138 @@
+"""The process that runs a plugin's code for a check, as that may hang or die: ``python -m
+mlsrv_cli.checking.child``. It is given a pickled `Order`, and tells how it goes by lines of JSON."""
+
+from __future__ import annotations
+
+import difflib
+import faulthandler
+import json
+import os
+import pickle
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import attrs
+
+from mlsrv.errors import ConfigurationError, MLSrvError
+from mlsrv.plugins import PluginRow, Plugins
+from mlsrv_cli.checking.order import Order
+from mlsrv_cli.options import load_plugins
+from mlsrv_cli.sources import make_importable
+
+if TYPE_CHECKING:
+    from mlsrv.testing.checks import Case
+
+
+_GRACE = 5.0
+
+
+class Teller:
+    """Tells another process how a check goes, and ends this one where it takes too long.
+
+    Args:
+        out: where to; one event a line.
+        order: has the time limit.
+    """
+
+    def __init__(self, out: TextIO, order: Order) -> None:
+        self._out = out
+        self._stacks = order.stacks.open("w", encoding="utf-8")
+        # A coroutine that takes too long fails by itself, with the place where it waits.
+        self._limit = order.timeout + _GRACE
+        faulthandler.enable(self._stacks)
+
+    def tell(self, event: str, *arguments: Any) -> None:
+        """Write one event: the name of a method of `Listener`, or an end of the check."""
+        self._out.write(json.dumps([event, *arguments]) + "\n")
+        self._out.flush()
+
+    def plugin(self, name: str, distribution: str, version: str) -> None:
+        self.tell("plugin", name, distribution, version)
+
+    def subject(self, number: int, label: str) -> None:
+        self.tell("subject", number, label)
+
+    def prepared(self, number: int, suite: str, missing: str) -> None:
+        self.tell("prepared", number, suite, missing)
+
+    def collected(self, number: int, cases: Sequence[str]) -> None:
+        self.tell("collected", number, list(cases))
+
+    def begins(self, number: int, case: str) -> None:
+        self._stacks.seek(0)
+        self._stacks.truncate()
+        self.tell("begins", number, case)
+        # This needs no lock of the interpreter: it works while code in C holds that for ever.
+        faulthandler.dump_traceback_later(self._limit, file=self._stacks, exit=True)
+
+    def ended(self, number: int, case: Case) -> None:
+        self.tell("ended", number, attrs.asdict(case))
+
+    def overrun(self, place: str) -> None:
+        """Keep where the coroutine of a case waits, beside what threads do."""
+        self._stacks.write(f"Coroutine:\n{place}\n")
+        self._stacks.flush()
+
+    def rests(self) -> None:
+        faulthandler.cancel_dump_traceback_later()
+        self.tell("rests")
+
+
+def main() -> None:
+    """Carry out the order on the standard input."""
+    order: Order = pickle.load(sys.stdin.buffer)
+    tempfile.tempdir = str(order.folder)  # which the parent removes, also when this process dies
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what plugins print must not come between the events
+    teller = Teller(out, order)
+    teller.plugin(order.name, "", "")
+    teller.begins(-1, "the plugins are loaded")
+    try:
+        _check(order, teller)
+    except MLSrvError as error:
+        kind = "misconfigured" if isinstance(error, ConfigurationError) else "failed"
+        teller.tell(kind, getattr(error, "problems", [str(error)]))
+    else:
+        teller.tell("done")
+
+
+def _check(order: Order, teller: Teller) -> None:
+    from mlsrv.testing.checks.checking import run_check
+    from mlsrv.testing.contracts.running import Limit, limit
+
+    limit.set(Limit(order.timeout, teller.overrun))
+    make_importable(order.given.model or Path())
+    plugins = load_plugins(order.plugin_files, order.block).plugins
+    run_check(find_plugin(order.name, plugins), plugins, order.given, teller, order.settled)
+
+
+def find_plugin(name: str, plugins: Plugins) -> PluginRow:
+    """The plugin of this name, or distribution, or with an offer of this name.
+
+    Raises:
+        ConfigurationError: there is none, it is blocked, or several offer something of this name.
+    """
+    rows = [row for row in plugins.rows if not row.blocked]
+    names: list[Callable[[PluginRow], Sequence[str]]] = [
+        lambda row: [row.name],
+        lambda row: [row.distribution],
+        lambda row: [getattr(offer, "name", "") for offer in row.offers],
+    ]
+    for of in names:
+        found = [row for row in rows if name in of(row)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            listed = ", ".join(row.name for row in found)
+            raise ConfigurationError(f'"{name}" may mean several plugins ({listed}); give the name of one.')
+    known = sorted({row.name for row in rows})
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f'did you mean "{near[0]}"?' if near else f"installed are {', '.join(known) or 'none'}."
+    raise ConfigurationError(f'No plugin is called "{name}" or offers that; {hint}')
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Watches the process that checks a plugin; begins another one when a case hangs or kills it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+
+import attrs
+
+from mlsrv.errors import ConfigurationError, MLSrvError
+from mlsrv.testing.checks.findings import Findings
+from mlsrv.testing.checks.report import Case
+from mlsrv_cli.checking.order import Order
+
+_COMMAND = (sys.executable, "-P", "-m", "mlsrv_cli.checking.child")
+_ENDING_SECONDS = 5.0
+_FRAMES = 8
+"""Lines that are told of the stack of one thread."""
+
+
+def supervise(order: Order, findings: Findings) -> None:
+    """Check a plugin in processes of their own.
+
+    A case that takes too long, or ends its process, has failed; the cases after it in its suite are not run,
+    all others are.
+
+    Args:
+        order: what to check.
+        findings: is told everything.
+
+    Raises:
+        MLSrvError: the check cannot be made.
+    """
+    why = _run(order, findings)
+    while why is not None and findings.broke_off(why):
+        why = _run(attrs.evolve(order, settled=findings.settled), findings)
+
+
+def _run(order: Order, findings: Findings) -> str | None:
+    """Run one process to its end. Returns why it came to none, or None if it did."""
+    with _process() as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with contextlib.suppress(BrokenPipeError), process.stdin:  # its end is told below
+            pickle.dump(order, process.stdin)
+        for line in process.stdout:
+            event, *arguments = json.loads(line)
+            if event == "done":
+                return None
+            if event in ("misconfigured", "failed"):
+                raise (ConfigurationError if event == "misconfigured" else MLSrvError)(*arguments)
+            if event == "ended":
+                arguments[1] = Case(**arguments[1])
+            getattr(findings, event)(*arguments)
+        return _why(process.wait(), order)
+
+
+@contextlib.contextmanager
+def _process() -> Iterator[subprocess.Popen[bytes]]:
+    # In a session of its own what it has started can be ended with it.
+    process = subprocess.Popen(
+        _COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        yield process
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_ENDING_SECONDS)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL) if os.name == "posix" else process.kill()
+        process.wait()
+        process.stdout.close()  # type: ignore[union-attr]  # it is a pipe
+
+
+def _why(code: int, order: Order) -> str:
+    stacks = order.stacks.read_text(encoding="utf-8", errors="replace") if order.stacks.exists() else ""
+    if re.search(r"^Timeout \(", stacks, re.MULTILINE):
+        what = f"it did not end within {order.timeout:g} seconds"
+    elif code < 0:
+        what = f"it killed the process: {signal.Signals(-code).name}"
+    else:
+        what = f"it ended the process, with exit code {code}"
+    places = "\n".join(_places(stacks))
+    return f"{what}; it is at\n{places}" if places else what
+
+
+def _places(stacks: str) -> list[str]:
+    """What threads and coroutines are doing, last call first, without what called the plugin: those first
+    that do not wait in the standard library, as most that wait are idle."""
+    found = []
+    for stack in re.split(r"^(?:Current thread|Thread|Coroutine).*\n", stacks, flags=re.MULTILINE)[1:]:
+        frames = [line.strip() for line in stack.splitlines() if line.startswith("  File ")]
+        callers = [at for at, frame in enumerate(frames) if re.search(r"[\\/](_pytest|pluggy)[\\/]", frame)]
+        found.append(frames[: callers[0]] if callers else _without_pool(frames))
+    found.sort(key=lambda frames: not frames or _in_library(frames[0]))
+    return [f"  {line}" for frames in found for line in frames[:_FRAMES]]
+
+
+def _in_library(frame: str) -> bool:
+    return sysconfig.get_path("stdlib") in frame and "site-packages" not in frame
+
+
+def _without_pool(frames: list[str]) -> list[str]:
+    """The stack of a thread without how threads begin."""
+    while frames and re.search(r"[\\/](threading|concurrent[\\/]futures[\\/]thread)\.py", frames[-1]):
+        frames = frames[:-1]
+    return frames
