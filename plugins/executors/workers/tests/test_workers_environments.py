@@ -361,16 +361,40 @@ async def test_an_interpreter_that_hangs(tiny: Any, tmp_path: Path, monkeypatch:
 
 async def test_an_environment_in_which_no_worker_can_run(serve: Any, tiny: Any, tmp_path: Path) -> None:
     site = tmp_path / "tiny" / "env" / SITE
-    (site / "attr").mkdir(parents=True)
-    (site / "attr" / "__init__.py").write_text("raise ImportError('too old')")
+    distribution(site, "attrs", "99.0")
+    (site / "attr").mkdir()
+    (site / "attr" / "__init__.py").write_text("raise ImportError('too new')")
     (site / "numpy.py").write_text("raise ImportError('not for this machine')")
     async with serve(tiny(environment_path="env")) as kernel:
         assert "ended unexpectedly" in kernel.handle("tiny").reason
     shutil.rmtree(site / "attr")
+    shutil.rmtree(site / "attrs-99.0.dist-info")
     async with serve(tiny(environment_path="env")) as kernel:
         assert "A worker cannot run in the environment: ImportError: not for this machine" in (
             kernel.handle("tiny").reason
         )
+
+
+def distribution(site: Path, name: str, version: str) -> None:
+    """Have an environment say that it has a distribution."""
+    folder = site / f"{name}-{version}.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+
+
+async def test_an_environment_with_old_versions_of_what_a_worker_needs(
+    serve: Any, tiny: Any, tmp_path: Path
+) -> None:
+    site = tmp_path / "tiny" / "env" / SITE
+    needed = {"attrs": "attr", "cattrs": "cattrs", "orjson": "orjson", "pluggy": "pluggy"}
+    for name, package in needed.items():
+        distribution(site, name, "0.9.1rc2")
+        (site / package).mkdir()
+        (site / package / "__init__.py").write_text("raise ImportError('too old')")
+    (site / "tinydep.py").write_text("FACTOR = 7.0")
+    async with serve(tiny(environment_path="env")) as kernel:
+        assert kernel.problems() == []
+        assert (await answer(kernel))[0] == [7.0, 14.0]
 
 
 async def test_an_environment_needs_a_worker(serve: Any, tiny: Any, tmp_path: Path) -> None:
@@ -408,7 +432,7 @@ async def test_a_program_that_says_much_in_one_line() -> None:
 def test_the_first_file_fails_aloud_without_anything_of_ours() -> None:
     from mlsrv_workers import boot
 
-    plan = json.dumps({"path": None, "sites": [], "ours": {}, "lent": {}})
+    plan = json.dumps({"path": None, "sites": [], "ours": {}, "needed": {}, "lent": {}})
     command = [sys.executable, "-I", "-S", boot.__file__, plan, "0", "0", "0", "0"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
     assert done.returncode == 1

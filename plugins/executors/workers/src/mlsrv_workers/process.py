@@ -89,10 +89,14 @@ class Launch:
     def _plan(self) -> dict[str, Any]:
         """See `mlsrv_workers.boot`."""
         if self.environment is None:
-            return {"path": self.path, "sites": (), "ours": {}, "lent": {}}
-        ours = lending.folders((*lending.OURS, *self.plugins.packages))
-        lent = lending.folders(lending.NEEDED)
-        return {"path": None, "sites": self.environment.sites, "ours": ours, "lent": lent}
+            return {"path": self.path, "sites": (), "ours": {}, "needed": {}, "lent": {}}
+        return {
+            "path": None,
+            "sites": self.environment.sites,
+            "ours": lending.folders((*lending.OURS, *self.plugins.packages)),
+            "needed": lending.needed(),
+            "lent": lending.folders(lending.LENT),
+        }
 
 
 class Pending:
