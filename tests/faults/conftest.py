@@ -155,12 +155,15 @@ another_free_port = free_port
 
 
 @pytest.fixture
-def server(tmp_path: Path, free_port: int, another_free_port: int) -> Iterator[Server]:
-    """``mlsrv start`` with one `Troubled` model in two workers."""
+def server(
+    tmp_path: Path, free_port: int, another_free_port: int, request: pytest.FixtureRequest
+) -> Iterator[Server]:
+    """``mlsrv start`` with one `Troubled` model in two workers, or with what the parameter says."""
+    wanted = {"implementation": "models.Troubled", "parallel_workers": 2} | getattr(request, "param", {})
     folder = tmp_path / "repository" / "model"
     shutil.copytree(MODEL, folder, ignore=shutil.ignore_patterns("__pycache__"))
     extra = {"notes": str(tmp_path / "notes")}
-    values = {"name": "model", "implementation": "models.Troubled", "parameters": {"extra": extra}}
+    values = {"name": "model", "implementation": wanted.pop("implementation"), "parameters": {"extra": extra}}
     (folder / "model-settings.json").write_text(json.dumps(values))
     log = tmp_path / "log"
     command = [str(Path(sys.executable).parent / "mlsrv"), "start", str(folder.parent)]
@@ -170,7 +173,7 @@ def server(tmp_path: Path, free_port: int, another_free_port: int) -> Iterator[S
         "metrics_port": 0,
         "host": "127.0.0.1",
     }
-    for name, value in (settings | {"parallel_workers": 2}).items():
+    for name, value in (settings | wanted).items():
         command += ["--set", f"{name}={value}"]
     with log.open("w") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, text=True)

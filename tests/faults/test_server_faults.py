@@ -114,8 +114,7 @@ async def test_a_stop_under_load_over_grpc_loses_none_either(server: Any, tmp_pa
     await asyncio.gather(slow, *clients)
     assert await asyncio.to_thread(server.process.wait, 15) == 0
     assert gone(workers, 1.0)
-    # gRPC itself cancels calls that arrive at the very moment at which it stops accepting; no model saw them.
-    assert set(answers) <= {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+    assert set(answers) <= {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}
     assert answers.count(grpc.StatusCode.OK) == (tmp_path / "notes").read_text().split().count("begun")
 
 

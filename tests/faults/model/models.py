@@ -84,3 +84,12 @@ class Held(mlsrv.MLModel):
         return InferenceResponse(
             outputs=[ResponseOutput("output", tensor.shape, tensor.datatype, tensor.data)]
         )
+
+
+class Noted(Held):
+    """A `Held` that notes each request when it has begun."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        with Path(self.settings.parameters.extra["notes"]).open("a") as file:
+            print("begun", file=file)
+        return await super().predict(payload)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextvars import ContextVar
+from functools import partial
 from time import perf_counter
 from typing import Any, Final
 from urllib.parse import unquote
@@ -15,6 +15,7 @@ import grpc.aio
 from mlsrv.access import Access
 from mlsrv.context import CallContext
 from mlsrv.kernel import Kernel
+from mlsrv_grpc.around import Answer, Answers, wrapped
 from mlsrv_grpc.status import Rpc
 
 _QUIET: Final = ("Live", "Ready", "/Check", "/Watch")
@@ -61,17 +62,9 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
 
     def _noting(self, handler: Any, method: str) -> Any:
         """The same handler around which each call is noted."""
-        for kind in ("unary_unary", "unary_stream", "stream_unary", "stream_stream"):
-            behaviour = getattr(handler, kind)
-            if inspect.iscoroutinefunction(behaviour):
-                return handler._replace(**{kind: self._coroutine(behaviour, method)})
-            if inspect.isasyncgenfunction(behaviour):
-                return handler._replace(**{kind: self._generator(behaviour, method)})
-        return handler  # a plain function, which gRPC runs in a thread
+        return wrapped(handler, partial(self._coroutine, method), partial(self._generator, method))
 
-    def _coroutine(
-        self, behaviour: Callable[[Any, Rpc], Awaitable[Any]], method: str
-    ) -> Callable[[Any, Rpc], Awaitable[Any]]:
+    def _coroutine(self, method: str, behaviour: Answer) -> Answer:
         async def noted(request: Any, rpc: Rpc) -> Any:
             call = Call(self._kernel, method, rpc)
             current_call.set(call)
@@ -85,9 +78,7 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
 
         return noted
 
-    def _generator(
-        self, behaviour: Callable[[Any, Rpc], AsyncIterator[Any]], method: str
-    ) -> Callable[[Any, Rpc], AsyncIterator[Any]]:
+    def _generator(self, method: str, behaviour: Answers) -> Answers:
         async def noted(request: Any, rpc: Rpc) -> AsyncIterator[Any]:
             call = Call(self._kernel, method, rpc)
             current_call.set(call)

@@ -12,6 +12,7 @@ from mlsrv.kernel import Kernel
 from mlsrv.settings import KernelSettings
 from mlsrv_grpc.access import AccessInterceptor
 from mlsrv_grpc.control import Control
+from mlsrv_grpc.gate import Gate
 from mlsrv_grpc.health import Health
 from mlsrv_grpc.infer import Infer
 from mlsrv_grpc.intake import Intake
@@ -31,12 +32,12 @@ class Services:
     """What a server serves.
 
     Attributes:
-        handlers: to be added to the server.
+        gate: to be added to the server; lets calls in to all of them until it stops.
         health: told when the server stops.
         intake: told, too.
     """
 
-    handlers: tuple[grpc.GenericRpcHandler, ...]
+    gate: Gate
     health: Health
     intake: Intake
 
@@ -67,7 +68,7 @@ def all_services(kernel: Kernel) -> Services:
         for name, methods in own.items()
     ]
     handlers += [service.handler for _, service in brought.values()]
-    return Services(tuple(handlers), health, intake)
+    return Services(Gate(handlers), health, intake)
 
 
 def all_interceptors(kernel: Kernel) -> list[grpc.aio.ServerInterceptor]:

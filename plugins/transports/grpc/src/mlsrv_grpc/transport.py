@@ -12,6 +12,7 @@ from mlsrv.transport import Transport
 from mlsrv_grpc.listen import listen
 from mlsrv_grpc.services import Services, all_interceptors, all_services
 from mlsrv_grpc.settings import GrpcSettings
+from mlsrv_grpc.sockets import disconnect
 
 
 class GrpcTransport(Transport):
@@ -38,20 +39,24 @@ class GrpcTransport(Transport):
         settings = self.kernel.settings.of(GrpcSettings)
         services = all_services(self.kernel)
         server = grpc.aio.server(interceptors=all_interceptors(self.kernel), options=_options(settings))
-        server.add_generic_rpc_handlers(services.handlers)
+        server.add_generic_rpc_handlers([services.gate])
         url = listen(server, self.kernel.settings.of(KernelSettings).host, settings)
         await server.start()
         self._server, self._services, self._endpoints = server, services, (url,)
 
     async def stop(self, grace: float) -> None:
-        server, services = self._server, self._services
+        server, services, endpoints = self._server, self._services, self._endpoints
         self._server = self._services = None
         self._endpoints = ()
         if server is None or services is None:
             return
+        services.gate.close()
         services.health.close()
         services.intake.close()
-        await server.stop(grace)
+        await services.gate.drain(grace)
+        for url in endpoints:
+            disconnect(int(url.rpartition(":")[2]))
+        await server.stop(None)
 
     @property
     def endpoints(self) -> Sequence[str]:
