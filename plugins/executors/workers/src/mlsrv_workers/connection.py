@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlsrv_workers.arena import Arena, ArenaReader
-from mlsrv_workers.frames import ARENA_THRESHOLD, HEADER, PLACE, Frame, Kind, dump, head, padding
+from mlsrv_workers.frames import HEADER, KINDS, PLACE, Frame, Kind, dump, head, padding
 
 logger = logging.getLogger("mlsrv.workers")
 
@@ -82,7 +82,7 @@ class Connection(asyncio.Protocol):
         size = 0
         for array in buffers:
             data = array.reshape(-1).view(np.uint8)
-            offset = self._arena.put(data) if data.nbytes >= ARENA_THRESHOLD else None
+            offset = self._arena.put(data)
             places.append((-1 if offset is None else offset, data.nbytes))
             if offset is None:
                 pad = padding(data.nbytes)
@@ -114,16 +114,21 @@ class Connection(asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]  # uvloop's transports are no subclasses
 
     def data_received(self, data: bytes) -> None:
-        pending = self._pending
-        pending += data
+        received: bytes | bytearray = data
+        if self._pending:
+            self._pending += data
+            received = self._pending
         start = 0
-        while (end := self._end(start)) <= len(pending):
+        while (end := _end(received, start)) <= len(received):
             try:
-                self._on_frame(self._frame(start, end))
+                self._on_frame(self._frame(received, start, end))
             except Exception:  # one frame that goes wrong must not end the calls of all others
                 logger.exception("A message between the server and a worker could not be handled")
             start = end
-        del pending[:start]
+        if received is self._pending:
+            del self._pending[:start]
+        elif start < len(data):
+            self._pending += data[start:]
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -134,25 +139,19 @@ class Connection(asyncio.Protocol):
 
     # --- inside ---------------------------------------------------------------------------------------------
 
-    def _end(self, start: int) -> int:
-        """Where the frame ends that begins at `start`; behind all that is there if its header is not
-        complete."""
-        if len(self._pending) - start < HEADER.size:
-            return len(self._pending) + 1
-        body, inline, _, count, _ = HEADER.unpack_from(self._pending, start)
-        return start + HEADER.size + count * PLACE.size + int(body) + int(inline)
-
-    def _frame(self, start: int, end: int) -> Frame:
-        pending = self._pending
-        body, inline, call, count, kind = HEADER.unpack_from(pending, start)
+    def _frame(self, received: bytes | bytearray, start: int, end: int) -> Frame:
+        body, _, call, count, kind = HEADER.unpack_from(received, start)
         table = start + HEADER.size
         first = table + count * PLACE.size
-        with memoryview(pending) as view:
-            payload = bytes(view[first : first + body])
-            places = list(PLACE.iter_unpack(view[table:first])) if count else []
-            # A copy of its own, writable and not tied to the receive buffer: user code may keep or change it.
-            owned = memoryview(bytearray(view[first + body : end])) if inline else memoryview(b"")
-        return Frame(Kind(kind), call, payload, self._views(places, owned))
+        views: list[memoryview] = []
+        if count:
+            places = list(PLACE.iter_unpack(received[table:first]))
+            with memoryview(received) as view:
+                # A copy of its own, writable and not tied to what was received: user code may keep or change
+                # it.
+                owned = memoryview(bytearray(view[first + body : end]))
+            views = self._views(places, owned)
+        return Frame(KINDS[kind], call, received[first : first + body], views)
 
     def _views(self, places: list[tuple[int, int]], owned: memoryview) -> list[memoryview]:
         views: list[memoryview] = []
@@ -174,3 +173,12 @@ class Connection(asyncio.Protocol):
             self._loop.call_soon_threadsafe(self.send, kind, call, body)
         except RuntimeError:
             return  # the loop is closed: there is nobody to tell
+
+
+def _end(received: bytes | bytearray, start: int) -> int:
+    """Where the frame ends that begins at `start`; behind all that was received if its header is not
+    complete."""
+    if len(received) - start < HEADER.size:
+        return len(received) + 1
+    body, inline, _, count, _ = HEADER.unpack_from(received, start)
+    return start + HEADER.size + count * PLACE.size + int(body) + int(inline)

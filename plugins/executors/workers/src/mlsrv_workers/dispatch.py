@@ -31,28 +31,38 @@ class Dispatcher:
     @property
     def queued(self) -> int:
         """Requests that wait."""
-        return sum(map(len, self._lines))
+        first, second = self._lines
+        return len(first) + len(second)
 
-    async def reserve(
-        self, model: int, kind: bool, context: CallContext, refusal: Callable[[], str | None]
-    ) -> WorkerProcess:
-        """A worker that has the model, with room for one more request that is taken by this call: at once, or
-        as soon as there is one. The call begins next, without waiting in between.
+    def reserve(self, model: int, kind: bool, context: CallContext) -> WorkerProcess | None:
+        """A worker that has the model, with room for one more request that is taken by this call; None if
+        there is none, or others wait. The request is sent next, without waiting in between.
 
         Args:
             model: id of the placement.
             kind: whether it is asynchronous.
-            context: of the request; its priority counts.
+            context: of the request.
+
+        Raises:
+            RequestCancelled, DeadlineExceeded: nobody waits for the answer any more.
+        """
+        context.check()
+        return None if self._lines[kind] else self._take(kind, model)
+
+    async def reserve_later(
+        self, model: int, kind: bool, context: CallContext, refusal: Callable[[], str | None]
+    ) -> WorkerProcess:
+        """As `reserve`, as soon as there is such a worker. Requests wait by their priority, then in turn.
+
+        Args:
             refusal: asked before waiting: why that would be in vain, or None.
 
         Raises:
             ModelNotReady: there is a refusal, now or later.
-            RequestCancelled, DeadlineExceeded: nobody waits for the answer any more.
+            RequestCancelled, DeadlineExceeded: as `reserve`.
         """
         while True:
-            worker = None if self._lines[kind] else self._take(kind, model)
-            if worker is None:
-                worker = await self._wait(model, kind, context, refusal)
+            worker = await self._wait(model, kind, context, refusal)
             if worker.ended.is_set():
                 continue
             try:

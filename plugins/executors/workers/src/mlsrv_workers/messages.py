@@ -23,6 +23,9 @@ from mlsrv_protocol.types import (
     RequestOutput,
     ResponseOutput,
 )
+from mlsrv_workers.frames import ARENA_THRESHOLD
+
+_DATATYPES = dict(Datatype.__members__)
 
 Buffers: TypeAlias = list[npt.NDArray[Any]]
 
@@ -46,12 +49,10 @@ def load_request(plain: tuple[Any, ...], views: list[memoryview]) -> InferenceRe
     """The request that `dump_request` took apart; arrays are views over `views`."""
     request_id, parameters, inputs, outputs, name, version = plain
     return InferenceRequest(
-        inputs=[RequestInput(**_load_tensor(tensor, views)) for tensor in inputs],
+        inputs=[RequestInput(*_load_tensor(tensor, views)) for tensor in inputs],
         id=request_id,
-        parameters=_load_parameters(parameters),
-        outputs=None
-        if outputs is None
-        else [RequestOutput(name, _load_parameters(given)) for name, given in outputs],
+        parameters=parameters,
+        outputs=None if outputs is None else [RequestOutput(*output) for output in outputs],
         model_name=name,
         model_version=version,
     )
@@ -75,8 +76,8 @@ def load_response(plain: tuple[Any, ...], views: list[memoryview]) -> InferenceR
         model_name=name,
         model_version=version,
         id=request_id,
-        parameters=_load_parameters(parameters),
-        outputs=[ResponseOutput(**_load_tensor(tensor, views)) for tensor in outputs],
+        parameters=parameters,
+        outputs=[ResponseOutput(*_load_tensor(tensor, views)) for tensor in outputs],
     )
 
 
@@ -162,36 +163,36 @@ def _load_parameters(plain: dict[str, Any] | None) -> Parameters | None:
 
 
 def _dump_tensor(tensor: RequestInput | ResponseOutput, buffers: Buffers) -> tuple[Any, ...]:
+    """A tensor as a tuple. Of a numeric array it holds the elements as bytes, or their index in `buffers` if
+    they are many."""
     data = tensor.data
-    form: Any = None
+    parameters = tensor.parameters
+    form: tuple[str, tuple[int, ...]] | None = None
     if isinstance(data, np.ndarray):
         if data.dtype.kind in "biufc":
             array = data if data.flags.c_contiguous else data.copy(order="C")
-            form = (array.dtype.str, array.shape, len(buffers))
-            buffers.append(array)
-            data = None
+            form = (array.dtype.str, array.shape)
+            if array.nbytes < ARENA_THRESHOLD:
+                data = bytearray(array.data)  # which pickles to a copy that the receiver may write to
+            else:
+                data = len(buffers)
+                buffers.append(array)
         else:
             data = data.tolist()
-    parameters = tensor.parameters
     return (
         tensor.name,
-        list(tensor.shape),
-        str(tensor.datatype),
+        tensor.shape,
+        str.__str__(tensor.datatype),
         None if parameters is None else parameters.dict(),
         form,
         data,
     )
 
 
-def _load_tensor(plain: tuple[Any, ...], views: list[memoryview]) -> dict[str, Any]:
+def _load_tensor(plain: tuple[Any, ...], views: list[memoryview]) -> tuple[Any, ...]:
+    """The fields of a tensor, in the order of `RequestInput`."""
     name, shape, datatype, parameters, form, data = plain
     if form is not None:
-        dtype, array_shape, index = form
-        data = np.frombuffer(views[index], dtype=dtype).reshape(array_shape)
-    return {
-        "name": name,
-        "shape": shape,
-        "datatype": Datatype(datatype),
-        "data": data,
-        "parameters": _load_parameters(parameters),
-    }
+        dtype, array_shape = form
+        data = np.ndarray(array_shape, dtype, views[data] if isinstance(data, int) else data)
+    return name, shape, _DATATYPES.get(datatype, datatype), data, parameters

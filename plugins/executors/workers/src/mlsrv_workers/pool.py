@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from time import monotonic_ns
 from typing import Any
 
@@ -148,8 +149,7 @@ class Pool:
         buffers: messages.Buffers | tuple[()] = (),
     ) -> Frame:
         body = _body(model, values, context)
-        worker = await self._reserve(model, context)
-        context.worker = worker.number
+        worker = self._reserve(model, context) or await self._wait(model, context)
         pending = Pending(model.info.asynchronous, context)
         call = worker.begin(kind, pending, body, buffers)
         try:
@@ -163,8 +163,7 @@ class Pool:
     ) -> AsyncIterator[InferenceResponse]:
         """Answer a stream; the consumer's pace holds the worker back, and the worker's the producer."""
         body = _body(model, (), context)
-        worker = await self._reserve(model, context)
-        context.worker = worker.number
+        worker = self._reserve(model, context) or await self._wait(model, context)
         pending = PendingStream(model.info.asynchronous, context)
         call = worker.begin(Kind.STREAM, pending, body)
         feeding = asyncio.create_task(_feed(worker, call, pending, requests))
@@ -187,24 +186,38 @@ class Pool:
     # --- inside
     # ------------------------------------------------------------------------------------------------
 
-    async def _reserve(self, model: Loaded, context: CallContext) -> WorkerProcess:
-        def refusal() -> str | None:
-            if self._crew.stopping:
-                return "The server is stopping."
-            hopeless = model.problem or self._crew.down
-            return (
-                f"Model {model.name} is not ready: {hopeless}"
-                if hopeless and self.problem_of(model)
-                else None
-            )
-
+    def _reserve(self, model: Loaded, context: CallContext) -> WorkerProcess | None:
+        """A worker with room that is taken now, or None if the request has to wait for one."""
         self._on_queued(float(self._dispatcher.queued))
+        worker = self._dispatcher.reserve(model.id, model.info.asynchronous, context)
+        if worker is not None:
+            context.worker = worker.number
+            if context.timeline is not None:
+                now = monotonic_ns()
+                context.timeline.add("queue", now, now)
+        return worker
+
+    async def _wait(self, model: Loaded, context: CallContext) -> WorkerProcess:
+        """A worker with room that is taken now, as soon as there is one."""
         began = monotonic_ns()
         try:
-            return await self._dispatcher.reserve(model.id, model.info.asynchronous, context, refusal)
+            worker = await self._dispatcher.reserve_later(
+                model.id, model.info.asynchronous, context, partial(self._refusal, model)
+            )
         finally:
             if context.timeline is not None:
                 context.timeline.add("queue", began, monotonic_ns())
+        context.worker = worker.number
+        return worker
+
+    def _refusal(self, model: Loaded) -> str | None:
+        """Why a request need not wait for a worker, or None."""
+        if self._crew.stopping:
+            return "The server is stopping."
+        hopeless = model.problem or self._crew.down
+        if not hopeless or self.problem_of(model) is None:
+            return None
+        return f"Model {model.name} is not ready: {hopeless}"
 
     def _cancel(self, worker: WorkerProcess, call: int, context: CallContext) -> None:
         if not worker.running_call(call):
