@@ -6,7 +6,9 @@ import hashlib
 import io
 import json
 import logging
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -27,14 +29,14 @@ from mlsrv_workers.programs import output_of
 SITE = Path("lib", f"python{sys.version_info[0]}.{sys.version_info[1]}", "site-packages")
 
 MODEL = """
-import sys
+import os, sys
 import mlsrv, numpy, tinydep
 from mlsrv.types import InferenceResponse, ResponseOutput
 
 class Tiny(mlsrv.MLModel):
     def predict(self, payload):
         double = payload.inputs[0].data * tinydep.FACTOR
-        facts = [tinydep.__file__, numpy.__version__, sys.prefix, str("sklearn" in sys.modules)]
+        facts = [tinydep.__file__, numpy.__version__, sys.prefix, str(os.getpid())]
         return InferenceResponse(outputs=[
             ResponseOutput("double", list(payload.inputs[0].shape), "FP64", double),
             ResponseOutput("facts", [4], "BYTES", facts),
@@ -131,6 +133,21 @@ async def test_a_tarball(serve: Any, tiny: Any, tmp_path: Path) -> None:
         for file in root.glob(f"*/{SITE}/also.py"):
             file.unlink(missing_ok=True)  # it is not unpacked again
     assert list(root.glob(f"*/{SITE}/also.py")) == []
+
+
+async def test_an_environment_that_was_removed_is_made_again_by_a_reload(
+    serve: Any, tiny: Any, tmp_path: Path, eventually: Any
+) -> None:
+    packed(tmp_path / "tiny", {f"{SITE}/tinydep.py": "FACTOR = 8.0"})
+    root = tmp_path / "environments"
+    async with serve(tiny(environment_tarball="environment.tar.gz"), environments_dir=str(root)) as kernel:
+        pid = int((await answer(kernel))[1][3])
+        shutil.rmtree(root)
+        os.kill(pid, signal.SIGKILL)
+        await eventually(lambda: "No module named 'tinydep'" in str(kernel.problems()))
+        await kernel.load("tiny")
+        assert kernel.problems() == []
+        assert (await answer(kernel))[0] == [8.0, 16.0]
 
 
 async def test_half_an_environment_is_made_again(serve: Any, tiny: Any, tmp_path: Path) -> None:

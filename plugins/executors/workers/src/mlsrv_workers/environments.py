@@ -109,7 +109,9 @@ class Environments:
         async with _locked(folder.with_suffix(".lock"), progress) as lock:
             if not (folder / _COMPLETE).exists():
                 await _make(folder, lock, make)
-        return await _checked(content[:16], _prefix(folder))
+            made = (folder / _COMPLETE).stat().st_mtime_ns
+        # What is made again after somebody removed it is not for the workers that knew the former.
+        return await _checked(f"{content[:16]}-{made}", _prefix(folder))
 
 
 async def _make(folder: Path, lock: int, make: Callable[[Path, int], Awaitable[None]]) -> None:
