@@ -26,13 +26,14 @@ from mlsrv.metric_table import REJECTED
 from mlsrv.metrics import Meter
 from mlsrv.offers import ExecutorOffer, MeterOffer, SettingsOffer, TransportOffer
 from mlsrv.plugins import Plugins
-from mlsrv.records import report
+from mlsrv.records import reported
 from mlsrv.registry import Registry
 from mlsrv.repository import Listing
 from mlsrv.schedule import apply_schedule
 from mlsrv.serving import Serving
 from mlsrv.settings import KernelSettings, ModelSettings, Owner, Settings
 from mlsrv.sources import ModelSources
+from mlsrv.streams import only, then
 from mlsrv.transport import Transport
 from mlsrv_protocol.types import (
     InferenceRequest,
@@ -208,10 +209,7 @@ class Kernel:
         try:
             return await instance.infer(request, context)
         except Exception as error:
-            report(error, context)
-            if isinstance(error, MLSrvError):
-                raise
-            raise _internal(context) from error
+            raise reported(error, context)  # noqa: B904  # it is that error, or has it as its cause
 
     async def stream(
         self, requests: InferenceRequest | AsyncIterator[InferenceRequest], context: CallContext | None = None
@@ -222,7 +220,7 @@ class Kernel:
         Raises:
             MLSrvError: as `infer`; before the first response for everything that is known by then.
         """
-        given = _one(requests) if isinstance(requests, InferenceRequest) else requests
+        given = only(requests) if isinstance(requests, InferenceRequest) else requests
         first = await anext(given, None)
         if first is None:
             raise InvalidPayload("The stream ended before its first request.")
@@ -231,15 +229,12 @@ class Kernel:
         instance = self._instance(first.model_name, first.model_version)
         instance.take(context)
         apply_schedule(first, context)
-        responses = instance.stream(_then(first, given), context, size_of(first))
+        responses = instance.stream(then(first, given), context, size_of(first))
         try:
             async for response in responses:
                 yield response
         except Exception as error:
-            report(error, context)
-            if isinstance(error, MLSrvError):
-                raise
-            raise _internal(context) from error
+            raise reported(error, context)  # noqa: B904  # it is that error, or has it as its cause
         finally:
             await responses.aclose()  # type: ignore[attr-defined]  # an async generator
 
@@ -259,10 +254,7 @@ class Kernel:
         try:
             return await instance.call(method, arguments, context)
         except Exception as error:
-            report(error, context)
-            if isinstance(error, MLSrvError):
-                raise
-            raise _internal(context) from error
+            raise reported(error, context)  # noqa: B904  # it is that error, or has it as its cause
 
     def _instance(self, name: str, version: str | None) -> Instance:
         # An empty version is how protobuf says that there is none.
@@ -425,21 +417,3 @@ async def _enter(stack: AsyncExitStack, part: AbstractAsyncContextManager[object
     except Exception as error:
         raise PluginError(f"{what} failed to start: {type(error).__name__}: {error}") from error
     stack.push_async_callback(leave)
-
-
-def _internal(context: CallContext) -> MLSrvError:
-    return MLSrvError(
-        f"Internal error while request {context.request_id} was answered; the server's log has details."
-    )
-
-
-async def _one(request: InferenceRequest) -> AsyncIterator[InferenceRequest]:
-    yield request
-
-
-async def _then(
-    first: InferenceRequest, rest: AsyncIterator[InferenceRequest]
-) -> AsyncIterator[InferenceRequest]:
-    yield first
-    async for request in rest:
-        yield request

@@ -77,6 +77,19 @@ def report(error: Exception, context: CallContext) -> None:
     )
 
 
+def reported(error: Exception, context: CallContext) -> MLSrvError:
+    """Log that a request failed, as `report`; returns what its client is told: the error itself, or one that
+    tells nothing and has it as its cause."""
+    report(error, context)
+    if isinstance(error, MLSrvError):
+        return error
+    told = MLSrvError(
+        f"Internal error while request {context.request_id} was answered; the server's log has details."
+    )
+    told.__cause__ = error
+    return told
+
+
 def thread_failed(failed: threading.ExceptHookArgs) -> None:
     """Log what ended a thread, for `threading.excepthook` of a process that serves: models start threads."""
     if failed.exc_type is not SystemExit:

@@ -13,6 +13,20 @@ from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 _END = object()
 
 
+async def only(request: InferenceRequest) -> AsyncIterator[InferenceRequest]:
+    """A stream of one request."""
+    yield request
+
+
+async def then(
+    first: InferenceRequest, rest: AsyncIterator[InferenceRequest]
+) -> AsyncIterator[InferenceRequest]:
+    """A stream whose first request was taken already, whole again."""
+    yield first
+    async for request in rest:
+        yield request
+
+
 class StreamRequests(AsyncIterator[InferenceRequest], Iterator[InferenceRequest]):
     """The requests of a stream as its model gets them: for ``async for``, and for a plain ``for`` in a
     thread.
