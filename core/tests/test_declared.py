@@ -74,7 +74,7 @@ def request(*inputs: RequestInput, outputs: list[str] | None = None) -> Inferenc
             InputsNotFound,
             "Model m does not know the inputs z; it takes extra, x.",
         ),
-        (request(), InputsNotFound, "Model m misses the inputs x; it takes extra, x."),
+        (request(), InputsNotFound, "Model m needs the inputs x; it takes extra, x."),
         (
             request(tensor(datatype="FP64")),
             InferenceError,

@@ -299,7 +299,7 @@ async def test_defaults_headers_parameters_and_context() -> None:
 
 
 async def test_missing_and_unknown_inputs_are_named() -> None:
-    with pytest.raises(InputsNotFound, match=r"Model m misses the inputs t, x; it takes note, scale, t, x\."):
+    with pytest.raises(InputsNotFound, match=r"Model m needs the inputs t, x; it takes note, scale, t, x\."):
         await ask(Mixed)
     other = RequestInput("headers", [1], "BYTES", ["a"])
     with pytest.raises(
@@ -318,7 +318,7 @@ async def test_a_whole_request_codec_takes_the_remaining_inputs() -> None:
     other = RequestInput("y", [1], "BYTES", ["c"], {"content_type": "shouted"})
     assert await ask(WithTable, INT, TEXT, other) == {"output-0": ["a", "b", "{'x': [1, 2], 'y': ['C']}"]}
     assert await ask(WithTable, TEXT) == {"output-0": ["a", "b", "{}"]}
-    with pytest.raises(InputsNotFound, match=r"misses the inputs t; it takes any others, t\."):
+    with pytest.raises(InputsNotFound, match=r"needs the inputs t; it takes any others, t\."):
         await ask(WithTable, INT)
 
 
@@ -608,7 +608,7 @@ async def test_each_request_of_a_stream_is_decoded(cls: type[MLModel]) -> None:
 
 @pytest.mark.parametrize("cls", [Counting, CountingInThreads])
 async def test_a_stream_refuses_what_a_request_would_be_refused_for(cls: type[MLModel]) -> None:
-    with pytest.raises(InputsNotFound, match="misses the inputs t"):
+    with pytest.raises(InputsNotFound, match="needs the inputs t"):
         await stream(cls, InferenceRequest([], model_name="m"))
 
 

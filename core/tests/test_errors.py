@@ -67,7 +67,7 @@ def test_errors_travel_between_processes(cls: type[MLSrvError]) -> None:
         (errors.InvalidModelURI.of("m", "x"), "Model m: parameters.uri 'x' is neither a file nor a folder."),
         (
             errors.ModelParametersMissing.of("m", "uri"),
-            "Model m misses the parameter uri; add it to model-settings.json.",
+            "Model m needs the parameter uri; add it to model-settings.json.",
         ),
         (
             errors.CodecNotFound.for_content_type("hf", ["pd", "np"], 'input "x"'),

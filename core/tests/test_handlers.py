@@ -136,7 +136,7 @@ async def test_replies() -> None:
         ("json", HandlerRequest(b"[1]"), InvalidPayload, "The body must be a JSON object"),
         ("list_", HandlerRequest(b"{}"), InvalidPayload, "The body must be a JSON array"),
         ("json", HandlerRequest(b"{"), InvalidPayload, "JSON"),
-        ("json", HandlerRequest(), InferenceError, "The request misses body"),
+        ("json", HandlerRequest(), InferenceError, "The request lacks body"),
         ("text", HandlerRequest(b"\xff"), InvalidPayload, "The body is not UTF-8 text"),
         ("message", HandlerRequest(b"{}"), InvalidPayload, "inputs is missing"),
         (

@@ -106,7 +106,7 @@ async def test_what_does_not_fit_is_the_clients_fault(artifact: Path) -> None:
         ]:
             with pytest.raises(InferenceError, match=text):
                 await ask(kernel, request)
-        with pytest.raises(InputsNotFound, match="misses the inputs width; it takes height, width"):
+        with pytest.raises(InputsNotFound, match="needs the inputs width; it takes height, width"):
             await ask(kernel, columns(height=ROWS[:, 0], depth=ROWS[:, 1]))
         with pytest.raises(InputsNotFound, match="does not know the inputs depth"):
             await ask(kernel, columns(height=ROWS[:, 0], width=ROWS[:, 1], depth=ROWS[:, 1]))

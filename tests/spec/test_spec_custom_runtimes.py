@@ -97,7 +97,7 @@ async def test_the_simplified_interface(tmp_path: Path) -> None:
         assert output["parameters"] == {"content_type": "np"}
         refused = await post(server, "qa", InferenceRequest(inputs=inputs[:1]).dict())
         assert refused.status_code == 400
-        assert refused.json()["error"] == "Model qa misses the inputs context; it takes context, questions."
+        assert refused.json()["error"] == "Model qa needs the inputs context; it takes context, questions."
 
 
 HEADERS = """

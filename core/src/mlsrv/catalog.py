@@ -141,18 +141,23 @@ class Catalog:
         if not isinstance(wanted, str):
             return wanted
         if wanted in self._by_alias:
-            distribution, offer = self._by_alias[wanted]
-            try:
-                return resolve_target(offer.target)
-            except (ImportError, AttributeError) as error:
-                raise ModelLoadError(
-                    f'Model {model.name}: the runtime "{wanted}" of {distribution} cannot be imported: '
-                    f"{error}"
-                ) from error
+            return self._offered(model.name, wanted)
+        return self._imported(model.name, wanted, code)
+
+    def _offered(self, model: str, wanted: str) -> object:
+        distribution, offer = self._by_alias[wanted]
+        try:
+            return resolve_target(offer.target)
+        except (ImportError, AttributeError) as error:
+            raise ModelLoadError(
+                f'Model {model}: the runtime "{wanted}" of {distribution} cannot be imported: {error}'
+            ) from error
+
+    def _imported(self, model: str, wanted: str, code: CustomCode | None) -> object:
         module_name, _, attribute = wanted.replace(":", ".").rpartition(".")
         if not module_name:
             raise ModelLoadError(
-                f'Model {model.name}: unknown runtime "{wanted}"; installed are '
+                f'Model {model}: unknown runtime "{wanted}"; installed are '
                 f"{', '.join(sorted(self.runtimes)) or 'none'}, or write package.module.Class."
                 f"{self._missing(wanted)}"
             )
@@ -165,7 +170,7 @@ class Catalog:
                 raise
             text = code.located(error) if code is not None else f"{type(error).__name__}: {error}"
             raise ModelLoadError(
-                f"Model {model.name}: {wanted} cannot be imported: {text}{self._missing(wanted)}"
+                f"Model {model}: {wanted} cannot be imported: {text}{self._missing(wanted)}"
             ) from error
 
     def _fitting(self, test: Callable[[str], bool]) -> list[str]:

@@ -92,10 +92,12 @@ class CodecNotFound(InferenceError):
 
     @classmethod
     def for_content_type(cls, content_type: str, known: Iterable[str], where: str) -> CodecNotFound:
+        """Nobody knows a content type."""
         return cls(f'{where}: unknown content type "{content_type}"; known are {_listed(known)}.')
 
     @classmethod
     def for_payload(cls, payload: object, where: str) -> CodecNotFound:
+        """No codec encodes values of a type."""
         kind = type(payload)
         return cls(
             f"{where}: no codec encodes a {kind.__module__}.{kind.__qualname__}; name a content type for it."
@@ -107,10 +109,12 @@ class InputsNotFound(InferenceError):
 
     @classmethod
     def missing(cls, model: str, names: Iterable[str], expected: Iterable[str]) -> InputsNotFound:
-        return cls(f"Model {model} misses the inputs {_listed(names)}; it takes {_listed(expected)}.")
+        """Inputs that the model needs were not sent."""
+        return cls(f"Model {model} needs the inputs {_listed(names)}; it takes {_listed(expected)}.")
 
     @classmethod
     def unknown(cls, model: str, names: Iterable[str], expected: Iterable[str]) -> InputsNotFound:
+        """Inputs were sent that the model does not know."""
         return cls(f"Model {model} does not know the inputs {_listed(names)}; it takes {_listed(expected)}.")
 
 
@@ -119,6 +123,7 @@ class OutputNotFound(InferenceError):
 
     @classmethod
     def unknown(cls, model: str, name: str, known: Iterable[str]) -> OutputNotFound:
+        """The model has no output of this name."""
         return cls(f'Model {model} has no output "{name}"; it has {_listed(known)}.')
 
 
@@ -129,6 +134,7 @@ class ModelNotFound(MLSrvError):
 
     @classmethod
     def of(cls, name: str, version: str | None = None) -> ModelNotFound:
+        """There is no such model, or no such version of it."""
         return cls(f"{_model(name, version)} not found")
 
 
@@ -139,6 +145,7 @@ class ModelNotReady(MLSrvError):
 
     @classmethod
     def of(cls, name: str, version: str | None, state: str, reason: str = "") -> ModelNotReady:
+        """The model is in a state, for a reason, in which it cannot answer."""
         because = f": {reason}" if reason else ""
         return cls(f"{_model(name, version)} is not ready ({state}){because}")
 
@@ -158,6 +165,7 @@ class Overloaded(MLSrvError):
 
     @classmethod
     def of(cls, what: str, full: str, reason: str) -> Overloaded:
+        """So much (``"8 requests"``) waits or runs already; `reason` is a label of the metric."""
         made = cls(f"{what} is overloaded: {full} are already waiting or running; try again later.")
         made.reason = reason
         return made
@@ -170,6 +178,7 @@ class TooLarge(MLSrvError):
 
     @classmethod
     def of(cls, limit: int) -> TooLarge:
+        """A body has more than `limit` bytes."""
         return cls(f"The request body is larger than the limit of {limit} bytes.")
 
 
@@ -197,6 +206,7 @@ class ModelFailed(MLSrvError):
 
     @classmethod
     def of(cls, name: str, version: str | None, error: BaseException) -> ModelFailed:
+        """The model raised an error, whose text is told up to 300 characters."""
         text = " ".join(str(error).split())[:300]
         return cls(f"{_model(name, version)} failed: {type(error).__name__}{': ' if text else ''}{text}")
 
@@ -210,6 +220,7 @@ class InvalidModelURI(ModelLoadError):
 
     @classmethod
     def of(cls, name: str, uri: str | None) -> InvalidModelURI:
+        """Nothing is at a URI, or there is none."""
         if uri is None:
             return cls(f"Model {name} has no parameters.uri and no folder of its own; set parameters.uri.")
         return cls(f"Model {name}: parameters.uri {uri!r} is neither a file nor a folder.")
@@ -220,7 +231,8 @@ class ModelParametersMissing(ModelLoadError):
 
     @classmethod
     def of(cls, name: str, parameter: str) -> ModelParametersMissing:
-        return cls(f"Model {name} misses the parameter {parameter}; add it to model-settings.json.")
+        """A parameter of a model is missing."""
+        return cls(f"Model {name} needs the parameter {parameter}; add it to model-settings.json.")
 
 
 class ModelsFailed(ModelLoadError):
@@ -261,6 +273,7 @@ class OfferClash(ConfigurationError):
 
     @classmethod
     def between(cls, kind: str, name: str, first: str, second: str) -> OfferClash:
+        """Two distributions offer one name."""
         return cls(
             f'The {kind} "{name}" is offered by both {first} and {second}; block or uninstall one of them.'
         )

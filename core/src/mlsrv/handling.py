@@ -113,7 +113,7 @@ class Handler:
         made = {name: (make(call), default) for name, (make, default) in self._arguments.items()}
         missing = [name for name, (value, default) in made.items() if value is default is _REQUIRED]
         if missing:
-            raise InferenceError(f"The request misses {', '.join(missing)}.")
+            raise InferenceError(f"The request lacks {', '.join(missing)}.")
         return {name: default if value is _REQUIRED else value for name, (value, default) in made.items()}
 
 

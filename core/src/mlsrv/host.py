@@ -20,7 +20,7 @@ from mlsrv.context import CallContext
 from mlsrv.custom import CustomCode, current_code
 from mlsrv.errors import MLSrvError, ModelFailed, ModelLoadError, Unsupported
 from mlsrv.executor import ModelInfo, Placement
-from mlsrv.handlers import Arguments, HandlerRequest, Reply
+from mlsrv.handlers import Arguments, HandlerRequest, Handlers, Reply
 from mlsrv.handling import Handler, compile_handlers
 from mlsrv.metrics import ModelMetrics, Record, current_metrics, discard
 from mlsrv.model import MLModel
@@ -120,7 +120,13 @@ class ModelHost(Placement):
         model.ready = True
         self._predict = caller(model.predict, self._threads)
         self._code.surroundings = self._catalog.surroundings(self.settings)
-        self.info = ModelInfo(
+        self.info = self._info_of(model, metadata, handlers)
+        for request in await warm_up_requests(self.settings, self.info):
+            await self._warm_up(request)
+
+    def _info_of(self, model: MLModel, metadata: MetadataModelResponse, handlers: Handlers) -> ModelInfo:
+        cls = type(model)
+        return ModelInfo(
             platform=metadata.platform,
             versions=tuple(metadata.versions),
             inputs=tuple(metadata.inputs),
@@ -133,8 +139,6 @@ class ModelHost(Placement):
             metrics=self.metrics.registered,
             handlers=handlers,
         )
-        for request in await warm_up_requests(self.settings, self.info):
-            await self._warm_up(request)
 
     async def _warm_up(self, request: InferenceRequest) -> None:
         context = CallContext()

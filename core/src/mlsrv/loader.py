@@ -13,9 +13,10 @@ from mlsrv.admission import Admission
 from mlsrv.classification import Classification
 from mlsrv.declared import DeclaredTensors
 from mlsrv.errors import ConfigurationError, MLSrvError, ModelLoadError, ServerNotReady
-from mlsrv.executor import Executor
+from mlsrv.executor import Executor, ModelInfo
 from mlsrv.handle import Instance, ModelHandle
 from mlsrv.handlers import check_root_paths
+from mlsrv.interceptor import Interceptor
 from mlsrv.metering import ModelMeter
 from mlsrv.metrics import MetricClash
 from mlsrv.repository import BrokenModel, Listing
@@ -194,13 +195,7 @@ class Loader:
             stack.push_async_callback(placement.unload)
             for metric in placement.info.metrics:
                 kernel.metrics.bind(metric, (settings.name, settings.version or ""))
-            interceptors = kernel.plugins.interceptors(kernel, settings, placement.info)
-            interceptors.append(Classification(placement.info))
-            if own.check_inputs and (placement.info.inputs or placement.info.outputs):
-                interceptors.append(DeclaredTensors(settings.name, placement.info))
-            interceptors.sort(key=lambda interceptor: interceptor.phase)
-            if kernel.metrics:
-                interceptors.insert(0, ModelMeter(kernel.metrics, settings.name, settings.version))
+            interceptors = self._interceptors(settings, placement.info)
             for interceptor in interceptors:
                 await stack.enter_async_context(interceptor)
             # Nothing is awaited from here until the instance serves, so that two models cannot both pass.
@@ -218,6 +213,17 @@ class Loader:
                 kernel.admission,
             )
             return Instance(settings, placement, interceptors, stack.pop_all(), admission, handle.statistics)
+
+    def _interceptors(self, settings: ModelSettings, info: ModelInfo) -> list[Interceptor]:
+        """What requests to a model go through, from the outside in."""
+        kernel = self._kernel
+        found = [*kernel.plugins.interceptors(kernel, settings, info), Classification(info)]
+        if settings.of(KernelModelSettings).check_inputs and (info.inputs or info.outputs):
+            found.append(DeclaredTensors(settings.name, info))
+        found.sort(key=lambda interceptor: interceptor.phase)
+        if kernel.metrics:
+            found.insert(0, ModelMeter(kernel.metrics, settings.name, settings.version))
+        return found
 
     def _executor_of(self, settings: ModelSettings) -> Executor:
         wanted = settings.of(KernelModelSettings).executor or self._settings.executor

@@ -26,6 +26,7 @@ class Duration:
     ns: int = 0
 
     def add(self, ns: int) -> None:
+        """It happened once more, and took `ns` nanoseconds."""
         self.count += 1
         self.ns += ns
 
@@ -35,6 +36,7 @@ class Duration:
         return self.ns / self.count / 1e9 if self.count else 0.0
 
     def to_plain(self) -> dict[str, int]:
+        """The form of the statistics extension."""
         return {"count": self.count, "ns": self.ns}
 
 

@@ -44,11 +44,9 @@ def decode_args(function: _F) -> _F:
     Further:
 
     * the ``TypeHint`` of a request codec (``pd.DataFrame``), ``dict`` or ``dict[str, X]``: one argument that
-    takes all
-      inputs which no other argument names;
+      takes all inputs which no other argument names;
     * `Parameters`: those of the request; ``headers: dict[str, str]``: the headers of the call, names in lower
-    case;
-      `InferenceRequest`: the request itself; `CallContext`: deadline, cancellation and the like.
+      case; `InferenceRequest`: the request itself; `CallContext`: deadline, cancellation and the like.
 
     **The result** is encoded by the return annotation: one output ``output-0``; for ``tuple[X, Y]`` (also a
     tuple of hints) ``output-0``, ``output-1``, …; for a DataFrame its columns, for ``dict[str, X]`` its

@@ -76,6 +76,12 @@ def check_content_types(model: MLModel, request: InferenceRequest) -> None:
 
 
 def decode_input(model: MLModel, request_input: RequestInput, default_codec: AnyInputCodec | None) -> Any:
+    """One input as its codec decodes it: that of its content type, else the default; its data without either.
+
+    Raises:
+        CodecNotFound: nobody knows its content type.
+        CodecError: it does not fit the codec.
+    """
     if isinstance(request_input, DecodedInput):
         return request_input.data
     content_type = input_content_type(model, request_input)
@@ -84,6 +90,8 @@ def decode_input(model: MLModel, request_input: RequestInput, default_codec: Any
 
 
 def decode_request(model: MLModel, request: InferenceRequest, default_codec: AnyRequestCodec | None) -> Any:
+    """A request as its codec decodes it: that of its content type, else of the model's, else the default;
+    without any, the request with its inputs decoded. Raises as `decode_input`."""
     content_type = _content_type(request.parameters) or model.settings.parameters.content_type
     codec = _request_codec(model, content_type) or default_codec
     request = decode_inputs(model, request)
@@ -132,6 +140,13 @@ def output_codec(model: MLModel, request_output: RequestOutput) -> AnyInputCodec
 def encode_output(
     model: MLModel, payload: Any, request_output: RequestOutput, default_codec: AnyInputCodec | None
 ) -> ResponseOutput:
+    """One output, encoded by `output_codec`, else by a codec for the type of the payload, else by the
+    default.
+
+    Raises:
+        CodecNotFound: there is none of them.
+        CodecError: the codec cannot encode the payload.
+    """
     name = request_output.name
     codec = output_codec(model, request_output) or model.codecs.input_codec_for(payload) or default_codec
     if codec is None:
@@ -140,6 +155,8 @@ def encode_output(
 
 
 def encode_response(model: MLModel, payload: Any, default_codec: AnyRequestCodec | None) -> InferenceResponse:
+    """A whole response, encoded by a codec for the type of the payload, else by the default. Raises as
+    `encode_output`."""
     codec = model.codecs.request_codec_for(payload) or default_codec
     if codec is None:
         raise CodecNotFound.for_payload(payload, f"Model {model.name}, response")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import attrs
 
@@ -14,6 +14,7 @@ from mlsrv.settings.fields import help_of
 from mlsrv.settings.hints import explain_unknown
 
 _T = TypeVar("_T")
+_Fields: TypeAlias = "dict[str, tuple[Owner, attrs.Attribute[Any]]]"
 
 
 @attrs.frozen
@@ -171,27 +172,9 @@ def resolve(
     Raises:
         ConfigurationError: with one sentence for each unknown key and each value of a wrong type.
     """
-    fields: dict[str, tuple[Owner, attrs.Attribute[Any]]] = {}
     problems: list[str] = []
-    for owner in owners:
-        for attribute in attrs.fields(owner.cls):
-            if attribute.name in fields:
-                other = fields[attribute.name][0].distribution
-                problems.append(
-                    f'the setting "{attribute.name}" is owned by both {other} and {owner.distribution}'
-                )
-                continue
-            fields[attribute.name] = (owner, attribute)
-    chosen: dict[str, tuple[Any, Layer]] = {}
-    distributions = [owner.distribution for owner in owners]
-    for layer in layers:
-        for key, value in layer.values.items():
-            if key not in fields:
-                explained = explain_unknown(key, fields, distributions, failed)
-                problems.append(f"{layer.origin}: {explained}")
-                continue
-            plain = from_text(value, fields[key][1].type) if layer.text and isinstance(value, str) else value
-            chosen[key] = (plain, layer)
+    fields = _fields(owners, problems)
+    chosen = _chosen(fields, owners, layers, failed, problems)
     instances: dict[type, Any] = {}
     for owner in owners:
         names = {attribute.name for attribute in attrs.fields(owner.cls)}
@@ -214,3 +197,38 @@ def resolve(
         for name, (owner, attribute) in fields.items()
     }
     return Sections(instances, effective)
+
+
+def _fields(owners: Sequence[Owner], problems: list[str]) -> _Fields:
+    """Every setting, by name, with its owner."""
+    fields: _Fields = {}
+    for owner in owners:
+        for attribute in attrs.fields(owner.cls):
+            other, _ = fields.setdefault(attribute.name, (owner, attribute))
+            if other is not owner:
+                problems.append(
+                    f'the setting "{attribute.name}" is owned by both {other.distribution} '
+                    f"and {owner.distribution}"
+                )
+    return fields
+
+
+def _chosen(
+    fields: _Fields,
+    owners: Sequence[Owner],
+    layers: Sequence[Layer],
+    failed: Mapping[str, str] | None,
+    problems: list[str],
+) -> dict[str, tuple[Any, Layer]]:
+    """The value of each setting that any layer has, not converted yet, with the layer that it is from."""
+    chosen: dict[str, tuple[Any, Layer]] = {}
+    distributions = [owner.distribution for owner in owners]
+    for layer in layers:
+        for key, value in layer.values.items():
+            if key not in fields:
+                explained = explain_unknown(key, fields, distributions, failed)
+                problems.append(f"{layer.origin}: {explained}")
+                continue
+            plain = from_text(value, fields[key][1].type) if layer.text and isinstance(value, str) else value
+            chosen[key] = (plain, layer)
+    return chosen

@@ -161,7 +161,7 @@ async def test_frames_with_categories_texts_and_missing_values(tmp_path: Path) -
         columns = InferenceRequest(inputs=PandasCodec.encode_request(few).inputs)
         assert_identical((await ask(kernel, columns, "predict_proba"))["predict_proba"], expected)
         with pytest.raises(
-            InputsNotFound, match="misses the inputs colour; it takes code, colour, size, words"
+            InputsNotFound, match="needs the inputs colour; it takes code, colour, size, words"
         ):
             await ask(kernel, PandasCodec.encode_request(few.drop(columns="colour")))
         with pytest.raises(InputsNotFound, match="does not know the inputs more"):

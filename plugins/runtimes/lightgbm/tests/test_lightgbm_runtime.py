@@ -165,9 +165,7 @@ async def test_frames_with_categories_and_missing_values(tmp_path: Path) -> None
                 assert_identical(found["predict"], expected)
             codes = few.assign(colour=few["colour"].cat.codes).to_numpy(np.float64)
             assert_identical((await ask(kernel, codes))["predict"], expected)
-            with pytest.raises(
-                InputsNotFound, match="misses the inputs colour; it takes colour, count, size"
-            ):
+            with pytest.raises(InputsNotFound, match="needs the inputs colour; it takes colour, count, size"):
                 await ask(kernel, PandasCodec.encode_request(few[["size", "count"]]))
             with pytest.raises(InputsNotFound, match="does not know the inputs more"):
                 await ask(kernel, PandasCodec.encode_request(few.assign(more=1)))

@@ -225,7 +225,7 @@ async def test_columns_of_every_type(everything: ModelSettings) -> None:
 async def test_optional_columns_may_be_left_out(everything: ModelSettings) -> None:
     async with kernel_of(everything) as kernel:
         assert "note" not in (await row_of(kernel, everything_request(note=None)))["row"]
-        with pytest.raises(InputsNotFound, match="misses the inputs text; it takes any, blob, double"):
+        with pytest.raises(InputsNotFound, match="needs the inputs text; it takes any, blob, double"):
             await kernel.infer(everything_request(text=None))
 
 

@@ -67,7 +67,7 @@ def test_columns_come_by_name_or_in_their_order() -> None:
 
 
 def test_wrong_columns_are_named() -> None:
-    with pytest.raises(InputsNotFound, match="misses the inputs name; it takes name, size"):
+    with pytest.raises(InputsNotFound, match="needs the inputs name; it takes name, size"):
         fitted_columns("m", TWO, {"size": [1.0]})
     with pytest.raises(InputsNotFound, match="does not know the inputs more"):
         fitted_columns("m", TWO, {"size": [1.0], "name": ["a"], "more": [1]})

@@ -241,7 +241,7 @@ async def test_texts_and_numbers_come_as_tensors_or_as_a_frame(mixed: Path, spar
                 HOMES[["city", "rooms"]].replace("Genf", "Rom"),
                 "refuses the input: Unseen label: Rom. To handle",
             ),
-            (HOMES[["city"]], "misses the inputs rooms; it takes city, rooms"),
+            (HOMES[["city"]], "needs the inputs rooms; it takes city, rooms"),
             (HOMES, "does not know the inputs rent; it takes city, rooms"),
             (HOMES[["city"]].assign(rooms="many"), 'input "rooms" takes FP64 .* the text'),
             (HOMES[["rooms"]].assign(city=1), 'input "city" takes texts'),

@@ -176,7 +176,7 @@ async def test_frames_with_categories_and_missing_values(saved: Any) -> None:
             assert_identical(found["predict"], expected)
         codes = few.assign(colour=few["colour"].cat.codes, wild=few["wild"].astype(float))
         assert_identical((await ask(kernel, codes.to_numpy(np.float64)))["predict"], expected)
-        with pytest.raises(InputsNotFound, match="misses the inputs colour, wild; it takes colour, count"):
+        with pytest.raises(InputsNotFound, match="needs the inputs colour, wild; it takes colour, count"):
             await ask(kernel, frame_request(few[["size", "count"]]))
         with pytest.raises(InputsNotFound, match="does not know the inputs more"):
             await ask(kernel, frame_request(few.assign(more=1)))
@@ -196,7 +196,7 @@ async def test_named_features_come_as_tensors_of_their_own_too(saved: Any) -> No
         ]
         found = await ask(kernel, InferenceRequest(inputs=inputs), "predict_proba", "predict_leaf")
         assert_identical(found["predict_proba"], estimator.predict_proba(IRIS[:5]))
-        with pytest.raises(InputsNotFound, match="misses the inputs d"):
+        with pytest.raises(InputsNotFound, match="needs the inputs d"):
             await ask(kernel, InferenceRequest(inputs=inputs[1:]))
         short = RequestInput("d", [2], "FP32", np.zeros(2, np.float32))
         with pytest.raises(InferenceError, match=r'input "d": shape .* rows'):
