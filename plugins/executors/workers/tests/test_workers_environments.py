@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 from mlsrv.errors import ModelLoadError
+from mlsrv.plugins import load_plugin_file
 from mlsrv.settings import ModelParameters, ModelSettings
 from mlsrv.testing import tensor_request
 from mlsrv_workers import environments
@@ -412,6 +413,21 @@ async def test_an_environment_with_old_versions_of_what_a_worker_needs(
     async with serve(tiny(environment_path="env")) as kernel:
         assert kernel.problems() == []
         assert (await answer(kernel))[0] == [7.0, 14.0]
+
+
+async def test_a_plugin_that_needs_what_the_environment_lacks(
+    serve: Any, tiny: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "checked.py").write_text("import pytest\n")
+    site = tmp_path / "tiny" / "env" / SITE
+    site.mkdir(parents=True)
+    (site / "tinydep.py").write_text("FACTOR = 9.0")
+    plugin = load_plugin_file(tmp_path / "checked.py")
+    async with serve(tiny(environment_path="env"), plugins=[plugin]) as kernel:
+        assert kernel.problems() == []
+        assert (await answer(kernel))[0] == [9.0, 18.0]
+    assert "takes no part in the environment" in caplog.text
+    assert "No module named 'pytest'" in caplog.text
 
 
 async def test_an_environment_needs_a_worker(serve: Any, tiny: Any, tmp_path: Path) -> None:

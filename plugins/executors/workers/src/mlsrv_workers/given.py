@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +12,8 @@ from types import ModuleType
 from attrs import frozen
 
 from mlsrv.plugins import Plugins, load_plugin_file
+
+logger = logging.getLogger("mlsrv.workers")
 
 
 @frozen
@@ -34,11 +37,13 @@ class GivenPlugins:
     Attributes:
         discover, block: as the server was started with.
         modules: the plugin modules that were given to the server; objects that are no modules stay there.
+        elsewhere: whether the worker is in another environment, which may lack what a plugin imports.
     """
 
     discover: bool
     block: tuple[str, ...]
     modules: tuple[GivenModule, ...]
+    elsewhere: bool = False
 
     @classmethod
     def of(cls, plugins: Plugins, *, elsewhere: bool = False) -> GivenPlugins:
@@ -46,7 +51,7 @@ class GivenPlugins:
         not found by themselves."""
         found = [row.plugin for row in plugins.rows if row.active] if elsewhere else plugins.given
         modules = [_described(plugin) for plugin in found if isinstance(plugin, ModuleType)]
-        return cls(plugins.discovering, tuple(plugins.blocked), tuple(modules))
+        return cls(plugins.discovering, tuple(plugins.blocked), tuple(modules), elsewhere)
 
     @property
     def packages(self) -> set[str]:
@@ -54,9 +59,24 @@ class GivenPlugins:
         return {module.name.partition(".")[0] for module in self.modules if module.file is None}
 
     def load(self) -> Plugins:
-        """The plugins, in this process."""
-        extra = [module.load() for module in self.modules]
+        """The plugins, in this process. In another environment one that cannot be imported is left out, as an
+        installed one is in the server."""
+        extra = [plugin for module in self.modules if (plugin := self._load(module)) is not None]
         return Plugins(extra, discover=self.discover, block=self.block)
+
+    def _load(self, module: GivenModule) -> ModuleType | None:
+        try:
+            return module.load()
+        except Exception as error:
+            if not self.elsewhere:
+                raise
+            logger.warning(
+                "The plugin %s takes no part in the environment: %s: %s",
+                module.name,
+                type(error).__name__,
+                error,
+            )
+            return None
 
 
 def _described(plugin: ModuleType) -> GivenModule:
