@@ -67,6 +67,28 @@ def test_a_field_that_two_plugins_own_names_both() -> None:
         resolve([*OWNERS, Owner("other", Other)], [])
 
 
+@settings_class
+class Checked:
+    limit: int = setting(1, help="A limit.")
+
+    def __attrs_post_init__(self) -> None:
+        if self.limit < 0:
+            raise ValueError(f"limit: expected no negative number, got {self.limit}")
+
+
+def test_what_a_whole_class_checks_is_told_with_where_the_value_is_from() -> None:
+    layer = Layer("command line", {"limit": -1}, names={"limit": "--limit"})
+    with pytest.raises(
+        ConfigurationError, match=r"^command line: --limit: expected no negative number, got -1$"
+    ):
+        resolve([Owner("checked", Checked)], [layer])
+
+
+def test_a_misspelt_key_that_is_taken_elsewhere() -> None:
+    with pytest.raises(ConfigurationError, match='"paramters"; did you mean "parameters"'):
+        resolve(OWNERS, [Layer("code", {"paramters": {}})], others=["parameters"])
+
+
 def test_a_class_that_nobody_offers() -> None:
     @settings_class
     class Absent:

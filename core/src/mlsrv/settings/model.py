@@ -50,6 +50,7 @@ class KernelModelSettings:
 
 
 _TENSOR = tuple(attribute.name for attribute in attrs.fields(MetadataTensor))
+_OTHERS = ("name", "implementation", "parameters", "inputs", "outputs")
 
 
 class ModelSettings(FlatSettings):
@@ -146,7 +147,7 @@ class ModelSettings(FlatSettings):
         """
         layers = (*self._layers, environment) if environment else self._layers
         made = self.copy()
-        made._sections = resolve([self._own, *owners], layers)
+        made._sections = resolve([self._own, *owners], layers, others=_OTHERS)
         return made
 
     def copy(self, **changes: Any) -> ModelSettings:

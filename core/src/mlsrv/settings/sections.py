@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import attrs
@@ -160,7 +161,10 @@ def _only(values: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
 
 
 def resolve(
-    owners: Sequence[Owner], layers: Sequence[Layer], failed: Mapping[str, str] | None = None
+    owners: Sequence[Owner],
+    layers: Sequence[Layer],
+    failed: Mapping[str, str] | None = None,
+    others: Collection[str] = (),
 ) -> Sections:
     """Lay the layers over each other (later ones win) and convert the values.
 
@@ -168,21 +172,26 @@ def resolve(
         owners: the classes that own the fields.
         layers: the sources, the weakest first.
         failed: plugins that did not load, with the reason, for the message about a key of theirs.
+        others: keys that are taken elsewhere, for the message about one that is misspelt.
 
     Raises:
         ConfigurationError: with one sentence for each unknown key and each value of a wrong type.
     """
     problems: list[str] = []
     fields = _fields(owners, problems)
-    chosen = _chosen(fields, owners, layers, failed, problems)
+    unknown = functools.partial(
+        explain_unknown,
+        known=[*fields, *others],
+        distributions=[owner.distribution for owner in owners],
+        failed=failed,
+    )
+    chosen = _chosen(fields, layers, unknown, problems)
     instances: dict[type, Any] = {}
     for owner in owners:
         names = {attribute.name for attribute in attrs.fields(owner.cls)}
         values = {key: value for key, (value, _) in chosen.items() if key in names}
         instance, wrong = structure_fields(owner.cls, values)
-        problems += [
-            f"{chosen[path][1].where(path) if path else owner.distribution}: {what}" for path, what in wrong
-        ]
+        problems += [_located(path, what, chosen, owner) for path, what in wrong]
         instances[owner.cls] = instance
     if problems:
         raise ConfigurationError(problems)
@@ -197,6 +206,14 @@ def resolve(
         for name, (owner, attribute) in fields.items()
     }
     return Sections(instances, effective)
+
+
+def _located(path: str, what: str, chosen: Mapping[str, tuple[Any, Layer]], owner: Owner) -> str:
+    """A problem with where the value comes from. A check of a whole class names the setting itself."""
+    name, colon, rest = what.partition(": ")
+    if not path and colon and name in chosen:
+        path, what = name, rest
+    return f"{chosen[path][1].where(path) if path else owner.distribution}: {what}"
 
 
 def _fields(owners: Sequence[Owner], problems: list[str]) -> _Fields:
@@ -215,19 +232,16 @@ def _fields(owners: Sequence[Owner], problems: list[str]) -> _Fields:
 
 def _chosen(
     fields: _Fields,
-    owners: Sequence[Owner],
     layers: Sequence[Layer],
-    failed: Mapping[str, str] | None,
+    unknown: Callable[[str], str],
     problems: list[str],
 ) -> dict[str, tuple[Any, Layer]]:
     """The value of each setting that any layer has, not converted yet, with the layer that it is from."""
     chosen: dict[str, tuple[Any, Layer]] = {}
-    distributions = [owner.distribution for owner in owners]
     for layer in layers:
         for key, value in layer.values.items():
             if key not in fields:
-                explained = explain_unknown(key, fields, distributions, failed)
-                problems.append(f"{layer.origin}: {explained}")
+                problems.append(f"{layer.origin}: {unknown(key)}")
                 continue
             plain = from_text(value, fields[key][1].type) if layer.text and isinstance(value, str) else value
             chosen[key] = (plain, layer)
