@@ -96,6 +96,15 @@ def test_check_lists_every_problem_of_the_server_and_of_the_models(
         assert part in done.stderr
 
 
+def test_check_of_two_models_of_one_name(mlsrv, only_tiny, folder: Path, add_model) -> None:
+    add_model("one", name="m")
+    second = add_model("two", name="m")
+    done = mlsrv("config", "check", folder, *only_tiny)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert f"{second / 'model-settings.json'} describes m without a version" in done.stderr
+
+
 def test_check_starts_and_opens_nothing(mlsrv, only_tiny, folder: Path, add_model, tmp_path: Path) -> None:
     trace = tmp_path / "loaded"
     add_model("good", code=WITH_A_TRACE.replace("TRACE", str(trace)))

@@ -211,7 +211,7 @@ def test_json(mlsrv: Any, free_port: int) -> None:
 def test_nobody_answers(mlsrv: Any, free_port: int) -> None:
     result = mlsrv(*command(free_port, "--once")[3:])
     assert result.returncode == 1
-    assert result.stderr.startswith("Error: The server cannot be reached")
+    assert result.stderr.startswith(f"Error: The server 127.0.0.1:{free_port} cannot be reached")
     assert len(result.stderr.splitlines()) == 1
 
 

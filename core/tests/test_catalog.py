@@ -63,8 +63,8 @@ def test_an_artifact_that_fits_none(tmp_path: Path) -> None:
     with pytest.raises(ModelLoadError) as caught:
         catalog(TOY).select(model(tmp_path, *(f"{letter}.bin" for letter in "abcdefghij")))
     assert str(caught.value) == (
-        "Model m has no implementation, and no installed runtime knows its artifact (a.bin, b.bin, c.bin, "
-        "d.bin, e.bin, f.bin, g.bin, h.bin, …); installed runtimes: toy."
+        "Model m: it has no implementation, and no installed runtime knows its artifact (a.bin, b.bin, "
+        "c.bin, d.bin, e.bin, f.bin, g.bin, h.bin, …); installed runtimes: toy."
     )
     with pytest.raises(ModelLoadError, match=r"\(no files\); installed runtimes: none"):
         catalog().select(ModelSettings(name="m", parameters={"uri": "s3://bucket/model"}))

@@ -164,6 +164,11 @@ async def test_an_executor_that_cannot_be_entered(events: list[str]) -> None:
     assert events == ["enter executor", "leave executor"]
 
 
+def test_an_executor_that_nobody_offers_is_told_before_anything_starts() -> None:
+    with pytest.raises(ConfigurationError, match=r'^executor: unknown "wrokers"; installed are inline\.$'):
+        Kernel({"executor": "wrokers"}, discover=False)
+
+
 @pytest.mark.parametrize(
     ("target", "sentence"),
     [

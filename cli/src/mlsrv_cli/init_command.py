@@ -13,7 +13,7 @@ PATH = click.option(
     "--path",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="The folder to make; it must not exist, or be empty. Default: one of that name, here.",
+    help="The folder to make; if it exists, it must be empty. Default: NAME, in this folder.",
 )
 
 

@@ -58,7 +58,7 @@ def problems_of(kernel: Kernel) -> list[str]:
     if not any(offer.enabled(kernel.settings) for offer in kernel.plugins.offers(TransportOffer)):
         problems.append("No transport is installed and enabled; install one (pip install mlsrv-rest).")
     try:
-        listing = asyncio.run(kernel.listing())
+        listing = asyncio.run(kernel.listing(left_out=True))
     except ConfigurationError as error:
         return problems + error.problems
     for found in listing:

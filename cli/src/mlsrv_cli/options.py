@@ -73,7 +73,7 @@ def plugin_options(function: _F) -> _F:
         "plugin_files",
         multiple=True,
         type=click.Path(dir_okay=False),
-        help="Load a plugin from a Python file, too. May be repeated.",
+        help="Also load a plugin from a Python file. May be repeated.",
     )(function)
 
 

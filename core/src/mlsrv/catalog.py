@@ -89,7 +89,7 @@ class Catalog:
                 'name one in "implementation".'
             )
         raise ModelLoadError(
-            f"Model {model.name} has no implementation, and no installed runtime knows its artifact "
+            f"Model {model.name}: it has no implementation, and no installed runtime knows its artifact "
             f"({listed}); installed runtimes: {', '.join(sorted(self.runtimes)) or 'none'}."
             f"{_failures(self._plugins.failed)}"
         )
@@ -169,8 +169,9 @@ class Catalog:
             if isinstance(error, KeyboardInterrupt):
                 raise
             text = code.located(error) if code is not None else f"{type(error).__name__}: {error}"
+            missing = self._missing(wanted)
             raise ModelLoadError(
-                f"Model {model}: {wanted} cannot be imported: {text}{self._missing(wanted)}"
+                f"Model {model}: {wanted} cannot be imported: {text}{'.' if missing else ''}{missing}"
             ) from error
 
     def _fitting(self, test: Callable[[str], bool]) -> list[str]:

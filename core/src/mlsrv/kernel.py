@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
@@ -15,7 +15,14 @@ from mlsrv.catalog import Catalog
 from mlsrv.context import CallContext, new_request_id
 from mlsrv.control import ModelControl
 from mlsrv.environment import ModelEnvironment
-from mlsrv.errors import InvalidPayload, MLSrvError, ModelNotReady, PluginError, ServerNotReady
+from mlsrv.errors import (
+    ConfigurationError,
+    InvalidPayload,
+    MLSrvError,
+    ModelNotReady,
+    PluginError,
+    ServerNotReady,
+)
 from mlsrv.executor import Executor
 from mlsrv.handle import Instance, ModelHandle
 from mlsrv.handlers import Arguments
@@ -102,6 +109,7 @@ class Kernel:
         self.stopping = False
         self._environment = ModelEnvironment(given.model_layer) if given.model_layer else None
         own = self.settings.of(KernelSettings)
+        _check_executor(own.executor, [offer.name for offer in self.plugins.offers(ExecutorOffer)])
         self.admission = Admission(
             "The server", "server", own.max_total_in_flight, own.max_total_in_flight_bytes
         )
@@ -366,15 +374,19 @@ class Kernel:
         """
         await self._running().unload(name, version or None)
 
-    async def listing(self) -> list[Listing]:
+    async def listing(self, left_out: bool = False) -> list[Listing]:
         """Every model that could be loaded, read afresh: those given and those of the repository, or else the
         one that the environment describes. Works on a kernel that was not entered, too.
+
+        Args:
+            left_out: whether models that cannot be loaded, as another one of their name and version comes
+                first, are there as well, each as a `BrokenModel`.
 
         Raises:
             ConfigurationError: there is no such repository.
             RepositoryError: it cannot be read.
         """
-        return await self._sources.listing()
+        return await self._sources.listing(left_out)
 
     def resolve_model(self, model: ModelSettings) -> ModelSettings:
         """A model's settings as it would be loaded with them: those of the environment laid over them, and
@@ -401,6 +413,11 @@ class Kernel:
         if self._control is None or self._stack is None:
             raise ServerNotReady("The server is not running.")
         return self._control
+
+
+def _check_executor(wanted: str | None, offered: Sequence[str]) -> None:
+    if wanted is not None and wanted not in offered:
+        raise ConfigurationError(f'executor: unknown "{wanted}"; installed are {", ".join(sorted(offered))}.')
 
 
 async def _enter(stack: AsyncExitStack, part: AbstractAsyncContextManager[object], what: str) -> None:

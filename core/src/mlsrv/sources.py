@@ -50,8 +50,9 @@ class ModelSources:
         if twice:
             raise ConfigurationError([f"The model {_named(model)} was given twice." for model in twice])
 
-    async def listing(self) -> list[Listing]:
-        """Every model and version, read afresh; where two claim one name and version, the first one counts.
+    async def listing(self, left_out: bool = False) -> list[Listing]:
+        """Every model and version, read afresh; where two claim one name and version, the first one counts,
+        and the others are there, as a `BrokenModel` each, only with `left_out`.
 
         Raises:
             ConfigurationError: there is no such repository.
@@ -63,7 +64,7 @@ class ModelSources:
         else:
             found = [*self.given, *await _ask(repository.list())]
         default = self._environment.default_model() if self._environment and not found else None
-        return _first_of_each([*found, default] if default is not None else found)
+        return _first_of_each([*found, default] if default is not None else found, left_out)
 
     async def find(self, name: str) -> list[Listing]:
         """Every version of one model; empty if there is none. Raises as `listing`."""
@@ -140,15 +141,23 @@ async def _ask(answer: Awaitable[_T]) -> _T:
         ) from error
 
 
-def _first_of_each(found: Sequence[Listing]) -> list[Listing]:
+def _first_of_each(found: Sequence[Listing], left_out: bool = False) -> list[Listing]:
     kept: dict[tuple[str, str | None], Listing] = {}
+    others: list[Listing] = []
     for model in found:
         first = kept.setdefault(_key(model), model)
         if first is model:
             continue
+        source = str(model.source or "code")
         reason = model.reason if isinstance(model, BrokenModel) else "another one of this name comes first"
-        logger.warning("Model %s of %s is left out: %s", _named(model), model.source or "code", reason)
-    return list(kept.values())
+        if not left_out:
+            logger.warning("Model %s of %s is left out: %s", _named(model), source, reason)
+        elif isinstance(model, BrokenModel):
+            others.append(model)
+        else:
+            told = f"{source}: another model called {_named(model)} comes first; rename one of them."
+            others.append(BrokenModel(model.name, source, told, model.version))
+    return [*kept.values(), *others]
 
 
 def _key(model: Listing) -> tuple[str, str | None]:

@@ -75,7 +75,7 @@ def check(
     block: Sequence[str],
     as_json: bool,
 ) -> int:
-    """Run the contract suites against the plugin NAME: its name, its distribution, or something it offers.
+    """Run the contract suites against a plugin. NAME is its name, its distribution, or what it offers.
 
     The author's own suites are those of a module "contracts" beside the plugin's, or of --suite. What they
     leave out is tried with samples of ours; the report says what was not checked, and why.

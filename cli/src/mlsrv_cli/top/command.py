@@ -40,9 +40,9 @@ class _Seconds(click.FloatRange):
     type=_Seconds(0.1, 3600.0),
     default=2.0,
     show_default=True,
-    help="Seconds between two looks.",
+    help="Seconds between two readings.",
 )
-@click.option("--once", is_flag=True, help="Look twice, print what happened between, and end.")
+@click.option("--once", is_flag=True, help="Read twice, print what happened in between, and end.")
 @click.option("--json", "as_json", is_flag=True, help="As --once, as JSON.")
 def top(url: str, metrics_url: str | None, interval: float, once: bool, as_json: bool) -> None:
     """Watch a running server: its models, requests a second, latencies, queues, workers.

@@ -39,7 +39,7 @@ class KernelSettings:
     )
     model_repository_implementation: str | None = setting(
         None,
-        help="Kind of repository: the name of a plugin's, or the dotted path of a class. Default: files.",
+        help="Kind of repository: a name that a plugin offers, or a class's dotted path. Default: files.",
     )
     model_repository_implementation_args: dict[str, Any] = setting(
         factory=dict, help="Further keyword arguments for the model repository."

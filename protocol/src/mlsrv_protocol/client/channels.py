@@ -51,7 +51,9 @@ def check_url(url: str) -> tuple[str, str]:
     """The scheme and the rest of a URL. Raises `InvalidPayload` for one that no channel knows."""
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES or not parts.netloc:
-        raise InvalidPayload(f"{url!r} is not the URL of a server; write {', '.join(SCHEMES)}://host:port.")
+        raise InvalidPayload(
+            f"{url!r} is not the URL of a server; write http://HOST:PORT, or https, grpc or grpcs."
+        )
     return parts.scheme, parts.netloc
 
 
@@ -94,7 +96,7 @@ class HttpChannel:
         try:
             return _read(call, self._client.request(call.method, call.path, **_content(call)))
         except httpx.TransportError as error:
-            raise _broken(error, call) from error
+            raise self._broken(error, call) from error
 
     async def run_async(self, call: Call[T]) -> T:
         """Make a call."""
@@ -105,7 +107,7 @@ class HttpChannel:
         try:
             return _read(call, await self._client.request(call.method, call.path, **_content(call)))
         except httpx.TransportError as error:
-            raise _broken(error, call) from error
+            raise self._broken(error, call) from error
 
     def close(self) -> None:
         """Close the connections."""
@@ -116,6 +118,17 @@ class HttpChannel:
         """Close the connections."""
         if self._client is not None:
             await self._client.aclose()
+
+    def _broken(self, error: httpx.TransportError, call: Call[Any]) -> Exception:
+        import httpx
+
+        server = urlsplit(self._options["base_url"]).netloc.rpartition("@")[2]
+        text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        not_sent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+        if not_sent or call.repeatable:
+            return ConnectionFailed(f"The server {server} cannot be reached ({text}); is it running?")
+        # It may have been received: whether it may be sent again only the caller knows.
+        return ServerError(f"The connection broke before the answer came ({text}).", Code.INTERNAL)
 
 
 def make_channel(url: str, timeout: float, headers: Mapping[str, str], verify: Any) -> Channel:
@@ -177,13 +190,3 @@ def _sentence(reply: Reply) -> str:
     if isinstance(found, dict) and isinstance(found.get("error"), str):
         return str(found["error"])
     return f"The server answered with status {reply.status}."
-
-
-def _broken(error: httpx.TransportError, call: Call[Any]) -> Exception:
-    import httpx
-
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout) or call.repeatable:
-        return ConnectionFailed(f"The server cannot be reached ({text}).")
-    # It may have been received: whether it may be sent again only the caller knows.
-    return ServerError(f"The connection broke before the answer came ({text}).", Code.INTERNAL)

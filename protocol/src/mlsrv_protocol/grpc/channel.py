@@ -51,7 +51,7 @@ class GrpcChannel:
         try:
             body = method(_message(call), timeout=self._timeout, metadata=self._metadata)
         except grpc.RpcError as error:
-            _refuse(error)
+            self._refuse(error)
         return _understood(call, body)
 
     async def run_async(self, call: Call[T]) -> T:
@@ -62,7 +62,7 @@ class GrpcChannel:
         try:
             body = await method(_message(call), timeout=self._timeout, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
-            _refuse(error)
+            self._refuse(error)
         return _understood(call, body)
 
     def close(self) -> None:
@@ -84,6 +84,14 @@ class GrpcChannel:
             authorities = Path(self._verify).read_bytes()
         return module.secure_channel(self._target, grpc.ssl_channel_credentials(authorities), options=options)
 
+    def _refuse(self, error: grpc.RpcError) -> NoReturn:
+        name, text = error.code().name, str(error.details())
+        if name == "UNAVAILABLE" and "connect" in text.lower():
+            raise ConnectionFailed(
+                f"The server {self._target} cannot be reached ({text}); is it running?"
+            ) from error
+        raise ServerError(text, _STATUS.get(name, Code.INTERNAL)) from error
+
 
 def _message(call: Call[Any]) -> bytes:
     if isinstance(call.fields, InferenceRequest):
@@ -95,10 +103,3 @@ def _understood(call: Call[T], body: bytes) -> T:
     if isinstance(call.fields, InferenceRequest):
         return call.read_message(decode_response(body))
     return call.read_message(parse(message_class(f"inference.{call.rpc}Response"), body))
-
-
-def _refuse(error: grpc.RpcError) -> NoReturn:
-    name, text = error.code().name, str(error.details())
-    if name == "UNAVAILABLE" and "connect" in text.lower():
-        raise ConnectionFailed(f"The server cannot be reached ({text}).") from error
-    raise ServerError(text, _STATUS.get(name, Code.INTERNAL)) from error

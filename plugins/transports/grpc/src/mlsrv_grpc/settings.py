@@ -13,11 +13,11 @@ class GrpcSettings:
 
     grpc_port: int = setting(8081, help="Port of the gRPC server; 0 takes a free one.")
     grpc_max_message_length: int | None = setting(
-        None, help="Bytes that one message may have, in or out; no limit of its own when not set."
+        None, help="Bytes that one message may have, in or out; unlimited when not set."
     )
     grpc_tls_cert: str | None = setting(None, help="Certificate chain (PEM file); turns TLS on.")
     grpc_tls_key: str | None = setting(
-        None, help="Private key of the certificate (PEM file), if it is not in there."
+        None, help="Private key of the certificate (PEM file), if it is not in that file."
     )
     grpc_tls_ca: str | None = setting(
         None,

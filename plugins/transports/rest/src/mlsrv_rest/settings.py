@@ -54,7 +54,7 @@ class RestSettings:
     )
     http_tls_cert: str | None = setting(None, help="Certificate chain (PEM file); turns TLS on.")
     http_tls_key: str | None = setting(
-        None, help="Private key of the certificate (PEM file), if it is not in there."
+        None, help="Private key of the certificate (PEM file), if it is not in that file."
     )
     http_tls_ca: str | None = setting(
         None,
