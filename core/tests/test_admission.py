@@ -8,7 +8,7 @@ import pytest
 from mlsrv.admission import Admission, size_of, size_of_arguments
 from mlsrv.errors import Code, Overloaded, TooLarge
 from mlsrv.handlers import HandlerRequest
-from mlsrv.types import InferenceRequest, RequestInput
+from mlsrv.types import RequestInput
 
 
 def refusal(admission: Admission, size: int = 0) -> tuple[str, str]:
@@ -88,8 +88,8 @@ def test_several_share_the_limits_of_the_whole() -> None:
 )
 def test_the_size_of_a_request(data: object, size: int) -> None:
     tensor = RequestInput("x", [1], "FP64", data)
-    assert size_of(InferenceRequest([tensor])) == size
-    assert size_of(InferenceRequest([tensor, tensor])) == 2 * size
+    assert size_of([tensor]) == size
+    assert size_of([tensor, tensor]) == 2 * size
 
 
 def test_the_size_of_what_custom_handlers_get() -> None:

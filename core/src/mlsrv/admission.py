@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from mlsrv.errors import Overloaded, TooLarge
 from mlsrv.handlers import Arguments, HandlerRequest
-from mlsrv_protocol.types import InferenceRequest
+from mlsrv_protocol.types import RequestInput, ResponseOutput
 
 POINTER = 8
 """Bytes that an element of a list counts beside its text."""
@@ -73,11 +74,11 @@ class Admission:
         return Overloaded.of(self._what, f"{self.bytes} bytes of requests", f"{self._kind}_bytes")
 
 
-def size_of(request: InferenceRequest) -> int:
-    """Bytes of the data of a request: of numbers what they take in memory, of texts their lengths and a
-    pointer each."""
+def size_of(tensors: Iterable[RequestInput | ResponseOutput]) -> int:
+    """Bytes of the data of tensors: of numbers what they take in memory, of texts their lengths and a pointer
+    each. Names, shapes and parameters count nothing."""
     size = 0
-    for tensor in request.inputs:
+    for tensor in tensors:
         data = tensor.data
         size += data.nbytes if isinstance(data, np.ndarray) else _size_of_list(data)
     return size

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from time import perf_counter_ns
 from typing import Any, TypeVar
 
@@ -15,9 +16,11 @@ from mlsrv.errors import DeadlineExceeded, MLSrvError, ModelNotReady, Overloaded
 from mlsrv.executor import ModelInfo, Placement
 from mlsrv.handlers import Arguments
 from mlsrv.interceptor import Interceptor
-from mlsrv.pipeline import compile_infer, compile_stream
+from mlsrv.metering import ModelMeter
+from mlsrv.pipeline import compile_infer, compile_stream, observed_stream
 from mlsrv.settings import ModelSettings
 from mlsrv.statistics import Duration, Statistics
+from mlsrv.timeline import Timeline
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, State
 
 logger = logging.getLogger("mlsrv.models")
@@ -39,6 +42,7 @@ class Instance:
         stack: left by `close`: leaves the interceptors and unloads the placement.
         admission: what may be waiting or running at once.
         statistics: counts requests and executions.
+        meter: records them with the meters of the kernel, if there are any.
     """
 
     def __init__(
@@ -49,14 +53,21 @@ class Instance:
         stack: AsyncExitStack,
         admission: Admission,
         statistics: Statistics | None = None,
+        meter: ModelMeter | None = None,
     ) -> None:
         self.settings = settings
         self.placement = placement
         self.interceptors = tuple(interceptors)
         self._admission = admission
         self._statistics = statistics or Statistics()
+        self._meter = meter
+        self._observed = meter is not None or any(interceptor.observes for interceptor in interceptors)
         self._infer = compile_infer(interceptors, self._statistics.measured(placement.infer))
         self._stream = compile_stream(interceptors, placement)
+        if meter is not None:
+            self._stream = partial(meter.stream, self._stream)
+        if self._observed:
+            self._stream = observed_stream(self._stream)
         self._stack = stack
         self._idle: asyncio.Event | None = None
 
@@ -70,21 +81,32 @@ class Instance:
         context.model, context.version = self.settings.name, self.settings.version
 
     async def infer(self, request: InferenceRequest, context: CallContext) -> InferenceResponse:
-        size = size_of(request)
+        size = size_of(request.inputs)
         self._enter(size)
+        outer = context.timeline
+        if self._observed:
+            context.timeline = Timeline()
         started = perf_counter_ns()
         try:
             answer = self._infer(request, context)
             response = await (answer if context.deadline is None else self._in_time(answer, context))
         except BaseException as error:
-            self._statistics.failed(started)
+            ns = perf_counter_ns() - started
+            self._statistics.failed(ns)
+            if self._meter is not None:
+                self._meter.failed(error, context, ns, size)
             if isinstance(error, asyncio.CancelledError):
                 context.cancel()
             raise
         else:
-            self._statistics.answered(started)
+            ns = perf_counter_ns() - started
+            self._statistics.answered(ns)
+            if self._meter is not None:
+                self._meter.answered(context.timeline, ns, size, size_of(response.outputs))
             return response
         finally:
+            # Model code may call another model with its own context, whose timeline must stay its own.
+            context.timeline = outer
             self._leave(size)
 
     async def stream(
@@ -163,6 +185,8 @@ class Instance:
             if isinstance(error, Overloaded):
                 # As long as a request takes now: by then, those that are in have made room.
                 error.retry_after = min(max(self._statistics.success.mean, 1.0), LONGEST_RETRY)
+            if self._meter is not None:
+                self._meter.refused(error)
             for interceptor in self.interceptors:
                 interceptor.refused(error)
             raise

@@ -237,7 +237,7 @@ class Kernel:
         instance = self._instance(first.model_name, first.model_version)
         instance.take(context)
         apply_schedule(first, context)
-        responses = instance.stream(then(first, given), context, size_of(first))
+        responses = instance.stream(then(first, given), context, size_of(first.inputs))
         try:
             async for response in responses:
                 yield response

@@ -212,17 +212,17 @@ class Loader:
                 own.max_in_flight_bytes or self._settings.max_in_flight_bytes,
                 kernel.admission,
             )
-            return Instance(settings, placement, interceptors, stack.pop_all(), admission, handle.statistics)
+            meter = ModelMeter(kernel.metrics, settings.name, settings.version) if kernel.metrics else None
+            return Instance(
+                settings, placement, interceptors, stack.pop_all(), admission, handle.statistics, meter
+            )
 
     def _interceptors(self, settings: ModelSettings, info: ModelInfo) -> list[Interceptor]:
         """What requests to a model go through, from the outside in."""
-        kernel = self._kernel
-        found = [*kernel.plugins.interceptors(kernel, settings, info), Classification(info)]
+        found = [*self._kernel.plugins.interceptors(self._kernel, settings, info), Classification(info)]
         if settings.of(KernelModelSettings).check_inputs and (info.inputs or info.outputs):
             found.append(DeclaredTensors(settings.name, info))
         found.sort(key=lambda interceptor: interceptor.phase)
-        if kernel.metrics:
-            found.insert(0, ModelMeter(kernel.metrics, settings.name, settings.version))
         return found
 
     def _executor_of(self, settings: ModelSettings) -> Executor:

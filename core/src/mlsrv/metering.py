@@ -6,13 +6,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from mlsrv.admission import size_of
 from mlsrv.context import CallContext
 from mlsrv.errors import Code, MLSrvError, Overloaded
-from mlsrv.interceptor import CallNext, Interceptor, Phase, StreamNext
+from mlsrv.interceptor import StreamNext
 from mlsrv.meters import Meters
 from mlsrv.metric_table import (
     DURATION,
@@ -27,26 +26,22 @@ from mlsrv.metric_table import (
     SUCCESS,
 )
 from mlsrv.metrics import Recorder
-from mlsrv_protocol.types import InferenceRequest, InferenceResponse, RequestInput, ResponseOutput, State
+from mlsrv_protocol.types import InferenceRequest, InferenceResponse, State
 
 if TYPE_CHECKING:
     from mlsrv.kernel import Kernel
     from mlsrv.timeline import Timeline
 
 _SECOND = 1e-9
-_WORD = 8
 
 
-class ModelMeter(Interceptor):
-    """Records the requests of one model: the outermost interceptor, if there is a meter.
+class ModelMeter:
+    """Records the requests of one model.
 
     Args:
         meters: of the kernel, at least one.
         name, version: of the model.
     """
-
-    phase: ClassVar[Phase] = Phase.OBSERVE
-    observes: ClassVar[bool] = True
 
     def __init__(self, meters: Meters, name: str, version: str | None) -> None:
         self._meters = meters
@@ -60,31 +55,33 @@ class ModelMeter(Interceptor):
         for phase in ("predict", "decode", "encode"):
             self._bind(phase)
 
-    async def __call__(
-        self, request: InferenceRequest, context: CallContext, call_next: CallNext
-    ) -> InferenceResponse:
-        began = monotonic_ns()
-        self._received(payload_bytes(request.inputs))
-        try:
-            response = await call_next(request, context)
-        except BaseException as error:
-            self._failed(error, context)
-            raise
-        else:
-            self._success(1.0)
-            self._sent(payload_bytes(response.outputs))
-            return response
-        finally:
-            self._measured(began, context.timeline)
+    def answered(self, timeline: Timeline | None, ns: int, received: int, sent: int) -> None:
+        """A request of `received` bytes got its answer of `sent` bytes after so many nanoseconds."""
+        self._success(1.0)
+        self._received(received)
+        self._sent(sent)
+        self._measured(timeline, ns)
+
+    def failed(self, error: BaseException, context: CallContext, ns: int, received: int) -> None:
+        """A request of `received` bytes failed after so many nanoseconds."""
+        self._received(received)
+        self._failed(error, context)
+        self._measured(context.timeline, ns)
+
+    def refused(self, error: MLSrvError) -> None:
+        """A request was not let in."""
+        self._failure(1.0)
+        self._rejected(reason_of(error))
 
     async def stream(
-        self, requests: AsyncIterator[InferenceRequest], context: CallContext, call_next: StreamNext
+        self, inner: StreamNext, requests: AsyncIterator[InferenceRequest], context: CallContext
     ) -> AsyncIterator[InferenceResponse]:
+        """Record a stream, which `inner` answers."""
         began = monotonic_ns()
-        responses = call_next(self._counted(requests), context)
+        responses = inner(self._counted(requests), context)
         try:
             async for response in responses:
-                self._sent(payload_bytes(response.outputs))
+                self._sent(size_of(response.outputs))
                 yield response
         except GeneratorExit:  # the client has had enough
             self._success(1.0)
@@ -97,15 +94,11 @@ class ModelMeter(Interceptor):
         finally:
             if (close := getattr(responses, "aclose", None)) is not None:
                 await close()
-            self._measured(began, context.timeline)
-
-    def refused(self, error: MLSrvError) -> None:
-        self._failure(1.0)
-        self._rejected(reason_of(error))
+            self._measured(context.timeline, monotonic_ns() - began)
 
     async def _counted(self, requests: AsyncIterator[InferenceRequest]) -> AsyncIterator[InferenceRequest]:
         async for request in requests:
-            self._received(payload_bytes(request.inputs))
+            self._received(size_of(request.inputs))
             yield request
 
     def _failed(self, error: BaseException, context: CallContext) -> None:
@@ -121,13 +114,13 @@ class ModelMeter(Interceptor):
     def _rejected(self, reason: str) -> None:
         self._meters.record(REJECTED, 1.0, (*self._labels, reason))
 
-    def _measured(self, began: int, timeline: Timeline | None) -> None:
-        self._duration((monotonic_ns() - began) * _SECOND)
+    def _measured(self, timeline: Timeline | None, ns: int) -> None:
+        self._duration(ns * _SECOND)
         if timeline is None:
             return
-        for phase, ns in timeline.durations().items():
+        for phase, spent in timeline.durations().items():
             record = self._phases.get(phase) or self._bind(phase)
-            record(ns * _SECOND)
+            record(spent * _SECOND)
 
     def _bind(self, phase: str) -> Recorder:
         record = self._phases[phase] = self._meters.bind(PHASE, (*self._labels, phase))
@@ -141,23 +134,6 @@ def reason_of(error: MLSrvError) -> str:
 
 def _label(code: Code) -> str:
     return code.value.lower()
-
-
-def payload_bytes(tensors: Sequence[RequestInput | ResponseOutput]) -> float:
-    """Bytes of the data of tensors: of texts their characters, of other lists eight for each element."""
-    size = 0
-    for tensor in tensors:
-        size += _size(tensor.data)
-    return float(size)
-
-
-def _size(data: Any) -> int:
-    if isinstance(data, np.ndarray):
-        return data.nbytes
-    try:
-        return sum(map(len, data))
-    except TypeError:  # numbers have no length
-        return len(data) * _WORD if hasattr(data, "__len__") else _WORD
 
 
 def watch_models(kernel: Kernel) -> None:

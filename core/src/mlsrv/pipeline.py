@@ -17,7 +17,7 @@ def compile_infer(interceptors: Sequence[Interceptor], infer: CallNext) -> CallN
     call = infer
     for interceptor in reversed(interceptors):
         call = _around(interceptor, call)
-    return _observed(call) if any(interceptor.observes for interceptor in interceptors) else call
+    return call
 
 
 def compile_stream(interceptors: Sequence[Interceptor], placement: Placement) -> StreamNext:
@@ -26,7 +26,28 @@ def compile_stream(interceptors: Sequence[Interceptor], placement: Placement) ->
     for interceptor in reversed(interceptors):
         if type(interceptor).stream is not Interceptor.stream:
             call = _around_stream(interceptor, call)
-    return _observed_stream(call) if any(interceptor.observes for interceptor in interceptors) else call
+    return call
+
+
+def observed_stream(inner: StreamNext) -> StreamNext:
+    """The same function, for each call of which the context has a timeline of its own."""
+
+    async def call(
+        requests: AsyncIterator[InferenceRequest], context: CallContext
+    ) -> AsyncIterator[InferenceResponse]:
+        outer, context.timeline = context.timeline, Timeline()
+        responses = inner(requests, context)
+        try:
+            async for response in responses:
+                yield response
+        finally:
+            try:
+                if (close := getattr(responses, "aclose", None)) is not None:
+                    await close()
+            finally:
+                context.timeline = outer
+
+    return call
 
 
 def _around(interceptor: Interceptor, inner: CallNext) -> CallNext:
@@ -42,42 +63,5 @@ def _around_stream(interceptor: Interceptor, inner: StreamNext) -> StreamNext:
         requests: AsyncIterator[InferenceRequest], context: CallContext
     ) -> AsyncIterator[InferenceResponse]:
         return interceptor.stream(requests, context, inner)
-
-    return call
-
-
-def _observed(inner: CallNext) -> CallNext:
-    def call(request: InferenceRequest, context: CallContext) -> Awaitable[InferenceResponse]:
-        if context.timeline is not None:
-            return nested(request, context, context.timeline)
-        context.timeline = Timeline()
-        return inner(request, context)
-
-    async def nested(request: InferenceRequest, context: CallContext, outer: Timeline) -> InferenceResponse:
-        # Model code may call another model with its own context, whose timeline must stay its own.
-        context.timeline = Timeline()
-        try:
-            return await inner(request, context)
-        finally:
-            context.timeline = outer
-
-    return call
-
-
-def _observed_stream(inner: StreamNext) -> StreamNext:
-    async def call(
-        requests: AsyncIterator[InferenceRequest], context: CallContext
-    ) -> AsyncIterator[InferenceResponse]:
-        outer, context.timeline = context.timeline, Timeline()
-        responses = inner(requests, context)
-        try:
-            async for response in responses:
-                yield response
-        finally:
-            try:
-                if (close := getattr(responses, "aclose", None)) is not None:
-                    await close()
-            finally:
-                context.timeline = outer
 
     return call

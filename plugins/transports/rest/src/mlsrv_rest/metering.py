@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterator, Sequence
-from time import monotonic_ns
-from typing import NamedTuple
+from time import perf_counter
+from typing import TypeAlias
 
 from starlette.types import ASGIApp
 
@@ -18,12 +18,9 @@ from mlsrv_rest.routes.requests import ROUTE
 
 METHODS = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"))
 _HEALTH = "/v2/health/"
-_SECOND = 1e-9
 
-
-class _Series(NamedTuple):
-    requests: Recorder
-    seconds: Recorder
+_Series: TypeAlias = tuple[Recorder, Recorder]
+"""Of the requests, and of their seconds."""
 
 
 class Metered:
@@ -43,16 +40,16 @@ class Metered:
         self._name = kernel.settings.of(KernelSettings).server_name
         self._meters: Meters | None = None
         self._series: dict[tuple[str, str, int], _Series] = {}
-        self._in_progress = dict.fromkeys(METHODS, 0)
+        self._in_progress: dict[str, int] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        meters = self._kernel.metrics
+        if self._kernel.metrics is not self._meters:
+            self._begin(self._kernel.metrics)
         method = scope["method"]
-        if not meters or method not in METHODS:
+        in_progress = self._in_progress
+        if method not in in_progress:
             await self._app(scope, receive, send)
             return
-        if meters is not self._meters:
-            self._begin(meters)
         status = 0
 
         def noting(message: Message) -> Awaitable[None]:
@@ -61,31 +58,32 @@ class Metered:
                 status = message["status"]
             return send(message)
 
-        began = monotonic_ns()
-        self._in_progress[method] += 1
+        began = perf_counter()
+        in_progress[method] += 1
         try:
             await self._app(scope, receive, noting)
         finally:
-            self._in_progress[method] -= 1
+            in_progress[method] -= 1
             route = scope.get(ROUTE)
             if route is not None and status:
-                series = self._series.get((method, route, status)) or self._bind(method, route, status)
-                series.requests(1.0)
-                series.seconds((monotonic_ns() - began) * _SECOND)
+                count, time = self._series.get((method, route, status)) or self._bind(method, route, status)
+                count(1.0)
+                time(perf_counter() - began)
 
     def _begin(self, meters: Meters) -> None:
-        """The kernel was started (again): its meters are new."""
+        """The kernel was started (again): its meters are new. Without any, no method is measured."""
         self._meters = meters
-        self._series.clear()
+        self._series = {}
+        self._in_progress = dict.fromkeys(METHODS if meters else (), 0)
         meters.watch(REST_IN_PROGRESS, self._reading)
 
     def _bind(self, method: str, route: str, status: int) -> _Series:
         labels = (method, route, str(status), self._name)
         meters = self._kernel.metrics
         series = (
-            _Series(nothing, nothing)
+            (nothing, nothing)
             if route.startswith(_HEALTH)
-            else _Series(meters.bind(REST_REQUESTS, labels), meters.bind(REST_SECONDS, labels))
+            else (meters.bind(REST_REQUESTS, labels), meters.bind(REST_SECONDS, labels))
         )
         self._series[method, route, status] = series
         return series
