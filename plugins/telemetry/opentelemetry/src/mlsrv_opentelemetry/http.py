@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from opentelemetry.context import get_current
+from opentelemetry.context import Context, get_current
 from opentelemetry.trace import Span, SpanKind, StatusCode, get_current_span
 
 from mlsrv_opentelemetry.propagation import HEADERS
@@ -34,10 +34,7 @@ class TracedApp:
         headers = scope["headers"]
         given = {name.decode(): value.decode("latin-1") for name, value in headers if name in _TRACE}
         within, kind = get_current(), SpanKind.SERVER
-        around = get_current_span(within).get_span_context()
-        if around.is_valid and f"{around.trace_id:032x}" in given.get(
-            "traceparent", f"{around.trace_id:032x}"
-        ):
+        if within and _continues(within, given):
             given, kind = {}, SpanKind.INTERNAL
         span, found = self._tracing.begin(_method(scope), given, within, kind)
         if found is not given:
@@ -67,6 +64,13 @@ class TracedApp:
         finally:
             _conclude(span, scope, status)
             span.end()
+
+
+def _continues(within: Context, given: Mapping[str, str]) -> bool:
+    """Whether somebody around has a span in the trace that the caller named, if any."""
+    around = get_current_span(within).get_span_context()
+    trace = f"{around.trace_id:032x}"
+    return around.is_valid and trace in given.get("traceparent", trace)
 
 
 def _conclude(span: Span, scope: Any, status: int) -> None:

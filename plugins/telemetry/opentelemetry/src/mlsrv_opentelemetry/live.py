@@ -6,15 +6,14 @@ import asyncio
 from contextvars import Token
 from typing import Any
 
-from opentelemetry.context import Context, attach, detach, get_current, set_value
+from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.trace import INVALID_SPAN, Span, StatusCode, get_current_span, set_span_in_context
 
 from mlsrv.context import CallContext
 from mlsrv.settings import ModelSettings
 from mlsrv.user_code import WholeCall
 from mlsrv_opentelemetry.phases import Clock, add_phases
-from mlsrv_opentelemetry.propagation import parent_of, unrecorded_span
-from mlsrv_opentelemetry.providers import PROVIDER
+from mlsrv_opentelemetry.propagation import UnrecordedSpan, is_unrecorded, parent_of
 from mlsrv_opentelemetry.tracing import Tracing
 
 _PHASES_AROUND = frozenset({"batch", "predict", "queue"})
@@ -32,8 +31,26 @@ class LiveSpans:
         self.tracing = tracing
         self.attributes = tracing.attributes(model)
 
-    def __call__(self, context: CallContext) -> LiveSpan:
+    def __call__(self, context: CallContext) -> LiveSpan | UnrecordedCall:
+        if is_unrecorded(context.trace):
+            return UnrecordedCall(self.tracing, UnrecordedSpan(context.trace))
         return LiveSpan(self, context)
+
+
+class UnrecordedCall:
+    """A call, or a step of a stream, that is not recorded."""
+
+    __slots__ = ("_span", "_token", "_tracing")
+
+    def __init__(self, tracing: Tracing, span: Span) -> None:
+        self._tracing = tracing
+        self._span = span
+
+    def __enter__(self) -> None:
+        self._token = attach(set_span_in_context(self._span, self._tracing.around()))
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        detach(self._token)
 
 
 class LiveSpan(WholeCall):
@@ -43,7 +60,7 @@ class LiveSpan(WholeCall):
 
     def __init__(self, spans: LiveSpans, context: CallContext) -> None:
         self._spans = spans
-        self._span = unrecorded_span(context.trace) or self._start(context)
+        self._span = self._start(context)
         if self._span.is_recording():
             self._timeline = context.timeline
             self._first = 0 if context.timeline is None else len(context.timeline.spans)
@@ -52,9 +69,7 @@ class LiveSpan(WholeCall):
     def __enter__(self) -> None:
         within = get_current()
         if self._span is not INVALID_SPAN:
-            within = set_span_in_context(
-                self._span, set_value(PROVIDER, self._spans.tracing.provider, within)
-            )
+            within = set_span_in_context(self._span, self._spans.tracing.around())
         self._token: Token[Context] = attach(within)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:

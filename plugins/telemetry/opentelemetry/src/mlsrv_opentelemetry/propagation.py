@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from random import getrandbits
 from typing import Final
 
@@ -14,7 +15,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 HEADERS: Final = ("traceparent", "tracestate")
 
 _propagator = TraceContextTextMapPropagator()
-_unrecorded = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f][02468ace]").fullmatch
+_NEITHER_ZERO = 1 << 64 | 1
+_unrecorded = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f][02468ace]").fullmatch
 
 
 def parent_of(headers: Mapping[str, str]) -> Context:
@@ -36,25 +38,34 @@ def headers_of(span: Span) -> dict[str, str]:
 
 def is_unrecorded(headers: Mapping[str, str]) -> bool:
     """Whether headers surely belong to a trace that its caller does not record."""
-    return _unrecorded(headers.get("traceparent", "")) is not None
-
-
-def unrecorded_span(headers: Mapping[str, str]) -> NonRecordingSpan | None:
-    """What continues a trace that its caller does not record; None if headers are not of one."""
-    match = _unrecorded(headers.get("traceparent", ""))
-    if match is None:
-        return None
-    state = headers.get("tracestate")
-    return NonRecordingSpan(
-        SpanContext(
-            int(match[1], 16),
-            int(match[2], 16),
-            is_remote=True,
-            trace_state=None if state is None else TraceState.from_header([state]),
-        )
-    )
+    traceparent = headers.get("traceparent")
+    return traceparent is not None and _unrecorded(traceparent) is not None
 
 
 def unrecorded_headers() -> dict[str, str]:
     """The headers of a trace that begins here and is not recorded."""
-    return {"traceparent": f"00-{getrandbits(128) | 1:032x}-{getrandbits(64) | 1:016x}-00"}
+    ids = f"{getrandbits(192) | _NEITHER_ZERO:048x}"
+    return {"traceparent": f"00-{ids[:32]}-{ids[32:]}-00"}
+
+
+class UnrecordedSpan(NonRecordingSpan):
+    """What continues a trace that its caller does not record. Its headers are read when somebody asks: most
+    model code never does.
+
+    Args:
+        headers: of which `is_unrecorded` is true.
+    """
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = headers
+
+    @cached_property
+    def _context(self) -> SpanContext:  # type: ignore[override]  # the base sets what is read here
+        _, trace, span, _ = self._headers["traceparent"].split("-")
+        state = self._headers.get("tracestate")
+        return SpanContext(
+            int(trace, 16),
+            int(span, 16),
+            is_remote=True,
+            trace_state=None if state is None else TraceState.from_header([state]),
+        )

@@ -3,7 +3,7 @@ each batch."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import ClassVar
 
@@ -40,11 +40,16 @@ class RequestSpans(Interceptor):
         self.recorded: dict[CallContext, Recorded] = {}
         self._name = f"infer {model.name}"
 
-    async def __call__(
+    def __call__(  # type: ignore[override]  # no coroutine for most requests: they are not recorded
+        self, request: InferenceRequest, context: CallContext, call_next: CallNext
+    ) -> Awaitable[InferenceResponse]:
+        if is_unrecorded(context.trace):
+            return call_next(request, context)
+        return self._begun(request, context, call_next)
+
+    async def _begun(
         self, request: InferenceRequest, context: CallContext, call_next: CallNext
     ) -> InferenceResponse:
-        if is_unrecorded(context.trace):
-            return await call_next(request, context)
         with self._traced(context):
             return await call_next(request, context)
 
@@ -126,15 +131,23 @@ class BatchSpans(Interceptor):
         self._requests = requests
         self._name = f"batch {model.name}"
 
-    async def __call__(
+    def __call__(  # type: ignore[override]  # no coroutine for most requests: they are not recorded
         self, request: InferenceRequest, context: CallContext, call_next: CallNext
-    ) -> InferenceResponse:
-        if not context.links:
-            return await call_next(request, context)
+    ) -> Awaitable[InferenceResponse]:
         recorded = self._requests.recorded
-        members = [recorded[member] for member in context.links if member in recorded]
-        if not members:
-            return await call_next(request, context)
+        if recorded:
+            members = [recorded[member] for member in context.links if member in recorded]
+            if members:
+                return self._recorded(members, request, context, call_next)
+        return call_next(request, context)
+
+    async def _recorded(
+        self,
+        members: Sequence[Recorded],
+        request: InferenceRequest,
+        context: CallContext,
+        call_next: CallNext,
+    ) -> InferenceResponse:
         span = self._begin(members, len(context.links))
         context.trace = headers_of(span)
         try:

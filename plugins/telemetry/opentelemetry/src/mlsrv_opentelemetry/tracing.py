@@ -10,7 +10,7 @@ from random import random
 from typing import Any
 
 from attrs import frozen
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_current, set_value
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, ParentBasedTraceIdRatio, Sampler
@@ -20,8 +20,10 @@ from mlsrv.settings import ModelSettings
 from mlsrv_opentelemetry.exporters import make_exporter
 from mlsrv_opentelemetry.outbox import Outbox
 from mlsrv_opentelemetry.propagation import headers_of, is_unrecorded, parent_of, unrecorded_headers
-from mlsrv_opentelemetry.providers import serve_get_tracer
+from mlsrv_opentelemetry.providers import PROVIDER, serve_get_tracer
 from mlsrv_opentelemetry.settings import Protocol
+
+_NOWHERE = Context()
 
 PATIENCE = 3.0
 """Seconds that spans have to leave when the server or a worker stops."""
@@ -87,6 +89,7 @@ class Tracing:
         self.outbox = Outbox(exporter, target.server, target.limit)
         self._rate = target.rate
         self.provider = self._provider(resource, ParentBasedTraceIdRatio(target.rate))
+        self._around = set_value(PROVIDER, self.provider, _NOWHERE)
         # `begin` has decided before it makes a span.
         own = self._provider(resource, ParentBased(ALWAYS_ON))
         self.tracer = own.get_tracer("mlsrv", version("mlsrv-core"))
@@ -121,11 +124,16 @@ class Tracing:
         """
         if is_unrecorded(headers):
             return None, headers
-        parent = parent_of(headers) if "traceparent" in headers else within or Context()
-        if not get_current_span(parent).get_span_context().is_valid and random() >= self._rate:
+        parent = parent_of(headers) if "traceparent" in headers else within or _NOWHERE
+        if random() >= self._rate and not (parent and get_current_span(parent).get_span_context().is_valid):
             return None, unrecorded_headers()
         span = self.tracer.start_span(name, parent, kind, attributes)
         return span if span.is_recording() else None, headers_of(span)
+
+    def around(self) -> Context:
+        """OpenTelemetry's context now, in which model code finds this provider."""
+        within = get_current()
+        return set_value(PROVIDER, self.provider, within) if within else self._around
 
     def _provider(self, resource: Resource, sampler: Sampler) -> TracerProvider:
         provider = TracerProvider(sampler, resource, shutdown_on_exit=False)
