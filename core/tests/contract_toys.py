@@ -1,7 +1,8 @@
 """Toys that keep the contracts, and their suites; the tests of mutants break them in one place each."""
 
 import json
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from mlsrv import MLModel, ModelSettings
 from mlsrv.codecs import InputCodec, RequestCodec
 from mlsrv.errors import CodecError, ConfigurationError, InferenceError, ModelLoadError
 from mlsrv.interceptor import Interceptor
+from mlsrv.metrics import Meter, Metric, Reading, Recorder
 from mlsrv.offers import CodecOffer
 from mlsrv.repository import BrokenModel, ModelRepository
 from mlsrv.settings import ModelParameters
@@ -17,6 +19,7 @@ from mlsrv.testing.contracts import (
     CodecContract,
     ExecutorContract,
     InterceptorContract,
+    MeterContract,
     RepositoryContract,
     RequestCodecContract,
     RuntimeContract,
@@ -234,3 +237,50 @@ class LinesSuite(RepositoryContract):
     def spoil(self, root: Path, name: str) -> None:
         with (root / "models.txt").open("a") as file:
             file.write(f"{name},,,\n")
+
+
+# --- meters ------------------------------------------------------------------------------------------
+
+
+class Tally(Meter):
+    """Keeps of each series the number of values, and what they come to."""
+
+    def __init__(self, kernel: Any) -> None:
+        super().__init__(kernel)
+        self.found: dict[tuple[str, ...], tuple[int, float]] = {}
+        self.readings: list[tuple[Metric, Reading]] = []
+        self.lock = threading.Lock()
+
+    def bind(self, metric: Metric, labels: Sequence[str]) -> Recorder:
+        key = (metric.name, *labels)
+
+        def record(value: float) -> None:
+            with self.lock:
+                count, known = self.found.get(key, (0, 0.0))
+                self.found[key] = count + 1, value if metric.kind == "gauge" else known + value
+
+        return record
+
+    def watch(self, metric: Metric, reading: Reading) -> Callable[[], None]:
+        watched = (metric, reading)
+        self.readings.append(watched)
+        return lambda: self.readings.remove(watched)
+
+    def read(self, metric: Metric, labels: Sequence[str]) -> tuple[int, float] | None:
+        for watched, reading in self.readings:
+            for found, value in reading() if watched == metric else ():
+                if tuple(found) == tuple(labels):
+                    return 1, value
+        return self.found.get((metric.name, *labels))
+
+
+class TallySuite(MeterContract):
+    meter = Tally
+
+    def value(self, meter: Tally, metric: Metric, labels: Sequence[str]) -> float | None:
+        found = meter.read(metric, labels)
+        return None if found is None else found[1]
+
+    def count(self, meter: Tally, metric: Metric, labels: Sequence[str]) -> int:
+        found = meter.read(metric, labels)
+        return 0 if found is None else found[0]

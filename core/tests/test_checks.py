@@ -182,9 +182,9 @@ class Silent(Meter):
         return nothing
 
 
-def test_there_is_no_suite_for_meters() -> None:
+def test_only_its_author_can_read_a_meter() -> None:
     found = of(offering(MeterOffer("silent", Silent)), "meter silent")
-    assert found.missing == "there is no suite for meters"
+    assert found.missing.endswith("it needs a suite of the author")
 
 
 def test_a_plugin_that_did_not_load() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import itertools
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,15 @@ from contract_toys import (
     PassingStreamsSuite,
     Table,
     TableSuite,
+    Tally,
+    TallySuite,
 )
 
 from mlsrv import ModelSettings
 from mlsrv.errors import CodecError
 from mlsrv.interceptor import Interceptor
+from mlsrv.metric_table import METRICS
+from mlsrv.metrics import nothing
 from mlsrv.types import InferenceResponse, Parameters, ResponseOutput
 
 
@@ -575,4 +580,106 @@ test_repository_mutants = check(
     },
     LinesSuite,
     lines_suite,
+)
+
+
+# --- meters ------------------------------------------------------------------------------------------
+
+
+class CountsCalls(Tally):
+    def bind(self, metric: Any, labels: Any) -> Any:
+        record = super().bind(metric, labels)
+        return lambda value: record(1.0 if metric.kind == "counter" else value)
+
+
+class AddsGauges(Tally):
+    def bind(self, metric: Any, labels: Any) -> Any:
+        record, total = super().bind(metric, labels), itertools.count()
+        return (lambda value: record(value + next(total))) if metric.kind == "gauge" else record
+
+
+class DropsLargest(Tally):
+    def bind(self, metric: Any, labels: Any) -> Any:
+        record = super().bind(metric, labels)
+        return lambda value: record(value) if value < (metric.buckets or (1e300,))[-1] else None
+
+
+class JoinsLabels(Tally):
+    def bind(self, metric: Any, labels: Any) -> Any:
+        record = super().bind(metric, labels)
+        return nothing if any(character in "".join(labels) for character in ',"') else record
+
+
+class StartsAgain(Tally):
+    def bind(self, metric: Any, labels: Any) -> Any:
+        self.found.pop((metric.name, *labels), None)
+        return super().bind(metric, labels)
+
+
+class SwapsRows(Tally):
+    def bind_row(self, row: Any) -> Any:
+        return super().bind_row(row[::-1])
+
+
+class Unlocked(Tally):
+    def bind(self, metric: Any, labels: Any) -> Any:
+        key = (metric.name, *labels)
+
+        def record(value: float) -> None:
+            count, known = self.found.get(key, (0, 0.0))
+            time.sleep(0)  # another thread may run here, as it may without this, but seldom
+            self.found[key] = count + 1, known + value
+
+        return record
+
+
+class Raising(Tally):
+    def bind(self, metric: Any, labels: Any) -> Any:
+        record = super().bind(metric, labels)
+        return lambda value: record(float(int(value * 1000)) / 1000)
+
+
+class ReadsOnce(Tally):
+    def watch(self, metric: Any, reading: Any) -> Any:
+        found = list(reading())
+        return super().watch(metric, lambda: found)
+
+
+class OfTheProcess(Tally):
+    shared: dict[Any, Any] = {}  # shared by all instances: the mistake under test
+
+    def __init__(self, kernel: Any) -> None:
+        super().__init__(kernel)
+        self.found = self.shared
+
+
+class OwnMetricsOnly(Tally):
+    def bind(self, metric: Any, labels: Any) -> Any:
+        return nothing if metric in METRICS else super().bind(metric, labels)
+
+
+def tally_suite(meter: type[Tally]) -> Any:
+    class Suite(TallySuite):
+        pass
+
+    Suite.meter = meter
+    return Suite()
+
+
+test_meter_mutants = check(
+    {
+        "test_counters_add_up": CountsCalls,
+        "test_gauges_keep_the_last_value": AddsGauges,
+        "test_histograms_observe_each_value": DropsLargest,
+        "test_series_are_told_apart": JoinsLabels,
+        "test_a_series_that_is_bound_again_goes_on": StartsAgain,
+        "test_rows_record_each_of_their_series": SwapsRows,
+        "test_no_value_of_any_thread_is_lost": Unlocked,
+        "test_recording_never_raises": Raising,
+        "test_watched_gauges_are_read_until_they_end": ReadsOnce,
+        "test_kernels_do_not_see_each_other": OfTheProcess,
+        "test_requests_are_recorded": OwnMetricsOnly,
+    },
+    TallySuite,
+    tally_suite,
 )

@@ -13,6 +13,7 @@ from contract_toys import (
     PassingStreamsSuite,
     PassingSuite,
     TableSuite,
+    TallySuite,
 )
 
 from mlsrv.testing import contracts
@@ -44,6 +45,10 @@ class TestPassingStreams(PassingStreamsSuite):
 
 
 class TestLines(LinesSuite):
+    pass
+
+
+class TestTally(TallySuite):
     pass
 
 

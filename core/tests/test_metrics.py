@@ -253,3 +253,24 @@ def test_one_name_is_one_metric() -> None:
         meters.bind(Metric("x", "One.", "counter", ("b",)), ("1",))
     with pytest.raises(MetricClash, match="is a counter already"):
         meters.watch(Metric("x", "One.", "gauge", ("a",)), list)
+
+
+def test_a_row_reaches_every_meter_as_its_values_alone_would() -> None:
+    kernel: Any = None
+    one, other = Memory(kernel), Memory(kernel)
+    orders, price = Metric("orders", "Orders.", "counter", ("shop",)), Metric("price", "Prices.")
+    row = [(orders, ("a",)), (price, ())]
+    for meters in ([one], [one, other]):
+        Meters(meters).bind_row(row)((1.0, 2.5))
+    assert one.short == [("orders", 1.0, ("a",)), ("price", 2.5, ())] * 2
+    assert other.short == [("orders", 1.0, ("a",)), ("price", 2.5, ())]
+    Meters().bind_row(row)((1.0, 2.5))
+    with pytest.raises(ValueError, match="zip"):
+        one.bind_row(row)((1.0,))
+
+
+def test_a_row_with_another_metric_of_a_name_is_refused() -> None:
+    meters = Meters()
+    meters.declare(Metric("price", "Prices.", "gauge"))
+    with pytest.raises(MetricClash, match="price"):
+        meters.bind_row([(Metric("price", "Prices."), ())])

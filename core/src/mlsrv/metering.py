@@ -25,7 +25,7 @@ from mlsrv.metric_table import (
     RESPONSE_BYTES,
     SUCCESS,
 )
-from mlsrv.metrics import Recorder
+from mlsrv.metrics import Recorder, RowRecorder
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, State
 
 if TYPE_CHECKING:
@@ -54,13 +54,13 @@ class ModelMeter:
         self._phases: dict[str, Recorder] = {}
         for phase in ("predict", "decode", "encode"):
             self._bind(phase)
+        self._rows: dict[tuple[str, ...], RowRecorder] = {}
 
     def answered(self, timeline: Timeline | None, ns: int, received: int, sent: int) -> None:
         """A request of `received` bytes got its answer of `sent` bytes after so many nanoseconds."""
-        self._success(1.0)
-        self._received(received)
-        self._sent(sent)
-        self._measured(timeline, ns)
+        phases = {} if timeline is None else timeline.durations()
+        record = self._rows.get(tuple(phases)) or self._bind_row(tuple(phases))
+        record((1.0, received, sent, ns * _SECOND, *[spent * _SECOND for spent in phases.values()]))
 
     def failed(self, error: BaseException, context: CallContext, ns: int, received: int) -> None:
         """A request of `received` bytes failed after so many nanoseconds."""
@@ -124,6 +124,12 @@ class ModelMeter:
 
     def _bind(self, phase: str) -> Recorder:
         record = self._phases[phase] = self._meters.bind(PHASE, (*self._labels, phase))
+        return record
+
+    def _bind_row(self, phases: tuple[str, ...]) -> RowRecorder:
+        own = [(metric, self._labels) for metric in (SUCCESS, REQUEST_BYTES, RESPONSE_BYTES, DURATION)]
+        row = [*own, *((PHASE, (*self._labels, phase)) for phase in phases)]
+        record = self._rows[phases] = self._meters.bind_row(row)
         return record
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-from mlsrv.metrics import Meter, Metric, MetricClash, Reading, Recorder, clash, nothing
+from mlsrv.metrics import Meter, Metric, MetricClash, Reading, Recorder, RowRecorder, clash, nothing
 
 logger = logging.getLogger("mlsrv.metrics")
+
+_T = TypeVar("_T")
 
 
 class Meters:
@@ -42,17 +45,13 @@ class Meters:
             MetricClash: there is another metric of this name, or a meter cannot have it.
         """
         self.declare(metric)
-        recorders = [meter.bind(metric, labels) for meter in self._meters]
-        if not recorders:
-            return nothing
-        if len(recorders) == 1:
-            return recorders[0]
+        return _fan_out([meter.bind(metric, labels) for meter in self._meters])
 
-        def fan_out(value: float) -> None:
-            for record in recorders:
-                record(value)
-
-        return fan_out
+    def bind_row(self, row: Sequence[tuple[Metric, Sequence[str]]]) -> RowRecorder:
+        """What records one value of each of several series; see `Meter.bind_row`. Raises as `bind`."""
+        for metric, _ in row:
+            self.declare(metric)
+        return _fan_out([meter.bind_row(row) for meter in self._meters])
 
     def watch(self, metric: Metric, reading: Reading) -> Callable[[], None]:
         """Show a gauge that is read when somebody looks; calling the result ends that. Raises as `bind`."""
@@ -80,3 +79,17 @@ class Meters:
                 recorder = nothing
             self._recorders[key] = recorder
         recorder(value)
+
+
+def _fan_out(recorders: Sequence[Callable[[_T], None]]) -> Callable[[_T], None]:
+    """One recorder for all of these."""
+    if not recorders:
+        return nothing
+    if len(recorders) == 1:
+        return recorders[0]
+
+    def fan_out(value: _T) -> None:
+        for record in recorders:
+            record(value)
+
+    return fan_out

@@ -21,6 +21,9 @@ Recorder: TypeAlias = Callable[[float], None]
 """Adds to a counter, sets a gauge, or observes in a histogram: one series of one metric. It may be called
 from any thread, and neither blocks nor raises."""
 
+RowRecorder: TypeAlias = Callable[[tuple[float, ...]], None]
+"""The same for several series: takes one value of each, in their order."""
+
 Reading: TypeAlias = Callable[[], Iterable[tuple[Sequence[str], float]]]
 """Gives the values of a gauge now, each with the values of its labels."""
 
@@ -84,13 +87,24 @@ class Meter(ABC):
             MetricClash: the backend cannot have this metric.
         """
 
+    def bind_row(self, row: Sequence[tuple[Metric, Sequence[str]]]) -> RowRecorder:
+        """What records one value of each of several series, metrics with their labels, at once: those of a
+        request cost one call then. Unless overridden, each is recorded on its own. Raises as `bind`."""
+        recorders = [self.bind(metric, labels) for metric, labels in row]
+
+        def record(values: tuple[float, ...]) -> None:
+            for recorder, value in zip(recorders, values, strict=True):
+                recorder(value)
+
+        return record
+
     def watch(self, metric: Metric, reading: Reading) -> Callable[[], None]:
         """Show a gauge whose values are read when the backend exports, on the event loop. Calling the result
         ends that. A backend that only takes what it is sent shows none."""
         return _nothing_to_end
 
 
-def nothing(value: float) -> None:
+def nothing(value: object) -> None:
     """The recorder when there is no meter."""
 
 

@@ -8,7 +8,7 @@ from prometheus_client import Histogram as Theirs
 
 from mlsrv.metrics import Metric
 from mlsrv_prometheus.family import Family
-from mlsrv_prometheus.series import MOST_PENDING, Counter, Gauge, Histogram
+from mlsrv_prometheus.series import MOST_PENDING, Counter, Gauge, Histogram, Pending
 
 
 def test_counters_add_and_gauges_keep_the_last() -> None:
@@ -16,7 +16,7 @@ def test_counters_add_and_gauges_keep_the_last() -> None:
     for number in range(3 * MOST_PENDING):
         counter.recorder()(1.0)
         gauge.recorder()(float(number))
-    assert len(counter._pending) < MOST_PENDING, "what is kept is bounded"
+    assert all(len(pending) < MOST_PENDING for pending in counter.pending), "what is kept is bounded"
     counter.settle()
     gauge.settle()
     assert (counter.value, gauge.value) == (3.0 * MOST_PENDING, 3.0 * MOST_PENDING - 1)
@@ -39,6 +39,27 @@ def test_no_value_of_any_thread_is_lost() -> None:
     assert (series.counts.tolist(), series.sum) == ([0, 80_000], 80_000.0)
 
 
+def test_rows_stay_together_between_threads() -> None:
+    counter, histogram = Counter(()), Histogram((), (0.5,))
+    row, alone = Pending([counter, histogram]).row_recorder(), counter.recorder()
+
+    def work() -> None:
+        for _ in range(20_000):
+            row((3.0, 0.25))
+            alone(1.0)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        histogram.settle()
+        counter.settle()
+    histogram.settle()
+    counter.settle()
+    assert all(len(pending) == 0 for pending in (*counter.pending, *histogram.pending))
+    assert (counter.value, histogram.counts.tolist(), histogram.sum) == (320_000.0, [80_000, 0], 20_000.0)
+
+
 @pytest.mark.parametrize("buckets", [(), (0.0, 1.0, 2.5), (-1.0, 0.0)])
 def test_histograms_are_those_of_prometheus_client(buckets: tuple[float, ...]) -> None:
     values = [-3.0, -1.0, 0.0, 0.001, 0.005, 1.0, 1.0000001, 2.5, 3.0, 1e9, float("inf")]
@@ -47,7 +68,7 @@ def test_histograms_are_those_of_prometheus_client(buckets: tuple[float, ...]) -
     family = Family(Metric("x", "X.", buckets=buckets), "x")
     for value in values:
         theirs.observe(value)
-        family.recorder(())(value)
+        family.series(()).recorder()(value)
     (wanted,) = registry.collect()
     expected = {
         (sample.name, sample.labels.get("le")): sample.value

@@ -34,6 +34,7 @@ from mlsrv.testing.contracts import (
     ExecutorContract,
     InputCodecContract,
     InterceptorContract,
+    MeterContract,
     PluginContract,
     RepositoryContract,
     RequestCodecContract,
@@ -50,6 +51,7 @@ _KINDS: dict[type, str] = {
     InterceptorContract: "interceptor",
     ExecutorContract: "executor",
     TransportContract: "transport",
+    MeterContract: "meter",
     PluginContract: "plugin",
 }
 _OFFERS: dict[type, str] = {
@@ -60,6 +62,8 @@ _OFFERS: dict[type, str] = {
     MeterOffer: "meter",
 }
 _NO_SAMPLE = "none of the stock values can be encoded; give --sample FILE, or a suite of the author"
+
+_NO_READER = "only its author can say how to read what it recorded: it needs a suite of the author"
 
 
 @attrs.frozen
@@ -184,6 +188,8 @@ def _covers(suites: Sequence[type[Any]], offer: Any) -> bool:
     say which one it is about, one suite covers all."""
     if isinstance(offer, CodecOffer):
         return any(getattr(suite, "codec", None) is _resolved(offer) for suite in suites)
+    if isinstance(offer, MeterOffer):
+        return any(getattr(suite, "meter", None) is _resolved(offer) for suite in suites)
     if isinstance(offer, ExecutorOffer | TransportOffer):
         return any(_label(suite) == f"{_OFFERS[type(offer)]} {offer.name}" for suite in suites)
     contract = {RuntimeOffer: RuntimeContract, RepositoryOffer: RepositoryContract}.get(type(offer))
@@ -220,7 +226,7 @@ def _of_offer(offer: Any, row: PluginRow, plugins: Plugins, given: Given) -> Sub
         TransportOffer: lambda: Trial(
             "the client of mlsrv-protocol", generic.transport_suite(offer.name, row.plugin, given.settings)
         ),
-        MeterOffer: lambda: Trial(missing="there is no suite for meters"),
+        MeterOffer: lambda: Trial(missing=_NO_READER),
     }[type(offer)]
     return Subject(label, make)
 

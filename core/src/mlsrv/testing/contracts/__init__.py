@@ -16,12 +16,22 @@ The cases need pytest and nothing else: they run an event loop of their own.
 
 import pytest
 
-_PARTS = ("codecs", "executors", "interceptors", "plugins", "repositories", "runtimes", "transports")
+_PARTS = (
+    "codecs",
+    "executors",
+    "interceptors",
+    "meters",
+    "plugins",
+    "repositories",
+    "runtimes",
+    "transports",
+)
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
 from mlsrv.testing.contracts.codecs import InputCodecContract, RequestCodecContract
 from mlsrv.testing.contracts.executors import ExecutorContract
 from mlsrv.testing.contracts.interceptors import InterceptorContract
+from mlsrv.testing.contracts.meters import MeterContract
 from mlsrv.testing.contracts.plugins import PluginContract
 from mlsrv.testing.contracts.repositories import RepositoryContract
 from mlsrv.testing.contracts.runtimes import RuntimeContract
@@ -34,6 +44,7 @@ __all__ = [
     "ExecutorContract",
     "InputCodecContract",
     "InterceptorContract",
+    "MeterContract",
     "PluginContract",
     "RepositoryContract",
     "RequestCodecContract",

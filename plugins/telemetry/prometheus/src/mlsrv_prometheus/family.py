@@ -8,7 +8,7 @@ from prometheus_client import Metric as Samples
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.utils import floatToGoString
 
-from mlsrv.metrics import Metric, Recorder
+from mlsrv.metrics import Metric
 from mlsrv_prometheus.series import Counter, Gauge, Histogram, Scalar, Series
 
 DEFAULT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
@@ -41,9 +41,10 @@ class Family:
         """Every name that its samples may have."""
         return tuple(self._name + suffix for suffix in _SUFFIXES[self._metric.kind])
 
-    def recorder(self, labels: Sequence[str]) -> Recorder:
-        """What records one series; the same one for the same labels."""
-        return self._series.setdefault(tuple(labels), self._new(labels)).recorder()
+    def series(self, labels: Sequence[str]) -> Series:
+        """The one with these labels."""
+        found = self._series.get(tuple(labels))
+        return self._series.setdefault(tuple(labels), self._new(labels)) if found is None else found
 
     def samples(self) -> Samples:
         """What there is now; may be called from any thread."""

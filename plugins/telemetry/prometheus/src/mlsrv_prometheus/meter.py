@@ -9,8 +9,9 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client import Metric as Samples
 
 from mlsrv.kernel import Kernel
-from mlsrv.metrics import Meter, Metric, MetricClash, Reading, Recorder
+from mlsrv.metrics import Meter, Metric, MetricClash, Reading, Recorder, RowRecorder
 from mlsrv_prometheus.family import Family
+from mlsrv_prometheus.series import Pending, Series
 from mlsrv_prometheus.settings import PrometheusSettings
 
 logger = logging.getLogger("mlsrv.metrics")
@@ -29,6 +30,7 @@ class PrometheusMeter(Meter):
         self._prefix = kernel.settings.of(PrometheusSettings).metrics_rest_server_prefix
         self._families: dict[str, Family] = {}
         self._owners: dict[str, str] = {}
+        self._rows: dict[tuple[tuple[str, tuple[str, ...]], ...], Pending] = {}
         self._readings: dict[int, tuple[Family, Reading]] = {}
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
@@ -36,7 +38,14 @@ class PrometheusMeter(Meter):
         GCCollector(registry=self._process)
 
     def bind(self, metric: Metric, labels: Sequence[str]) -> Recorder:
-        return self._family(metric).recorder(labels)
+        return self._series(metric, labels).recorder()
+
+    def bind_row(self, row: Sequence[tuple[Metric, Sequence[str]]]) -> RowRecorder:
+        # A model that is loaded again has the same rows.
+        key = tuple((metric.name, tuple(labels)) for metric, labels in row)
+        if key not in self._rows:
+            self._rows[key] = Pending([self._series(metric, labels) for metric, labels in row])
+        return self._rows[key].row_recorder()
 
     def watch(self, metric: Metric, reading: Reading) -> Callable[[], None]:
         family = self._family(metric)
@@ -69,6 +78,9 @@ class PrometheusMeter(Meter):
         for family, values in read:
             yield family.readings(values)
         yield from self._process.collect()
+
+    def _series(self, metric: Metric, labels: Sequence[str]) -> Series:
+        return self._family(metric).series(labels)
 
     def _family(self, metric: Metric) -> Family:
         family = self._families.get(metric.name)

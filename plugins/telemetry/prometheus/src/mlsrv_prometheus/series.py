@@ -1,7 +1,7 @@
 """The values of one metric with certain labels.
 
-Recording is one append to a list: a request records a dozen values, and they must cost next to nothing. What
-is in the list is worked up when somebody scrapes, or when it is full.
+Recording is one append to a list: it is done for each request, and must cost next to nothing. What is in the
+list is worked up when somebody scrapes, or when it is full.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mlsrv.metrics import Recorder
+from mlsrv.metrics import Recorder, RowRecorder
 
 MOST_PENDING = 1024
-"""Values that are kept before they are worked up."""
+"""Values of a series that are kept before they are worked up."""
 
 
 class Series(ABC):
@@ -23,20 +23,66 @@ class Series(ABC):
 
     Attributes:
         labels: values of the labels, in the order of the metric's.
+        pending: what may have values that were not worked up.
     """
 
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = tuple(labels)
-        self._pending: list[float] = []
+        self.pending: list[Pending] = []
         self._lock = threading.Lock()
+        self._own = Pending([self])
 
     def recorder(self) -> Recorder:
         """What takes one value."""
-        pending, append, settle = self._pending, self._pending.append, self.settle
+        return self._own.recorder()
+
+    def settle(self) -> None:
+        """Work up what has come so far."""
+        for pending in self.pending:
+            pending.settle()
+
+    def add(self, values: list[float]) -> None:
+        """Work up some values."""
+        with self._lock:
+            self._add(values)
+
+    @abstractmethod
+    def _add(self, values: list[float]) -> None:
+        """Work up some values; called by one thread at a time."""
+
+
+class Pending:
+    """Values of series that get theirs together: one of each, then the next of each."""
+
+    def __init__(self, series: Sequence[Series]) -> None:
+        self._series = tuple(series)
+        self._most = MOST_PENDING * len(self._series)
+        self._values: list[float] = []
+        self._lock = threading.Lock()
+        for each in self._series:
+            each.pending.append(self)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def recorder(self) -> Recorder:
+        """What takes one value of the only series."""
+        values, append, most, settle = self._values, self._values.append, self._most, self.settle
 
         def record(value: float) -> None:
             append(value)
-            if len(pending) >= MOST_PENDING:
+            if len(values) >= most:
+                settle()
+
+        return record
+
+    def row_recorder(self) -> RowRecorder:
+        """What takes one value of each series."""
+        values, extend, most, settle = self._values, self._values.extend, self._most, self.settle
+
+        def record(row: tuple[float, ...]) -> None:
+            extend(row)  # of a tuple: no other thread comes between its values
+            if len(values) >= most:
                 settle()
 
         return record
@@ -44,15 +90,12 @@ class Series(ABC):
     def settle(self) -> None:
         """Work up what has come so far."""
         with self._lock:
-            values = self._pending[:]
+            values = self._values[:]
             # Others may append meanwhile.
-            del self._pending[: len(values)]
+            del self._values[: len(values)]
             if values:
-                self._add(values)
-
-    @abstractmethod
-    def _add(self, values: list[float]) -> None:
-        """Work up some values; called by one thread at a time."""
+                for number, series in enumerate(self._series):
+                    series.add(values[number :: len(self._series)])
 
 
 class Scalar(Series):

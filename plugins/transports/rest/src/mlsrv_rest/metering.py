@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Iterator, Sequence
 from time import perf_counter
-from typing import TypeAlias
 
 from starlette.types import ASGIApp
 
 from mlsrv.kernel import Kernel
 from mlsrv.meters import Meters
 from mlsrv.metric_table import REST_IN_PROGRESS, REST_REQUESTS, REST_SECONDS
-from mlsrv.metrics import Recorder, nothing
+from mlsrv.metrics import RowRecorder, nothing
 from mlsrv.settings import KernelSettings
 from mlsrv_rest.reply import Message, Receive, Scope, Send
 from mlsrv_rest.routes.requests import ROUTE
 
 METHODS = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"))
 _HEALTH = "/v2/health/"
-
-_Series: TypeAlias = tuple[Recorder, Recorder]
-"""Of the requests, and of their seconds."""
 
 
 class Metered:
@@ -39,7 +35,7 @@ class Metered:
         self._kernel = kernel
         self._name = kernel.settings.of(KernelSettings).server_name
         self._meters: Meters | None = None
-        self._series: dict[tuple[str, str, int], _Series] = {}
+        self._rows: dict[tuple[str, str, int], RowRecorder] = {}
         self._in_progress: dict[str, int] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,27 +62,24 @@ class Metered:
             in_progress[method] -= 1
             route = scope.get(ROUTE)
             if route is not None and status:
-                count, time = self._series.get((method, route, status)) or self._bind(method, route, status)
-                count(1.0)
-                time(perf_counter() - began)
+                record = self._rows.get((method, route, status)) or self._bind(method, route, status)
+                record((1.0, perf_counter() - began))
 
     def _begin(self, meters: Meters) -> None:
         """The kernel was started (again): its meters are new. Without any, no method is measured."""
         self._meters = meters
-        self._series = {}
+        self._rows = {}
         self._in_progress = dict.fromkeys(METHODS if meters else (), 0)
         meters.watch(REST_IN_PROGRESS, self._reading)
 
-    def _bind(self, method: str, route: str, status: int) -> _Series:
+    def _bind(self, method: str, route: str, status: int) -> RowRecorder:
         labels = (method, route, str(status), self._name)
-        meters = self._kernel.metrics
-        series = (
-            (nothing, nothing)
-            if route.startswith(_HEALTH)
-            else (meters.bind(REST_REQUESTS, labels), meters.bind(REST_SECONDS, labels))
-        )
-        self._series[method, route, status] = series
-        return series
+        if route.startswith(_HEALTH):
+            record: RowRecorder = nothing
+        else:
+            record = self._kernel.metrics.bind_row([(REST_REQUESTS, labels), (REST_SECONDS, labels)])
+        self._rows[method, route, status] = record
+        return record
 
     def _reading(self) -> Iterator[tuple[Sequence[str], float]]:
         return (((method, self._name), float(count)) for method, count in self._in_progress.items())
