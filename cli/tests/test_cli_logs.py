@@ -231,3 +231,11 @@ def stop_when_loaded(folder: Path) -> Path:
         "@mlsrv.hookimpl\ndef mlsrv_lifespan(kernel):\n    return watch(kernel)\n"
     )
     return file
+
+
+def test_times_are_those_of_logging_itself() -> None:
+    ours, theirs = TextFormatter(), logging.Formatter()
+    record = logging.makeLogRecord({"msg": "x"})
+    for created in (1000.25, 1000.75, 1001.0, 999.999, 1000.25):
+        record.created, record.msecs = created, created % 1 * 1000
+        assert ours.formatTime(record) == theirs.formatTime(record)

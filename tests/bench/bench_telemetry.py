@@ -1,4 +1,5 @@
-"""What telemetry costs: no-op inference over REST without any, with Prometheus, and with tracing.
+"""What telemetry costs: no-op inference over REST without any, with Prometheus, with tracing, and with the
+access log, which is written to nowhere as the command line would write it.
 
 Run it as a plain script. Each server is a process of its own, loaded in turns by one client; what counts are
 the requests that a server answers in a second of its own CPU time, as a share of what it answers without
@@ -40,18 +41,31 @@ if importlib.util.find_spec("mlsrv_opentelemetry") is not None:
     tracing = OFF | {"tracing_server": "http://127.0.0.1:9"}
     VARIANTS["tracing 1%"] = tracing | {"tracing_sample_rate": 0.01}
     VARIANTS["tracing 100%"] = tracing | {"tracing_sample_rate": 1.0}
+if importlib.util.find_spec("mlsrv_cli") is not None:
+    VARIANTS["access log"] = OFF | {"access_log": True}
+    VARIANTS["access log as JSON"] = OFF | {"access_log": True, "use_structured_logging": True}
 
 SERVER = """
-import asyncio, json, logging, signal, sys
+import asyncio, json, logging, os, signal, sys
 import mlsrv
 from mlsrv.testing import EchoModel
 
-logging.disable()
+def log_as_the_command_line_does(structured):
+    from mlsrv_cli.logs import GatheringHandler, JsonFormatter, RequestFilter, TextFormatter
+    handler = GatheringHandler(open(os.devnull, "w"))
+    handler.setFormatter(JsonFormatter() if structured else TextFormatter())
+    handler.addFilter(RequestFilter())
+    logging.getLogger("mlsrv.access").addHandler(handler)
+    logging.getLogger("mlsrv.access").setLevel(logging.INFO)
 
 async def main():
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     settings = {"host": "127.0.0.1", "http_port": 0, "executor": "inline"} | json.loads(sys.argv[2])
+    if settings.get("access_log"):
+        log_as_the_command_line_does(settings.get("use_structured_logging"))
+    else:
+        logging.disable()
     models = [mlsrv.ModelSettings(name="noop", implementation=EchoModel)]
     async with mlsrv.Kernel(settings | {"http_server": sys.argv[1]}, models=models, block=["grpc"]) as kernel:
         await kernel.loaded()

@@ -7,6 +7,7 @@ import logging
 import logging.config
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from math import isfinite
@@ -31,9 +32,10 @@ class RequestFilter(logging.Filter):
     None where there is none."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        known = current_fields()
-        for name in FIELDS:
-            if not hasattr(record, name):
+        missing = [name for name in FIELDS if name not in record.__dict__]
+        if missing:
+            known = current_fields()
+            for name in missing:
                 setattr(record, name, known.get(name))
         return True
 
@@ -44,17 +46,26 @@ class TextFormatter(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s [%(name)s]%(model_tag)s %(levelname)s - %(message)s%(about)s")
+        self._second = (0, "")
 
-    def format(self, record: logging.LogRecord) -> str:
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        # Of the lines of one second, the first alone pays for the calendar.
+        second, text = self._second
+        if second != int(record.created):
+            text = time.strftime(self.default_time_format, self.converter(record.created))
+            self._second = int(record.created), text
+        return self.default_msec_format % (text, record.msecs)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
         model, version = _field(record, "model"), _field(record, "version")
         tag = f"{model}:{version}" if model and version else model
         record.model_tag = f"[{tag}]" if tag else ""
         record.about = self._about(record)
-        return super().format(record)
+        return super().formatMessage(record)
 
     def _about(self, record: logging.LogRecord) -> str:
         """What the message does not say itself."""
-        message = record.getMessage()
+        message = record.message
         ids = {"request": _field(record, "request_id"), "trace": _field(record, "trace_id")}
         parts = [f"{name} {shown(one)}" for name, one in ids.items() if one and shown(one) not in message]
         worker = _field(record, "worker")
