@@ -174,7 +174,8 @@ def prometheus(session: nox.Session) -> None:
 def frameworks(session: nox.Session) -> None:
     """Models of several frameworks in one server."""
     install(session, "test", more=tuple(TOGETHER))
-    session.run("pytest", "tests/frameworks", *session.posargs)
+    example = "tests/test_readme_snippets.py::test_the_examples_of_a_readme[tests/examples/multi-model]"
+    session.run("pytest", "tests/frameworks", example, *session.posargs)
 
 
 @nox.session(default=False)

@@ -72,7 +72,10 @@ class Player:
         elif words[0] == "curl":
             compare(curl(words[1:]), expected)
         elif words[0] in ("mlsrv", "python"):
-            compare(self.run(words), expected)
+            if words[-2:-1] == [">"]:
+                (self.folder / words[-1]).write_text(self.run(words[:-2]), encoding="utf-8")
+            else:
+                compare(self.run(words), expected)
         else:
             assert words[0] in NOT_RUN, f"a console block has a command that is not known here: {line}"
 

@@ -9,8 +9,8 @@ A README is played from top to bottom, in a folder of its own that holds nothing
   `mlsrv start` starts a server, which is there until the next `mlsrv start` or the end; the lines below it
   are not compared, and neither is run what stands before it on its line (`pip install … && uv run mlsrv start
   …`). Other `mlsrv` commands, `python` and `curl` run and must print the lines below them, if there are any:
-  JSON is compared as JSON, and in other text `...` stands for anything. `pip`, `uv`, `uvx` and `git` do not
-  run;
+  JSON is compared as JSON, and in other text `...` stands for anything. Behind a `>` they write a file.
+  `pip`, `uv`, `uvx` and `git` do not run;
 * every other block is only shown.
 
 Port 8080 of this machine stands for a free port, everywhere.
@@ -27,6 +27,10 @@ from workspace import ROOT, is_installed, rooms, text_files
 
 ABSENT = {room.folder for room in rooms() if not is_installed(room)}
 """Rooms with a heavy framework: their examples run in the session that has it."""
+
+TOGETHER = ROOT / "tests/examples/multi-model"
+if any(not is_installed(room) for room in rooms() if (TOGETHER / room.folder.name).is_dir()):
+    ABSENT.add(TOGETHER)
 
 READMES = [path for path in text_files() if path.name == "README.md" and path.parent not in ABSENT]
 
