@@ -87,9 +87,9 @@ class Held(mlsrv.MLModel):
 
 
 class Noted(Held):
-    """A `Held` that notes each request when it has begun."""
+    """A `Held` that notes the id of each request when it begins."""
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         with Path(self.settings.parameters.extra["notes"]).open("a") as file:
-            print("begun", file=file)
+            print(payload.id, file=file)
         return await super().predict(payload)

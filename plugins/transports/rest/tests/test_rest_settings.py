@@ -55,6 +55,8 @@ def test_values_as_users_write_them() -> None:
         ({"http_server": "apache"}, "http_server.*hypercorn.*uvicorn"),
         ({"http_max_body_size": 0}, "http_max_body_size"),
         ({"http_max_decompressed_size": -1}, "http_max_decompressed_size"),
+        ({"http_max_total_body_size": 0}, "http_max_total_body_size"),
+        ({"http_receive_timeout": 0}, "http_receive_timeout"),
         ({"http_keep_alive": 0}, "http_keep_alive"),
         ({"http_tls_key": "key.pem"}, "http_tls_cert"),
         ({"http_tls_ca": "ca.pem"}, "http_tls_cert"),
@@ -65,6 +67,13 @@ def test_values_as_users_write_them() -> None:
 def test_what_is_wrong_is_said(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         settings(**values)
+
+
+def test_one_request_has_what_it_may_need() -> None:
+    made = settings(http_max_total_body_size=10, http_max_body_size=20)
+    assert made.total_limit == 40
+    made = settings(http_max_total_body_size=100, http_max_body_size=20, http_max_decompressed_size=30)
+    assert (made.unpacked_limit, made.total_limit) == (30, 100)
 
 
 @pytest.mark.parametrize(

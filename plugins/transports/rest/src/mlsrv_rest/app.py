@@ -11,7 +11,8 @@ from mlsrv.kernel import Kernel
 from mlsrv.records import report
 from mlsrv.settings import KernelSettings, Owner, Settings
 from mlsrv_rest.access import AccessLogged
-from mlsrv_rest.body import Unread, decoded, read_body, send_and_close
+from mlsrv_rest.bodies import Bodies
+from mlsrv_rest.body import BodyReader, Unread, send_and_close
 from mlsrv_rest.cors import CORS
 from mlsrv_rest.errors import AnswerBroken, ClientGone, error_reply, failure, wrong_method
 from mlsrv_rest.inflight import Call, InFlight
@@ -54,8 +55,8 @@ class RestApp:
         own = [route for group in groups for route in group.routes()]
         routes = [*all_routes(kernel, own), CustomHandlers(kernel)]
         self._router = Router(routes, settings.prefix)
-        self._limit = settings.http_max_body_size
-        self._unpacked_limit = settings.http_max_decompressed_size or settings.http_max_body_size
+        self.bodies = Bodies(settings.total_limit)
+        self._reader = BodyReader(self.bodies, settings, kernel)
         self._prefix = settings.prefix.split("/") if settings.prefix else []
         cors = settings.cors_settings
         self._http: ASGIApp = self._serve if cors is None else CORS(self._serve, cors)
@@ -76,15 +77,19 @@ class RestApp:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = scope[CALL] = self.in_flight.enter(receive)
+        unread = False
         try:
             try:
                 reply = await self._answer(call, scope, receive, send)
             except Unread as error:
-                await send_and_close(failure(error), scope, receive, send)
-                return
+                reply, unread = failure(_cause(error)), True
             except (Exception, asyncio.CancelledError) as error:
                 reply = self._failed(error, call)
-            if reply is not None:
+            if reply is not None and unread:
+                # What was read is no longer held, not even by the error.
+                self.bodies.drop(call)
+                await send_and_close(reply, scope, receive, send)
+            elif reply is not None:
                 await reply.send(send)
         except asyncio.CancelledError:
             # Cut while it was being sent: the client does not read, there is nothing more to say to it.
@@ -92,6 +97,7 @@ class RestApp:
                 raise
         finally:
             self.in_flight.leave(call)
+            self.bodies.drop(call)
 
     def _failed(self, error: Exception | asyncio.CancelledError, call: Call) -> Reply | None:
         """The answer to what was raised, or None if there is none, or nobody to get it."""
@@ -113,9 +119,7 @@ class RestApp:
     async def _answer(self, call: Call, scope: Scope, receive: Receive, send: Send) -> Reply | None:
         """The answer, or None if an endpoint has sent it."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        body = await read_body(receive, headers, self._limit)
-        if "content-encoding" in headers:
-            body = await decoded(body, headers, self._unpacked_limit)
+        body = await self._reader.read(call, headers)
         segments = split(scope, self._prefix)
         target = infer_target(segments)
         if target is None:
@@ -145,6 +149,11 @@ def rest_settings(kernel: Kernel) -> RestSettings:
         return kernel.settings.of(RestSettings)
     except KeyError:
         return Settings().resolve([Owner("mlsrv-rest", RestSettings)]).of(RestSettings)
+
+
+def _cause(error: Unread) -> Exception:
+    assert isinstance(error.__cause__, Exception)
+    return error.__cause__
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import math
-import zlib
 from collections.abc import Mapping
+from time import monotonic
 
-from mlsrv.errors import InvalidPayload, TooLarge
+from mlsrv.errors import Overloaded, TooLarge
+from mlsrv.kernel import Kernel
+from mlsrv.metric_table import REJECTED
+from mlsrv_rest.bodies import UNCOUNTED, Bodies
 from mlsrv_rest.errors import ClientGone, HTTPProblem
+from mlsrv_rest.inflight import Call
 from mlsrv_rest.reply import Message, Receive, Reply, Scope, Send
+from mlsrv_rest.settings import RestSettings
+from mlsrv_rest.unpacking import pieces
 
 DISCARD_BYTES = 16 * 2**20
 """A body that is refused is still read, so that its client gets the answer and keeps the connection; up to
@@ -19,43 +25,113 @@ LINGER_SECONDS = 2.0
 """How long a connection is still read from after an answer that closes it: closing with unread bytes loses
 the answer."""
 
+SLOWEST = 2**14
+"""Bytes of a body that must come each second, on average, after the time that every body gets."""
+
+_SLOW = "http_slow"
 _IN_A_THREAD = 2**14
 """Compressed bytes from which unpacking leaves the event loop."""
-_WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 
-class Unread(TooLarge):
-    """Too large even to be thrown away: the answer closes the connection."""
+class Unread(Exception):
+    """The body was not read to its end: the answer closes the connection. The cause is what it tells."""
 
 
-async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) -> bytes | bytearray:
-    """The whole body as it was sent.
+class BodyReader:
+    """Reads bodies whole: not too large, not too slowly, and not too many at once.
 
-    Raises:
-        TooLarge: it has more than `limit` bytes; all of it was read, but for `Unread`.
-        ClientGone: the client went away before its end.
+    Args:
+        bodies: counts those that are held.
+        settings: the limits.
+        kernel: records refusals.
     """
-    declared = headers.get("content-length")
-    if declared is not None and len(declared) < 20 and declared.isdecimal() and int(declared) > limit:
-        raise await _refuse(receive, limit)
-    body: bytes | bytearray = b""
-    while True:
-        message = await receive()
-        _check_connected(message)
-        chunk = message.get("body", b"")
-        if not body:
-            # The only chunk of a small body, which is most of them, is not copied.
-            body = chunk
-        elif chunk:
-            if isinstance(body, bytes):
-                body = bytearray(body)
-            body += chunk
-        more = message.get("more_body", False)
-        if len(body) > limit:
-            del body
-            raise await _refuse(receive, limit) if more else TooLarge.of(limit)
-        if not more:
+
+    def __init__(self, bodies: Bodies, settings: RestSettings, kernel: Kernel) -> None:
+        self._bodies = bodies
+        self._kernel = kernel
+        self._limit = settings.http_max_body_size
+        self._unpacked_limit = settings.unpacked_limit
+        self._seconds = settings.http_receive_timeout
+
+    async def read(self, call: Call, headers: Mapping[str, str]) -> bytes | bytearray:
+        """The body of a request, without its Content-Encoding.
+
+        Raises:
+            TooLarge: it has too many bytes; it was read to its end, but for `Unread`.
+            Overloaded: there are too many bytes of bodies already; likewise.
+            Unread: because of one of these, or because it did not come in time.
+            HTTPProblem: 415, an encoding that is not known.
+            InvalidPayload: a compressed body is damaged.
+            ClientGone: the client went away before its end.
+        """
+        declared = _declared(headers)
+        if declared > self._limit:
+            raise await _refused(call.receive, self._limit)
+        try:
+            if declared > UNCOUNTED:
+                self._bodies.expect(declared)
+            body = await self._received(call)
+        except Overloaded as error:
+            self._count(error.reason)
+            raise Unread from error
+        except asyncio.CancelledError:
+            if not call.late:
+                raise
+            call.task.uncancel()
+            self._count(_SLOW)
+            raise Unread from _too_slow(self._seconds)
+        encoding = headers.get("content-encoding", "").strip().lower()
+        if not encoding or encoding == "identity":
             return body
+        try:
+            return await self._unpacked(call, body, encoding)
+        except Overloaded as error:
+            self._count(error.reason)
+            raise
+
+    def _count(self, reason: str) -> None:
+        self._kernel.metrics.record(REJECTED, 1.0, ("", "", reason))
+
+    async def _received(self, call: Call) -> bytes | bytearray:
+        body: bytes | bytearray = b""
+        in_time, more = monotonic() + self._seconds, True
+        try:
+            while more:
+                call.due = in_time + len(body) / SLOWEST
+                message = await call.receive()
+                _check_connected(message)
+                chunk, more = message.get("body", b""), message.get("more_body", False)
+                if not body:
+                    # The only chunk of a small body, which is most of them, is not copied.
+                    body = chunk
+                elif chunk:
+                    if isinstance(body, bytes):
+                        body = bytearray(body)
+                    body += chunk
+                if len(body) > self._limit:
+                    break
+                if len(body) > UNCOUNTED:
+                    self._bodies.keep(call, len(body))
+        finally:
+            call.due = None
+        if len(body) <= self._limit:
+            return body
+        del body
+        self._bodies.drop(call)
+        raise await _refused(call.receive, self._limit) if more else TooLarge.of(self._limit)
+
+    async def _unpacked(self, call: Call, body: bytes | bytearray, encoding: str) -> bytes | bytearray:
+        plain = bytearray()
+        unpacked = pieces(body, encoding, self._unpacked_limit)
+        in_a_thread = len(body) >= _IN_A_THREAD
+        while True:
+            piece = await asyncio.to_thread(next, unpacked, None) if in_a_thread else next(unpacked, None)
+            if piece is None:
+                break
+            plain += piece
+            self._bodies.keep(call, len(body) + len(plain))
+        self._bodies.keep(call, len(plain))
+        return plain
 
 
 async def discard(receive: Receive, allowance: float) -> bool:
@@ -67,55 +143,6 @@ async def discard(receive: Receive, allowance: float) -> bool:
         if not message.get("more_body"):
             return True
     return False
-
-
-def unpack(body: bytes | bytearray, encoding: str, limit: int) -> bytes:
-    """Undo a Content-Encoding.
-
-    Raises:
-        HTTPProblem: 415, an encoding that is not known.
-        TooLarge: there is more than `limit` bytes of it.
-        InvalidPayload: it is damaged or cut off.
-    """
-    window = _WINDOWS.get(encoding)
-    if window is None:
-        raise HTTPProblem(
-            415,
-            f'The Content-Encoding "{encoding[:40]}" is not supported; send gzip, deflate or none.',
-            ((b"accept-encoding", b"gzip, deflate"),),
-        )
-    try:
-        try:
-            return _inflate(body, window, limit)
-        except zlib.error:
-            if encoding != "deflate":
-                raise
-            # "deflate" means the zlib form; some clients send the bare one.
-            return _inflate(body, -15, limit)
-    except zlib.error:
-        raise InvalidPayload(f"The body is not valid {encoding} data.") from None
-
-
-async def decoded(body: bytes | bytearray, headers: Mapping[str, str], limit: int) -> bytes | bytearray:
-    """The body without its Content-Encoding. Raises as `unpack`."""
-    encoding = headers.get("content-encoding", "").strip().lower()
-    if not encoding or encoding == "identity":
-        return body
-    if len(body) < _IN_A_THREAD:
-        return unpack(body, encoding, limit)
-    return await asyncio.to_thread(unpack, body, encoding, limit)
-
-
-def _inflate(body: bytes | bytearray, window: int, limit: int) -> bytes:
-    stream = zlib.decompressobj(window)
-    plain = stream.decompress(body, limit + 1)
-    if len(plain) > limit:
-        raise TooLarge(f"The request body unpacks to more than the limit of {limit} bytes.")
-    if not stream.eof:
-        raise InvalidPayload("The compressed body is cut off.")
-    if stream.unused_data:
-        raise InvalidPayload("The compressed body goes on after its end.")
-    return plain
 
 
 async def send_and_close(reply: Reply, scope: Scope, receive: Receive, send: Send) -> None:
@@ -140,13 +167,30 @@ async def send_and_close(reply: Reply, scope: Scope, receive: Receive, send: Sen
         await asyncio.gather(reading, return_exceptions=True)
 
 
-async def _refuse(receive: Receive, limit: int) -> TooLarge:
+async def _refused(receive: Receive, limit: int) -> TooLarge | Unread:
     try:
         async with asyncio.timeout(DISCARD_SECONDS):
             whole = await discard(receive, DISCARD_BYTES)
     except TimeoutError:
         whole = False
-    return TooLarge.of(limit) if whole else Unread.of(limit)
+    if whole:
+        return TooLarge.of(limit)
+    unread = Unread()
+    unread.__cause__ = TooLarge.of(limit)
+    return unread
+
+
+def _declared(headers: Mapping[str, str]) -> int:
+    text = headers.get("content-length", "")
+    return int(text) if len(text) < 20 and text.isdecimal() else 0
+
+
+def _too_slow(seconds: float) -> HTTPProblem:
+    return HTTPProblem(
+        408,
+        f"The request body did not arrive in time: within {seconds:g} seconds, "
+        f"and one more for each {SLOWEST} bytes.",
+    )
 
 
 def _check_connected(message: Message) -> None:

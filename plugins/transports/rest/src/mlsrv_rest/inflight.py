@@ -1,9 +1,10 @@
-"""The requests that are being served: who still waits for them, and how to end them."""
+"""The requests that are being served: who still waits for them or sends them, and how to end them."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from time import monotonic
 from typing import TypeVar
 
 from attrs import define
@@ -29,6 +30,9 @@ class Call:
         context: that of the model's call, while the model works on it, else None.
         asked: that of the request, once it is understood.
         gone: whether the client went away, and the task was cancelled for that.
+        kept: bytes of its body that count; see `mlsrv_rest.bodies`.
+        due: when more of its body must have come, by the monotonic clock; None when nothing is awaited.
+        late: whether it had not, and the task was cancelled for that.
     """
 
     task: asyncio.Task[object]
@@ -36,6 +40,9 @@ class Call:
     context: CallContext | None = None
     asked: CallContext | None = None
     gone: bool = False
+    kept: int = 0
+    due: float | None = None
+    late: bool = False
     seen: bool = False
     listener: asyncio.Task[None] | None = None
 
@@ -76,8 +83,8 @@ class Call:
 
 
 class InFlight:
-    """Keeps every request that is being served, notices clients that go away, and drains or cuts what is
-    left."""
+    """Keeps every request that is being served, notices clients that go away or send too slowly, and drains
+    or cuts what is left."""
 
     def __init__(self) -> None:
         self._cutting = False
@@ -128,7 +135,11 @@ class InFlight:
 
     def _tick(self) -> None:
         self._timer = None
+        now = monotonic()
         for call in self._calls:
+            if call.due is not None and call.due < now and not call.late:
+                call.late = True
+                call.task.cancel()
             if call.seen and call.context is not None and call.listener is None:
                 call.listener = asyncio.ensure_future(call.listen())
             call.seen = True

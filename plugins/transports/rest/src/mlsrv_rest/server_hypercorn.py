@@ -16,10 +16,13 @@ from collections.abc import Awaitable, Callable, Coroutine
 from email.utils import formatdate
 from typing import Any, ClassVar
 
+from h2.errors import ErrorCodes
+from h2.stream import StreamState
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
-from hypercorn.events import Closed
+from hypercorn.events import Closed, Event, RawData
+from hypercorn.protocol.h2 import H2Protocol
 
 from mlsrv.listening import BACKLOG
 from mlsrv_rest.app import RestApp
@@ -91,16 +94,35 @@ class HypercornServer(Server):
 
 class _Connection(TCPServer):
     """Hypercorn's, which costs less: a timer watches for idleness where Hypercorn starts two tasks after each
-    answer, and an answer is written at once."""
+    answer, an answer is written at once, and a stream that is not read any further is reset."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.writer: Any = Joined(self.writer)
         self.idle_task: Any = _IdleTimer(self.config.keep_alive_timeout, self.context, self._end)
 
+    async def protocol_send(self, event: Event) -> None:
+        """Called with whatever the protocol has to say."""
+        await super().protocol_send(event)
+        protocol = self.protocol.protocol
+        if isinstance(protocol, H2Protocol) and (unread := _unread(protocol)):
+            for stream in unread:
+                protocol.connection.reset_stream(stream, ErrorCodes.NO_ERROR)
+            await super().protocol_send(RawData(protocol.connection.data_to_send()))
+
     async def _end(self) -> None:
         await self.protocol.handle(Closed())
         self.writer.close()
+
+
+def _unread(protocol: H2Protocol) -> list[int]:
+    """Streams that were answered before their clients had sent all. Hypercorn forgets them, and whatever came
+    on them would end the whole connection."""
+    return [
+        number
+        for number, stream in protocol.connection.streams.items()
+        if number not in protocol.streams and stream.state_machine.state is StreamState.HALF_CLOSED_LOCAL
+    ]
 
 
 class _IdleTimer:

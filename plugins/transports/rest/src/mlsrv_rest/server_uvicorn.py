@@ -95,6 +95,7 @@ class _Connection(HttpToolsProtocol):
         self.access_log = False
         self.lost: asyncio.Future[None] = self.loop.create_future()
         self._head_bytes = 0
+        self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base
         super().connection_made(transport)
@@ -111,11 +112,27 @@ class _Connection(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
                 self._refuse(431, f"The headers of this request have more than {HEAD_BYTES} bytes.")
+            elif self._head_timer is None:
+                # Uvicorn takes a connection for busy from the first byte on.
+                self._head_timer = self.loop.call_later(self.timeout_keep_alive, self._head_is_late)
         else:
             self._head_bytes = 0
+            self._forget_head()
+
+    def _head_is_late(self) -> None:
+        if not self.transport.is_closing():
+            self._refuse(
+                408, f"The headers of this request did not arrive within {self.timeout_keep_alive:g} s."
+            )
+
+    def _forget_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._forget_head()
         if not self.lost.done():
             self.lost.set_result(None)
 

@@ -49,6 +49,16 @@ class RestSettings:
     http_max_decompressed_size: int | None = setting(
         None, help="Bytes that a compressed body may unpack to; http_max_body_size when not set."
     )
+    http_max_total_body_size: int = setting(
+        2**31,
+        help="Bytes that the bodies of all requests may have together, from arrival to answer; more is "
+        "refused with status 503. Not less than what one request may need.",
+    )
+    http_receive_timeout: float = setting(
+        60.0,
+        help="Seconds in which the body of a request must come, and one more for each 16 KiB of it; a slower "
+        "one is refused with status 408.",
+    )
     http_keep_alive: float = setting(
         75.0, help="Seconds after which an idle connection is closed; longer than a load balancer keeps it."
     )
@@ -67,12 +77,28 @@ class RestSettings:
     def __attrs_post_init__(self) -> None:
         if not 0 <= self.http_port <= 65535:
             raise ValueError(f"http_port: expected a number from 0 to 65535, got {self.http_port}")
-        for name in ("http_max_body_size", "http_max_decompressed_size", "http_keep_alive"):
+        for name in (
+            "http_max_body_size",
+            "http_max_decompressed_size",
+            "http_max_total_body_size",
+            "http_receive_timeout",
+            "http_keep_alive",
+        ):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name}: expected a number above 0, got {value}")
         if self.http_tls_cert is None and (self.http_tls_key or self.http_tls_ca):
             raise ValueError("http_tls_cert: expected a file, because other TLS settings are given")
+
+    @property
+    def unpacked_limit(self) -> int:
+        """Bytes that a compressed body may unpack to."""
+        return self.http_max_decompressed_size or self.http_max_body_size
+
+    @property
+    def total_limit(self) -> int:
+        """Bytes that all bodies may have together. While one is unpacked, it is there in both forms."""
+        return max(self.http_max_total_body_size, self.http_max_body_size + self.unpacked_limit)
 
     @property
     def prefix(self) -> str:
