@@ -272,6 +272,22 @@ async def test_a_build_that_is_no_longer_wanted_ends(
     assert await made.of(settings) is not None
 
 
+async def test_what_an_installer_left_behind_holds_nobody_up(tiny: Any, tmp_path: Path) -> None:
+    python = f"""#!/bin/sh
+case "$1" in
+    */conda-unpack) sleep 120 > /dev/null 2>&1 & echo $! > {tmp_path}/pid ;;
+    *) exec {sys.executable} "$@" ;;
+esac
+"""
+    path = packed(tmp_path, {"bin/python": python, "bin/conda-unpack": ""})
+    made = environments.Environments(tmp_path / "envs")
+    found = [await asyncio.wait_for(made.of(tiny(environment_tarball=str(path))), 20) for _ in range(2)]
+    assert found[0] == found[1]
+    pid = int((tmp_path / "pid").read_text())
+    assert not ended(pid)
+    os.kill(pid, signal.SIGKILL)
+
+
 async def test_a_server_that_is_killed_while_it_builds(
     slow: tuple[ModelSettings, Path], tmp_path: Path, eventually: Any, caplog: Any
 ) -> None:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 from attrs import frozen
 
@@ -29,6 +30,9 @@ KINDS = ("environment_tarball", "environment_path", "environment_requirements")
 
 ANSWER_SECONDS = 60.0
 """Seconds in which an interpreter must say which version it is."""
+
+Make: TypeAlias = Callable[[Path, int], Awaitable[None]]
+"""Makes an environment in a folder; its programs inherit a descriptor."""
 
 _COMPLETE = ".mlsrv-complete"
 
@@ -104,17 +108,24 @@ class Environments:
         if kind == "environment_requirements":
             about = f"{content} {sys.version} {platform.machine()}"
             content = hashlib.sha256(about.encode()).hexdigest()
-        folder = (self._root / content).absolute()
-        await run_in_own_thread(folder.parent.mkdir, parents=True, exist_ok=True)
-        async with _locked(folder.with_suffix(".lock"), progress) as lock:
-            if not (folder / _COMPLETE).exists():
-                await _make(folder, lock, make)
-            made = (folder / _COMPLETE).stat().st_mtime_ns
+        folder = await self._kept(content, make, progress)
         # What is made again after somebody removed it is not for the workers that knew the former.
+        made = (folder / _COMPLETE).stat().st_mtime_ns
         return await _checked(f"{content[:16]}-{made}", _prefix(folder))
 
+    async def _kept(self, name: str, make: Make, progress: Callable[[str], None]) -> Path:
+        """The folder of this name; made unless it is complete, by one process at a time."""
+        folder = (self._root / name).absolute()
+        # Not only with the lock: a program that an installer left behind may hold that for long.
+        if not (folder / _COMPLETE).exists():
+            await run_in_own_thread(folder.parent.mkdir, parents=True, exist_ok=True)
+            async with _locked(folder.with_suffix(".lock"), progress) as lock:
+                if not (folder / _COMPLETE).exists():
+                    await _make(folder, lock, make)
+        return folder
 
-async def _make(folder: Path, lock: int, make: Callable[[Path, int], Awaitable[None]]) -> None:
+
+async def _make(folder: Path, lock: int, make: Make) -> None:
     """Make a folder complete, or leave none. `make` has its programs inherit the lock: they may outlive the
     server."""
     await _remove(folder)
