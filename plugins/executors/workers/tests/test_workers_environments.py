@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -205,7 +206,7 @@ async def test_requirements_that_cannot_be_met(
     async with serve(settings, environments_dir=str(tmp_path / "envs")) as kernel:
         reason = kernel.handle("tiny").reason
     assert "environment_requirements" in reason
-    assert "uv failed with exit code" in reason
+    assert re.search(r"uv failed with exit code \d+: error: ", reason)
     assert "nowhere.whl" in reason
     assert len(reason.splitlines()) == 1
     assert "Traceback" not in caplog.text
@@ -225,6 +226,9 @@ async def test_a_virtual_environment_with_pip_alone(
     await installers.install(requirements, tmp_path / "env", lines.append)
     assert (tmp_path / "env" / SITE / "tinydep.py").exists()
     assert any("tinydep" in line for line in lines)
+    requirements.write_text("./nowhere.whl\n")
+    with pytest.raises(ValueError, match=r"^python failed with exit code 1: ERROR: .*nowhere\.whl"):
+        await installers.install(requirements, tmp_path / "env", lines.append)
 
 
 BACKEND = """

@@ -33,5 +33,5 @@ async def install(
         await run([uv, "pip", "install", "--python", python, "-r", str(requirements)])
     else:
         await run([sys.executable, "-m", "venv", str(folder)])
-        pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "-r", str(requirements)]
-        await run(pip)
+        pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
+        await run([*pip, "-r", str(requirements)])

@@ -33,7 +33,7 @@ async def output_of(
 
     Raises:
         OSError: it cannot be started.
-        ValueError: it fails; with its last lines.
+        ValueError: it fails; with its last lines, in one.
     """
     process = _start(command, folder, descriptors)
     loop = asyncio.get_running_loop()
@@ -54,8 +54,15 @@ async def output_of(
             os.killpg(process.pid, signal.SIGKILL)  # with the programs that it started
             process.wait()
     if status:
-        raise ValueError(f"{Path(command[0]).name} failed with exit code {status}: {' | '.join(lines)}")
+        raise ValueError(f"{Path(command[0]).name} failed with exit code {status}: {_complaint(lines)}")
     return "\n".join(lines)
+
+
+def _complaint(lines: Sequence[str]) -> str:
+    """The lines from the first that speaks of an error; all if none does."""
+    texts = [line.strip() for line in lines]
+    first = next((at for at, text in enumerate(texts) if text.lower().startswith("error")), 0)
+    return " | ".join(texts[first:])
 
 
 def _start(command: Sequence[str], folder: Path | None, descriptors: Sequence[int]) -> subprocess.Popen[str]:
