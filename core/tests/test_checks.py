@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from contract_toys import Adder, Json, Lines, Passing, Table
 
-from mlsrv import CodecOffer, MeterOffer, RepositoryOffer, RuntimeOffer, hookimpl
+from mlsrv import CodecOffer, MeterOffer, RepositoryOffer, RuntimeOffer, TransportOffer, hookimpl
 from mlsrv.errors import ConfigurationError, MLSrvError
 from mlsrv.metrics import Meter, Recorder, nothing
 from mlsrv.offers import Offer
@@ -17,6 +17,7 @@ from mlsrv.plugins import Plugins
 from mlsrv.testing import Offering
 from mlsrv.testing.checks import Checked, Given, Report, check_plugin
 from mlsrv.testing.checks.samples import read_samples
+from mlsrv.transport import Transport
 from mlsrv.types import InferenceRequest, RequestInput
 
 KNOWN = [CodecOffer("toy-json", Json), CodecOffer("toy-table", Table, kind="request")]
@@ -175,6 +176,19 @@ def test_interceptors_are_those_that_the_settings_ask_for() -> None:
     assert "--set KEY=VALUE" in of(check(Around()), "interceptor").missing
     found = of(check(Around(), Given(settings={"debug": True, "unknown": 1})), "interceptor Passing")
     assert found.count("passed") == 7
+
+
+class Metrics(Transport):
+    takes_requests = False
+
+    async def start(self) -> None: ...
+
+    async def stop(self, grace: float) -> None: ...
+
+
+def test_a_transport_over_which_no_model_can_be_asked_is_not_tried() -> None:
+    found = of(offering(TransportOffer("metrics", Metrics)), "transport metrics")
+    assert (found.cases, found.missing) == ((), "models cannot be asked over it")
 
 
 class Silent(Meter):

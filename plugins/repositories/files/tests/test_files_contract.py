@@ -1,29 +1,5 @@
-"""What every repository does, tried with files."""
+"""The suites that ship with the plugin."""
 
-from __future__ import annotations
+from mlsrv_files.contracts import TestFilesRepository
 
-import json
-from pathlib import Path
-
-from mlsrv.repository import ModelRepository
-from mlsrv.testing.contracts import RepositoryContract
-from mlsrv_files import FilesRepository
-
-
-class TestFilesRepository(RepositoryContract):
-    def make(self, root: Path) -> ModelRepository:
-        return FilesRepository(str(root))
-
-    def add(self, root: Path, name: str, version: str | None = None) -> None:
-        folder = root / name / (version or "")
-        folder.mkdir(parents=True)
-        settings = {
-            "name": name,
-            "implementation": "mlsrv.testing.EchoModel",
-            "parameters": {"version": version},
-        }
-        (folder / "model-settings.json").write_text(json.dumps(settings))
-
-    def spoil(self, root: Path, name: str) -> None:
-        (root / name).mkdir()
-        (root / name / "model-settings.json").write_text("{")
+__all__ = ["TestFilesRepository"]

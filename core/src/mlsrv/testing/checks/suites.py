@@ -7,6 +7,7 @@ plugin's own (``mlsrv_hex.contracts`` for ``mlsrv_hex.plugin``), or in a file of
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -163,7 +164,8 @@ def _contracts_of(row: PluginRow) -> str | None:
 
 
 def _import_suites(name: str) -> ModuleType:
-    pytest.register_assert_rewrite(name)
+    if name not in sys.modules:
+        pytest.register_assert_rewrite(name)
     try:
         return importlib.import_module(name)
     except Exception as error:  # importing runs the author's code, which may raise anything
@@ -223,9 +225,7 @@ def _of_offer(offer: Any, row: PluginRow, plugins: Plugins, given: Given) -> Sub
         ExecutorOffer: lambda: Trial(
             "models of mlsrv.testing", generic.executor_suite(offer.name, row.plugin, given.settings)
         ),
-        TransportOffer: lambda: Trial(
-            "the client of mlsrv-protocol", generic.transport_suite(offer.name, row.plugin, given.settings)
-        ),
+        TransportOffer: lambda: _transport(offer, target, row, given),
         MeterOffer: lambda: Trial(missing=_NO_READER),
     }[type(offer)]
     return Subject(label, make)
@@ -257,6 +257,13 @@ def _runtime(offer: RuntimeOffer, plugins: Plugins, given: Given) -> Trial:
     if not requests:
         return Trial(missing="the model declares no inputs to make a request of; give --sample FILE")
     return Trial(str(given.model), generic.runtime_suite(settings, requests, plugins))
+
+
+def _transport(offer: TransportOffer, target: Any, row: PluginRow, given: Given) -> Trial:
+    if not getattr(target, "takes_requests", True):
+        return Trial(missing="models cannot be asked over it")
+    suite = generic.transport_suite(offer.name, row.plugin, given.settings)
+    return Trial("the client of mlsrv-protocol", suite)
 
 
 def _interceptors(row: PluginRow, given: Given) -> list[Subject]:
