@@ -83,6 +83,12 @@ WORKER_WAITING = Metric("mlsrv_worker_queue", "Requests that wait for a worker p
 WORKERS = Metric(
     "mlsrv_workers", "Worker processes that are alive, and that are missing.", "gauge", (*_POOL, "state")
 )
+WORKER_MEMORY = Metric(
+    "mlsrv_worker_memory_bytes",
+    "Bytes that the worker processes of a pool have in memory now, shared ones counted in each; on Linux.",
+    "gauge",
+    _POOL,
+)
 WORKER_ENDS = Metric(
     "mlsrv_worker_unexpected_ends", "Worker processes that ended and were replaced.", "counter", _POOL
 )

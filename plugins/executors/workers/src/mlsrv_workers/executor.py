@@ -14,13 +14,14 @@ from mlsrv.context import CallContext
 from mlsrv.errors import ModelLoadError
 from mlsrv.executor import Executor, Placement
 from mlsrv.handlers import Arguments
-from mlsrv.metric_table import PARALLEL_QUEUE, WORKER_ENDS, WORKER_WAITING, WORKERS
+from mlsrv.metric_table import PARALLEL_QUEUE, WORKER_ENDS, WORKER_MEMORY, WORKER_WAITING, WORKERS
 from mlsrv.metrics import Metric
 from mlsrv.settings import ModelSettings
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 from mlsrv_workers.environments import Environment, Environments, has_environment
 from mlsrv_workers.given import GivenPlugins
 from mlsrv_workers.loaded import Loaded
+from mlsrv_workers.memory import resident_bytes
 from mlsrv_workers.pool import Pool
 from mlsrv_workers.process import Launch
 from mlsrv_workers.settings import WorkerModelSettings, WorkerSettings
@@ -94,6 +95,7 @@ class WorkersExecutor(Executor):
         self._unwatch = [
             kernel.metrics.watch(WORKER_WAITING, self._waiting),
             kernel.metrics.watch(WORKERS, self._states),
+            kernel.metrics.watch(WORKER_MEMORY, self._memory),
         ]
         self._environments = Environments(Path(self._settings.environments_dir))
 
@@ -210,6 +212,12 @@ class WorkersExecutor(Executor):
             alive = len(pool.pids)
             yield (pool.name, "alive"), float(alive)
             yield (pool.name, "missing"), float(pool.size - alive)
+
+    def _memory(self) -> Iterator[tuple[Sequence[str], float]]:
+        for pool in self._running():
+            size = resident_bytes(pool.pids)
+            if size is not None:
+                yield (pool.name,), float(size)
 
     def _record(self, plain: tuple[Any, ...], value: float, labels: tuple[str, ...]) -> None:
         self.kernel.metrics.record(Metric(*plain), value, labels)

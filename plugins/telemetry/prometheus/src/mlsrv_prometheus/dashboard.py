@@ -29,6 +29,7 @@ from mlsrv.metric_table import (
     REST_SECONDS,
     SUCCESS,
     WORKER_ENDS,
+    WORKER_MEMORY,
     WORKER_WAITING,
     WORKERS,
 )
@@ -169,7 +170,15 @@ ROWS = (
             ),
             Panel("Workers", "short", [(series(WORKERS), "{{pool}} {{state}}")], stacked=True),
             Panel("Workers that ended", "short", [(rate(WORKER_ENDS, "pool"), "{{pool}}")]),
-            Panel("Memory of the server", "bytes", [("process_resident_memory_bytes", "{{instance}}")]),
+            Panel(
+                "Memory of the server",
+                "bytes",
+                [
+                    ("process_resident_memory_bytes", "{{instance}}"),
+                    (series(WORKER_MEMORY), "{{instance}}, pool {{pool}}"),
+                ],
+                stacked=True,
+            ),
             Panel(
                 "CPU of the server",
                 "percentunit",
