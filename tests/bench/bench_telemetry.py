@@ -46,7 +46,7 @@ if importlib.util.find_spec("mlsrv_cli") is not None:
     VARIANTS["access log as JSON"] = OFF | {"access_log": True, "use_structured_logging": True}
 
 SERVER = """
-import asyncio, json, logging, os, signal, sys
+import asyncio, gc, json, logging, os, signal, sys
 import mlsrv
 from mlsrv.testing import EchoModel
 
@@ -69,6 +69,8 @@ async def main():
     models = [mlsrv.ModelSettings(name="noop", implementation=EchoModel)]
     async with mlsrv.Kernel(settings | {"http_server": sys.argv[1]}, models=models, block=["grpc"]) as kernel:
         await kernel.loaded()
+        gc.collect()
+        gc.freeze()  # as `mlsrv start` does
         def tell():
             print(json.dumps({name: one.endpoints[0] for name, one in kernel.transports.items()}), flush=True)
         await kernel.serve(ended.wait, tell)

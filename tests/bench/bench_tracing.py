@@ -32,7 +32,7 @@ SETTINGS: dict[str, dict[str, object]] = {
 }
 
 SERVER = """
-import asyncio, json, signal, sys
+import asyncio, gc, json, signal, sys
 import mlsrv, mlsrv_rest.plugin
 from mlsrv.testing import EchoModel
 
@@ -49,6 +49,8 @@ async def main():
     models = [mlsrv.ModelSettings(name="noop", implementation=EchoModel)]
     async with mlsrv.Kernel(values, plugins=plugins, models=models, discover=False) as kernel:
         await kernel.loaded()
+        gc.collect()
+        gc.freeze()  # as `mlsrv start` does
         url = lambda: print(kernel.transports["rest"].endpoints[0], flush=True)
         await kernel.serve(ended.wait, started=url)
 

@@ -59,26 +59,22 @@ class Access:
         Its attribute ``more`` says that others follow at once: a handler may then write them together.
         """
         request, duration = shown(self.request[:LONGEST]), round(self.seconds * 1000, 3)
-        made = logger.makeRecord(
-            logger.name,
-            self.level,
-            __file__,
-            0,
-            "%s %s %s %s ms",
-            (self.client or "-", request, self.status, duration),
-            None,
-            extra={
-                "transport": self.transport,
-                "client": self.client,
-                "request": request,
-                "status": self.status,
-                "duration_ms": duration,
-                "more": more,
-                **(fields_of(self.context) if self.context is not None else {}),
-            },
+        arguments = (self.client or "-", request, self.status, duration)
+        made = logging.getLogRecordFactory()(
+            logger.name, self.level, __file__, 0, "%s %s %s %s ms", arguments, None
         )
-        made.created = self.time
-        made.msecs = self.time % 1 * 1000
+        # Not as ``extra`` of `makeRecord`, which looks at each of these names first.
+        made.__dict__.update(
+            created=self.time,
+            msecs=self.time % 1 * 1000,
+            transport=self.transport,
+            client=self.client,
+            request=request,
+            status=self.status,
+            duration_ms=duration,
+            more=more,
+            **(fields_of(self.context) if self.context is not None else {}),
+        )
         return made
 
 

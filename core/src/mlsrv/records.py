@@ -45,7 +45,10 @@ def current_fields() -> dict[str, Any]:
 
 def trace_id_of(context: CallContext) -> str | None:
     """The trace that a request belongs to (W3C ``traceparent``), or None."""
-    found = _TRACEPARENT.fullmatch(context.trace.get("traceparent", ""))
+    traceparent = context.trace.get("traceparent")
+    if traceparent is None:
+        return None
+    found = _TRACEPARENT.fullmatch(traceparent)
     return found[1] if found is not None and found[1].strip("0") else None
 
 
