@@ -450,6 +450,18 @@ async def test_a_plugin_that_needs_what_the_environment_lacks(
     assert "No module named 'pytest'" in caplog.text
 
 
+async def test_code_where_the_server_runs_is_found(
+    serve: Any, tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    (tmp_path / "tinydep.py").write_text("FACTOR = 10.0")
+    (tmp_path / "tiny" / "env" / SITE).mkdir(parents=True)
+    async with serve(tiny(environment_path="env")) as kernel:
+        assert kernel.problems() == []
+        assert (await answer(kernel))[0] == [10.0, 20.0]
+
+
 async def test_an_environment_needs_a_worker(serve: Any, tiny: Any, tmp_path: Path) -> None:
     (tmp_path / "tiny" / "env" / SITE).mkdir(parents=True)
     async with serve(tiny(environment_path="env"), parallel_workers=0) as kernel:
@@ -485,7 +497,7 @@ async def test_a_program_that_says_much_in_one_line() -> None:
 def test_the_first_file_fails_aloud_without_anything_of_ours() -> None:
     from mlsrv_workers import boot
 
-    plan = json.dumps({"path": None, "sites": [], "ours": {}, "needed": {}, "lent": {}})
+    plan = json.dumps({"path": None, "sites": [], "ours": {}, "needed": {}, "lent": {}, "folders": []})
     command = [sys.executable, "-I", "-S", boot.__file__, plan, "0", "0", "0", "0"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
     assert done.returncode == 1

@@ -3,7 +3,8 @@
 It is run by its path and needs nothing but the standard library, so that it can decide what is imported from
 where before anything of ours, or of the model's environment, is. PLAN is a JSON object:
 
-* `path` replaces ``sys.path`` if there is one, and folders in `sites` are added as ``site-packages`` are;
+* `path` replaces ``sys.path`` if there is one;
+* folders in `sites` are added as ``site-packages`` are, then those in `folders` as they are;
 * packages in `ours` (by name, their folder) come before all others;
 * so do those in `needed` (by distribution: its version, and they by name), unless the environment has it in a
   version that is as new;
@@ -44,6 +45,7 @@ def main() -> None:
         sys.path[:] = plan["path"]
     for folder in plan["sites"]:
         site.addsitedir(folder)
+    sys.path += plan["folders"]
     first = dict(plan["ours"])
     for distribution, (needed, packages) in plan["needed"].items():
         if not has(distribution, needed):

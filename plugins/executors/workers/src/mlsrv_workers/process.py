@@ -89,14 +89,20 @@ class Launch:
     def _plan(self) -> dict[str, Any]:
         """See `mlsrv_workers.boot`."""
         if self.environment is None:
-            return {"path": self.path, "sites": (), "ours": {}, "needed": {}, "lent": {}}
+            return {"path": self.path, "sites": (), "ours": {}, "needed": {}, "lent": {}, "folders": ()}
         return {
             "path": None,
             "sites": self.environment.sites,
             "ours": lending.folders((*lending.OURS, *self.plugins.packages)),
             "needed": lending.needed(),
             "lent": lending.folders(lending.LENT),
+            "folders": self._folders(),
         }
+
+    def _folders(self) -> list[str]:
+        """Where the server finds code that is not installed: where it runs, and where its models are."""
+        root = self.settings.get("model_repository_root") or "."
+        return [entry for entry in self.path if entry in (os.getcwd(), os.path.abspath(root))]
 
 
 class Pending:
