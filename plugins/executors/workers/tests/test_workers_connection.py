@@ -70,7 +70,7 @@ ARRAYS = [
 
 async def test_buffers_arrive_as_they_were_sent() -> None:
     async with connected() as (here, there):
-        here.connection.send(Kind.INFER, 7, dump({"a": [1, None, "ä"]}), ARRAYS)
+        here.connection.send(Kind.INFER, 7, dump({"a": [1, None, "ä"]}), list(ARRAYS))
         frame = await there.next()
         assert (frame.kind, frame.call, frame.payload()) == (Kind.INFER, 7, {"a": [1, None, "ä"]})
         for sent, got in zip(ARRAYS, frame.buffers, strict=True):
@@ -96,21 +96,29 @@ async def test_large_buffers_take_the_arena_and_give_it_back() -> None:
         gc.collect()
         there.connection.send(Kind.RESULT, 2)
         await here.next()
-        # The block is given back on the event loop's next turn.
-        for _ in range(100):
-            if not here.connection.arena_used:
-                break
-            await asyncio.sleep(0.01)
+        # The frame has taken the news along that nothing refers to the block any more.
         assert here.connection.arena_used == 0
+
+
+async def test_what_is_let_go_in_another_thread_is_given_back_without_another_frame() -> None:
+    async with connected() as (here, there):
+        here.connection.send(Kind.INFER, 1, dump(None), [np.zeros(1 << 20, np.uint8)])
+        views = [(await there.next()).buffers]
+        await asyncio.to_thread(views.clear)
+        async with asyncio.timeout(10):
+            while here.connection.arena_used:
+                await asyncio.sleep(0.001)
 
 
 async def test_a_full_arena_is_no_limit() -> None:
     async with connected(size=ARENA_THRESHOLD) as (here, there):
         arrays = [np.random.default_rng(seed).random(200_000) for seed in range(3)]
-        here.connection.send(Kind.INFER, 1, dump(None), arrays)
+        arrays.insert(1, np.arange(ARENA_THRESHOLD + 1, dtype=np.uint8))
+        here.connection.send(Kind.INFER, 1, dump(None), list(arrays))
         frame = await there.next()
         for sent, got in zip(arrays, frame.buffers, strict=True):
             assert bytes(got) == sent.tobytes()
+            assert np.frombuffer(got, sent.dtype).flags.aligned
 
 
 async def test_frames_keep_their_order_in_both_directions() -> None:

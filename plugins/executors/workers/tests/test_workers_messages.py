@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlsrv.context import CallContext
+from mlsrv.errors import InvalidPayload
 from mlsrv.executor import ModelInfo
 from mlsrv.timeline import Timeline
 from mlsrv_protocol.types import (
@@ -23,7 +24,7 @@ from mlsrv_protocol.types import (
     ResponseOutput,
 )
 from mlsrv_workers import messages
-from mlsrv_workers.frames import dump
+from mlsrv_workers.frames import ARENA_THRESHOLD, dump
 
 NUMERIC = [datatype for datatype in Datatype if datatype.dtype is not None]
 
@@ -96,6 +97,7 @@ def test_requests(values: list[Any], request_id: str | None, outputs: list[str] 
         np.arange(4.0).reshape(2, 2).T,
         np.arange(10)[::3],
         np.array([1, 2], dtype=">i4"),
+        np.arange(2 * ARENA_THRESHOLD, dtype=np.uint8).reshape(2, -1).T,
     ],
 )
 def test_data_of_responses(data: Any) -> None:
@@ -111,6 +113,24 @@ def test_data_of_responses(data: Any) -> None:
             data.tolist() if isinstance(data, np.ndarray) and data.dtype.kind not in "biuf" else data
         )
     ]
+
+
+@pytest.mark.parametrize("size", [3, ARENA_THRESHOLD])
+def test_arrays_can_be_written_to_and_are_aligned(size: int) -> None:
+    request = InferenceRequest([RequestInput("i", [size], Datatype.FP64, np.zeros(size))])
+    request.inputs[0].data.flags.writeable = False
+    buffers: messages.Buffers = []
+    data = messages.load_request(*through(messages.dump_request(request, buffers), buffers)).inputs[0].data
+    assert data.flags.writeable
+    assert data.flags.aligned
+
+
+def test_a_datatype_that_does_not_exist() -> None:
+    output = ResponseOutput("o", [1], Datatype.FP64, np.zeros(1))
+    output.datatype = "FP65"  # type: ignore[assignment]  # models may
+    plain = messages.dump_response(InferenceResponse("m", [output]), [])
+    with pytest.raises(InvalidPayload, match='"FP65" is not a datatype'):
+        messages.load_response(plain, [])
 
 
 def test_no_class_of_numpy_is_pickled() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Sequence
+import threading
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -37,6 +39,8 @@ class Connection(asyncio.Protocol):
         self._arena = Arena(sending)
         self._reader = ArenaReader(receiving, self._give_back)
         self._pending = bytearray()
+        self._released: deque[int] = deque()
+        self._thread = threading.get_ident()
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -67,32 +71,24 @@ class Connection(asyncio.Protocol):
         return self._arena.used
 
     def send(
-        self, kind: Kind, call: int = 0, body: bytes = _NOTHING, buffers: Sequence[npt.NDArray[Any]] = ()
+        self, kind: Kind, call: int = 0, body: bytes = _NOTHING, buffers: list[npt.NDArray[Any]] | None = None
     ) -> None:
-        """Send one frame; `body` comes from `frames.dump`, arrays must be C-contiguous. After the other end
-        is gone, this does nothing: `on_lost` settles every call."""
+        """Send one frame; `body` comes from `frames.dump`, arrays must be C-contiguous, and their list is
+        emptied. After the other end is gone, this does nothing: `on_lost` settles every call."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return
         if not buffers:
-            transport.write(head(kind, call, body, (), 0))
-            return
-        places: list[tuple[int, int]] = []
-        inline: list[memoryview | bytes] = []
-        size = 0
-        for array in buffers:
-            data = array.reshape(-1).view(np.uint8)
-            offset = self._arena.put(data)
-            places.append((-1 if offset is None else offset, data.nbytes))
-            if offset is None:
-                pad = padding(data.nbytes)
-                inline += (data.data, bytes(pad)) if pad else (data.data,)
-                size += data.nbytes + pad
-        transport.write(b"".join((head(kind, call, body, places, size), *inline)))
+            frame = head(kind, call, body, (), 0)
+        else:
+            places, inline = self._place(buffers)
+            frame = b"".join((head(kind, call, body, places, sum(map(len, inline))), *inline))
+        # Blocks are given back before what this frame brings: the other end can use them for its answer.
+        transport.write(self._releases() + frame if self._released else frame)
 
     def send_threadsafe(self, kind: Kind, body: bytes) -> None:
         """Send a frame without buffers, from any thread, also after the loop has ended (then to nobody)."""
-        self._soon(kind, 0, body)
+        self._soon(self.send, kind, 0, body)
 
     def release(self, offset: int) -> None:
         """The other end gave a block of the sending arena back."""
@@ -153,6 +149,20 @@ class Connection(asyncio.Protocol):
             views = self._views(places, owned)
         return Frame(KINDS[kind], call, received[first : first + body], views)
 
+    def _place(self, buffers: list[npt.NDArray[Any]]) -> tuple[list[tuple[int, int]], list[bytes]]:
+        """Copy arrays into the arena, and those for which it has no room into the stream; empties the
+        list."""
+        places: list[tuple[int, int]] = []
+        inline: list[bytes] = []
+        for array in buffers:
+            data = array.reshape(-1).view(np.uint8)
+            offset = self._arena.put(data)
+            places.append((-1 if offset is None else offset, data.nbytes))
+            if offset is None:
+                inline.append(data.tobytes() + bytes(padding(data.nbytes)))
+        buffers.clear()
+        return places, inline
+
     def _views(self, places: list[tuple[int, int]], owned: memoryview) -> list[memoryview]:
         views: list[memoryview] = []
         position = 0
@@ -165,12 +175,27 @@ class Connection(asyncio.Protocol):
         return views
 
     def _give_back(self, offset: int) -> None:
-        # A garbage collection may run this in any thread, and after the loop has been closed.
-        self._soon(Kind.RELEASE, offset, _NOTHING)
+        # A garbage collection may run this in any thread. If there is a next frame soon, it takes this along.
+        self._released.append(offset)
+        self._soon(self._flush)
 
-    def _soon(self, kind: Kind, call: int, body: bytes) -> None:
+    def _flush(self) -> None:
+        if self._released and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(self._releases())
+
+    def _releases(self) -> bytes:
+        frames: list[bytes] = []
+        while self._released:
+            frames.append(head(Kind.RELEASE, self._released.popleft(), _NOTHING, (), 0))
+        return b"".join(frames)
+
+    def _soon(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Call something on the loop, from any thread."""
         try:
-            self._loop.call_soon_threadsafe(self.send, kind, call, body)
+            if threading.get_ident() == self._thread:
+                self._loop.call_soon(function, *arguments)
+            else:
+                self._loop.call_soon_threadsafe(function, *arguments)
         except RuntimeError:
             return  # the loop is closed: there is nobody to tell
 

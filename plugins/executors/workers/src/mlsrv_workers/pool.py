@@ -146,7 +146,7 @@ class Pool:
         model: Loaded,
         values: tuple[Any, ...],
         context: CallContext,
-        buffers: messages.Buffers | tuple[()] = (),
+        buffers: messages.Buffers | None = None,
     ) -> Frame:
         body = _body(model, values, context)
         worker = self._reserve(model, context) or await self._wait(model, context)

@@ -251,7 +251,7 @@ class WorkerProcess:
     # --- calls ----------------------------------------------------------------------------------------------
 
     def begin(
-        self, kind: Kind, pending: Pending, body: bytes, buffers: messages.Buffers | tuple[()] = ()
+        self, kind: Kind, pending: Pending, body: bytes, buffers: messages.Buffers | None = None
     ) -> int:
         """Send a call and return its id. Room for it was reserved in `running` if it takes a slot."""
         call = next(self._ids)
@@ -272,7 +272,7 @@ class WorkerProcess:
             self.cancel(call)
             raise
 
-    def more(self, kind: Kind, call: int, body: bytes, buffers: messages.Buffers | tuple[()] = ()) -> None:
+    def more(self, kind: Kind, call: int, body: bytes, buffers: messages.Buffers | None = None) -> None:
         """Send something that belongs to a running call."""
         if self._connection is not None and call in self._calls:
             self._connection.send(kind, call, body, buffers)

@@ -212,6 +212,7 @@ class Worker:
         response = await self._host(placement).infer(request, context)
         buffers: messages.Buffers = []
         body = dump((messages.dump_response(response, buffers), messages.dump_timeline(context)))
+        del request, response  # so that `send` has the last references, and gives blocks back with the result
         self.connection.send(Kind.RESULT, call, body, buffers)
 
     async def _call(
