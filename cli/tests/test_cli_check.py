@@ -214,12 +214,12 @@ def hanging(method: str, hang: str) -> str:
     [
         (
             "encode_element",
-            "while True: pass",
+            "os.fork()\n        while True: pass",
             "its suite is made",
             "it did not end within",
             "encode_element",
         ),
-        # The lock of the interpreter is held all the time.
+        # Here the lock of the interpreter is held all the time.
         (
             "decode_element",
             IN_A_CASE.replace("HANG", "__import__('re').match(r'(a+)+$', 'a' * 60 + 'b')"),

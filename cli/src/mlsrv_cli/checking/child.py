@@ -87,6 +87,9 @@ def main() -> None:
     tempfile.tempdir = str(order.folder)  # which the parent removes, also when this process dies
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what plugins print must not come between the events
+    if hasattr(os, "register_at_fork"):
+        # The parent reads to the end, which must not wait for what a plugin has forked.
+        os.register_at_fork(after_in_child=out.close)
     teller = Teller(out, order)
     teller.plugin(order.name, "", "")
     teller.begins(-1, "the plugins are loaded")
