@@ -1,11 +1,12 @@
 """What telemetry costs: no-op inference over REST without any, with Prometheus, with tracing, and with the
 access log, which is written to nowhere as the command line would write it.
 
-Run it as a plain script. Each server is a process of its own, loaded in turns by one client; what counts are
-the requests that a server answers in a second of its own CPU time, as a share of what it answers without
-telemetry: others on the machine disturb that least. "off again" shows how far two equal servers are apart. A
-server with Prometheus is scraped in every fifth turn, that is every five seconds of load; the collector of
-traces is not there, so that tracing is what the server itself has to do.
+Run it as a plain script. For each HTTP server there is one process with a kernel for each kind of telemetry,
+loaded in short turns by one client; what counts are the requests that the process answers in a second of its
+own CPU time, as a share of what it answers without telemetry in the same round. Two equal processes may be
+several per cent apart, kernels of one process hardly are: "off again" shows by how much. A kernel with
+Prometheus is scraped in every twentieth turn, that is every five seconds of load; the collector of traces is
+not there, so that tracing is what the server itself has to do.
 """
 
 import asyncio
@@ -22,13 +23,15 @@ from urllib.parse import urlsplit
 
 import attrs
 import httpx
-import psutil
 
 BODY = json.dumps({"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1.0]}]}).encode()
 CONNECTIONS = 16
-ROUNDS = 20
-SECONDS = 1.0
-SCRAPED = 5
+ROUNDS = 25
+SECONDS = 0.25
+SCRAPED = 20
+REST = 0.15
+"""Seconds for what a server does later: lines of the access log, spans."""
+
 AIMS = {"Prometheus on": "0.95"}
 
 OFF: dict[str, Any] = {"metrics_endpoint": None}
@@ -43,37 +46,57 @@ if importlib.util.find_spec("mlsrv_opentelemetry") is not None:
     VARIANTS["tracing 100%"] = tracing | {"tracing_sample_rate": 1.0}
 if importlib.util.find_spec("mlsrv_cli") is not None:
     VARIANTS["access log"] = OFF | {"access_log": True}
-    VARIANTS["access log as JSON"] = OFF | {"access_log": True, "use_structured_logging": True}
 
 SERVER = """
-import asyncio, gc, json, logging, os, signal, sys
+import asyncio, contextlib, gc, json, logging, os, signal, sys, time
 import mlsrv
 from mlsrv.testing import EchoModel
 
-def log_as_the_command_line_does(structured):
-    from mlsrv_cli.logs import GatheringHandler, JsonFormatter, RequestFilter, TextFormatter
+def log_as_the_command_line_does():
+    from mlsrv_cli.logs import GatheringHandler, RequestFilter, TextFormatter
     handler = GatheringHandler(open(os.devnull, "w"))
-    handler.setFormatter(JsonFormatter() if structured else TextFormatter())
+    handler.setFormatter(TextFormatter())
     handler.addFilter(RequestFilter())
     logging.getLogger("mlsrv.access").addHandler(handler)
     logging.getLogger("mlsrv.access").setLevel(logging.INFO)
 
+async def serve(stack, settings, ended):
+    kernel = await stack.enter_async_context(
+        mlsrv.Kernel(
+            {"host": "127.0.0.1", "http_port": 0, "executor": "inline"} | settings,
+            models=[mlsrv.ModelSettings(name="noop", implementation=EchoModel)],
+            block=["grpc"],
+        )
+    )
+    await kernel.loaded()
+    started = asyncio.Event()
+    serving = asyncio.create_task(kernel.serve(ended.wait, started.set))
+    await started.wait()
+    return serving, {name: transport.endpoints[0] for name, transport in kernel.transports.items()}
+
 async def main():
     ended = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    settings = {"host": "127.0.0.1", "http_port": 0, "executor": "inline"} | json.loads(sys.argv[2])
-    if settings.get("access_log"):
-        log_as_the_command_line_does(settings.get("use_structured_logging"))
-    else:
-        logging.disable()
-    models = [mlsrv.ModelSettings(name="noop", implementation=EchoModel)]
-    async with mlsrv.Kernel(settings | {"http_server": sys.argv[1]}, models=models, block=["grpc"]) as kernel:
-        await kernel.loaded()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, ended.set)
+    variants = json.loads(sys.argv[2])
+    logging.getLogger().addHandler(logging.NullHandler())
+    if "access log" in variants:
+        log_as_the_command_line_does()
+    async with contextlib.AsyncExitStack() as stack:
+        served = {
+            name: await serve(stack, settings | {"http_server": sys.argv[1]}, ended)
+            for name, settings in variants.items()
+        }
         gc.collect()
         gc.freeze()  # as `mlsrv start` does
-        def tell():
-            print(json.dumps({name: one.endpoints[0] for name, one in kernel.transports.items()}), flush=True)
-        await kernel.serve(ended.wait, tell)
+        print(json.dumps({name: urls for name, (_, urls) in served.items()}), flush=True)
+
+        def tell_time():
+            sys.stdin.readline()
+            print(time.process_time(), flush=True)
+
+        loop.add_reader(sys.stdin, tell_time)
+        await ended.wait()
 
 asyncio.run(main())
 """
@@ -81,10 +104,23 @@ asyncio.run(main())
 
 @attrs.frozen
 class Server:
-    """A running server: its process, and the URLs of its transports."""
+    """A running server.
 
-    process: psutil.Process
-    urls: dict[str, str]
+    Attributes:
+        process: talks over its pipes.
+        urls: of the transports of each kernel.
+    """
+
+    process: subprocess.Popen[str]
+    urls: dict[str, dict[str, str]]
+
+    def cpu_seconds(self) -> float:
+        """What it has computed so far, as it says."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
 
 
 def main() -> int:
@@ -99,16 +135,16 @@ def main() -> int:
 
 def measure(http_server: str) -> None:
     """Measure every variant in turns, and print how each compares with the first in the same turn."""
-    rates: dict[str, list[float]] = {name: [] for name in VARIANTS}
-    with contextlib.ExitStack() as stack:
-        servers = {
-            name: stack.enter_context(serving(http_server, settings)) for name, settings in VARIANTS.items()
-        }
-        for server in servers.values():
-            asyncio.run(load(server, scraped=True))
+    names = list(VARIANTS)
+    rates: dict[str, list[float]] = {name: [] for name in names}
+    with serving(http_server) as server:
+        for name in names:
+            rate(server, name, scraped=True)
         for number in range(ROUNDS):
-            for name, server in servers.items():
-                rates[name].append(rate(server, scraped=number % SCRAPED == 0))
+            # Another one begins each round: whoever comes after the same one would always share its lot.
+            first = number % len(names)
+            for name in names[first:] + names[:first]:
+                rates[name].append(rate(server, name, scraped=number % SCRAPED == 0))
     base = rates["telemetry off"]
     for name, found in rates.items():
         ratio = statistics.median(mine / off for mine, off in zip(found, base, strict=True))
@@ -118,34 +154,34 @@ def measure(http_server: str) -> None:
 
 
 @contextlib.contextmanager
-def serving(http_server: str, settings: dict[str, Any]) -> Iterator[Server]:
-    """A server in a process of its own."""
-    command = [sys.executable, "-c", SERVER, http_server, json.dumps(settings)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+def serving(http_server: str) -> Iterator[Server]:
+    """A server with a kernel for each variant."""
+    command = [sys.executable, "-c", SERVER, http_server, json.dumps(VARIANTS)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             line = process.stdout.readline()
-            assert line, f"the server with {settings} did not start"
-            yield Server(psutil.Process(process.pid), json.loads(line))
+            assert line, "the server did not start"
+            yield Server(process, json.loads(line))
         finally:
             process.kill()
 
 
-def rate(server: Server, scraped: bool) -> float:
+def rate(server: Server, variant: str, scraped: bool) -> float:
     """Requests answered for each second that the server's process computed."""
-    before = server.process.cpu_times()
-    answered = asyncio.run(load(server, scraped))
-    after = server.process.cpu_times()
-    return answered / (after.user + after.system - before.user - before.system)
+    before = server.cpu_seconds()
+    answered = asyncio.run(load(server.urls[variant], scraped))
+    time.sleep(REST)
+    return answered / (server.cpu_seconds() - before)
 
 
-async def load(server: Server, scraped: bool) -> int:
+async def load(urls: dict[str, str], scraped: bool) -> int:
     """Send requests over all connections for some time. Returns how many were answered."""
     end = time.monotonic() + SECONDS
-    connections = [asyncio.create_task(ask(server.urls["rest"], end)) for _ in range(CONNECTIONS)]
-    if scraped and "prometheus" in server.urls:
+    connections = [asyncio.create_task(ask(urls["rest"], end)) for _ in range(CONNECTIONS)]
+    if scraped and "prometheus" in urls:
         async with httpx.AsyncClient() as client:
-            (await client.get(server.urls["prometheus"])).raise_for_status()
+            (await client.get(urls["prometheus"])).raise_for_status()
     return sum(await asyncio.gather(*connections))
 
 
