@@ -5,6 +5,7 @@ import gc
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -124,6 +125,7 @@ class Server:
     process: "subprocess.Popen[str]"
     port: int
     grpc_port: int
+    metrics_port: int
     log: Path
 
     @property
@@ -147,39 +149,66 @@ class Server:
                 time.sleep(0.02)
         raise AssertionError(self.log.read_text())
 
+    def notes(self) -> str:
+        """What the model has noted so far."""
+        notes = self.log.parent / "notes"
+        return notes.read_text() if notes.exists() else ""
+
+    def stop(self, seconds: float) -> str:
+        """Ask it to stop; it must end well within that time, and leave no process. Returns its log."""
+        processes = psutil.Process(self.process.pid).children(recursive=True)
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(seconds) == 0, self.log.read_text()
+        _, left = psutil.wait_procs(processes, 2.0)
+        assert not left
+        text = self.log.read_text()
+        assert "Traceback" not in text, text
+        return text
+
     def body(self, number: float) -> dict[str, Any]:
         return {"inputs": [{"name": "input", "shape": [1], "datatype": "FP64", "data": [number]}]}
 
 
-another_free_port = free_port
+another_free_port = metrics_port = free_port
 
 
 @pytest.fixture
 def server(
-    tmp_path: Path, free_port: int, another_free_port: int, request: pytest.FixtureRequest
+    tmp_path: Path,
+    free_port: int,
+    another_free_port: int,
+    metrics_port: int,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Server]:
     """``mlsrv start`` with one `Troubled` model in two workers, or with what the parameter says."""
     wanted = {"implementation": "models.Troubled", "parallel_workers": 2} | getattr(request, "param", {})
+    ready, files = wanted.pop("ready", True), wanted.pop("files", {})
     folder = tmp_path / "repository" / "model"
     shutil.copytree(MODEL, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    extra = {"notes": str(tmp_path / "notes")}
+    for name, text in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text.replace("FOLDER", str(folder)))
+    extra = {"notes": str(tmp_path / "notes")} | wanted.pop("extra", {})
     values = {"name": "model", "implementation": wanted.pop("implementation"), "parameters": {"extra": extra}}
+    values |= wanted.pop("model", {})
+    values["parameters"] |= wanted.pop("parameters", {})
     (folder / "model-settings.json").write_text(json.dumps(values))
     log = tmp_path / "log"
     command = [str(Path(sys.executable).parent / "mlsrv"), "start", str(folder.parent)]
     settings = {
         "http_port": free_port,
         "grpc_port": another_free_port,
-        "metrics_port": 0,
+        "metrics_port": metrics_port,
         "host": "127.0.0.1",
     }
     for name, value in (settings | wanted).items():
         command += ["--set", f"{name}={value}"]
     with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, text=True)
-    made = Server(process, free_port, another_free_port, log)
+        process = subprocess.Popen(command, stdout=output, stderr=output, text=True, cwd=tmp_path)
+    made = Server(process, free_port, another_free_port, metrics_port, log)
     try:
-        made.wait_ready()
+        if ready:
+            made.wait_ready()
         yield made
     finally:
         process.kill()

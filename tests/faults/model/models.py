@@ -93,3 +93,12 @@ class Noted(Held):
         with Path(self.settings.parameters.extra["notes"]).open("a") as file:
             print(payload.id, file=file)
         return await super().predict(payload)
+
+
+class Slow(mlsrv.MLModel):
+    """Takes a minute to load, in a thread that nothing interrupts."""
+
+    def load(self) -> bool:
+        Path(self.settings.parameters.extra["notes"]).write_text("loading")
+        time.sleep(60)
+        return True

@@ -374,6 +374,27 @@ async def test_stopping_cuts_what_takes_too_long(serve: Any) -> None:
         assert model.cancelled.is_set()
 
 
+@pytest.mark.parametrize("turns", range(12))
+async def test_a_request_that_comes_with_the_stop_is_answered_or_never_begun(serve: Any, turns: int) -> None:
+    async with serve() as served:
+        wire = await served.wire()
+        assert (await wire.post(ECHO, BODY)).status == 200
+        served.stop.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        wire.writer.write(
+            f"POST {ECHO} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(BODY)}\r\n\r\n".encode() + BODY
+        )
+        try:
+            answered = b" 200 " in await wire.ended()
+        except ConnectionError:
+            answered = False
+        await served.serving
+        [statistics] = served.kernel.statistics("echo")
+        assert statistics["inference_count"] == 1 + answered
+        await wire.close()
+
+
 async def test_stopping_is_quick_with_idle_connections(serve: Any) -> None:
     async with serve() as served:
         wires = [await served.wire() for _ in range(5)]

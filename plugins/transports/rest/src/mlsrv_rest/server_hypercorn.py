@@ -12,7 +12,7 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from typing import Any, ClassVar
 
@@ -72,7 +72,7 @@ class HypercornServer(Server):
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         loop = asyncio.get_running_loop()
-        connection = _Connection(self._call, loop, self._config, self._context, {}, reader, writer)
+        connection = _Connection(self.app, loop, self._config, self._context, {}, reader, writer)
         task = asyncio.ensure_future(self._serve(connection))
         self._connections[task] = connection
         task.add_done_callback(self._connections.pop)
@@ -86,18 +86,15 @@ class HypercornServer(Server):
         finally:
             connection.idle_task.cancel()
 
-    def _call(
-        self, scope: Any, receive: Any, send: Any, sync_spawn: Any, call_soon: Any
-    ) -> Coroutine[Any, Any, None]:
-        return self.app(scope, receive, send)
-
 
 class _Connection(TCPServer):
     """Hypercorn's, which costs less: a timer watches for idleness where Hypercorn starts two tasks after each
     answer, an answer is written at once, and a stream that is not read any further is reset."""
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def __init__(self, app: RestApp, *args: Any) -> None:
+        super().__init__(self._call, *args)
+        self._app = app
+        self._ended = False
         self.writer: Any = Joined(self.writer)
         self.idle_task: Any = _IdleTimer(self.config.keep_alive_timeout, self.context, self._end)
 
@@ -110,7 +107,13 @@ class _Connection(TCPServer):
                 protocol.connection.reset_stream(stream, ErrorCodes.NO_ERROR)
             await super().protocol_send(RawData(protocol.connection.data_to_send()))
 
+    async def _call(self, scope: Any, receive: Any, send: Any, sync_spawn: Any, call_soon: Any) -> None:
+        # A request that was read just before the end is handed on after it, and could not be answered.
+        if not self._ended:
+            await self._app(scope, receive, send)
+
     async def _end(self) -> None:
+        self._ended = True
         await self.protocol.handle(Closed())
         self.writer.close()
 
@@ -156,7 +159,13 @@ class _IdleTimer:
     def expire(self) -> None:
         """End the connection if it is idle."""
         if self._idle_since is not None and self._ending is None:
-            self._ending = asyncio.ensure_future(self._end())
+            self._ending = asyncio.ensure_future(self._end_idle())
+
+    async def _end_idle(self) -> None:
+        # A request may have come since.
+        if self._idle_since is not None:
+            await self._end()
+        self._ending = None
 
     def cancel(self) -> None:
         """The connection has ended."""

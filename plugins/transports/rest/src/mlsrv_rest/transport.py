@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Sequence
 
@@ -15,6 +16,8 @@ from mlsrv_rest.server import Server
 from mlsrv_rest.settings import RestSettings
 
 _CLOSING_SECONDS = 1.0
+_TURNS = 5
+"""Turns of the event loop after which every request that had been read is with the application."""
 
 
 class RestTransport(Transport):
@@ -61,6 +64,8 @@ class RestTransport(Transport):
         if app is None or server is None:
             return
         await server.drain()
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
         await app.in_flight.finish(grace)
         await server.close(_CLOSING_SECONDS)
 
