@@ -182,16 +182,12 @@ def server(
 ) -> Iterator[Server]:
     """``mlsrv start`` with one `Troubled` model in two workers, or with what the parameter says."""
     wanted = {"implementation": "models.Troubled", "parallel_workers": 2} | getattr(request, "param", {})
-    ready, files = wanted.pop("ready", True), wanted.pop("files", {})
+    ready = wanted.pop("ready", True)
     folder = tmp_path / "repository" / "model"
     shutil.copytree(MODEL, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for name, text in files.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(text.replace("FOLDER", str(folder)))
     extra = {"notes": str(tmp_path / "notes")} | wanted.pop("extra", {})
     values = {"name": "model", "implementation": wanted.pop("implementation"), "parameters": {"extra": extra}}
     values |= wanted.pop("model", {})
-    values["parameters"] |= wanted.pop("parameters", {})
     (folder / "model-settings.json").write_text(json.dumps(values))
     log = tmp_path / "log"
     command = [str(Path(sys.executable).parent / "mlsrv"), "start", str(folder.parent)]

@@ -15,29 +15,6 @@ from mlsrv_protocol.grpc import INFERENCE, encode_request
 
 pytestmark = pytest.mark.timeout(90)
 
-SLOW_BUILD = {
-    "requirements.txt": "slow @ file://FOLDER/slow\n",
-    "slow/pyproject.toml": """
-[build-system]
-requires = []
-build-backend = "backend"
-backend-path = ["."]
-
-[project]
-name = "slow"
-version = "1"
-""",
-    "slow/backend.py": """
-import pathlib, time
-
-
-def build_wheel(directory, config=None, metadata=None):
-    (pathlib.Path(__file__).parents[3] / "notes").write_text("building")
-    time.sleep(60)
-""",
-}
-BUILT = {"environment_requirements": "requirements.txt"}
-
 
 def with_workers(implementation: str, *counts: int, **more: Any) -> Any:
     """The test with a server of this model, for each number of workers."""
@@ -116,14 +93,6 @@ def test_idle_connections_do_not_hold_it_up(server: Any) -> None:
 @with_workers("models.Slow", 0, 2, ready=False)
 def test_a_model_that_loads_does_not_hold_it_up(server: Any) -> None:
     wait_for(lambda: "loading" in server.notes())
-    server.stop(8)
-
-
-@with_workers(
-    "models.Held", 1, ready=False, files=SLOW_BUILD, model={"environment_requirements": "requirements.txt"}
-)
-def test_an_environment_that_is_built_does_not_hold_it_up(server: Any) -> None:
-    wait_for(lambda: "building" in server.notes())
     server.stop(8)
 
 
