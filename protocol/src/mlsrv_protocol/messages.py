@@ -23,6 +23,8 @@ of `str` or `bytes` for BYTES. A model author may also give a shaped array, an a
 
 M = TypeVar("M")
 
+_DATATYPES = dict(Datatype.__members__)
+
 
 class Message(ABC):
     """A message that knows its JSON form. The names of the methods are those that users of MLServer know."""
@@ -88,7 +90,10 @@ def present(fields: Fields) -> Fields:
 
 def to_datatype(value: Datatype | str) -> Datatype:
     """Converter of a `datatype` field."""
-    return value if type(value) is Datatype else Datatype(value)
+    if type(value) is Datatype:
+        return value
+    known = _DATATYPES.get(value) if type(value) is str else None
+    return known or Datatype(value)
 
 
 def to_parameters(value: Parameters | dict[str, Any] | None) -> Parameters | None:

@@ -114,8 +114,8 @@ class Connection(asyncio.Protocol):
         if self._pending:
             self._pending += data
             received = self._pending
-        start = 0
-        while (end := _end(received, start)) <= len(received):
+        start, length = 0, len(received)
+        while start < length and (end := _end(received, start)) <= length:
             try:
                 self._on_frame(self._frame(received, start, end))
             except Exception:  # one frame that goes wrong must not end the calls of all others
@@ -123,7 +123,7 @@ class Connection(asyncio.Protocol):
             start = end
         if received is self._pending:
             del self._pending[:start]
-        elif start < len(data):
+        elif start < length:
             self._pending += data[start:]
 
     def connection_lost(self, exc: Exception | None) -> None:

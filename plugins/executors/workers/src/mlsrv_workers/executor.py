@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,8 +63,10 @@ class PooledModel(Placement):
         self._pool = pool
         self._model = model
 
-    async def infer(self, request: InferenceRequest, context: CallContext) -> InferenceResponse:
-        return await self._pool.infer(self._model, request, context)
+    def infer(
+        self, request: InferenceRequest, context: CallContext
+    ) -> Coroutine[Any, Any, InferenceResponse]:
+        return self._pool.infer(self._model, request, context)
 
     def stream(
         self, requests: AsyncIterator[InferenceRequest], context: CallContext

@@ -83,8 +83,10 @@ def dump(payload: Any) -> bytes:
 
 def head(kind: Kind, call: int, body: bytes, places: Sequence[tuple[int, int]], inline: int) -> bytes:
     """Everything before the buffers; `inline` is the length of those that follow in the stream."""
-    table = b"".join([PLACE.pack(*place) for place in places])
-    return HEADER.pack(len(body), inline, call, len(places), kind) + table + body
+    first = HEADER.pack(len(body), inline, call, len(places), kind)
+    if not places:
+        return first + body
+    return b"".join((first, *(PLACE.pack(*place) for place in places), body))
 
 
 def padding(length: int) -> int:

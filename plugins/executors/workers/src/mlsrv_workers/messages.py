@@ -14,7 +14,6 @@ from mlsrv.executor import ModelInfo
 from mlsrv.metrics import Metric
 from mlsrv.timeline import Spans, Timeline
 from mlsrv_protocol.types import (
-    Datatype,
     InferenceRequest,
     InferenceResponse,
     MetadataTensor,
@@ -24,8 +23,6 @@ from mlsrv_protocol.types import (
     ResponseOutput,
 )
 from mlsrv_workers.frames import ARENA_THRESHOLD
-
-_DATATYPES = dict(Datatype.__members__)
 
 Buffers: TypeAlias = list[npt.NDArray[Any]]
 
@@ -195,4 +192,4 @@ def _load_tensor(plain: tuple[Any, ...], views: list[memoryview]) -> tuple[Any, 
     if form is not None:
         dtype, array_shape = form
         data = np.ndarray(array_shape, dtype, views[data] if isinstance(data, int) else data)
-    return name, shape, _DATATYPES.get(datatype, datatype), data, parameters
+    return name, shape, datatype, data, parameters
