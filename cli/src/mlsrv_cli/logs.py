@@ -54,7 +54,7 @@ class TextFormatter(logging.Formatter):
         if second != int(record.created):
             text = time.strftime(self.default_time_format, self.converter(record.created))
             self._second = int(record.created), text
-        return self.default_msec_format % (text, record.msecs)
+        return f"{text},{int(record.msecs):03d}"
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         model, version = _field(record, "model"), _field(record, "version")

@@ -23,6 +23,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
         "root_path",
     ),
     "mlsrv-grpc": (
+        "grpc_max_concurrent_calls",
         "grpc_max_message_length",
         "grpc_options",
         "grpc_port",

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from mlsrv.context import CallContext
 from mlsrv.errors import Overloaded
+from mlsrv.settings import ModelSettings
+from mlsrv.testing import SlowModel
 from mlsrv_protocol import json
 from mlsrv_protocol.datatypes import Datatype, bf16_to_float32
 from mlsrv_protocol.grpc import encode_request, message_class
@@ -259,6 +261,17 @@ def test_a_limit_for_messages(serve: Any) -> None:
     code, details = status(served, request("echo", tensor(np.zeros(30_000))))
     assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "larger than max" in details
+
+
+def test_a_limit_for_calls(serve: Any) -> None:
+    slow = ModelSettings(name="slow", implementation=SlowModel, parameters={"extra": {"seconds": 1.0}})
+    served = serve([slow], grpc_max_concurrent_calls=2)
+    method = served.method("ModelInfer")
+    calls = [method.future(encode_request(request("slow")), timeout=SECONDS) for _ in range(5)]
+    codes = [call.code() for call in calls]
+    assert codes.count(grpc.StatusCode.OK) == 2
+    assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 3
+    assert served.infer(request("slow", tensor(np.zeros(1)))).outputs
 
 
 def test_many_calls_at_once(served: Any) -> None:

@@ -23,6 +23,7 @@ def test_defaults() -> None:
         ({"grpc_port": 65536}, "grpc_port: expected a number from 0 to 65535, got 65536"),
         ({"grpc_port": -1}, "grpc_port: expected"),
         ({"grpc_max_message_length": 0}, "grpc_max_message_length: expected a number from 1"),
+        ({"grpc_max_concurrent_calls": 0}, "grpc_max_concurrent_calls: expected a number from 1"),
         ({"grpc_max_message_length": 2**31}, "grpc_max_message_length: expected a number from 1"),
         ({"grpc_tls_key": "x.pem"}, "grpc_tls_cert: expected a file"),
         ({"grpc_tls_ca": "x.pem"}, "grpc_tls_cert: expected a file"),

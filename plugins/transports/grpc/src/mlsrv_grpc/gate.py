@@ -37,7 +37,7 @@ class Gate(grpc.GenericRpcHandler):
         self._closed = False
         self._cutting = False
         # Of the kind that answers without reading anything.
-        self._refusal = grpc.stream_stream_rpc_method_handler(_refuse)
+        self._refusal: Any = grpc.stream_stream_rpc_method_handler(_refuse)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         """The handler of a call that arrives, or None."""
@@ -109,7 +109,7 @@ class Gate(grpc.GenericRpcHandler):
         assert task is not None
         self._calls.add(task)
         # Not when the handler returns: its answer has not been written then.
-        rpc.add_done_callback(lambda _: self._leave(task))
+        rpc.add_done_callback(lambda _: self._leave(task))  # type: ignore[arg-type]  # the stubs name a class
         return task
 
     def _leave(self, task: asyncio.Task[object]) -> None:

@@ -15,6 +15,9 @@ class GrpcSettings:
     grpc_max_message_length: int | None = setting(
         None, help="Bytes that one message may have, in or out; unlimited when not set."
     )
+    grpc_max_concurrent_calls: int | None = setting(
+        None, help="Calls that may be open at once, all methods together; unlimited when not set."
+    )
     grpc_tls_cert: str | None = setting(None, help="Certificate chain (PEM file); turns TLS on.")
     grpc_tls_key: str | None = setting(
         None, help="Private key of the certificate (PEM file), if it is not in that file."
@@ -34,5 +37,10 @@ class GrpcSettings:
         limit = self.grpc_max_message_length
         if limit is not None and not 0 < limit <= _LARGEST:
             raise ValueError(f"grpc_max_message_length: expected a number from 1 to {_LARGEST}, got {limit}")
+        calls = self.grpc_max_concurrent_calls
+        if calls is not None and not 0 < calls <= _LARGEST:
+            raise ValueError(
+                f"grpc_max_concurrent_calls: expected a number from 1 to {_LARGEST}, got {calls}"
+            )
         if self.grpc_tls_cert is None and (self.grpc_tls_key or self.grpc_tls_ca):
             raise ValueError("grpc_tls_cert: expected a file, because other TLS settings are given")

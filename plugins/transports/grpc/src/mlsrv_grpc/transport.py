@@ -38,7 +38,11 @@ class GrpcTransport(Transport):
             return
         settings = self.kernel.settings.of(GrpcSettings)
         services = all_services(self.kernel)
-        server = grpc.aio.server(interceptors=all_interceptors(self.kernel), options=_options(settings))
+        server = grpc.aio.server(
+            interceptors=all_interceptors(self.kernel),
+            options=_options(settings),
+            maximum_concurrent_rpcs=settings.grpc_max_concurrent_calls,
+        )
         server.add_generic_rpc_handlers([services.gate])
         url = listen(server, self.kernel.settings.of(KernelSettings).host, settings)
         await server.start()
