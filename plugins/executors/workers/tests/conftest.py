@@ -15,7 +15,7 @@ from mlsrv.kernel import Kernel
 from mlsrv.settings import ModelParameters, ModelSettings
 
 MODELS = '''
-import asyncio, os, subprocess, sys, time
+import asyncio, gc, os, subprocess, sys, time
 import numpy as np
 import mlsrv
 from mlsrv.context import current_context
@@ -36,6 +36,11 @@ class Pid(mlsrv.MLModel):
     """Answers with its process id."""
     async def predict(self, payload):
         return answer([os.getpid()])
+
+class Frozen(mlsrv.MLModel):
+    """Answers with how many objects no garbage collection looks at."""
+    async def predict(self, payload):
+        return answer([gc.get_freeze_count()])
 
 class Sleeper(mlsrv.MLModel):
     """Sleeps in a thread for as many seconds as it is told; if polite, it leaves when it is cancelled."""

@@ -52,6 +52,15 @@ async def test_models_run_in_the_processes_of_the_pool(serve: Any, model: Any) -
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
 
+async def test_collections_do_not_look_at_what_stays(serve: Any, model: Any) -> None:
+    async with serve(model("Frozen"), parallel_workers=1) as kernel:
+        frozen = await value(kernel, "frozen")
+        assert frozen > 10_000
+        await kernel.unload("frozen")
+        await kernel.load("frozen")
+        assert await value(kernel, "frozen") <= frozen, "only the first model's objects, once"
+
+
 async def test_no_workers_means_in_the_server(serve: Any, model: Any) -> None:
     async with serve(model("Pid"), parallel_workers=0) as kernel:
         assert await value(kernel, "pid") == os.getpid()

@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import faulthandler
 import functools
+import gc
 import importlib.util
 import io
 import logging
@@ -193,6 +194,10 @@ class Worker:
         host = ModelHost(settings, self._catalog, self._threads, self._record)
         info = await host.load()
         self._hosts[placement] = host
+        if not gc.get_freeze_count():
+            # What the first model brought, libraries above all, stays: later collections need not look at it.
+            gc.collect()
+            gc.freeze()
         self.connection.send(Kind.RESULT, call, dump(messages.dump_info(info)))
 
     async def _unload(self, call: int, placement: int) -> None:
