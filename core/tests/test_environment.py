@@ -19,6 +19,8 @@ def test_what_identifies_a_model_makes_the_default_one() -> None:
         MLSRV_MODEL_URI="./model.joblib",
         MLSRV_MODEL_VERSION="v1",
         MLSRV_MODEL_EXTRA='{"threshold": 0.5}',
+        MLSRV_MODEL_ENVIRONMENT_TARBALL="./environment.tar.gz",
+        MLSRV_MODEL_INFERENCE_POOL_GID="old",
         MLSRV_MODEL_INPUTS='[{"name": "x", "datatype": "FP32", "shape": [1]}]',
         MLSRV_MODEL_PARAMETERS='{"pool": "gpu", "version": "v0"}',
     ).default_model()
@@ -27,6 +29,8 @@ def test_what_identifies_a_model_makes_the_default_one() -> None:
     assert found.parameters.uri == "./model.joblib"
     assert found.parameters.extra == {"threshold": 0.5}
     assert found.parameters.pool == "gpu"
+    assert found.parameters.environment_tarball == "./environment.tar.gz"
+    assert found.parameters.inference_pool_gid == "old"
     assert found.inputs[0].name == "x"
 
 

@@ -16,7 +16,17 @@ from mlsrv.settings import Layer, ModelSettings
 from mlsrv.settings.convert import from_text
 
 _IDENTITY = ("name", "implementation", "inputs", "outputs")
-_PARAMETERS = ("uri", "version", "content_type", "format", "extra")
+_PARAMETERS = (
+    "content_type",
+    "environment_path",
+    "environment_requirements",
+    "environment_tarball",
+    "extra",
+    "format",
+    "inference_pool_gid",
+    "uri",
+    "version",
+)
 
 
 class ModelEnvironment:
