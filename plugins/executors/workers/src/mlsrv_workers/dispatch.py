@@ -32,7 +32,7 @@ class Dispatcher:
     def queued(self) -> int:
         """Requests that wait."""
         first, second = self._lines
-        return len(first) + len(second)
+        return first.length + second.length
 
     def reserve(self, model: int, kind: bool, context: CallContext) -> WorkerProcess | None:
         """A worker that has the model, with room for one more request that is taken by this call; None if
@@ -47,7 +47,7 @@ class Dispatcher:
             RequestCancelled, DeadlineExceeded: nobody waits for the answer any more.
         """
         context.check()
-        return None if self._lines[kind] else self._take(kind, model)
+        return None if self._lines[kind].length else self._take(kind, model)
 
     async def reserve_later(
         self, model: int, kind: bool, context: CallContext, refusal: Callable[[], str | None]
@@ -75,7 +75,7 @@ class Dispatcher:
     def serve(self) -> None:
         """Hand out the room that there is; to be called when there may be more."""
         for kind in (False, True):
-            if self._lines[kind]:
+            if self._lines[kind].length:
                 self._lines[kind].serve(partial(self._room, kind), partial(self._take, kind))
 
     def refuse(self, reason: str, model: int | None = None) -> None:
@@ -95,7 +95,7 @@ class Dispatcher:
             return await waiting.granted
         except asyncio.CancelledError:
             if waiting.granted.cancelled():
-                line.leave()
+                line.leave(waiting)
             elif waiting.granted.exception() is None:
                 self._free(waiting.granted.result(), kind)
             raise

@@ -19,36 +19,40 @@ _NO_PRIORITY = 1 << 32
 
 @define(eq=False)
 class Waiting:
-    """One request in a line; `granted` is the worker that has room for it."""
+    """One request in a line; `granted` is the worker that has room for it, `counted` whether it is one of
+    those that wait."""
 
     model: int
     context: CallContext
     granted: asyncio.Future[WorkerProcess]
+    counted: bool = True
 
 
 class Line:
     """A line by priority, then arrival. How long it gets is limited by what the kernel lets in; requests that
-    were given up take no place in it for long."""
+    were given up take no place in it for long.
+
+    Attributes:
+        length: how many wait.
+    """
 
     def __init__(self) -> None:
+        self.length = 0
         self._heap: list[tuple[int, int, Waiting]] = []
         self._turns = itertools.count()
-        self._left = 0
-
-    def __len__(self) -> int:
-        return len(self._heap) - self._left
 
     def join(self, model: int, context: CallContext) -> Waiting:
         """Stand in line."""
         waiting = Waiting(model, context, asyncio.get_running_loop().create_future())
         heapq.heappush(self._heap, (context.priority or _NO_PRIORITY, next(self._turns), waiting))
+        self.length += 1
         return waiting
 
-    def leave(self) -> None:
-        """One of those in the line has been cancelled."""
-        self._left += 1
-        if self._left * 2 > len(self._heap):
-            self._keep([entry for entry in self._heap if not entry[2].granted.done()])
+    def leave(self, waiting: Waiting) -> None:
+        """One of those who joined has been cancelled."""
+        self._discount(waiting)
+        if self.length * 2 < len(self._heap):
+            self._keep([entry for entry in self._heap if entry[2].counted])
 
     def serve(self, room: Callable[[], bool], take: Callable[[int], WorkerProcess | None]) -> None:
         """Grant workers while there is `room` on any, to those for whose model `take` has one."""
@@ -58,7 +62,7 @@ class Line:
             entry = heapq.heappop(self._heap)
             waiting = entry[2]
             if waiting.granted.done():
-                self._left -= 1
+                self._discount(waiting)
                 continue
             worker = None if waiting.model in nothing_for else take(waiting.model)
             if worker is None:
@@ -66,6 +70,7 @@ class Line:
                 kept.append(entry)
             else:
                 waiting.granted.set_result(worker)
+                self._discount(waiting)
         for entry in kept:
             heapq.heappush(self._heap, entry)
 
@@ -75,15 +80,21 @@ class Line:
         for entry in self._heap:
             waiting = entry[2]
             if waiting.granted.done():
-                continue
-            if model is None or waiting.model == model:
+                self._discount(waiting)
+            elif model is None or waiting.model == model:
                 waiting.granted.set_exception(error())
                 waiting.granted.exception()  # marks it as seen: its request may be cancelled at this moment
+                self._discount(waiting)
             else:
                 kept.append(entry)
         self._keep(kept)
 
+    def _discount(self, waiting: Waiting) -> None:
+        # Once: a request that is cancelled says so a moment later, when it may have been found here already.
+        if waiting.counted:
+            waiting.counted = False
+            self.length -= 1
+
     def _keep(self, entries: list[tuple[int, int, Waiting]]) -> None:
         heapq.heapify(entries)
         self._heap = entries
-        self._left = 0
