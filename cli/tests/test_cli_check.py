@@ -242,6 +242,12 @@ def hanging(method: str, hang: str) -> str:
             "",
         ),
     ],
+    ids=[
+        "loop",
+        "held interpreter",
+        "fault",
+        "exit",
+    ],  # the code would be in the environment, with these names
 )
 def test_code_that_hangs_or_dies_fails_its_case_and_the_others_are_run(
     mlsrv, plugin: Path, method: str, hang: str, case: str, says: str, place: str

@@ -118,6 +118,13 @@ def eventually() -> Any:
     return wait
 
 
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return "boot.py" in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # it has just ended, or nobody has waited for it yet
+        return False
+
+
 @define
 class Server:
     """A server as a process of its own."""
@@ -135,7 +142,7 @@ class Server:
     @property
     def workers(self) -> list[psutil.Process]:
         """Its worker processes."""
-        return [p for p in psutil.Process(self.process.pid).children() if "boot.py" in " ".join(p.cmdline())]
+        return [child for child in psutil.Process(self.process.pid).children() if _is_worker(child)]
 
     def wait_ready(self) -> None:
         end = time.monotonic() + 60
