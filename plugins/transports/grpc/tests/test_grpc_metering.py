@@ -70,6 +70,7 @@ async def test_calls_are_counted_with_their_code() -> None:
         assert await code(channel, "failing") == "INTERNAL"
         assert await code(channel, "nobody") == "NOT_FOUND"
         assert await code(channel, "slow", timeout=0.1) == "DEADLINE_EXCEEDED"
+        await until_handled(kernel, 4)  # or the call before would be taken for the next
         going = asyncio.create_task(code(channel, "slow"))
         while not kernel.handle("slow").loaded().in_flight:
             await asyncio.sleep(0.01)
