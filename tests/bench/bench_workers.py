@@ -3,7 +3,8 @@
 Run it as a plain script. It measures `kernel.infer`, without any transport, on the event loop that the
 command line would take: a model that does nothing and the iris model of tests/examples, one call after the
 other (the medians say what the way to a worker costs); a model that holds the interpreter for 5 ms, with 8
-callers (two workers against one); and a tensor of 4 MiB there and back against copying it twice. All servers
+callers (two workers against one); and a tensor of 4 MiB there and back against copying it twice, and against
+two bare processes that copy it through shared memory and wake each other with a byte. All servers
 run side by side and are measured in turns, so that a slow moment of the machine hits all alike; times depend
 on the machine and on who else uses it, so differences and ratios count. Two workers need two free cores to
 show what they bring, and the line before the ratios says how much of them others took.
@@ -14,6 +15,10 @@ from __future__ import annotations
 import asyncio
 import importlib
 import importlib.util
+import mmap
+import multiprocessing
+import os
+import socket
 import statistics
 import sys
 import time
@@ -121,11 +126,16 @@ async def report_holder(kernels: list[Kernel]) -> None:
 async def report_tensor(kernel: Kernel) -> None:
     tensor = np.random.default_rng(0).random(TENSOR, dtype=np.float32)
     request = tensor_request("echo", tensor)
-    pairs = [(await median(kernel, request, LARGE_CALLS), copying(tensor)) for _ in range(ROUNDS)]
-    there, copies = (statistics.median(column) for column in zip(*pairs, strict=True))
-    ratio = statistics.median(one / two for one, two in pairs)
+    rounds = []
+    with BareProcess(tensor) as bare:
+        for _ in range(ROUNDS):
+            rounds.append((await median(kernel, request, LARGE_CALLS), copying(tensor), bare.median()))
+    there, copies, least = (statistics.median(column) for column in zip(*rounds, strict=True))
+    to_copies = statistics.median(one / two for one, two, _ in rounds)
+    to_bare = statistics.median(one / two for one, _, two in rounds)
     print(f"\n{tensor.nbytes >> 20} MiB there and back, microseconds")
-    print(f"1 worker {there:.0f}, two copies {copies:.0f}: ratio {ratio:.1f} (aim {MOST_COPIES})")
+    print(f"1 worker {there:.0f}, two copies {copies:.0f}: ratio {to_copies:.1f} (aim {MOST_COPIES})")
+    print(f"1 worker {there:.0f}, two bare processes {least:.0f}: ratio {to_bare:.2f}")
 
 
 async def median(kernel: Kernel, request: InferenceRequest, calls: int) -> float:
@@ -166,6 +176,44 @@ def copying(array: Any) -> float:
         second[:] = first
         times.append(time.perf_counter() - began)
     return statistics.median(times) * 1e6
+
+
+class BareProcess:
+    """Another process that copies an array from one block of shared memory to another when it gets a byte."""
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+        self._blocks = [np.frombuffer(mmap.mmap(-1, array.nbytes), array.dtype) for _ in range(2)]
+        self._socket, self._theirs = socket.socketpair()
+
+    def __enter__(self) -> BareProcess:
+        self._process = multiprocessing.get_context("fork").Process(target=self._serve)
+        self._process.start()
+        self._theirs.close()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._socket.close()
+        self._process.join()
+
+    def _serve(self) -> None:
+        self._socket.close()
+        there, back = self._blocks
+        while self._theirs.recv(1):
+            back[:] = there
+            self._theirs.send(b"x")
+        os._exit(0)  # without what the event loop of the parent has registered
+
+    def median(self) -> float:
+        """Microseconds for there and back."""
+        times = []
+        for _ in range(LARGE_CALLS):
+            began = time.perf_counter()
+            self._blocks[0][:] = self._array
+            self._socket.send(b"x")
+            self._socket.recv(1)
+            times.append(time.perf_counter() - began)
+        return statistics.median(times) * 1e6
 
 
 if __name__ == "__main__":
