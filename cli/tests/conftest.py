@@ -155,6 +155,13 @@ class Server:
         self.errors = self.process.stderr.read()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """Have processes take SIGINT also when the tests run in the background of a shell, which ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
     """A file with a plugin that has a transport and settings."""
