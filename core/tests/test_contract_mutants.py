@@ -64,6 +64,11 @@ def check(mutants: dict[str, type], suite: type, attach: Callable[[type], Any]) 
     return test
 
 
+def suite_with(suite: type, attribute: str) -> Callable[[type], Any]:
+    """What makes the same suite for another class, which it has in this attribute."""
+    return lambda cls: type("Suite", (suite,), {attribute: cls})()
+
+
 # --- codecs of tensors -------------------------------------------------------------------------------
 
 
@@ -558,14 +563,6 @@ class Traceback(Lines):
         return await super().list()
 
 
-def lines_suite(repository: type[Lines]) -> Any:
-    class Suite(LinesSuite):
-        pass
-
-    Suite.repository = repository
-    return Suite()
-
-
 test_repository_mutants = check(
     {
         "test_an_empty_repository_is_empty": NeverEmpty,
@@ -579,7 +576,7 @@ test_repository_mutants = check(
         "test_a_root_that_is_not_there": Traceback,
     },
     LinesSuite,
-    lines_suite,
+    suite_with(LinesSuite, "repository"),
 )
 
 
@@ -658,14 +655,6 @@ class OwnMetricsOnly(Tally):
         return nothing if metric in METRICS else super().bind(metric, labels)
 
 
-def tally_suite(meter: type[Tally]) -> Any:
-    class Suite(TallySuite):
-        pass
-
-    Suite.meter = meter
-    return Suite()
-
-
 test_meter_mutants = check(
     {
         "test_counters_add_up": CountsCalls,
@@ -681,5 +670,5 @@ test_meter_mutants = check(
         "test_requests_are_recorded": OwnMetricsOnly,
     },
     TallySuite,
-    tally_suite,
+    suite_with(TallySuite, "meter"),
 )

@@ -100,8 +100,26 @@ def left() -> tuple[set[int], int, set[str]]:
     gc.collect()
     process = psutil.Process()
     shared = set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
-    workers = {child.pid for child in process.children() if "boot.py" in " ".join(child.cmdline())}
+    workers = {worker.pid for worker in workers_of(process)}
     return workers, process.num_fds(), {name for name in shared if "mlsrv" in name}
+
+
+def workers_of(process: psutil.Process) -> list[psutil.Process]:
+    """The worker processes of a server."""
+    return [child for child in process.children() if _is_worker(child)]
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return "boot.py" in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # it has just ended, or nobody has waited for it yet
+        return False
+
+
+@pytest.fixture
+def own_workers() -> Callable[[], set[int]]:
+    """The process ids of the worker processes of these tests, now."""
+    return lambda: {worker.pid for worker in workers_of(psutil.Process())}
 
 
 @pytest.fixture
@@ -116,13 +134,6 @@ def eventually() -> Any:
         return found
 
     return wait
-
-
-def _is_worker(process: psutil.Process) -> bool:
-    try:
-        return "boot.py" in " ".join(process.cmdline())
-    except psutil.NoSuchProcess:  # it has just ended, or nobody has waited for it yet
-        return False
 
 
 @define
@@ -142,7 +153,7 @@ class Server:
     @property
     def workers(self) -> list[psutil.Process]:
         """Its worker processes."""
-        return [child for child in psutil.Process(self.process.pid).children() if _is_worker(child)]
+        return workers_of(psutil.Process(self.process.pid))
 
     def wait_ready(self) -> None:
         end = time.monotonic() + 60

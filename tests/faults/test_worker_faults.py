@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from mlsrv.errors import Code, MLSrvError, ModelLoadError, ModelNotReady, Overloaded
@@ -76,13 +75,13 @@ async def test_a_worker_is_killed_again_and_again(faults: Any, eventually: Any) 
 
 
 async def test_workers_that_keep_ending_are_replaced_ever_more_slowly(
-    faults: Any, eventually: Any, caplog: pytest.LogCaptureFixture
+    faults: Any, eventually: Any, own_workers: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with faults(parallel_workers=1) as it:
         victims: set[int] = set()
 
         def struck() -> bool:
-            children = {child.pid for child in psutil.Process().children() if worker_like(child)} - victims
+            children = own_workers() - victims
             for pid in children:
                 os.kill(pid, signal.SIGKILL)
             victims.update(children)
@@ -101,13 +100,6 @@ async def test_workers_that_keep_ending_are_replaced_ever_more_slowly(
         assert time.monotonic() - began < 1.0
         await eventually(lambda: it.kernel.ready, 30)
         assert await it.ask() == [it.pids[0], 0]
-
-
-def worker_like(process: psutil.Process) -> bool:
-    try:
-        return "boot.py" in " ".join(process.cmdline())
-    except psutil.Error:
-        return False
 
 
 async def test_a_load_that_ends_its_process(faults: Any, troubled: Any, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Counting: nothing is lost between threads, and buckets are Prometheus's."""
 
 import threading
+from collections.abc import Callable
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -8,7 +9,7 @@ from prometheus_client import Histogram as Theirs
 
 from mlsrv.metrics import Metric
 from mlsrv_prometheus.family import Family
-from mlsrv_prometheus.series import MOST_PENDING, Counter, Gauge, Histogram, Pending
+from mlsrv_prometheus.series import MOST_PENDING, Counter, Gauge, Histogram, Pending, Series
 
 
 def test_counters_add_and_gauges_keep_the_last() -> None:
@@ -22,20 +23,28 @@ def test_counters_add_and_gauges_keep_the_last() -> None:
     assert (counter.value, gauge.value) == (3.0 * MOST_PENDING, 3.0 * MOST_PENDING - 1)
 
 
+def settled_beside(work: Callable[[], None], *series: Series) -> None:
+    """Do something 20,000 times in each of four threads, while series are worked up, and once more then."""
+
+    def repeat() -> None:
+        for _ in range(20_000):
+            work()
+
+    threads = [threading.Thread(target=repeat) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        for each in series:
+            each.settle()
+    for each in series:
+        each.settle()
+
+
 def test_no_value_of_any_thread_is_lost() -> None:
     series = Histogram((), (0.5,))
     record = series.recorder()
 
-    def work() -> None:
-        for _ in range(20_000):
-            record(1.0)
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    while any(thread.is_alive() for thread in threads):
-        series.settle()
-    series.settle()
+    settled_beside(lambda: record(1.0), series)
     assert (series.counts.tolist(), series.sum) == ([0, 80_000], 80_000.0)
 
 
@@ -44,18 +53,10 @@ def test_rows_stay_together_between_threads() -> None:
     row, alone = Pending([counter, histogram]).row_recorder(), counter.recorder()
 
     def work() -> None:
-        for _ in range(20_000):
-            row((3.0, 0.25))
-            alone(1.0)
+        row((3.0, 0.25))
+        alone(1.0)
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    while any(thread.is_alive() for thread in threads):
-        histogram.settle()
-        counter.settle()
-    histogram.settle()
-    counter.settle()
+    settled_beside(work, histogram, counter)
     assert all(len(pending) == 0 for pending in (*counter.pending, *histogram.pending))
     assert (counter.value, histogram.counts.tolist(), histogram.sum) == (320_000.0, [80_000, 0], 20_000.0)
 
