@@ -11,7 +11,7 @@ from mlsrv.codecs import InputCodec, RequestCodec
 from mlsrv.errors import CodecError, ConfigurationError, InferenceError, ModelLoadError
 from mlsrv.interceptor import Interceptor
 from mlsrv.metrics import Meter, Metric, Reading, Recorder
-from mlsrv.offers import CodecOffer
+from mlsrv.plugins.offers import CodecOffer
 from mlsrv.repository import BrokenModel, ModelRepository
 from mlsrv.settings import ModelParameters
 from mlsrv.testing import text_request

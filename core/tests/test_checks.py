@@ -12,8 +12,8 @@ from contract_toys import Adder, Json, Lines, Passing, Table
 from mlsrv import CodecOffer, MeterOffer, RepositoryOffer, RuntimeOffer, TransportOffer, hookimpl
 from mlsrv.errors import ConfigurationError, MLSrvError
 from mlsrv.metrics import Meter, Recorder, nothing
-from mlsrv.offers import Offer
 from mlsrv.plugins import Plugins
+from mlsrv.plugins.offers import Offer
 from mlsrv.testing import Offering
 from mlsrv.testing.checks import Checked, Given, Report, check_plugin
 from mlsrv.testing.checks.samples import read_samples

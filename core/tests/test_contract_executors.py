@@ -15,11 +15,11 @@ from contract_toys import InlineSuite
 
 import mlsrv
 from mlsrv import CallContext, ModelSettings
-from mlsrv.catalog import Catalog
 from mlsrv.errors import MLSrvError, ModelFailed, Unsupported
 from mlsrv.executor import Executor, ModelInfo, Placement
-from mlsrv.host import ModelHost
-from mlsrv.inline import InlineExecutor
+from mlsrv.hosting.catalog import Catalog
+from mlsrv.hosting.inline_executor import InlineExecutor
+from mlsrv.hosting.model_host import ModelHost
 from mlsrv.testing import Offering
 from mlsrv.types import InferenceRequest, InferenceResponse
 

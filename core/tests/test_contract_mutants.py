@@ -29,8 +29,8 @@ from contract_toys import (
 from mlsrv import ModelSettings
 from mlsrv.errors import CodecError
 from mlsrv.interceptor import Interceptor
-from mlsrv.metric_table import METRICS
 from mlsrv.metrics import nothing
+from mlsrv.telemetry.kernel_metrics import METRICS
 from mlsrv.types import InferenceResponse, Parameters, ResponseOutput
 
 

@@ -8,9 +8,9 @@ import pytest
 import mlsrv
 from mlsrv import Kernel, MeterOffer, MLModel, ModelSettings
 from mlsrv.errors import ModelFailed, ModelLoadError
-from mlsrv.meters import Meters
-from mlsrv.metric_table import METRICS
 from mlsrv.metrics import MOST_METRICS, Meter, Metric, MetricClash, ModelMetrics, Recorder, discard, nothing
+from mlsrv.telemetry.kernel_metrics import METRICS
+from mlsrv.telemetry.meters import Meters
 from mlsrv.testing import text_request
 from mlsrv.types import InferenceRequest, InferenceResponse
 

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from mlsrv import MLModel, ModelSettings
-from mlsrv.catalog import Catalog
 from mlsrv.errors import Unsupported
+from mlsrv.hosting.catalog import Catalog
 from mlsrv.testing import text_request
 from mlsrv.types import InferenceRequest, MetadataTensor
 

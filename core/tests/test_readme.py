@@ -7,8 +7,9 @@ from pathlib import Path
 import attrs
 import pytest
 
-from mlsrv import errors, hookspecs
+from mlsrv import errors
 from mlsrv.errors import MLSrvError
+from mlsrv.plugins import hookspecs
 from mlsrv.settings import KernelModelSettings, KernelSettings, help_of
 from mlsrv.settings.fields import default_of
 from mlsrv.types import State

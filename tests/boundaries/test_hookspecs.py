@@ -44,7 +44,7 @@ def sections(docstring: str) -> dict[str, str]:
 
 
 def test_hooks_were_found() -> None:
-    assert "mlsrv.hookspecs" in MODULES
+    assert "mlsrv.plugins.hookspecs" in MODULES
     assert len(HOOKS) >= 12
 
 

@@ -18,7 +18,7 @@ MAY_READ_ENVIRONMENT = {
     "mlsrv.runtimes.threads",  # honours the limit of threads that numeric libraries have agreed on
     "mlsrv.testing.fixtures",  # compares it before and after a test
     "mlsrv_mllib.session",  # looks for Java where Spark will, to say that it is absent
-    "mlsrv_workers.process",  # hands it on to the processes that it starts
+    "mlsrv_workers.pool.worker_process",  # hands it on to the processes that it starts
 }
 
 PROBE = """
@@ -64,7 +64,14 @@ def third_party(modules: list[str]) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "module", ["mlsrv", "mlsrv.offers", "mlsrv.markers", "mlsrv.settings.fields", "mlsrv.hookspecs"]
+    "module",
+    [
+        "mlsrv",
+        "mlsrv.plugins.offers",
+        "mlsrv.plugins.markers",
+        "mlsrv.settings.fields",
+        "mlsrv.plugins.hookspecs",
+    ],
 )
 def test_the_light_part_of_the_kernel(module: str) -> None:
     found = after_importing(module)

@@ -12,7 +12,7 @@ import pytest
 
 from mlsrv.errors import Code, MLSrvError, ModelLoadError, ModelNotReady, Overloaded
 from mlsrv.testing import tensor_request
-from mlsrv_workers.crew import DEATHS_IN_A_ROW
+from mlsrv_workers.pool.supervisor import DEATHS_IN_A_ROW
 
 pytestmark = pytest.mark.timeout(60)
 

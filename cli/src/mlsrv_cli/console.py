@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 from mlsrv_cli.version import version_of
 
 if TYPE_CHECKING:
-    from mlsrv.handle import ModelHandle
+    from mlsrv.controlplane.handle import ModelHandle
     from mlsrv.kernel import Kernel
 
 logger = logging.getLogger("mlsrv.cli")

@@ -10,7 +10,7 @@ import attrs
 
 from mlsrv.errors import ConfigurationError, MLSrvError
 from mlsrv.kernel import Kernel
-from mlsrv.offers import TransportOffer
+from mlsrv.plugins.offers import TransportOffer
 from mlsrv.repository import BrokenModel, Listing
 from mlsrv.settings import Effective, ModelSettings
 from mlsrv.settings.server import KERNEL_DISTRIBUTION

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mlsrv.errors import ConfigurationError
-from mlsrv.records import FIELDS, current_fields, shown, thread_failed
 from mlsrv.settings import KernelSettings
+from mlsrv.telemetry.request_logging import FIELDS, current_fields, shown, thread_failed
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
@@ -105,8 +105,8 @@ class JsonFormatter(logging.Formatter):
 
 
 class GatheringHandler(logging.StreamHandler[TextIO]):
-    """Writes lines that come together (see `mlsrv.access.Access.record`) at once: for each system call,
-    Python may have to change threads twice."""
+    """Writes lines that come together (see `mlsrv.telemetry.access_log.Access.record`) at once: for each system
+    call, Python may have to change threads twice."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)

@@ -11,8 +11,8 @@ import attrs
 import rich_click as click
 
 from mlsrv.errors import ConfigurationError
-from mlsrv.offers import SettingsOffer
 from mlsrv.plugins import Plugins, load_plugin_file
+from mlsrv.plugins.offers import SettingsOffer
 from mlsrv.settings import KernelSettings, Owner, Settings, help_of
 from mlsrv.settings.fields import default_of
 from mlsrv.settings.hints import OWNERS, explain_unknown

@@ -9,7 +9,8 @@ from typing import Any
 
 import rich_click as click
 
-from mlsrv.offers import (
+from mlsrv.plugins import PluginRow, Plugins
+from mlsrv.plugins.offers import (
     CodecOffer,
     ExecutorOffer,
     MeterOffer,
@@ -19,7 +20,6 @@ from mlsrv.offers import (
     SettingsOffer,
     TransportOffer,
 )
-from mlsrv.plugins import PluginRow, Plugins
 from mlsrv_cli.checking.command import check
 from mlsrv_cli.options import load_plugins, plugin_options
 from mlsrv_cli.tables import print_table

@@ -5,19 +5,20 @@ Everything below is imported when it is first used, so that a plugin's ``import 
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from mlsrv.lazy import lazy_exports
 
 if TYPE_CHECKING:
     __version__: str
 
     from mlsrv import codecs, errors, handlers, testing, types, utils
     from mlsrv.context import CallContext
-    from mlsrv.kernel import Kernel
-    from mlsrv.markers import hookimpl, hookspec
+    from mlsrv.kernel.kernel import Kernel
     from mlsrv.metrics import log, register
     from mlsrv.model import MLModel
-    from mlsrv.offers import (
+    from mlsrv.plugins.markers import hookimpl, hookspec
+    from mlsrv.plugins.offers import (
         CodecOffer,
         ExecutorOffer,
         MeterOffer,
@@ -29,25 +30,30 @@ if TYPE_CHECKING:
     from mlsrv.settings import ModelParameters, ModelSettings, Settings
 
 _HOMES = {
-    "CallContext": "context",
-    "CodecOffer": "offers",
-    "ExecutorOffer": "offers",
-    "Kernel": "kernel",
-    "MLModel": "model",
-    "MeterOffer": "offers",
-    "ModelParameters": "settings",
-    "ModelSettings": "settings",
-    "RepositoryOffer": "offers",
-    "RuntimeOffer": "offers",
-    "Settings": "settings",
-    "SettingsOffer": "offers",
-    "TransportOffer": "offers",
-    "hookimpl": "markers",
-    "hookspec": "markers",
-    "log": "metrics",
-    "register": "metrics",
+    "CallContext": "mlsrv.context",
+    "CodecOffer": "mlsrv.plugins.offers",
+    "ExecutorOffer": "mlsrv.plugins.offers",
+    "Kernel": "mlsrv.kernel.kernel",
+    "MLModel": "mlsrv.model",
+    "MeterOffer": "mlsrv.plugins.offers",
+    "ModelParameters": "mlsrv.settings",
+    "ModelSettings": "mlsrv.settings",
+    "RepositoryOffer": "mlsrv.plugins.offers",
+    "RuntimeOffer": "mlsrv.plugins.offers",
+    "Settings": "mlsrv.settings",
+    "SettingsOffer": "mlsrv.plugins.offers",
+    "TransportOffer": "mlsrv.plugins.offers",
+    "codecs": "mlsrv.codecs",
+    "errors": "mlsrv.errors",
+    "handlers": "mlsrv.handlers",
+    "hookimpl": "mlsrv.plugins.markers",
+    "hookspec": "mlsrv.plugins.markers",
+    "log": "mlsrv.metrics",
+    "register": "mlsrv.metrics",
+    "testing": "mlsrv.testing",
+    "types": "mlsrv.types",
+    "utils": "mlsrv.utils",
 }
-_MODULES = ("codecs", "errors", "handlers", "testing", "types", "utils")
 
 __all__ = [
     "CallContext",
@@ -77,19 +83,17 @@ __all__ = [
 ]
 
 
+_export = lazy_exports(__name__, _HOMES)
+
+__path__.append(f"{__path__[0]}/moved")  # modules that have another name now, for one release
+
+
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        value = getattr(import_module(f"mlsrv.{_HOMES[name]}"), name)
-    elif name in _MODULES:
-        value = import_module(f"mlsrv.{name}")
-    elif name == "__version__":
+    if name == "__version__":
         from importlib.metadata import version
 
-        value = version("mlsrv-core")
-    else:
-        raise AttributeError(f"module 'mlsrv' has no attribute {name!r}")
-    globals()[name] = value
-    return value
+        return version("mlsrv-core")
+    return _export(name)
 
 
 def __dir__() -> list[str]:

@@ -54,7 +54,8 @@ class CallContext:
         timeline: collects what the request spends its time on, or None when nobody observes it.
         model, version: of the model that the kernel handed it to; empty before that.
         worker: number of the worker process that it was sent to, or None.
-        reported: whether the log has a record of its failure already, see `mlsrv.records.report`.
+        reported: whether the log has a record of its failure already; see
+            `mlsrv.telemetry.request_logging.report`.
     """
 
     request_id: str = field(factory=new_request_id)

@@ -15,7 +15,7 @@ from mlsrv.settings import ModelSettings
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, MetadataTensor, Parameters
 
 if TYPE_CHECKING:
-    from mlsrv.kernel import Kernel
+    from mlsrv.kernel.kernel import Kernel
 
 
 @frozen
@@ -49,7 +49,7 @@ class ModelInfo:
 
 
 class Placement(ABC):
-    """A model that was loaded somewhere. `mlsrv.host.ModelHost` is the one in this process."""
+    """A model that was loaded somewhere. `mlsrv.hosting.model_host.ModelHost` is the one in this process."""
 
     info: ModelInfo
 
@@ -66,7 +66,7 @@ class Placement(ABC):
     @abstractmethod
     async def call(self, method: str, arguments: Arguments, context: CallContext) -> Any:
         """Call a custom handler of the model by its attribute name; arguments and answer are as in
-        `mlsrv.kernel.Kernel.call`."""
+        `mlsrv.kernel.kernel.Kernel.call`."""
 
     @abstractmethod
     async def unload(self) -> None:

@@ -12,7 +12,7 @@ from mlsrv.errors import MLSrvError
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 
 if TYPE_CHECKING:
-    from mlsrv.statistics import Duration
+    from mlsrv.dataplane.statistics import Duration
 
 CallNext: TypeAlias = Callable[[InferenceRequest, CallContext], Awaitable[InferenceResponse]]
 StreamNext: TypeAlias = Callable[

@@ -13,7 +13,7 @@ from attrs import Attribute, evolve, field, frozen
 from attrs.validators import in_
 
 if TYPE_CHECKING:
-    from mlsrv.kernel import Kernel
+    from mlsrv.kernel.kernel import Kernel
 
 MetricKind: TypeAlias = Literal["counter", "gauge", "histogram"]
 

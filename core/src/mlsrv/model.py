@@ -62,7 +62,7 @@ class MLModel:
     def codecs(self) -> CodecRegistry:
         """The codecs that this model may use: those of the kernel's plugins and its own module's."""
         if self._codecs is None:
-            from mlsrv.catalog import Catalog
+            from mlsrv.hosting.catalog import Catalog
 
             self._codecs = Catalog.discover().codecs
         return self._codecs

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from mlsrv.kernel import Kernel
+    from mlsrv.kernel.kernel import Kernel
 
 
 class Transport(ABC):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from attrs import field, frozen
 
-from mlsrv.metric_table import BATCH_WAITING, DURATION, IN_FLIGHT, WORKER_WAITING, WORKERS
+from mlsrv.telemetry.kernel_metrics import BATCH_WAITING, DURATION, IN_FLIGHT, WORKER_WAITING, WORKERS
 from mlsrv_cli.top.sample import ModelSample, Sample
 
 

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mlsrv.records import shown
+from mlsrv.telemetry.request_logging import shown
 from mlsrv_cli.top.rows import Reading, Row
 
 NOTHING = "–"

@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import TypeVar
 
 from mlsrv.codecs.base import InputCodec, RequestCodec
-from mlsrv.offers import CodecOffer
+from mlsrv.plugins.offers import CodecOffer
 
 _MARK = "__mlsrv_codec__"
 

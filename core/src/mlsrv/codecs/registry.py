@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from mlsrv.codecs.base import InputCodec, RequestCodec
 from mlsrv.errors import CodecError, OfferClash
-from mlsrv.offers import CodecOffer, resolve_target
+from mlsrv.plugins.offers import CodecOffer, resolve_target
 
 AnyInputCodec: TypeAlias = "type[InputCodec] | InputCodec"
 AnyRequestCodec: TypeAlias = "type[RequestCodec] | RequestCodec"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from mlsrv.kernel import Kernel
+from mlsrv.kernel.kernel import Kernel
 from mlsrv.settings import ModelSettings
 from mlsrv.testing import kernels
 from mlsrv.testing.leaks import Belongings

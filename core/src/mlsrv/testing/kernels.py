@@ -7,9 +7,9 @@ from typing import Any
 
 import attrs
 
-from mlsrv.kernel import Kernel
-from mlsrv.offers import SettingsOffer
-from mlsrv.plugins import Plugins
+from mlsrv.kernel.kernel import Kernel
+from mlsrv.plugins.manager import Plugins
+from mlsrv.plugins.offers import SettingsOffer
 from mlsrv.settings import ModelSettings
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from mlsrv.kernel import Kernel
+from mlsrv.kernel.kernel import Kernel
 from mlsrv.metrics import Meter, Metric, Reading, Recorder
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mlsrv.markers import hookimpl
-from mlsrv.offers import (
+from mlsrv.plugins.markers import hookimpl
+from mlsrv.plugins.offers import (
     CodecOffer,
     ExecutorOffer,
     MeterOffer,

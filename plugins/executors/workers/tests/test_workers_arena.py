@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlsrv_workers.arena import ALIGNMENT, Arena, ArenaReader, make_file
+from mlsrv_workers.ipc.shared_memory import ALIGNMENT, Arena, ArenaReader, make_file
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from attrs import define, field
 
-from mlsrv_workers.arena import make_file
-from mlsrv_workers.connection import Connection
-from mlsrv_workers.frames import ALIGNMENT, ARENA_THRESHOLD, Frame, Kind, dump
+from mlsrv_workers.ipc.connection import Connection
+from mlsrv_workers.ipc.frames import ALIGNMENT, ARENA_THRESHOLD, Frame, Kind, dump
+from mlsrv_workers.ipc.shared_memory import make_file
 
 
 @define

@@ -25,8 +25,8 @@ from mlsrv.errors import ModelLoadError
 from mlsrv.plugins import load_plugin_file
 from mlsrv.settings import ModelParameters, ModelSettings
 from mlsrv.testing import tensor_request
-from mlsrv_workers import environments
-from mlsrv_workers.programs import output_of
+from mlsrv_workers.environments import environments
+from mlsrv_workers.environments.run_program import output_of
 
 SITE = Path("lib", f"python{sys.version_info[0]}.{sys.version_info[1]}", "site-packages")
 
@@ -216,7 +216,7 @@ async def test_requirements_that_cannot_be_met(
 async def test_a_virtual_environment_with_pip_alone(
     tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mlsrv_workers import installers
+    from mlsrv_workers.environments import installers
 
     monkeypatch.setattr(installers.shutil, "which", lambda *_, **__: None)
     wheel(tmp_path)
@@ -300,7 +300,7 @@ async def test_a_server_that_is_killed_while_it_builds(
     code = f"""
 import asyncio, pathlib
 from mlsrv.settings import ModelParameters, ModelSettings
-from mlsrv_workers.environments import Environments
+from mlsrv_workers.environments.environments import Environments
 model = ModelSettings("tiny", "models.Tiny", ModelParameters(environment_requirements="requirements.txt"),
     source=pathlib.Path({str(settings.source)!r}))
 asyncio.run(Environments(pathlib.Path({str(root)!r})).of(model))
@@ -495,7 +495,7 @@ async def test_a_program_that_says_much_in_one_line() -> None:
 
 
 def test_the_first_file_fails_aloud_without_anything_of_ours() -> None:
-    from mlsrv_workers import boot
+    from mlsrv_workers.worker import boot
 
     plan = json.dumps({"path": None, "sites": [], "ours": {}, "needed": {}, "lent": {}, "folders": []})
     command = [sys.executable, "-I", "-S", boot.__file__, plan, "0", "0", "0", "0"]

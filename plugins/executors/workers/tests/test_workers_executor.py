@@ -17,9 +17,9 @@ import mlsrv
 from mlsrv.context import CallContext
 from mlsrv.errors import DeadlineExceeded, MLSrvError, ModelLoadError
 from mlsrv.kernel import Kernel
-from mlsrv.metric_table import METRICS
 from mlsrv.metrics import Meter, Metric, Recorder, nothing
 from mlsrv.settings import ModelSettings
+from mlsrv.telemetry.kernel_metrics import METRICS
 from mlsrv.testing import EchoModel, FailingModel, tensor_request, text_request
 from mlsrv_workers.executor import WorkersExecutor
 
@@ -424,7 +424,7 @@ async def test_a_kernel_that_is_left_while_it_loads_leaves_nothing(model: Any) -
 
 def test_json_lines_stay_valid(model: Any, tmp_path: Path) -> None:
     """A record that a worker sends is formatted by the server, like its own."""
-    from mlsrv_workers import logs
+    from mlsrv_workers.ipc import log_forwarding as logs
 
     record = logging.LogRecord("a", logging.INFO, "p.py", 3, "x %d", (5,), None)
     values = logs._plain(record)

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from mlsrv.errors import Code, InferenceError, MLSrvError, ModelFailed, Overloaded
-from mlsrv_workers.failures import WorkerEnded, WorkerTraceback, describe_exit, dump_error, load_error
+from mlsrv_workers.ipc.failures import WorkerEnded, WorkerTraceback, describe_exit, dump_error, load_error
 
 
 def test_an_error_keeps_its_class_and_attributes() -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from mlsrv.context import CallContext
 from mlsrv.errors import ModelNotReady
-from mlsrv_workers.line import Line, Waiting
-from mlsrv_workers.process import WorkerProcess
+from mlsrv_workers.pool.wait_queue import Line, Waiting
+from mlsrv_workers.pool.worker_process import WorkerProcess
 
 WORKER = cast(WorkerProcess, object())
 

@@ -10,7 +10,7 @@ import pytest
 
 from mlsrv import MeterOffer
 from mlsrv.testing import MemoryMeter, Offering
-from mlsrv_workers.memory import resident_bytes
+from mlsrv_workers.pool.process_memory import resident_bytes
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells it")
 

@@ -23,8 +23,8 @@ from mlsrv_protocol.types import (
     RequestOutput,
     ResponseOutput,
 )
-from mlsrv_workers import messages
-from mlsrv_workers.frames import ARENA_THRESHOLD, dump
+from mlsrv_workers.ipc import serialization as messages
+from mlsrv_workers.ipc.frames import ARENA_THRESHOLD, dump
 
 NUMERIC = [datatype for datatype in Datatype if datatype.dtype is not None]
 

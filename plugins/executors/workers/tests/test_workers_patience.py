@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from mlsrv_workers.patience import PatientThreads
+from mlsrv_workers.worker.joining_threads import PatientThreads
 
 
 async def test_results_and_errors_pass() -> None:

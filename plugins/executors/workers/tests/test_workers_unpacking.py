@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mlsrv_workers import unpacking
+from mlsrv_workers.environments import unpack as unpacking
 
 LINKS = {
     "symbolic": tarfile.SYMTYPE,

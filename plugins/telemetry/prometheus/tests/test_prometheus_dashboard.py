@@ -14,7 +14,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 import mlsrv_prometheus
-from mlsrv.metric_table import BATCH_ROWS, METRICS, SUCCESS
+from mlsrv.telemetry.kernel_metrics import BATCH_ROWS, METRICS, SUCCESS
 from mlsrv.testing import tensor_request
 from mlsrv_prometheus.__main__ import FILES, TEXTS, main
 from mlsrv_prometheus.alerts import ALERTS

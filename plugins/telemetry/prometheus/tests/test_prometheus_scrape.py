@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlsrv.metric_table import METRICS
+from mlsrv.telemetry.kernel_metrics import METRICS
 from mlsrv.testing import tensor_request
 
 MODEL = {"model_name": "m", "model_version": ""}

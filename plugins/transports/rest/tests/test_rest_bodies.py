@@ -257,7 +257,7 @@ class Two:
 
 
 async def test_a_slow_stream_ends_alone(serve_hypercorn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mlsrv_rest.body.LINGER_SECONDS", 0.1)
+    monkeypatch.setattr("mlsrv_rest.body_reader.LINGER_SECONDS", 0.1)
     async with serve_hypercorn(http_receive_timeout=0.1) as served:
         wire = await served.wire()
         client = Two(wire)

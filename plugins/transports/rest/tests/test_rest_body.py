@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-import mlsrv_rest.body as body_module
+import mlsrv_rest.body_reader as body_module
 from mlsrv import Kernel
 from mlsrv.errors import TooLarge
-from mlsrv_rest.bodies import Bodies
-from mlsrv_rest.body import BodyReader, Unread
+from mlsrv_rest.body_budget import Bodies
+from mlsrv_rest.body_reader import BodyReader, Unread
+from mlsrv_rest.calls import InFlight
 from mlsrv_rest.errors import ClientGone
-from mlsrv_rest.inflight import InFlight
 from mlsrv_rest.reply import Message, Receive
 from mlsrv_rest.settings import RestSettings
 

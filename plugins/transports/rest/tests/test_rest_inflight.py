@@ -8,7 +8,7 @@ import time
 import pytest
 
 from mlsrv.context import CallContext
-from mlsrv_rest.inflight import InFlight
+from mlsrv_rest.calls import InFlight
 from mlsrv_rest.reply import Message
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from mlsrv_rest.joined import Joined
+from mlsrv_rest.write_coalescing import Joined
 
 HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
 

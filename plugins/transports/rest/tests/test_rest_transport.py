@@ -20,9 +20,9 @@ import httpx
 import pytest
 import trustme
 
-import mlsrv_rest.inflight
+import mlsrv_rest.calls
 import mlsrv_rest.plugin
-import mlsrv_rest.server_uvicorn
+import mlsrv_rest.servers.uvicorn
 from mlsrv import Kernel
 from mlsrv.errors import ConfigurationError
 from mlsrv_rest.transport import RestTransport
@@ -92,7 +92,7 @@ async def test_an_address_that_is_not_ours(serve: Any, host: str) -> None:
 
 async def test_a_server_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    monkeypatch.delitem(sys.modules, "mlsrv_rest.server_uvicorn", raising=False)
+    monkeypatch.delitem(sys.modules, "mlsrv_rest.servers.uvicorn", raising=False)
     kernel = Kernel({"http_server": "uvicorn", "http_port": 0}, plugins=[mlsrv_rest.plugin], discover=False)
     with pytest.raises(ConfigurationError, match=r"uvicorn.*pip install mlsrv-rest\[uvicorn\]"):
         await RestTransport(kernel).start()

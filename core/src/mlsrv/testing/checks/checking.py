@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from mlsrv.discovery import PluginRow
 from mlsrv.errors import MLSrvError
-from mlsrv.plugins import Plugins
+from mlsrv.plugins.discovery import PluginRow
+from mlsrv.plugins.manager import Plugins
 from mlsrv.testing.checks.findings import PREPARING, Findings, Listener, Progress
 from mlsrv.testing.checks.report import Case, Report
 from mlsrv.testing.checks.running import run_suites

@@ -12,9 +12,9 @@ import pytest
 from mlsrv.codecs import InputCodec, RequestCodec
 from mlsrv.executor import ModelInfo
 from mlsrv.interceptor import Interceptor
-from mlsrv.kernel import Kernel
-from mlsrv.offers import CodecOffer, SettingsOffer
-from mlsrv.plugins import Plugins
+from mlsrv.kernel.kernel import Kernel
+from mlsrv.plugins.manager import Plugins
+from mlsrv.plugins.offers import CodecOffer, SettingsOffer
 from mlsrv.repository import ModelRepository
 from mlsrv.settings import KernelModelSettings, KernelSettings, ModelSettings
 from mlsrv.testing.checks.connecting import connect

@@ -12,9 +12,9 @@ import numpy as np
 
 from mlsrv.codecs import InputCodec, RequestCodec
 from mlsrv.errors import ConfigurationError, MLSrvError
-from mlsrv.kernel import Kernel
+from mlsrv.hosting.warmup import sample_request, warm_up_requests
+from mlsrv.kernel.kernel import Kernel
 from mlsrv.settings import KernelModelSettings, ModelSettings
-from mlsrv.warmup import sample_request, warm_up_requests
 from mlsrv_protocol.errors import InvalidPayload
 from mlsrv_protocol.jsontext import loads
 from mlsrv_protocol.types import InferenceRequest

@@ -16,10 +16,11 @@ from typing import Any
 import attrs
 import pytest
 
-from mlsrv.discovery import PluginRow, load_plugin_file
 from mlsrv.errors import ConfigurationError
-from mlsrv.kernel import Kernel
-from mlsrv.offers import (
+from mlsrv.kernel.kernel import Kernel
+from mlsrv.plugins.discovery import PluginRow, load_plugin_file
+from mlsrv.plugins.manager import Plugins
+from mlsrv.plugins.offers import (
     CodecOffer,
     ExecutorOffer,
     MeterOffer,
@@ -29,7 +30,6 @@ from mlsrv.offers import (
     TransportOffer,
     resolve_target,
 )
-from mlsrv.plugins import Plugins
 from mlsrv.testing.checks import generic, samples
 from mlsrv.testing.contracts import (
     ExecutorContract,

@@ -11,9 +11,9 @@ import pytest
 
 from mlsrv.codecs import InputCodec, RequestCodec
 from mlsrv.errors import Code, MLSrvError
-from mlsrv.kernel import Kernel
+from mlsrv.kernel.kernel import Kernel
 from mlsrv.model import MLModel
-from mlsrv.offers import CodecOffer
+from mlsrv.plugins.offers import CodecOffer
 from mlsrv.settings import ModelSettings
 from mlsrv.testing.contracts.running import request_over_json, response_over_json, run, same
 from mlsrv.testing.plugins import Offering

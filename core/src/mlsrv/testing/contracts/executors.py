@@ -15,11 +15,11 @@ import pytest
 
 from mlsrv.context import CallContext
 from mlsrv.errors import DeadlineExceeded, MLSrvError, Unsupported
-from mlsrv.kernel import Kernel
-from mlsrv.metric_table import METRICS
+from mlsrv.kernel.kernel import Kernel
 from mlsrv.metrics import Meter, Metric, Recorder, nothing
-from mlsrv.offers import MeterOffer
+from mlsrv.plugins.offers import MeterOffer
 from mlsrv.settings import ModelSettings
+from mlsrv.telemetry.kernel_metrics import METRICS
 from mlsrv.testing.contracts.running import eventually, notes, run
 from mlsrv.testing.plugins import Offering
 from mlsrv.testing.requests import tensor_request, text_request

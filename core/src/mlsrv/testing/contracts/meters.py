@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
-from mlsrv.kernel import Kernel
-from mlsrv.metric_table import DURATION, SUCCESS
+from mlsrv.kernel.kernel import Kernel
 from mlsrv.metrics import Meter, Metric
-from mlsrv.offers import MeterOffer
+from mlsrv.plugins.offers import MeterOffer
 from mlsrv.settings import ModelSettings
+from mlsrv.telemetry.kernel_metrics import DURATION, SUCCESS
 from mlsrv.testing.contracts.running import run
 from mlsrv.testing.models import EchoModel
 from mlsrv.testing.plugins import Offering

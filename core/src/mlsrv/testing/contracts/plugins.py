@@ -15,10 +15,10 @@ import pytest
 
 from mlsrv.codecs import InputCodec, RequestCodec
 from mlsrv.executor import Executor
-from mlsrv.kernel import Kernel
+from mlsrv.kernel.kernel import Kernel
 from mlsrv.metrics import Meter
 from mlsrv.model import MLModel
-from mlsrv.offers import (
+from mlsrv.plugins.offers import (
     CodecOffer,
     ExecutorOffer,
     MeterOffer,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mlsrv.controlplane.loader import check_name
 from mlsrv.errors import MLSrvError
-from mlsrv.loader import check_name
 from mlsrv.repository import BrokenModel, ModelRepository
 from mlsrv.settings import ModelSettings
 from mlsrv.testing.contracts.running import run

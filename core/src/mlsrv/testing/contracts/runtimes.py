@@ -14,7 +14,7 @@ from typing import ClassVar
 import pytest
 
 from mlsrv.errors import Code, MLSrvError
-from mlsrv.kernel import Kernel
+from mlsrv.kernel.kernel import Kernel
 from mlsrv.settings import ModelSettings
 from mlsrv.testing.contracts.running import (
     request_over_binary,

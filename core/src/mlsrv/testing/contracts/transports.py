@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 
 from mlsrv.errors import Code, ConfigurationError, MLSrvError
-from mlsrv.kernel import Kernel
+from mlsrv.kernel.kernel import Kernel
 from mlsrv.settings import ModelSettings
 from mlsrv.testing.contracts.running import eventually, notes, run
 from mlsrv.testing.models import EchoModel, FailingModel, ScriptedModel
@@ -303,8 +303,8 @@ class TransportContract(ABC):
         run(case())
 
     def _make(self, kernel: Kernel) -> Transport:
-        from mlsrv.making import make_offered
-        from mlsrv.offers import TransportOffer
+        from mlsrv.plugins.factory import make_offered
+        from mlsrv.plugins.offers import TransportOffer
 
         (offer,) = [one for one in kernel.plugins.offers(TransportOffer) if one.name == self.transport]
         transport: Transport = make_offered(offer, kernel, Transport)

@@ -14,17 +14,17 @@ from mlsrv.context import CallContext
 from mlsrv.errors import ModelLoadError
 from mlsrv.executor import Executor, Placement
 from mlsrv.handlers import Arguments
-from mlsrv.metric_table import PARALLEL_QUEUE, WORKER_ENDS, WORKER_MEMORY, WORKER_WAITING, WORKERS
 from mlsrv.metrics import Metric
 from mlsrv.settings import ModelSettings
+from mlsrv.telemetry.kernel_metrics import PARALLEL_QUEUE, WORKER_ENDS, WORKER_MEMORY, WORKER_WAITING, WORKERS
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
-from mlsrv_workers.environments import Environment, Environments, has_environment
-from mlsrv_workers.given import GivenPlugins
-from mlsrv_workers.loaded import Loaded
-from mlsrv_workers.memory import resident_bytes
-from mlsrv_workers.pool import Pool
-from mlsrv_workers.process import Launch
+from mlsrv_workers.environments.environments import Environment, Environments, has_environment
+from mlsrv_workers.pool.pool import Pool
+from mlsrv_workers.pool.process_memory import resident_bytes
+from mlsrv_workers.pool.replicated_models import Loaded
+from mlsrv_workers.pool.worker_process import Launch
 from mlsrv_workers.settings import WorkerModelSettings, WorkerSettings
+from mlsrv_workers.worker.plugin_specs import GivenPlugins
 
 if TYPE_CHECKING:
     from mlsrv.kernel import Kernel

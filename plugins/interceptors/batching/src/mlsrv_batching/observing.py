@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from mlsrv.context import CallContext
-from mlsrv.meters import Meters
-from mlsrv.metric_table import BATCH_QUEUE, BATCH_REQUESTS, BATCH_ROWS, BATCH_WAITING
+from mlsrv.telemetry.kernel_metrics import BATCH_QUEUE, BATCH_REQUESTS, BATCH_ROWS, BATCH_WAITING
+from mlsrv.telemetry.meters import Meters
 from mlsrv.timeline import Batch, Timeline
 
 _NAMED = 20

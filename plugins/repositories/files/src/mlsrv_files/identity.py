@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mlsrv.controlplane.loader import check_name
 from mlsrv.errors import ConfigurationError, ModelLoadError
-from mlsrv.loader import check_name
 from mlsrv.settings.server import read_object
 
 

@@ -13,9 +13,9 @@ from mlsrv_opentelemetry.settings import TracingSettings
 if TYPE_CHECKING:
     import grpc.aio
 
+    from mlsrv.hosting.call_scope import UserCodeContext
     from mlsrv.interceptor import Interceptor
-    from mlsrv.shared import Shared
-    from mlsrv.user_code import UserCodeContext
+    from mlsrv.plugin_resources import Shared
     from mlsrv_opentelemetry.tracing import Tracing
 
 logger = logging.getLogger("mlsrv.tracing")

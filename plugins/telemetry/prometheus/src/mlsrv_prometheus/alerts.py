@@ -6,7 +6,7 @@ import json
 
 from attrs import frozen
 
-from mlsrv.metric_table import (
+from mlsrv.telemetry.kernel_metrics import (
     DURATION,
     FAILURE,
     MODEL_READY,

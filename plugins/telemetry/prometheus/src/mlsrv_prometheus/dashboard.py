@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from mlsrv.metric_table import (
+from mlsrv.telemetry.kernel_metrics import (
     BATCH_QUEUE,
     BATCH_ROWS,
     BATCH_WAITING,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlsrv.metric_table import METRICS
+from mlsrv.telemetry.kernel_metrics import METRICS
 
 
 def table() -> str:

@@ -12,10 +12,10 @@ from urllib.parse import unquote
 
 import grpc.aio
 
-from mlsrv.access import Access
 from mlsrv.context import CallContext
 from mlsrv.kernel import Kernel
-from mlsrv_grpc.around import Answer, Answers, wrapped
+from mlsrv.telemetry.access_log import Access
+from mlsrv_grpc.handler_wrapping import Answer, Answers, wrapped
 from mlsrv_grpc.status import Rpc
 
 _QUIET: Final = ("Live", "Ready", "/Check", "/Watch")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from mlsrv.markers import hookspec
+from mlsrv.plugins.markers import hookspec
 
 if TYPE_CHECKING:
     import grpc.aio

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from mlsrv.context import CallContext
 from mlsrv.kernel import Kernel
-from mlsrv_grpc.calls import Caller, takes_empty_final
+from mlsrv_grpc.call_context import Caller, takes_empty_final
 from mlsrv_grpc.metadata import trailing_metadata
-from mlsrv_grpc.offload import decoded, encoded
 from mlsrv_grpc.status import Rpc, refuse
+from mlsrv_grpc.threaded_codec import decoded, encoded
 
 
 class Infer:

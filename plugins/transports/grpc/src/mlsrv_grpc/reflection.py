@@ -10,8 +10,8 @@ from typing import Any
 
 import grpc
 
-from mlsrv_grpc.intake import Intake
 from mlsrv_grpc.status import Rpc, refuse
+from mlsrv_grpc.stream_reader import Intake
 from mlsrv_protocol.grpc import Descriptors, message_class, parse
 
 _NOT_FOUND = grpc.StatusCode.NOT_FOUND.value[0]

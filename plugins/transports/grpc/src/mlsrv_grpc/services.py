@@ -11,15 +11,15 @@ from mlsrv.errors import ConfigurationError
 from mlsrv.kernel import Kernel
 from mlsrv.settings import KernelSettings
 from mlsrv_grpc.access import AccessInterceptor
+from mlsrv_grpc.call_metrics import metered
 from mlsrv_grpc.control import Control
-from mlsrv_grpc.gate import Gate
+from mlsrv_grpc.drain import Gate
 from mlsrv_grpc.health import Health
 from mlsrv_grpc.infer import Infer
-from mlsrv_grpc.intake import Intake
-from mlsrv_grpc.metering import metered
 from mlsrv_grpc.reflection import Reflection
 from mlsrv_grpc.service import Service
 from mlsrv_grpc.stream import StreamInfer
+from mlsrv_grpc.stream_reader import Intake
 from mlsrv_protocol.grpc import HEALTH, INFERENCE, REFLECTION, Descriptors, file_of
 
 _HOOK = "mlsrv_grpc_services"

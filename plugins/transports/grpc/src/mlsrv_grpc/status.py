@@ -9,7 +9,7 @@ import grpc
 
 from mlsrv.context import CallContext
 from mlsrv.errors import Code, MLSrvError, Overloaded
-from mlsrv.records import report
+from mlsrv.telemetry.request_logging import report
 from mlsrv_grpc.metadata import LONGEST_ID, REQUEST_ID
 
 Rpc: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"

@@ -17,11 +17,11 @@ from attrs import frozen
 from mlsrv.context import CallContext, new_request_id
 from mlsrv.errors import ServerNotReady
 from mlsrv.kernel import Kernel
-from mlsrv_grpc.calls import Caller, takes_empty_final
-from mlsrv_grpc.intake import Intake
+from mlsrv_grpc.call_context import Caller, takes_empty_final
 from mlsrv_grpc.metadata import trailing_metadata
-from mlsrv_grpc.offload import decoded, encoded
 from mlsrv_grpc.status import Failure, Rpc, abort, failure
+from mlsrv_grpc.stream_reader import Intake
+from mlsrv_grpc.threaded_codec import decoded, encoded
 from mlsrv_protocol import InferenceRequest, InferenceResponse
 from mlsrv_protocol.grpc import encode_stream_error, request_id_of
 

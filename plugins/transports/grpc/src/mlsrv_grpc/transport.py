@@ -9,7 +9,7 @@ import grpc.aio
 from mlsrv.kernel import Kernel
 from mlsrv.settings import KernelSettings
 from mlsrv.transport import Transport
-from mlsrv_grpc.listen import listen
+from mlsrv_grpc.address import listen
 from mlsrv_grpc.services import Services, all_interceptors, all_services
 from mlsrv_grpc.settings import GrpcSettings
 from mlsrv_grpc.sockets import disconnect

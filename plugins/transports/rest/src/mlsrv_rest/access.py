@@ -7,10 +7,10 @@ from urllib.parse import quote
 
 from starlette.types import ASGIApp
 
-from mlsrv.access import Access, AccessLog
 from mlsrv.kernel import Kernel
+from mlsrv.telemetry.access_log import Access, AccessLog
 from mlsrv_rest.reply import Message, Receive, Scope, Send
-from mlsrv_rest.routes.requests import CALL
+from mlsrv_rest.routes.common import CALL
 
 CLIENT_GONE = 499
 """Stands for the status of a request whose client went away before it was answered."""

@@ -8,26 +8,26 @@ from starlette.types import ASGIApp
 
 from mlsrv.context import CallContext
 from mlsrv.kernel import Kernel
-from mlsrv.records import report
 from mlsrv.settings import KernelSettings, Owner, Settings
+from mlsrv.telemetry.request_logging import report
 from mlsrv_rest.access import AccessLogged
-from mlsrv_rest.bodies import Bodies
-from mlsrv_rest.body import BodyReader, Unread, send_and_close
+from mlsrv_rest.body_budget import Bodies
+from mlsrv_rest.body_reader import BodyReader, Unread, send_and_close
+from mlsrv_rest.calls import Call, InFlight
 from mlsrv_rest.cors import CORS
 from mlsrv_rest.errors import AnswerBroken, ClientGone, error_reply, failure, wrong_method
-from mlsrv_rest.inflight import Call, InFlight
-from mlsrv_rest.metering import Metered
 from mlsrv_rest.middleware import all_middleware
 from mlsrv_rest.paths import infer_route, infer_target, split
 from mlsrv_rest.reply import Receive, Reply, Scope, Send
+from mlsrv_rest.request_metrics import Metered
 from mlsrv_rest.router import Router
+from mlsrv_rest.routes.common import CALL, ROUTE
 from mlsrv_rest.routes.handlers import CustomHandlers
 from mlsrv_rest.routes.health import Health
 from mlsrv_rest.routes.infer import Infer
 from mlsrv_rest.routes.metadata import Metadata
 from mlsrv_rest.routes.plugins import all_routes
 from mlsrv_rest.routes.repository import Repository
-from mlsrv_rest.routes.requests import CALL, ROUTE
 from mlsrv_rest.routes.statistics import Statistics
 from mlsrv_rest.routes.streaming import Streaming
 from mlsrv_rest.settings import RestSettings

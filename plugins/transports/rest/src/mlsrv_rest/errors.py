@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from mlsrv.context import CallContext
 from mlsrv.errors import Code, MLSrvError, Overloaded
-from mlsrv.records import report
+from mlsrv.telemetry.request_logging import report
 from mlsrv_protocol.json import encode_error
 from mlsrv_rest.headers import LONGEST_ID, REQUEST_ID
 from mlsrv_rest.reply import JSON, Reply

@@ -16,7 +16,7 @@ from mlsrv.errors import MLSrvError
 from mlsrv_rest.errors import AnswerBroken, HTTPProblem, failure, phrase, unknown_path, wrong_method
 from mlsrv_rest.paths import join
 from mlsrv_rest.reply import Message, Receive, Scope, Send
-from mlsrv_rest.routes.requests import CALL, ROUTE, SEGMENTS
+from mlsrv_rest.routes.common import CALL, ROUTE, SEGMENTS
 
 
 class Router:

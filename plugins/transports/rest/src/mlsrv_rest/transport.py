@@ -12,7 +12,7 @@ from mlsrv.listening import bind, tls_context, url
 from mlsrv.settings import KernelSettings
 from mlsrv.transport import Transport
 from mlsrv_rest.app import RestApp, rest_settings
-from mlsrv_rest.server import Server
+from mlsrv_rest.servers.base import Server
 from mlsrv_rest.settings import RestSettings
 
 _CLOSING_SECONDS = 1.0
@@ -87,11 +87,11 @@ def _tls(settings: RestSettings, protocols: list[str]) -> ssl.SSLContext | None:
 def _server(app: RestApp, settings: RestSettings) -> Server:
     # Each server is imported only when it is chosen.
     if settings.http_server == "hypercorn":
-        from mlsrv_rest.server_hypercorn import HypercornServer
+        from mlsrv_rest.servers.hypercorn import HypercornServer
 
         return HypercornServer(app, settings)
     try:
-        from mlsrv_rest.server_uvicorn import UvicornServer
+        from mlsrv_rest.servers.uvicorn import UvicornServer
     except ImportError as error:
         raise ConfigurationError(
             f'http_server "uvicorn" needs the package {error.name}: pip install mlsrv-rest[uvicorn]'

@@ -15,7 +15,7 @@ from mlsrv.handlers import HandlerRequest, Reply, find_handler
 from mlsrv.kernel import Kernel
 from mlsrv_rest.errors import HTTPProblem, wrong_method
 from mlsrv_rest.headers import response_headers
-from mlsrv_rest.routes.requests import CALL, ROUTE, SEGMENTS, asked
+from mlsrv_rest.routes.common import CALL, ROUTE, SEGMENTS, asked
 
 _FOUND = "mlsrv_rest.handler"
 

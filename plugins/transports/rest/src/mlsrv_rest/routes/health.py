@@ -8,7 +8,7 @@ from starlette.routing import Route
 
 from mlsrv.errors import ModelNotReady
 from mlsrv.kernel import Kernel
-from mlsrv_rest.routes.requests import json, model_of
+from mlsrv_rest.routes.common import json, model_of
 
 
 class Health:

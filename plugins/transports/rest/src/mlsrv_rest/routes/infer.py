@@ -11,10 +11,10 @@ from mlsrv.kernel import Kernel
 from mlsrv_protocol import Parameters
 from mlsrv_protocol.binary import HEADER, NONE, take_wishes
 from mlsrv_protocol.json import decode_request
+from mlsrv_rest.calls import Call
 from mlsrv_rest.headers import accepts_gzip, context_of
-from mlsrv_rest.inflight import Call
+from mlsrv_rest.inference_wire import Declared, decode, encode
 from mlsrv_rest.reply import Reply
-from mlsrv_rest.wire import Declared, decode, encode
 
 GZIP_FROM: Final = 500
 _IN_A_THREAD: Final = 2**16

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mlsrv.kernel import Kernel
-from mlsrv_rest.routes.requests import json, model_of
+from mlsrv_rest.routes.common import json, model_of
 
 
 class Metadata:

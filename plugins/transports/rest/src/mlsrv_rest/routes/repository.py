@@ -13,7 +13,7 @@ from mlsrv.errors import InvalidPayload
 from mlsrv.kernel import Kernel
 from mlsrv.types import RepositoryIndexResponse
 from mlsrv_protocol.json import decode_json_object
-from mlsrv_rest.routes.requests import json, named
+from mlsrv_rest.routes.common import json, named
 
 
 class Repository:

@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from mlsrv.kernel import Kernel
 from mlsrv_protocol.configuration import model_configuration
-from mlsrv_rest.routes.requests import json, model_of
+from mlsrv_rest.routes.common import json, model_of
 
 
 class Statistics:

@@ -21,8 +21,9 @@ from mlsrv.types import InferenceRequest, InferenceResponse, Parameters
 from mlsrv_protocol.json import decode_json_object, decode_request, encode_error, encode_response
 from mlsrv_rest.errors import told
 from mlsrv_rest.headers import headers_of, response_headers, without_headers
-from mlsrv_rest.routes import generate, requests
-from mlsrv_rest.routes.requests import CALL, model_of
+from mlsrv_rest.routes import common as requests
+from mlsrv_rest.routes import generate
+from mlsrv_rest.routes.common import CALL, model_of
 
 AHEAD = 64
 """Responses that may wait for a slow client before the model has to wait, too."""

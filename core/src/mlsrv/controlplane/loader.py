@@ -1,0 +1,295 @@
+"""Loading and unloading: switches models without a gap, whoever asks for it, and however often."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, TypeVar
+from unicodedata import category
+
+from mlsrv.classification import Classification
+from mlsrv.controlplane.handle import Instance, ModelHandle
+from mlsrv.dataplane.admission import Admission
+from mlsrv.dataplane.input_checks import DeclaredTensors
+from mlsrv.dataplane.model_meter import ModelMeter
+from mlsrv.errors import ConfigurationError, MLSrvError, ModelLoadError, ServerNotReady
+from mlsrv.executor import Executor, ModelInfo
+from mlsrv.handlers import check_root_paths
+from mlsrv.interceptor import Interceptor
+from mlsrv.metrics import MetricClash
+from mlsrv.repository import BrokenModel, Listing
+from mlsrv.settings import KernelModelSettings, KernelSettings, ModelSettings
+from mlsrv_protocol.types import State
+
+if TYPE_CHECKING:
+    from mlsrv.kernel.kernel import Kernel
+
+logger = logging.getLogger("mlsrv.models")
+
+_T = TypeVar("_T")
+
+FORBIDDEN_NAMES = frozenset({"stats", ".", ".."})
+"""Names that the paths of the protocol, or of file systems, take for themselves."""
+
+
+class Loader:
+    """Loads, reloads and unloads the models of one kernel.
+
+    Different models load side by side, one model's loads and unloads one after the other. Each runs in a task
+    of its own, so that a caller who goes away leaves no model half loaded. Callers who want a model while it
+    is being loaded already share one further load, with the newest settings.
+    """
+
+    def __init__(self, kernel: Kernel, executors: Mapping[str, Executor]) -> None:
+        self._kernel = kernel
+        self._executors = executors
+        self._settings = kernel.settings.of(KernelSettings)
+        self._closing = False
+        self._loads: set[asyncio.Task[Any]] = set()
+        self._unloads: set[asyncio.Task[Any]] = set()
+        self._next: dict[ModelHandle, _NextLoad] = {}
+
+    async def load(self, found: Listing) -> ModelHandle:
+        """Load (or reload) one version of a model.
+
+        A live instance keeps serving until the new one is ready, and stays if that fails.
+
+        Raises:
+            MLSrvError: the handle has the reason.
+        """
+        handle = self._kernel.registry.ensure(found.name, found.version)
+        following = self._next.get(handle)
+        if following is None:
+            self._check_open()
+            following = self._next[handle] = _NextLoad(found)
+            following.task = _start(self._loads, self._load_next(handle, following))
+        following.found = found
+        await _outcome(following.task)
+        return handle
+
+    async def unload(self, handle: ModelHandle) -> None:
+        """Unload one version: new requests are refused at once, those in flight finish. Idempotent."""
+        self._check_open()
+        handle.wanted = False
+        # Whoever asks for a load from now on wants it after this unload.
+        self._next.pop(handle, None)
+        await _outcome(_start(self._unloads, self._unload(handle)))
+
+    def idle(self, handle: ModelHandle) -> bool:
+        """Whether a model is neither loaded nor about to be."""
+        return handle.instance is None and not handle.lock.locked() and handle not in self._next
+
+    async def close(self) -> None:
+        """Cancel loads and unload everything, in bounded time: requests in flight have ``shutdown_timeout``
+        seconds to finish, and unloading as long again."""
+        self._closing = True
+        patience = max(self._settings.shutdown_timeout, 1.0)
+        for task in self._loads:
+            task.cancel()
+        await self._settle(patience)
+        for handle in self._kernel.registry:
+            if handle.instance is not None:
+                _start(self._unloads, self._unload(handle)).set_name(handle.label)
+        await self._settle(2 * patience)
+        for task in self._unloads:
+            logger.error("Model %s did not unload in time and is left behind", task.get_name())
+            task.cancel()
+
+    # --- tasks --------------------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if self._closing:
+            raise ServerNotReady("The server is stopping.")
+
+    async def _settle(self, patience: float) -> None:
+        """Wait until no task is left, those that are started meanwhile included, or patience is at its
+        end."""
+        end = asyncio.get_running_loop().time() + patience
+        while running := self._loads | self._unloads:
+            remaining = end - asyncio.get_running_loop().time()
+            if remaining <= 0:
+                break
+            await asyncio.wait(running, timeout=remaining)
+
+    async def _load_next(self, handle: ModelHandle, following: _NextLoad) -> None:
+        async with handle.lock:
+            if self._next.get(handle) is following:
+                del self._next[handle]
+            previous = handle.instance
+            if previous is None:
+                self._set(handle, State.LOADING)
+            try:
+                handle.instance = await self._make(handle, following.found)
+            except asyncio.CancelledError:
+                self._failed(handle, ModelLoadError("The load was cancelled."))
+                raise
+            except Exception as error:
+                failure = _load_error(following.found, error)
+                self._failed(handle, failure)
+                raise failure from failure.__cause__
+            handle.wanted = True
+            self._kernel.registry.refresh(handle.name)
+            self._set(handle, State.READY)
+        if previous is not None:
+            # Not cancelled with the loads: it has requests in flight, and must be unloaded.
+            await _outcome(_start(self._unloads, self._retire(handle.label, previous)))
+
+    async def _unload(self, handle: ModelHandle) -> None:
+        async with handle.lock:
+            instance, handle.instance = handle.instance, None
+            self._kernel.registry.refresh(handle.name)
+            if instance is None:
+                handle.reason = ""
+                return
+            self._set(handle, State.UNLOADING)
+            await self._retire(handle.label, instance)
+            self._set(handle, State.UNAVAILABLE)
+
+    async def _retire(self, name: str, instance: Instance) -> None:
+        cut = await instance.close(self._settings.shutdown_timeout)
+        if cut:
+            logger.warning("Model %s was unloaded with %d requests still running", name, cut)
+
+    # --- states -------------------------------------------------------------------------------------------
+
+    def _failed(self, handle: ModelHandle, error: MLSrvError) -> None:
+        reason = str(error)
+        cause = error if error.__cause__ is not None else None
+        if handle.instance is None:
+            self._set(handle, State.UNAVAILABLE, reason, cause)
+        else:
+            handle.reason = f"The last reload failed: {reason}"
+            logger.error("Model %s keeps its previous instance: %s", handle.name, reason, exc_info=cause)
+
+    def _set(
+        self, handle: ModelHandle, state: State, reason: str = "", cause: BaseException | None = None
+    ) -> None:
+        handle.state, handle.reason = state, reason
+        logger.log(
+            logging.ERROR if reason else logging.INFO,
+            "Model %s is %s%s",
+            handle.label,
+            state.value,
+            f": {reason}" if reason else "",
+            exc_info=cause,
+            extra={"model": handle.name, "version": handle.version},
+        )
+        settings = handle.settings or ModelSettings(name=handle.name)
+        self._kernel.plugins.model_state(self._kernel, settings, state, reason)
+
+    # --- making -------------------------------------------------------------------------------------------
+
+    async def _make(self, handle: ModelHandle, found: Listing) -> Instance:
+        if isinstance(found, BrokenModel):
+            raise ModelLoadError(f"Model {found.name}: {found.reason}")
+        kernel = self._kernel
+        check_name(found.name)
+        handle.settings = settings = kernel.resolve_model(found)
+        if settings.implementation is None:
+            settings = settings.copy(implementation=await asyncio.to_thread(kernel.catalog.select, settings))
+        own = settings.of(KernelModelSettings)
+        async with AsyncExitStack() as stack:
+            placement = await self._executor_of(settings).load(settings)
+            stack.push_async_callback(placement.unload)
+            for metric in placement.info.metrics:
+                kernel.metrics.bind(metric, (settings.name, settings.version or ""))
+            interceptors = self._interceptors(settings, placement.info)
+            for interceptor in interceptors:
+                await stack.enter_async_context(interceptor)
+            # Nothing is awaited from here until the instance serves, so that two models cannot both pass.
+            check_root_paths(
+                settings.name,
+                placement.info.handlers,
+                ((other.name, other.info.handlers) for other in kernel.registry if other.info is not None),
+            )
+            handle.settings = settings
+            admission = Admission(
+                f"Model {settings.name}",
+                "model",
+                own.max_in_flight or self._settings.max_in_flight,
+                own.max_in_flight_bytes or self._settings.max_in_flight_bytes,
+                kernel.admission,
+            )
+            meter = ModelMeter(kernel.metrics, settings.name, settings.version) if kernel.metrics else None
+            return Instance(
+                settings, placement, interceptors, stack.pop_all(), admission, handle.statistics, meter
+            )
+
+    def _interceptors(self, settings: ModelSettings, info: ModelInfo) -> list[Interceptor]:
+        """What requests to a model go through, from the outside in."""
+        found = [*self._kernel.plugins.interceptors(self._kernel, settings, info), Classification(info)]
+        if settings.of(KernelModelSettings).check_inputs and (info.inputs or info.outputs):
+            found.append(DeclaredTensors(settings.name, info))
+        found.sort(key=lambda interceptor: interceptor.phase)
+        return found
+
+    def _executor_of(self, settings: ModelSettings) -> Executor:
+        wanted = settings.of(KernelModelSettings).executor or self._settings.executor
+        if wanted is not None:
+            if wanted not in self._executors:
+                known = ", ".join(sorted(self._executors))
+                raise ModelLoadError(
+                    f'Model {settings.name}: unknown executor "{wanted}"; there are {known}.'
+                )
+            return self._executors[wanted]
+        claiming = [executor for executor in self._executors.values() if executor.claims(settings)]
+        return max(claiming, key=lambda executor: executor.priority)
+
+
+class _NextLoad:
+    """A load that has not begun: its task, and the newest settings to load."""
+
+    def __init__(self, found: Listing) -> None:
+        self.found = found
+        self.task: asyncio.Task[None]
+
+
+def _start(tasks: set[asyncio.Task[Any]], work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
+    def ended(task: asyncio.Task[_T]) -> None:
+        tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # counts as seen, though whoever asked may be gone: the handle has the reason
+
+    task = asyncio.create_task(work)
+    tasks.add(task)
+    task.add_done_callback(ended)
+    return task
+
+
+async def _outcome(task: asyncio.Task[_T]) -> _T:
+    """Wait for a task that goes on if the caller is cancelled.
+
+    Raises:
+        ServerNotReady: the task was cancelled.
+    """
+    await asyncio.wait({task})
+    if task.cancelled():
+        raise ServerNotReady("The server is stopping.")
+    return task.result()
+
+
+def _load_error(found: Listing, error: Exception) -> MLSrvError:
+    if isinstance(error, ConfigurationError | MetricClash):
+        return ModelLoadError(f"Model {found.name}: {error}")
+    if isinstance(error, MLSrvError):
+        return error
+    failure = ModelLoadError(f"Model {found.name} failed to load: {type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure
+
+
+def check_name(name: str) -> None:
+    """Refuse names that cannot be addressed or that try to leave the repository.
+
+    Raises:
+        ModelLoadError: the name is refused.
+    """
+    if (
+        not name
+        or name != name.strip()
+        or name in FORBIDDEN_NAMES
+        or any(character in "/\\" or category(character) in ("Cc", "Cs") for character in name)
+    ):
+        raise ModelLoadError(f"{name!r} cannot be the name of a model.")

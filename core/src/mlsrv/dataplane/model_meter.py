@@ -1,0 +1,167 @@
+"""What the kernel itself measures, of each model and of all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from time import monotonic_ns
+from typing import TYPE_CHECKING
+
+from mlsrv.context import CallContext
+from mlsrv.dataplane.admission import size_of
+from mlsrv.errors import Code, MLSrvError, Overloaded
+from mlsrv.interceptor import StreamNext
+from mlsrv.metrics import Recorder, RowRecorder
+from mlsrv.telemetry.kernel_metrics import (
+    DURATION,
+    FAILURE,
+    IN_FLIGHT,
+    MODEL_READY,
+    MODEL_STATE,
+    PHASE,
+    REJECTED,
+    REQUEST_BYTES,
+    RESPONSE_BYTES,
+    SUCCESS,
+)
+from mlsrv.telemetry.meters import Meters
+from mlsrv_protocol.types import InferenceRequest, InferenceResponse, State
+
+if TYPE_CHECKING:
+    from mlsrv.kernel.kernel import Kernel
+    from mlsrv.timeline import Timeline
+
+_SECOND = 1e-9
+
+
+class ModelMeter:
+    """Records the requests of one model.
+
+    Args:
+        meters: of the kernel, at least one.
+        name, version: of the model.
+    """
+
+    def __init__(self, meters: Meters, name: str, version: str | None) -> None:
+        self._meters = meters
+        self._labels = labels = (name, version or "")
+        self._success = meters.bind(SUCCESS, labels)
+        self._failure = meters.bind(FAILURE, labels)
+        self._duration = meters.bind(DURATION, labels)
+        self._received = meters.bind(REQUEST_BYTES, labels)
+        self._sent = meters.bind(RESPONSE_BYTES, labels)
+        self._phases: dict[str, Recorder] = {}
+        for phase in ("predict", "decode", "encode"):
+            self._bind(phase)
+        self._rows: dict[tuple[str, ...], RowRecorder] = {}
+
+    def answered(self, timeline: Timeline | None, ns: int, received: int, sent: int) -> None:
+        """A request of `received` bytes got its answer of `sent` bytes after so many nanoseconds."""
+        phases = {} if timeline is None else timeline.durations()
+        record = self._rows.get(tuple(phases)) or self._bind_row(tuple(phases))
+        record((1.0, received, sent, ns * _SECOND, *[spent * _SECOND for spent in phases.values()]))
+
+    def failed(self, error: BaseException, context: CallContext, ns: int, received: int) -> None:
+        """A request of `received` bytes failed after so many nanoseconds."""
+        self._received(received)
+        self._failed(error, context)
+        self._measured(context.timeline, ns)
+
+    def refused(self, error: MLSrvError) -> None:
+        """A request was not let in."""
+        self._failure(1.0)
+        self._rejected(reason_of(error))
+
+    async def stream(
+        self, inner: StreamNext, requests: AsyncIterator[InferenceRequest], context: CallContext
+    ) -> AsyncIterator[InferenceResponse]:
+        """Record a stream, which `inner` answers."""
+        began = monotonic_ns()
+        responses = inner(self._counted(requests), context)
+        try:
+            async for response in responses:
+                self._sent(size_of(response.outputs))
+                yield response
+        except GeneratorExit:  # the client has had enough
+            self._success(1.0)
+            raise
+        except BaseException as error:
+            self._failed(error, context)
+            raise
+        else:
+            self._success(1.0)
+        finally:
+            if (close := getattr(responses, "aclose", None)) is not None:
+                await close()
+            self._measured(context.timeline, monotonic_ns() - began)
+
+    async def _counted(self, requests: AsyncIterator[InferenceRequest]) -> AsyncIterator[InferenceRequest]:
+        async for request in requests:
+            self._received(size_of(request.inputs))
+            yield request
+
+    def _failed(self, error: BaseException, context: CallContext) -> None:
+        self._failure(1.0)
+        if isinstance(error, MLSrvError):
+            self._rejected(reason_of(error))
+        elif isinstance(error, asyncio.CancelledError):
+            late = context.deadline is not None and time.monotonic() >= context.deadline
+            self._rejected(_label(Code.DEADLINE_EXCEEDED if late else Code.CANCELLED))
+        else:
+            self._rejected(_label(Code.INTERNAL))
+
+    def _rejected(self, reason: str) -> None:
+        self._meters.record(REJECTED, 1.0, (*self._labels, reason))
+
+    def _measured(self, timeline: Timeline | None, ns: int) -> None:
+        self._duration(ns * _SECOND)
+        if timeline is None:
+            return
+        for phase, spent in timeline.durations().items():
+            record = self._phases.get(phase) or self._bind(phase)
+            record(spent * _SECOND)
+
+    def _bind(self, phase: str) -> Recorder:
+        record = self._phases[phase] = self._meters.bind(PHASE, (*self._labels, phase))
+        return record
+
+    def _bind_row(self, phases: tuple[str, ...]) -> RowRecorder:
+        own = [(metric, self._labels) for metric in (SUCCESS, REQUEST_BYTES, RESPONSE_BYTES, DURATION)]
+        row = [*own, *((PHASE, (*self._labels, phase)) for phase in phases)]
+        record = self._rows[phases] = self._meters.bind_row(row)
+        return record
+
+
+def reason_of(error: MLSrvError) -> str:
+    """The label of requests that got this error."""
+    return error.reason if isinstance(error, Overloaded) else _label(error.code)
+
+
+def _label(code: Code) -> str:
+    return code.value.lower()
+
+
+def watch_models(kernel: Kernel) -> None:
+    """Show the state of all models of a kernel, and what they have to do."""
+
+    def in_flight() -> Iterator[tuple[Sequence[str], float]]:
+        for handle in kernel.registry:
+            if handle.instance is not None:
+                yield (handle.name, handle.version or ""), float(handle.instance.in_flight)
+
+    def ready() -> Iterator[tuple[Sequence[str], float]]:
+        for handle in kernel.registry:
+            if handle.wanted:
+                yield (handle.name, handle.version or ""), float(handle.ready)
+
+    def states() -> Iterable[tuple[Sequence[str], float]]:
+        return [
+            ((handle.name, handle.version or "", state.value), float(handle.state is state))
+            for handle in kernel.registry
+            for state in State
+        ]
+
+    kernel.metrics.watch(IN_FLIGHT, in_flight)
+    kernel.metrics.watch(MODEL_READY, ready)
+    kernel.metrics.watch(MODEL_STATE, states)

@@ -1,0 +1,216 @@
+"""What models may use: codecs and runtimes, compiled from the plugins' offers, in each process with
+models."""
+
+from __future__ import annotations
+
+import fnmatch
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlsrv.codecs.registry import CodecRegistry
+from mlsrv.errors import ModelLoadError, OfferClash
+from mlsrv.hosting.call_scope import Surroundings
+from mlsrv.hosting.code_importer import CustomCode
+from mlsrv.plugin_resources import Shared
+from mlsrv.plugins.manager import PluginRow, Plugins
+from mlsrv.plugins.offers import CodecOffer, RuntimeOffer, resolve_target
+from mlsrv.settings import ModelSettings
+from mlsrv.settings.hints import explain_runtime
+from mlsrv.utils import local_path
+
+if TYPE_CHECKING:
+    from mlsrv.model import MLModel
+
+
+_SETTINGS_FILES = {"model-settings.json", "settings.json"}
+
+
+class Catalog:
+    """Codecs, runtimes, and what is put around the code of models.
+
+    Args:
+        plugins: of this process.
+        settings: of the server, as plain data.
+
+    Attributes:
+        codecs: the codecs of all plugins.
+        runtimes: the offered runtimes by name.
+        shared: what the hooks of plugins share in this process; closed by whoever made the catalog.
+
+    Raises:
+        OfferClash: two plugins offer the same codec, runtime or alias.
+    """
+
+    def __init__(self, plugins: Plugins, settings: Mapping[str, Any] | None = None) -> None:
+        self._plugins = plugins
+        self._settings = settings or {}
+        self.codecs = CodecRegistry(plugins.attributed(CodecOffer))
+        self.runtimes: dict[str, RuntimeOffer] = {}
+        self.shared = Shared()
+        self._by_alias: dict[str, tuple[str, RuntimeOffer]] = {}
+        for distribution, offer in plugins.attributed(RuntimeOffer):
+            self.runtimes[offer.name] = offer
+            for name in (offer.name, *offer.aliases):
+                if name in self._by_alias:
+                    raise OfferClash.between("runtime", name, self._by_alias[name][0], distribution)
+                self._by_alias[name] = (distribution, offer)
+
+    @classmethod
+    def discover(cls, block: Iterable[str] = ()) -> Catalog:
+        """The catalog of all installed plugins."""
+        return cls(Plugins(block=block))
+
+    def select(self, model: ModelSettings) -> str:
+        """The runtime of a model whose settings do not name one.
+
+        What a plugin says comes first, then the runtimes whose artifact has the very name of a file of the
+        model, then those with a pattern that fits one.
+
+        Raises:
+            ModelLoadError: no runtime fits, or several do.
+        """
+        files = _files(model)
+        chosen = self._plugins.select_runtime(model, files)
+        if chosen is not None:
+            return chosen
+        names = [file.name for file in files]
+        fitting = self._fitting(lambda artifact: artifact in names) or self._fitting(
+            lambda artifact: bool(fnmatch.filter(names, artifact))
+        )
+        if len(fitting) == 1:
+            return fitting[0]
+        listed = ", ".join(names[:8]) + (", …" if names[8:] else "") or "no files"
+        if fitting:
+            raise ModelLoadError(
+                f"Model {model.name}: the artifact ({listed}) fits several runtimes ({', '.join(fitting)}); "
+                'name one in "implementation".'
+            )
+        raise ModelLoadError(
+            f"Model {model.name}: it has no implementation, and no installed runtime knows its artifact "
+            f"({listed}); installed runtimes: {', '.join(sorted(self.runtimes)) or 'none'}."
+            f"{_failures(self._plugins.failed)}"
+        )
+
+    def runtime_class(self, model: ModelSettings) -> tuple[type[MLModel], CustomCode | None]:
+        """Import the class that ``implementation`` names, and the model's own code if it comes from its
+        folder.
+
+        Raises:
+            ModelLoadError: it cannot be imported, or is not an `MLModel`; with model, file and line.
+        """
+        from mlsrv.model import MLModel
+
+        code = CustomCode.of(model)
+        try:
+            with code.loading() if code is not None else nullcontext():
+                found = self._implementation(model, code)
+            if not (isinstance(found, type) and issubclass(found, MLModel)):
+                raise ModelLoadError(
+                    f"Model {model.name}: {model.implementation!r} is {_described(found)}, "
+                    "not a subclass of mlsrv.MLModel."
+                )
+        except BaseException:
+            if code is not None:
+                code.forget()
+            raise
+        return found, code
+
+    def surroundings(self, model: ModelSettings) -> Surroundings | None:
+        """What plugins put around the code of a model, or None.
+
+        Raises:
+            PluginError: one of them failed to say.
+        """
+        contexts = self._plugins.user_code(self._settings, model, self.shared)
+        return Surroundings(contexts) if contexts else None
+
+    def artifacts(self, model: ModelSettings) -> tuple[str, ...]:
+        """The well-known artifact names of the model's runtime; empty for custom code."""
+        wanted = model.implementation
+        return (
+            self._by_alias[wanted][1].artifacts
+            if isinstance(wanted, str) and wanted in self._by_alias
+            else ()
+        )
+
+    def _implementation(self, model: ModelSettings, code: CustomCode | None) -> object:
+        wanted = model.implementation
+        if not isinstance(wanted, str):
+            return wanted
+        if wanted in self._by_alias:
+            return self._offered(model.name, wanted)
+        return self._imported(model.name, wanted, code)
+
+    def _offered(self, model: str, wanted: str) -> object:
+        distribution, offer = self._by_alias[wanted]
+        try:
+            return resolve_target(offer.target)
+        except (ImportError, AttributeError) as error:
+            raise ModelLoadError(
+                f'Model {model}: the runtime "{wanted}" of {distribution} cannot be imported: {error}'
+            ) from error
+
+    def _imported(self, model: str, wanted: str, code: CustomCode | None) -> object:
+        module_name, _, attribute = wanted.replace(":", ".").rpartition(".")
+        if not module_name:
+            raise ModelLoadError(
+                f'Model {model}: unknown runtime "{wanted}"; installed are '
+                f"{', '.join(sorted(self.runtimes)) or 'none'}, or write package.module.Class."
+                f"{self._missing(wanted)}"
+            )
+        try:
+            if code is None or not code.implements(module_name):
+                return resolve_target(f"{module_name}:{attribute}")
+            return getattr(code.import_module(module_name), attribute)
+        except BaseException as error:  # importing runs the author's code, which may raise anything
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            text = code.located(error) if code is not None else f"{type(error).__name__}: {error}"
+            missing = self._missing(wanted)
+            raise ModelLoadError(
+                f"Model {model}: {wanted} cannot be imported: {text}{'.' if missing else ''}{missing}"
+            ) from error
+
+    def _fitting(self, test: Callable[[str], bool]) -> list[str]:
+        return [name for name, offer in self.runtimes.items() if any(map(test, offer.artifacts))]
+
+    def _missing(self, wanted: str) -> str:
+        """What would bring a runtime: a plugin that is there and failed, or one to install."""
+        rows = [
+            row
+            for row in self._plugins.failed
+            if row.name in wanted or row.distribution.replace("-", "_") in wanted
+        ]
+        return _failures(rows) or explain_runtime(wanted)
+
+
+def _failures(rows: Sequence[PluginRow]) -> str:
+    return "".join(f" The plugin {row.label} did not load: {row.error}." for row in rows)
+
+
+def _files(model: ModelSettings) -> list[Path]:
+    """The artifact, or the files of its folder: without hidden ones, and without those that hold settings."""
+    path = local_path(model.parameters.uri)
+    if path is None:
+        return []
+    if not path.is_dir():
+        return [path]
+    return sorted(
+        child
+        for child in path.iterdir()
+        if child.is_file() and not child.name.startswith(".") and child.name not in _SETTINGS_FILES
+    )
+
+
+def _described(found: object) -> str:
+    if not isinstance(found, type):
+        return f"a {type(found).__name__}"
+    try:
+        _, line = inspect.getsourcelines(found)
+        where = f" ({inspect.getsourcefile(found)}, line {line})"
+    except (OSError, TypeError):  # built in, or its source is not there
+        where = ""
+    return f"the class {found.__qualname__}{where}"

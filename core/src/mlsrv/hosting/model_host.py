@@ -1,0 +1,317 @@
+"""One loaded model, in the process where it lives; the same class in every kind of executor."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import math
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from mlsrv.codecs.arguments import prepare
+from mlsrv.codecs.registration import registered_codecs
+from mlsrv.context import CallContext
+from mlsrv.errors import MLSrvError, ModelFailed, ModelLoadError, Unsupported
+from mlsrv.executor import ModelInfo, Placement
+from mlsrv.handlers import Arguments, HandlerRequest, Handlers, Reply
+from mlsrv.hosting.call_scope import Surrounded
+from mlsrv.hosting.catalog import Catalog
+from mlsrv.hosting.code_importer import CustomCode, current_code
+from mlsrv.hosting.handler_arguments import Handler, compile_handlers
+from mlsrv.hosting.streams import StreamRequests, ThreadedIterator, only
+from mlsrv.hosting.user_call import Called, UserCode, call_once, caller, means_stop
+from mlsrv.hosting.warmup import warm_up_requests
+from mlsrv.metrics import ModelMetrics, Record, current_metrics, discard
+from mlsrv.model import MLModel
+from mlsrv.settings import ModelSettings
+from mlsrv.telemetry.request_logging import current_fields, fields_of
+from mlsrv.threads import Threads, run_in_own_thread
+from mlsrv_protocol.datatypes import Datatype
+from mlsrv_protocol.errors import InvalidPayload
+from mlsrv_protocol.strings import fitting_shape
+from mlsrv_protocol.types import InferenceRequest, InferenceResponse, MetadataModelResponse, ResponseOutput
+
+logger = logging.getLogger("mlsrv.model")
+
+_END: Any = object()
+
+
+class ModelHost(Placement):
+    """Loads one model and answers for it.
+
+    Args:
+        settings: resolved settings, with an ``implementation``.
+        catalog: the codecs and runtimes of this process.
+        threads: where synchronous ``predict`` methods run; what may take long (load, unload) gets its own
+            thread.
+        record: where user code's metrics go.
+    """
+
+    def __init__(
+        self, settings: ModelSettings, catalog: Catalog, threads: Threads, record: Record = discard
+    ) -> None:
+        self.settings = settings
+        self.info = ModelInfo()
+        self.metrics = ModelMetrics(settings.name, settings.version, record)
+        self._catalog = catalog
+        self._threads = threads
+        self._model: MLModel | None = None
+        self._code = UserCode(settings.name, settings.version, self.metrics)
+        self._predict: Callable[[InferenceRequest], Awaitable[Any]] = _not_loaded
+        self._handlers: Mapping[str, Handler] = {}
+
+    # --- lifetime -------------------------------------------------------------------------------------------
+
+    async def load(self) -> ModelInfo:
+        """Import, make and load the model.
+
+        Raises:
+            MLSrvError: in most cases a `ModelLoadError`, with the cause chained. Nothing is left behind.
+        """
+        token = current_metrics.set(self.metrics)
+        try:
+            await self._load()
+        except MLSrvError:
+            await self.unload()
+            raise
+        except BaseException as error:
+            modules = self._code.modules
+            text = _described(error) if modules is None else modules.located(error)
+            await self.unload()
+            if means_stop(error):
+                raise
+            raise ModelLoadError(f"Model {self.settings.name} failed to load: {text}") from error
+        finally:
+            current_metrics.reset(token)
+        return self.info
+
+    async def _load(self) -> None:
+        # Importing a framework may take seconds: not on the event loop.
+        cls, modules = await run_in_own_thread(self._catalog.runtime_class, self.settings)
+        self._code.modules = modules
+        with nullcontext() if modules is None else modules.loading():
+            await self._make(cls)
+
+    async def _make(self, cls: type[MLModel]) -> None:
+        name = self.settings.name
+        codecs = self._catalog.codecs.child()
+        for codec, offer in registered_codecs(_modules(cls, self._code.modules)):
+            codecs.add(offer, f"{codec} of model {name}")
+        model = cls(self.settings)
+        model.bind(codecs)
+        if await call_once(model.load) is False:
+            raise ModelLoadError(
+                f"Model {name}: load() of {cls.__qualname__} returned False{_place(cls.load)}."
+            )
+        self._model = model
+        metadata = await call_once(model.metadata)
+        if not isinstance(metadata, MetadataModelResponse):
+            raise ModelLoadError(
+                f"Model {name}: metadata() of {cls.__qualname__} returned a {type(metadata).__name__}, "
+                f"not a MetadataModelResponse{_place(cls.metadata)}."
+            )
+        prepare(model)
+        handlers = model.custom_handlers()
+        self._handlers = compile_handlers(model, handlers)
+        model.ready = True
+        self._predict = caller(model.predict, self._threads)
+        self._code.surroundings = self._catalog.surroundings(self.settings)
+        self.info = self._info_of(model, metadata, handlers)
+        for request in await warm_up_requests(self.settings, self.info):
+            await self._warm_up(request)
+
+    def _info_of(self, model: MLModel, metadata: MetadataModelResponse, handlers: Handlers) -> ModelInfo:
+        cls = type(model)
+        return ModelInfo(
+            platform=metadata.platform,
+            versions=tuple(metadata.versions),
+            inputs=tuple(metadata.inputs),
+            outputs=tuple(metadata.outputs),
+            parameters=metadata.parameters,
+            check_inputs=bool(self.settings.inputs) or not cls.own_input_checks,
+            streams=cls.predict_stream is not MLModel.predict_stream,
+            predicts=cls.predict is not MLModel.predict,
+            asynchronous=inspect.iscoroutinefunction(model.predict),
+            metrics=self.metrics.registered,
+            handlers=handlers,
+        )
+
+    async def _warm_up(self, request: InferenceRequest) -> None:
+        context = CallContext()
+        try:
+            if self.info.predicts:
+                await self.infer(request, context)
+            else:
+                async for _ in self.stream(only(request), context):
+                    pass
+        except MLSrvError as error:
+            raise ModelLoadError(f"Model {self.settings.name} failed its warm-up: {error}") from error
+
+    async def unload(self) -> None:
+        model, self._model = self._model, None
+        modules, self._code.modules = self._code.modules, None
+        self._predict = _not_loaded
+        self._handlers = {}
+        token = current_metrics.set(self.metrics)
+        modules_token = current_code.set(modules)
+        try:
+            if model is not None:
+                await call_once(model.unload)
+        except BaseException as error:
+            if means_stop(error):
+                raise
+            logger.error(
+                "Model %s failed to unload", self.settings.name, exc_info=error, extra=current_fields()
+            )
+        finally:
+            current_code.reset(modules_token)
+            current_metrics.reset(token)
+            if modules is not None:
+                modules.forget()
+
+    # --- requests -------------------------------------------------------------------------------------------
+
+    async def infer(self, request: InferenceRequest, context: CallContext) -> InferenceResponse:
+        context.check()
+        with Called(self._code, context):
+            response = await self._predict(request)
+        return self._finished(response, request, context, MLModel.predict)
+
+    async def stream(
+        self, requests: AsyncIterator[InferenceRequest], context: CallContext
+    ) -> AsyncIterator[InferenceResponse]:
+        context.check()
+        model = self._loaded()
+        if not self.info.streams:
+            async for request in requests:
+                yield await self.infer(request, context)
+            return
+        taken = StreamRequests(requests)
+        surroundings = self._code.surroundings
+        with nullcontext() if surroundings is None else surroundings.call(context) as around:
+            with Called(self._code, context, around):
+                responses = await self._open_stream(model, taken)
+            try:
+                while True:
+                    with Called(self._code, context, around):
+                        response = await anext(responses, _END)
+                    if response is _END:
+                        return
+                    yield self._finished(response, taken.first, context, MLModel.predict_stream)
+            finally:
+                await self._close_stream(responses, context, around)
+
+    async def call(self, method: str, arguments: Arguments, context: CallContext) -> Any:
+        context.check()
+        handler = self._handlers.get(method)
+        if handler is None:
+            raise Unsupported(f"Model {self.settings.name} has no handler {method}.")
+        if not isinstance(arguments, HandlerRequest):
+            with Called(self._code, context):
+                return await caller(handler.method, self._threads)(**arguments)
+        given = handler.arguments(arguments, context)
+        with Called(self._code, context):
+            answer = await caller(handler.method, self._threads)(**given)
+            return (answer if isinstance(answer, Reply) else Reply(answer)).encoded()
+
+    # --- inside ---------------------------------------------------------------------------------------------
+
+    def _loaded(self) -> MLModel:
+        if self._model is None:
+            raise ModelFailed(f"Model {self.settings.name} is not loaded here.")
+        return self._model
+
+    async def _open_stream(self, model: MLModel, requests: StreamRequests) -> AsyncIterator[Any]:
+        method = model.predict_stream
+        made: Any
+        if inspect.isasyncgenfunction(method) or inspect.isgeneratorfunction(method):
+            made = method(requests)
+        else:
+            made = await caller(method, self._threads)(requests)
+        if hasattr(made, "__aiter__"):
+            return aiter(made)
+        if hasattr(made, "__iter__"):
+            return ThreadedIterator(made, self._threads)
+        raise TypeError(f"predict_stream returned a {type(made).__name__}, which is no iterator")
+
+    async def _close_stream(
+        self, responses: AsyncIterator[Any], context: CallContext, around: Surrounded | None
+    ) -> None:
+        close = getattr(responses, "aclose", None)
+        if close is None:
+            return
+        try:
+            with Called(self._code, context, around):
+                await close()
+        except MLSrvError as error:
+            logger.warning(
+                "Model %s failed while a stream was closed",
+                self.settings.name,
+                exc_info=error.__cause__ or error,
+                extra=fields_of(context),
+            )
+
+    def _finished(
+        self,
+        response: Any,
+        request: InferenceRequest | None,
+        context: CallContext,
+        method: Callable[..., Any],
+    ) -> InferenceResponse:
+        if not isinstance(response, InferenceResponse):
+            raise self._wrong_type(response, method.__name__)
+        for output in response.outputs:
+            if output.datatype is Datatype.BYTES:
+                _settle_shape(output)
+        # A new message: a model may answer several requests with one object.
+        return InferenceResponse(
+            self.settings.name,
+            response.outputs,
+            self.settings.version,
+            (request.id if request is not None else None) or context.request_id,
+            response.parameters,
+        )
+
+    def _wrong_type(self, response: object, name: str) -> ModelFailed:
+        method = getattr(type(self._loaded()), name)
+        return ModelFailed(
+            f"Model {self.settings.name}: {name} returned a {type(response).__name__}, "
+            f"not an InferenceResponse{_place(method)}."
+        )
+
+
+def _described(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _settle_shape(output: ResponseOutput) -> None:
+    """Let the shape of texts count texts, where a model wrote how many characters they have."""
+    expected = math.prod(output.shape)
+    data = output.data
+    if isinstance(data, str | bytes) or (isinstance(data, list) and len(data) != expected):
+        try:
+            output.shape = fitting_shape(data, output.shape, expected)
+        except InvalidPayload:
+            return  # whoever writes the response says what does not fit
+
+
+def _place(method: Callable[..., Any]) -> str:
+    """Where a method of user code is written, for the end of a sentence."""
+    code = getattr(inspect.unwrap(method), "__code__", None)
+    return f" ({Path(code.co_filename).name}, line {code.co_firstlineno})" if code else ""
+
+
+async def _not_loaded(request: InferenceRequest) -> Any:
+    raise ModelFailed("The model is not loaded here.")
+
+
+def _modules(cls: type[MLModel], code: CustomCode | None) -> list[ModuleType]:
+    """Where the model's own codecs are looked for: the folder's modules, and those of its class and its
+    bases."""
+    modules = code.modules() if code is not None else []
+    names = [base.__module__ for base in cls.__mro__ if issubclass(base, MLModel) and base is not MLModel]
+    return [*modules, *(sys.modules[name] for name in names if name in sys.modules)]

@@ -1,0 +1,436 @@
+"""The kernel: boots plugins, loads models, answers requests."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Any
+
+from mlsrv.context import CallContext, new_request_id
+from mlsrv.controlplane.handle import Instance, ModelHandle
+from mlsrv.controlplane.model_control import ModelControl
+from mlsrv.controlplane.model_sources import ModelSources
+from mlsrv.controlplane.registry import Registry
+from mlsrv.dataplane.admission import Admission, size_of
+from mlsrv.dataplane.model_meter import reason_of, watch_models
+from mlsrv.dataplane.schedule_policy import apply_schedule
+from mlsrv.errors import (
+    ConfigurationError,
+    InvalidPayload,
+    MLSrvError,
+    ModelNotReady,
+    PluginError,
+    ServerNotReady,
+)
+from mlsrv.executor import Executor
+from mlsrv.handlers import Arguments
+from mlsrv.hosting.catalog import Catalog
+from mlsrv.hosting.streams import only, then
+from mlsrv.kernel.builtin import kernel_plugin, kernel_version
+from mlsrv.kernel.serving import Serving
+from mlsrv.metrics import Meter
+from mlsrv.plugins.factory import make_offered
+from mlsrv.plugins.manager import Plugins
+from mlsrv.plugins.offers import ExecutorOffer, MeterOffer, SettingsOffer, TransportOffer
+from mlsrv.repository import Listing
+from mlsrv.settings import KernelSettings, ModelSettings, Owner, Settings
+from mlsrv.settings.model_environment import ModelEnvironment
+from mlsrv.telemetry.access_log import AccessLog
+from mlsrv.telemetry.kernel_metrics import REJECTED
+from mlsrv.telemetry.meters import Meters
+from mlsrv.telemetry.request_logging import reported
+from mlsrv.transport import Transport
+from mlsrv_protocol.types import (
+    InferenceRequest,
+    InferenceResponse,
+    MetadataModelResponse,
+    MetadataServerResponse,
+    RepositoryIndexResponseItem,
+)
+
+logger = logging.getLogger("mlsrv.kernel")
+
+
+class Kernel:
+    """A model server without a socket; see `serve` for one with.
+
+    Several kernels may live in one process; they share nothing. Making one touches no socket, signal,
+    environment variable or logging configuration, and neither does entering it::
+
+        async with Kernel(settings, models=[ModelSettings(name="m", implementation=MyModel)]) as kernel:
+            await kernel.loaded()
+            response = await kernel.infer(InferenceRequest(model_name="m", inputs=[…]))
+
+    Args:
+        settings: server settings, typed or as a plain dict.
+        plugins: plugin objects (modules or instances) beside the installed ones.
+        models: models beside those of the repository.
+        discover: whether installed plugins are loaded.
+        block: names of plugins or distributions to leave out.
+
+    Attributes:
+        settings: every setting, resolved.
+        plugins: the plugins, and what each of them offers.
+        catalog: codecs and runtimes.
+        shared: what the hooks of plugins share; closed when the kernel is left.
+        registry: the models; see `handle` for one.
+        admission: the requests to all models that are waiting or running now.
+        transports: the transports that are started, by name.
+        access: notes requests for the access log, while that is on and the kernel runs.
+        meters: the backends of metrics, by name.
+        metrics: records with every meter.
+        stopping: whether the server is shutting down.
+
+    Raises:
+        ConfigurationError: the settings are wrong, or a plugin is; with one sentence for each problem.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | Mapping[str, Any] | None = None,
+        *,
+        plugins: Iterable[object] = (),
+        models: Iterable[ModelSettings] = (),
+        discover: bool = True,
+        block: Iterable[str] = (),
+    ) -> None:
+        self.plugins = Plugins(plugins, discover=discover, block=block, own=kernel_plugin())
+        given = settings if isinstance(settings, Settings) else Settings(**(settings or {}))
+        self.settings = given.resolve(self._owners("server"), self.plugins.failures())
+        self.catalog = Catalog(self.plugins, self.settings.plain())
+        self.shared = self.catalog.shared
+        self.registry = Registry()
+        self.transports: dict[str, Transport] = {}
+        self.access: AccessLog | None = None
+        self.meters: dict[str, Meter] = {}
+        self.metrics = Meters()
+        self.stopping = False
+        self._environment = ModelEnvironment(given.model_layer) if given.model_layer else None
+        own = self.settings.of(KernelSettings)
+        _check_executor(own.executor, [offer.name for offer in self.plugins.offers(ExecutorOffer)])
+        self.admission = Admission(
+            "The server", "server", own.max_total_in_flight, own.max_total_in_flight_bytes
+        )
+        self._sources = ModelSources(list(models), self.plugins, own, self._environment)
+        self._executors: dict[str, Executor] = {}
+        self._control: ModelControl | None = None
+        self._stack: AsyncExitStack | None = None
+        for row in self.plugins.failed:
+            logger.warning(
+                "The plugin %s did not load: %s: %s", row.label, type(row.error).__name__, row.error
+            )
+
+    # --- lifetime -----------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Kernel:
+        if self._stack is not None:
+            raise RuntimeError("This kernel is running already.")
+        self._stack = stack = AsyncExitStack()
+        self.stopping = False
+        self.registry.clear()
+        try:
+            await self._boot(stack)
+        except BaseException:
+            await self._shut_down()
+            raise
+        return self
+
+    async def _boot(self, stack: AsyncExitStack) -> None:
+        if self.settings.of(KernelSettings).access_log:
+            self.access = await stack.enter_async_context(AccessLog())
+        self.meters = {offer.name: make_offered(offer, self, Meter) for offer in self._enabled(MeterOffer)}
+        self.metrics = Meters(list(self.meters.values()))
+        watch_models(self)
+        for offer in self.plugins.offers(ExecutorOffer):
+            executor: Executor = make_offered(offer, self, Executor)
+            await _enter(stack, executor, f'The executor "{offer.name}"')
+            self._executors[offer.name] = executor
+        for label, lifespan in self.plugins.lifespans(self):
+            await _enter(stack, lifespan, f"The plugin {label}")
+        control = ModelControl(self, self._sources, self._executors)
+        stack.push_async_callback(control.close)
+        control.start()
+        self._control = control
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._shut_down()
+
+    async def _shut_down(self) -> None:
+        self.stopping = True
+        stack, self._stack = self._stack, None
+        try:
+            if stack is not None:
+                await stack.aclose()
+        finally:
+            await self.shared.close()
+            self._control = None
+            self.access = None
+            self._executors.clear()
+
+    async def loaded(self) -> None:
+        """Wait until every model that is loaded at the start is READY or has failed (see `problems`).
+
+        Raises:
+            ServerNotReady: the kernel is not running, or stops before that.
+        """
+        await self._running().wait_loaded()
+
+    async def serve(
+        self, stop: Callable[[], Awaitable[object]], started: Callable[[], object] | None = None
+    ) -> None:
+        """Open the enabled transports and serve until ``await stop()`` returns, then shut down gracefully:
+        not ready, stop accepting, and up to ``shutdown_timeout`` seconds for what is in flight.
+
+        Args:
+            stop: called once; what it returns is awaited.
+            started: called once all transports listen.
+
+        Raises:
+            ConfigurationError: a transport cannot start, or none is enabled.
+            ModelsFailed: a model failed to load at the start and ``on_load_failure`` is "exit".
+        """
+        control = self._running()
+        async with Serving(self, self._enabled(TransportOffer)) as serving:
+            if started is not None:
+                started()
+            await serving.until(stop, control)
+
+    # --- data plane ---------------------------------------------------------------------------------------
+
+    async def infer(self, request: InferenceRequest, context: CallContext | None = None) -> InferenceResponse:
+        """Answer one request to the model that ``request.model_name`` and ``request.model_version`` name.
+
+        Raises:
+            MLSrvError: with a transport-neutral code and a sentence for the client; never anything else. The
+                log has the traceback then, if the request is not to blame.
+        """
+        if context is None:
+            context = CallContext(request_id=request.id or new_request_id())
+        instance = self.registry.live.get((request.model_name, request.model_version))
+        if instance is None:
+            instance = self._instance(request.model_name, request.model_version)
+        instance.take(context)
+        if request.parameters is not None:
+            apply_schedule(request, context)
+        try:
+            return await instance.infer(request, context)
+        except Exception as error:
+            raise reported(error, context)  # noqa: B904  # it is that error, or has it as its cause
+
+    async def stream(
+        self, requests: InferenceRequest | AsyncIterator[InferenceRequest], context: CallContext | None = None
+    ) -> AsyncIterator[InferenceResponse]:
+        """Answer with any number of responses. The first request names the model for the whole stream;
+        closing the iterator stops it.
+
+        Raises:
+            MLSrvError: as `infer`; before the first response for everything that is known by then.
+        """
+        given = only(requests) if isinstance(requests, InferenceRequest) else requests
+        first = await anext(given, None)
+        if first is None:
+            raise InvalidPayload("The stream ended before its first request.")
+        if context is None:
+            context = CallContext(request_id=first.id or new_request_id())
+        instance = self._instance(first.model_name, first.model_version)
+        instance.take(context)
+        apply_schedule(first, context)
+        responses = instance.stream(then(first, given), context, size_of(first.inputs))
+        try:
+            async for response in responses:
+                yield response
+        except Exception as error:
+            raise reported(error, context)  # noqa: B904  # it is that error, or has it as its cause
+        finally:
+            await responses.aclose()  # type: ignore[attr-defined]  # an async generator
+
+    async def call(
+        self,
+        name: str,
+        version: str | None,
+        method: str,
+        arguments: Arguments,
+        context: CallContext | None = None,
+    ) -> Any:
+        """Call a custom handler of a model by its attribute name, with arguments or with the request of a
+        transport (see `mlsrv.handlers`). Raises as `infer`."""
+        context = context or CallContext()
+        instance = self._instance(name, version)
+        instance.take(context)
+        try:
+            return await instance.call(method, arguments, context)
+        except Exception as error:
+            raise reported(error, context)  # noqa: B904  # it is that error, or has it as its cause
+
+    def _instance(self, name: str, version: str | None) -> Instance:
+        # An empty version is how protobuf says that there is none.
+        instance = self.registry.live.get((name, version or None))
+        if instance is None:
+            raise self._refusal(name, version or None)
+        return instance
+
+    def _refusal(self, name: str, version: str | None) -> MLSrvError:
+        error = self.registry.why_not(name, version)
+        # Whatever clients ask for must not become a label.
+        labels = (name, version or "") if isinstance(error, ModelNotReady) else ("", "")
+        self.metrics.record(REJECTED, 1.0, (*labels, reason_of(error)))
+        return error
+
+    # --- control plane ------------------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        """Whether every model that should be loaded is READY and its executor healthy."""
+        return not self.problems()
+
+    def problems(self) -> list[str]:
+        """Why the server is not ready, one sentence each; empty when it is."""
+        if self.stopping:
+            return ["The server is stopping."]
+        if self._control is None:
+            return ["The server has not started."]
+        parts: list[Executor | Transport] = [*self._executors.values(), *self.transports.values()]
+        return [part.problem for part in parts if part.problem] + self._control.problems()
+
+    def server_metadata(self) -> MetadataServerResponse:
+        """Name, version and the extensions that work."""
+        own = self.settings.of(KernelSettings)
+        served = [name for transport in self.transports.values() for name in transport.extensions]
+        return MetadataServerResponse(
+            name=own.server_name,
+            version=own.server_version or kernel_version(),
+            extensions=list(dict.fromkeys([*own.extensions, *served])),
+        )
+
+    def model_names(self) -> list[str]:
+        """Every known model, sorted."""
+        return self.registry.names()
+
+    def handle(self, name: str, version: str | None = None) -> ModelHandle:
+        """What is known of a model; without a version, of its default.
+
+        Raises:
+            ModelNotFound: the model or the version is unknown.
+            ServerNotReady: the server does not know yet which models there are.
+        """
+        return self.registry.handle(name, version or None)
+
+    def model_ready(self, name: str, version: str | None = None) -> bool:
+        """Whether the model answers requests now. Raises as `handle`."""
+        return self.handle(name, version).ready
+
+    def model_metadata(self, name: str, version: str | None = None) -> MetadataModelResponse:
+        """The metadata of a loaded model. Raises as `handle`, and `ModelNotReady`."""
+        info = self.handle(name, version).loaded().placement.info
+        loaded = [other.version for other in self.registry.versions(name) if other.instance and other.version]
+        return MetadataModelResponse(
+            name=name,
+            platform=info.platform,
+            versions=list(info.versions) or loaded,
+            inputs=list(info.inputs),
+            outputs=list(info.outputs),
+            parameters=info.parameters,
+        )
+
+    def statistics(self, name: str | None = None, version: str | None = None) -> list[dict[str, Any]]:
+        """What models have done so far, in the form of the statistics extension: all of them, all versions of
+        one, or one version. Raises as `handle`."""
+        if name is None:
+            handles = list(self.registry)
+        elif version is None:
+            handles = self.registry.versions(name)
+        else:
+            handles = [self.handle(name, version)]
+        return [handle.statistics_plain() for handle in handles]
+
+    async def index(self, ready: bool | None = None) -> list[RepositoryIndexResponseItem]:
+        """Every version of every model, loaded or only in the repository, with its state and reason; sorted.
+
+        Args:
+            ready: True for those alone that answer requests now, False for the others.
+
+        Raises:
+            MLSrvError: the kernel is not running, or the repository cannot be read.
+        """
+        return await self._running().index(ready)
+
+    async def load(self, name: str, version: str | None = None) -> list[ModelHandle]:
+        """Load or reload a model: every version that the repository has, or one. Versions that are loaded but
+        no longer in the repository are unloaded. The load goes on if the caller is cancelled.
+
+        Raises:
+            ModelNotFound: the repository has no such model or version.
+            MLSrvError: a version failed to load; the others are loaded all the same.
+        """
+        return await self._running().load(name, version or None)
+
+    async def unload(self, name: str, version: str | None = None) -> None:
+        """Unload a model: all versions, or one. Requests in flight finish.
+
+        Raises:
+            ModelNotFound: the model or the version is unknown.
+        """
+        await self._running().unload(name, version or None)
+
+    async def listing(self, left_out: bool = False) -> list[Listing]:
+        """Every model that could be loaded, read afresh: those given and those of the repository, or else the
+        one that the environment describes. Works on a kernel that was not entered, too.
+
+        Args:
+            left_out: whether models that cannot be loaded, as another one of their name and version comes
+                first, are there as well, each as a `BrokenModel`.
+
+        Raises:
+            ConfigurationError: there is no such repository.
+            RepositoryError: it cannot be read.
+        """
+        return await self._sources.listing(left_out)
+
+    def resolve_model(self, model: ModelSettings) -> ModelSettings:
+        """A model's settings as it would be loaded with them: those of the environment laid over them, and
+        every field of the kernel and of plugins converted.
+
+        Raises:
+            ConfigurationError: with one sentence for each unknown key and each value of a wrong type.
+        """
+        return model.resolve(self._owners("model"), self._environment.overlay if self._environment else None)
+
+    # --- inside -------------------------------------------------------------------------------------------
+
+    def _owners(self, scope: str) -> list[Owner]:
+        return [
+            Owner(distribution, offer.cls)
+            for distribution, offer in self.plugins.attributed(SettingsOffer)
+            if offer.scope == scope
+        ]
+
+    def _enabled(self, kind: Any) -> list[Any]:
+        return [offer for offer in self.plugins.offers(kind) if offer.enabled(self.settings)]
+
+    def _running(self) -> ModelControl:
+        if self._control is None or self._stack is None:
+            raise ServerNotReady("The server is not running.")
+        return self._control
+
+
+def _check_executor(wanted: str | None, offered: Sequence[str]) -> None:
+    if wanted is not None and wanted not in offered:
+        raise ConfigurationError(f'executor: unknown "{wanted}"; installed are {", ".join(sorted(offered))}.')
+
+
+async def _enter(stack: AsyncExitStack, part: AbstractAsyncContextManager[object], what: str) -> None:
+    async def leave() -> None:
+        try:
+            await part.__aexit__(None, None, None)
+        except Exception:  # one plugin's failure at the end must not reach the others
+            logger.exception("%s failed to stop", what)
+
+    try:
+        await part.__aenter__()
+    except (MLSrvError, asyncio.CancelledError):
+        raise
+    except Exception as error:
+        raise PluginError(f"{what} failed to start: {type(error).__name__}: {error}") from error
+    stack.push_async_callback(leave)

@@ -1,0 +1,62 @@
+"""Lazy exports: names of a package that are imported when they are first used."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+
+def lazy_exports(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return a module-level ``__getattr__`` that imports each name from its home, once.
+
+    Use it where importing a package must cost next to nothing, such as in a plugin's ``__init__``::
+
+        __getattr__ = lazy_exports(__name__, {"OnnxModel": "mlsrv_onnx.runtime"})
+
+    Args:
+        package: the ``__name__`` of the module that exports the names.
+        homes: the dotted name of the module that defines each name; a home that ends with the name itself,
+            such as ``{"types": "mlsrv.types"}``, exports the module.
+
+    Raises:
+        AttributeError: (from the returned function) the name is none of `homes`.
+    """
+
+    def export(name: str) -> Any:
+        home = homes.get(name)
+        if home is None:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        module = import_module(home)
+        value = module if home.rpartition(".")[2] == name else getattr(module, name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return export
+
+
+def moved_exports(module: str, home: str) -> Callable[[str], Any]:
+    """Return a module-level ``__getattr__`` for a module whose names have moved to `home`.
+
+    Each use of a name warns with a `DeprecationWarning` that says where the name is now.
+
+    Args:
+        module: the ``__name__`` of the old module.
+        home: the dotted name of the new one.
+
+    Raises:
+        AttributeError: (from the returned function) the new module has no such name, either.
+    """
+
+    def export(name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        value = getattr(import_module(home), name)
+        warnings.warn(
+            f"{module} has moved to {home}: import {name} from there", DeprecationWarning, stacklevel=2
+        )
+        return value
+
+    return export

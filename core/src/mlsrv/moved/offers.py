@@ -1,0 +1,5 @@
+"""Moved to `mlsrv.plugins.offers`; this name is kept for one release."""
+
+from mlsrv.lazy import moved_exports
+
+__getattr__ = moved_exports(__name__, "mlsrv.plugins.offers")

@@ -1,0 +1,5 @@
+"""Moved to `mlsrv.plugin_resources`; this name is kept for one release."""
+
+from mlsrv.lazy import moved_exports
+
+__getattr__ = moved_exports(__name__, "mlsrv.plugin_resources")

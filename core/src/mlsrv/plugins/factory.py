@@ -1,0 +1,40 @@
+"""Making what plugins offer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mlsrv.errors import ConfigurationError
+from mlsrv.plugins.offers import NamedOffer, Target, resolve_target
+
+if TYPE_CHECKING:
+    from mlsrv.kernel.kernel import Kernel
+
+
+def make_offered(offer: NamedOffer, kernel: Kernel, kind: type[Any]) -> Any:
+    """Import the class that an offer names, and make an instance for a kernel.
+
+    Raises:
+        ConfigurationError: as `resolve_class`.
+    """
+    return resolve_class(offer.target, kind, f'The {kind.__name__.lower()} "{offer.name}"')(kernel)
+
+
+def resolve_class(target: Target, kind: type[Any], what: str) -> type[Any]:
+    """Import the class that a target names.
+
+    Args:
+        target: the class, or where it is.
+        kind: what it must be a subclass of.
+        what: how messages begin, for example ``'The transport "rest"'``.
+
+    Raises:
+        ConfigurationError: it cannot be imported, or is something else.
+    """
+    try:
+        found: Any = resolve_target(target)
+    except Exception as error:  # importing runs the code of others, which may raise anything
+        raise ConfigurationError(f"{what} cannot be imported: {type(error).__name__}: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, kind)):
+        raise ConfigurationError(f"{what} is {found!r}, not a subclass of {kind.__module__}.{kind.__name__}.")
+    return found

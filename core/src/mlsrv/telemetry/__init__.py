@@ -1,0 +1,1 @@
+"""Telemetry: meters, the metrics of the kernel, and the log records of requests."""

@@ -1,0 +1,49 @@
+"""The executor of the kernel itself."""
+
+import asyncio
+import threading
+
+from kernel_parts import ask, model
+
+from mlsrv import Kernel, MLModel
+from mlsrv.hosting.inline_executor import InlineExecutor
+from mlsrv.testing import EchoModel
+from mlsrv.types import InferenceRequest, InferenceResponse
+
+
+class Named(MLModel):
+    """Answers with the name of its thread, when two of its calls are running."""
+
+    barrier: threading.Barrier
+
+    def predict(self, payload: InferenceRequest) -> InferenceResponse:  # type: ignore[override]  # sync
+        self.barrier.wait(10)
+        name = threading.current_thread().name
+        return InferenceResponse(outputs=[{"name": "o", "shape": [1], "datatype": "BYTES", "data": [name]}])
+
+
+async def test_plain_code_runs_in_as_many_threads_as_the_settings_say() -> None:
+    Named.barrier = threading.Barrier(2)
+    async with Kernel({"inline_threads": 2}, models=[model("m", Named)], discover=False) as kernel:
+        await kernel.loaded()
+        names = await asyncio.gather(*(ask(kernel) for _ in range(6)))
+    assert set(names) == {"mlsrv-inline-1", "mlsrv-inline-2"}
+
+
+async def test_its_threads_end_with_the_kernel() -> None:
+    Named.barrier = threading.Barrier(1)
+    async with Kernel(models=[model("m", Named)], discover=False) as kernel:
+        await kernel.loaded()
+        await ask(kernel)
+        (thread,) = [one for one in threading.enumerate() if one.name == "mlsrv-inline-1"]
+    await asyncio.to_thread(thread.join, 10)
+    assert not thread.is_alive()
+
+
+async def test_it_takes_every_model_and_yields_to_every_other_executor() -> None:
+    async with Kernel(models=[model("m", EchoModel)], discover=False) as kernel:
+        inline = kernel._executors["inline"]
+        assert isinstance(inline, InlineExecutor)
+        assert inline.claims(model("anything"))
+        assert inline.priority < 0
+        assert inline.problem is None

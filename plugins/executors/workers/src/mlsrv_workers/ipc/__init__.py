@@ -1,0 +1,1 @@
+"""Inter-process communication: frames, serialization and shared memory between the server and a worker."""

@@ -1,0 +1,61 @@
+"""Log records of workers, written by the server in its own form."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from mlsrv.telemetry.request_logging import current_fields
+from mlsrv_workers.ipc.frames import Kind, dump
+
+if TYPE_CHECKING:
+    from mlsrv_workers.ipc.connection import Connection
+
+_formatter = logging.Formatter()
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
+
+class ForwardingHandler(logging.Handler):
+    """Sends records to the server; callable from any thread."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._connection.send_threadsafe(Kind.LOG, dump(_plain(record)))
+        except Exception:  # a record's own arguments may not fit its text; logging has its way to say so
+            self.handleError(record)
+
+
+def _plain(record: logging.LogRecord) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "name": record.name,
+        "levelno": record.levelno,
+        "levelname": record.levelname,
+        "msg": record.getMessage(),
+        "created": record.created,
+        "msecs": record.msecs,
+        "pathname": record.pathname,
+        "filename": record.filename,
+        "module": record.module,
+        "lineno": record.lineno,
+        "funcName": record.funcName,
+        "threadName": record.threadName,
+        "process": record.process,
+    }
+    if record.exc_info:
+        values["exc_text"] = record.exc_text or _formatter.formatException(record.exc_info)
+    for name, value in vars(record).items():
+        if name not in _STANDARD:
+            values[name] = value if isinstance(value, str | int | float | bool | None) else str(value)
+    return current_fields() | values
+
+
+def write(values: dict[str, Any], worker: int) -> None:
+    """Hand a worker's record to the server's logging."""
+    record = logging.makeLogRecord({**values, "args": None, "worker": worker})
+    logger = logging.getLogger(record.name)
+    if logger.isEnabledFor(record.levelno):
+        logger.handle(record)

@@ -1,0 +1,195 @@
+"""Requests and responses as plain values and buffers, without pickled arrays or classes of ours: the worker
+may have another version of numpy."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from attrs import astuple, fields_dict
+
+from mlsrv.context import CallContext
+from mlsrv.executor import ModelInfo
+from mlsrv.metrics import Metric
+from mlsrv.timeline import Spans, Timeline
+from mlsrv_protocol.types import (
+    InferenceRequest,
+    InferenceResponse,
+    MetadataTensor,
+    Parameters,
+    RequestInput,
+    RequestOutput,
+    ResponseOutput,
+)
+from mlsrv_workers.ipc.frames import ARENA_THRESHOLD
+
+Buffers: TypeAlias = list[npt.NDArray[Any]]
+
+
+def dump_request(request: InferenceRequest, buffers: Buffers) -> tuple[Any, ...]:
+    """A request as a tuple; its numeric data is appended to `buffers`."""
+    outputs = request.outputs
+    return (
+        request.id,
+        _dump_parameters(request.parameters),
+        [_dump_tensor(tensor, buffers) for tensor in request.inputs],
+        None
+        if outputs is None
+        else [(output.name, _dump_parameters(output.parameters)) for output in outputs],
+        request.model_name,
+        request.model_version,
+    )
+
+
+def load_request(plain: tuple[Any, ...], views: list[memoryview]) -> InferenceRequest:
+    """The request that `dump_request` took apart; arrays are views over `views`."""
+    request_id, parameters, inputs, outputs, name, version = plain
+    return InferenceRequest(
+        inputs=[RequestInput(*_load_tensor(tensor, views)) for tensor in inputs],
+        id=request_id,
+        parameters=parameters,
+        outputs=None if outputs is None else [RequestOutput(*output) for output in outputs],
+        model_name=name,
+        model_version=version,
+    )
+
+
+def dump_response(response: InferenceResponse, buffers: Buffers) -> tuple[Any, ...]:
+    """A response as a tuple; its numeric data is appended to `buffers`."""
+    return (
+        response.model_name,
+        response.model_version,
+        response.id,
+        _dump_parameters(response.parameters),
+        [_dump_tensor(tensor, buffers) for tensor in response.outputs],
+    )
+
+
+def load_response(plain: tuple[Any, ...], views: list[memoryview]) -> InferenceResponse:
+    """The response that `dump_response` took apart; arrays are views over `views`."""
+    name, version, request_id, parameters, outputs = plain
+    return InferenceResponse(
+        model_name=name,
+        model_version=version,
+        id=request_id,
+        parameters=parameters,
+        outputs=[ResponseOutput(*_load_tensor(tensor, views)) for tensor in outputs],
+    )
+
+
+def dump_context(context: CallContext) -> tuple[Any, ...]:
+    """A context as a tuple. Its deadline stays what it is, for all processes of a machine share the monotonic
+    clock; its timeline is one of its own there."""
+    return (
+        context.request_id,
+        context.deadline,
+        context.priority,
+        dict(context.headers),
+        dict(context.trace),
+        context.transport,
+        [(link.request_id, dict(link.trace)) for link in context.links if link.trace],
+        context.timeline is not None,
+    )
+
+
+def load_context(plain: tuple[Any, ...]) -> CallContext:
+    """The context that `dump_context` took apart."""
+    request_id, deadline, priority, headers, trace, transport, links, observed = plain
+    members = [CallContext(link, trace=link_trace) for link, link_trace in links]
+    timeline = Timeline() if observed else None
+    return CallContext(request_id, deadline, priority, headers, trace, transport, members, timeline)
+
+
+def dump_timeline(context: CallContext) -> Spans | None:
+    """What a call spent its time on in this process; None if nobody observes it."""
+    return None if context.timeline is None else context.timeline.plain()
+
+
+def load_timeline(plain: Spans | None, context: CallContext) -> None:
+    """Add what a call spent its time on in another process."""
+    if plain is not None and context.timeline is not None:
+        context.timeline.extend(*plain)
+
+
+def dump_metadata(tensors: tuple[MetadataTensor, ...]) -> list[tuple[Any, ...]]:
+    """Declared tensors as tuples."""
+    return [
+        (tensor.name, str(tensor.datatype), list(tensor.shape), _dump_parameters(tensor.parameters))
+        for tensor in tensors
+    ]
+
+
+def load_metadata(plain: list[tuple[Any, ...]]) -> tuple[MetadataTensor, ...]:
+    """The tensors that `dump_metadata` took apart."""
+    return tuple(
+        MetadataTensor(name, datatype, shape, _load_parameters(parameters))
+        for name, datatype, shape, parameters in plain
+    )
+
+
+def dump_info(info: ModelInfo) -> dict[str, Any]:
+    """What a loaded model says of itself, as plain values by field."""
+    plain = {name: getattr(info, name) for name in fields_dict(ModelInfo)}
+    return plain | {
+        "inputs": dump_metadata(info.inputs),
+        "outputs": dump_metadata(info.outputs),
+        "metrics": [astuple(metric) for metric in info.metrics],
+        "parameters": _dump_parameters(info.parameters),
+        "handlers": {name: dict(options) for name, options in info.handlers.items()},
+    }
+
+
+def load_info(plain: dict[str, Any], replicas: int) -> ModelInfo:
+    """What `dump_info` took apart, of a model with so many copies."""
+    declared = {name: load_metadata(plain[name]) for name in ("inputs", "outputs")}
+    rest = {
+        "metrics": tuple(Metric(*fields) for fields in plain["metrics"]),
+        "parameters": _load_parameters(plain["parameters"]),
+        "replicas": replicas,
+    }
+    return ModelInfo(**plain | declared | rest)
+
+
+def _dump_parameters(parameters: Parameters | None) -> dict[str, Any] | None:
+    return None if parameters is None else parameters.dict()
+
+
+def _load_parameters(plain: dict[str, Any] | None) -> Parameters | None:
+    return None if plain is None else Parameters(**plain)
+
+
+def _dump_tensor(tensor: RequestInput | ResponseOutput, buffers: Buffers) -> tuple[Any, ...]:
+    """A tensor as a tuple. Of a numeric array it holds the elements as bytes, or their index in `buffers` if
+    they are many."""
+    data = tensor.data
+    parameters = tensor.parameters
+    form: tuple[str, tuple[int, ...]] | None = None
+    if isinstance(data, np.ndarray):
+        if data.dtype.kind in "biufc":
+            array = data if data.flags.c_contiguous else data.copy(order="C")
+            form = (array.dtype.str, array.shape)
+            if array.nbytes < ARENA_THRESHOLD:
+                data = bytearray(array.data)  # which pickles to a copy that the receiver may write to
+            else:
+                data = len(buffers)
+                buffers.append(array)
+        else:
+            data = data.tolist()
+    return (
+        tensor.name,
+        tensor.shape,
+        str.__str__(tensor.datatype),
+        None if parameters is None else parameters.dict(),
+        form,
+        data,
+    )
+
+
+def _load_tensor(plain: tuple[Any, ...], views: list[memoryview]) -> tuple[Any, ...]:
+    """The fields of a tensor, in the order of `RequestInput`."""
+    name, shape, datatype, parameters, form, data = plain
+    if form is not None:
+        dtype, array_shape = form
+        data = np.ndarray(array_shape, dtype, views[data] if isinstance(data, int) else data)
+    return name, shape, datatype, data, parameters

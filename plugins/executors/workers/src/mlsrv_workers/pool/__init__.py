@@ -1,0 +1,1 @@
+"""Pools of worker processes, as the server sees them."""

@@ -1,0 +1,1 @@
+"""Worker: the code that runs in a worker process."""

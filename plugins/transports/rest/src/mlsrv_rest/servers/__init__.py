@@ -1,0 +1,1 @@
+"""HTTP servers that carry the application: one contract, a module for each server."""
