@@ -105,8 +105,8 @@ class JsonFormatter(logging.Formatter):
 
 
 class GatheringHandler(logging.StreamHandler[TextIO]):
-    """Writes lines that come together (see `mlsrv.telemetry.access_log.Access.record`) at once: for each system
-    call, Python may have to change threads twice."""
+    """Write lines that come together (see `mlsrv.telemetry.access_log.Access.record`) in one system call:
+    each call may make Python change threads twice."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)

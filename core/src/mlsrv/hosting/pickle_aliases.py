@@ -3,7 +3,8 @@
 An artifact that was pickled beside ``transformers.py`` names the class as ``transformers.Thing``, and
 unpickling looks that up in `sys.modules`, where there is one place for all models. While a model with such a
 module is loaded, a stand-in is there, which gives each caller what the name means for the model that the
-caller is working for (see `mlsrv.hosting.code_importer.current_code`); any other caller gets the ordinary module.
+caller is working for (see `mlsrv.hosting.code_importer.current_code`); any other caller gets the ordinary
+module.
 """
 
 from __future__ import annotations
