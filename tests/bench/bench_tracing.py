@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 from bench_rest import PATH, load, rate
 
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parents[1] / "support"))
 
 from collector import grpc_collector
 

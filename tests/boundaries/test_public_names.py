@@ -1,6 +1,6 @@
 """Each public name is a decision: what the modules list in `__all__` is compared with `public_names.txt`.
 
-After a decision, renew it: python tests/renew.py
+After a decision, renew it: python tests/support/renew.py
 """
 
 import importlib

@@ -68,7 +68,7 @@ def test_the_readme_of_a_plugin(room: Room) -> None:
 
 def test_the_lists_of_the_root_are_those_of_the_folders() -> None:
     text = PROJECT.read_text(encoding="utf-8")
-    assert text == with_lists(text), "renew them: python tests/renew.py"
+    assert text == with_lists(text), "renew them: python tests/support/renew.py"
 
 
 def test_the_default_set() -> None:

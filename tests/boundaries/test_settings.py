@@ -36,7 +36,7 @@ def test_a_setting_is_documented(room: Room, field: "attrs.Attribute[object]") -
 
 def test_the_hints_know_the_owner_of_each_setting() -> None:
     text = HINTS.read_text(encoding="utf-8")
-    assert text == with_owners(text), "renew them: python tests/renew.py"
+    assert text == with_owners(text), "renew them: python tests/support/renew.py"
 
 
 def test_no_setting_has_two_owners() -> None:

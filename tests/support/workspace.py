@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 NOT_OURS = {"__pycache__", "build", "dist", "htmlcov", "uv.lock"}
 """What tools leave at the top level, beside the dotfiles."""

@@ -1,4 +1,4 @@
-"""Plays a README: runs its examples from top to bottom, as a reader would. See `test_readme_snippets.py`."""
+"""Plays a README: runs its examples from top to bottom, as a reader would. See `test_readme_snippets`."""
 
 import doctest
 import json

@@ -1,4 +1,4 @@
-"""Renews what repeats the folders and the sources: python tests/renew.py
+"""Renews what repeats the folders and the sources: python tests/support/renew.py
 
 These are the lists of plugins in the root's pyproject.toml, the table of who owns which setting in
 mlsrv/settings/hints.py, and the list of public names. The tests of `boundaries` compare them.
