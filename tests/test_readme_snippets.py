@@ -1,7 +1,7 @@
-"""Every example of every README runs.
+"""Every example of every README and guide runs.
 
-A README is played from top to bottom, in a folder of its own that holds nothing but a link to each folder of
-`tests/examples` that it names:
+A README, or a guide in a room's folder `guides`, is played from top to bottom, in a folder of its own that
+holds nothing but a link to each folder of `tests/examples` that it names:
 
 * a block marked `python` runs by itself, as a program of its own, and must end well;
 * a block marked `LANGUAGE FILE` (with a file name after the language) is written to that file;
@@ -33,6 +33,14 @@ if any(not is_installed(room) for room in rooms() if (TOGETHER / room.folder.nam
     ABSENT.add(TOGETHER)
 
 READMES = [path for path in text_files() if path.name == "README.md" and path.parent not in ABSENT]
+GUIDES = [page for room in rooms() if room.folder not in ABSENT for page in room.pages()[1:]]
+
+
+def name_of(page: Path) -> str:
+    """Return the folder of a README, or the path of a guide, as the name of its test."""
+    where = page.relative_to(ROOT)
+    return (where.parent if page.name == "README.md" else where.with_suffix("")).as_posix()
+
 
 OTHER_PORTS = {
     variable: "0"
@@ -56,7 +64,7 @@ def player(tmp_path: Path, free_port: int) -> Iterator[Player]:
         playing.server.wait(timeout=15)
 
 
-@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.relative_to(ROOT).parent.as_posix())
+@pytest.mark.parametrize("readme", [*READMES, *GUIDES], ids=name_of)
 def test_the_examples_of_a_readme(readme: Path, player: Player) -> None:
     player.play(readme.read_text(encoding="utf-8"))
     player.stop()

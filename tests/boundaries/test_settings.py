@@ -1,4 +1,4 @@
-"""Every setting has a help text, stands in the README of its room, and has its owner among the hints."""
+"""Every setting has a help text, a place in the README or a guide of its room, and its owner in the hints."""
 
 import attrs
 import pytest
@@ -30,8 +30,8 @@ def test_a_setting_is_documented(room: Room, field: "attrs.Attribute[object]") -
     assert text[:1].isupper() or not text[:1].isalpha()
     assert text.endswith(".")
     assert len(text) >= 15
-    readme = (room.folder / "README.md").read_text(encoding="utf-8")
-    assert f"`{field.name}`" in readme, f"{room.where}/README.md does not mention it"
+    pages = [path.read_text(encoding="utf-8") for path in room.pages()]
+    assert any(f"`{field.name}`" in page for page in pages), f"{room.where}/README.md does not mention it"
 
 
 def test_the_hints_know_the_owner_of_each_setting() -> None:

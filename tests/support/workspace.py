@@ -74,6 +74,10 @@ class Room:
             everything += extra
         return sorted({requirement_name(requirement) for requirement in everything})
 
+    def pages(self) -> list[Path]:
+        """Return the README of the room and its guides."""
+        return [self.folder / "README.md", *sorted((self.folder / "guides").glob("*.md"))]
+
     def modules(self) -> Iterator[tuple[str, Path]]:
         """Each module of the import package: its dotted name and its file."""
         for path in sorted(self.source.rglob("*.py")):
