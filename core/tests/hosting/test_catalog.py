@@ -103,7 +103,11 @@ def test_a_class_means_itself() -> None:
     ("wanted", "sentence"),
     [
         ("toi", 'Model m: unknown runtime "toi"; installed are toy, or write package.module.Class.'),
-        ("nowhere.Model", "Model m: nowhere.Model cannot be imported: ModuleNotFoundError"),
+        (
+            "nowhere.Model",
+            "Model m: nowhere.Model cannot be imported: ModuleNotFoundError: "
+            "No module named 'nowhere' (searched: the Python path)",
+        ),
         ("mlsrv.testing.Nothing", "Model m: mlsrv.testing.Nothing cannot be imported: AttributeError"),
         ("mlsrv.kernel.Kernel", "Model m: 'mlsrv.kernel.Kernel' is the class Kernel"),
         ("mlsrv.testing", "Model m: 'mlsrv.testing' is a module, not a subclass of mlsrv.MLModel."),
@@ -129,7 +133,7 @@ def test_what_cannot_be_a_runtime(wanted: str, sentence: str) -> None:
 def test_a_runtime_that_is_not_installed_names_its_plugin(wanted: str, plugin: str) -> None:
     with pytest.raises(ModelLoadError) as caught:
         catalog().runtime_class(ModelSettings(name="m", implementation=wanted))
-    assert f"It is in the plugin {plugin} (pip install {plugin})." in str(caught.value)
+    assert f"The runtime is in the plugin {plugin} (pip install {plugin})." in str(caught.value)
 
 
 def test_the_artifacts_of_a_runtime() -> None:

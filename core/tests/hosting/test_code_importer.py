@@ -520,11 +520,17 @@ async def test_the_reason_names_model_file_and_line(a: Folder, code: str, senten
     assert sentence.format(folder=a.path) in await reason(a)
 
 
-async def test_a_module_that_is_not_there(a: Folder) -> None:
-    a.write(other="")
-    assert "a: models.Mine cannot be imported: ModuleNotFoundError: No module named 'models'" in await reason(
-        a
-    )
+@pytest.mark.parametrize("others", [{}, {"other": ""}])
+async def test_a_missing_module_names_the_folder_that_was_searched(a: Folder, others: dict[str, str]) -> None:
+    a.write(**others)
+    found = await reason(a)
+    assert "a: models.Mine cannot be imported: ModuleNotFoundError: No module named 'models'" in found
+    assert found.endswith(f"(searched: the model's folder {a.path} and the Python path)")
+
+
+async def test_a_module_that_the_code_misses_is_not_searched_for_in_the_model_folder(a: Folder) -> None:
+    a.write(models="import surely_not_installed")
+    assert "searched" not in await reason(a)
 
 
 async def test_a_prediction_of_the_wrong_type(a: Folder) -> None:

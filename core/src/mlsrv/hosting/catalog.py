@@ -142,7 +142,7 @@ class Catalog:
             return wanted
         if wanted in self._by_alias:
             return self._offered(model.name, wanted)
-        return self._imported(model.name, wanted, code)
+        return self._imported(model, wanted, code)
 
     def _offered(self, model: str, wanted: str) -> object:
         distribution, offer = self._by_alias[wanted]
@@ -153,11 +153,11 @@ class Catalog:
                 f'Model {model}: the runtime "{wanted}" of {distribution} cannot be imported: {error}'
             ) from error
 
-    def _imported(self, model: str, wanted: str, code: CustomCode | None) -> object:
+    def _imported(self, model: ModelSettings, wanted: str, code: CustomCode | None) -> object:
         module_name, _, attribute = wanted.replace(":", ".").rpartition(".")
         if not module_name:
             raise ModelLoadError(
-                f'Model {model}: unknown runtime "{wanted}"; installed are '
+                f'Model {model.name}: unknown runtime "{wanted}"; installed are '
                 f"{', '.join(sorted(self.runtimes)) or 'none'}, or write package.module.Class."
                 f"{self._missing(wanted)}"
             )
@@ -169,9 +169,11 @@ class Catalog:
             if isinstance(error, KeyboardInterrupt):
                 raise
             text = code.located(error) if code is not None else f"{type(error).__name__}: {error}"
+            if isinstance(error, ModuleNotFoundError):
+                text += _searched(error, module_name, model, code)
             missing = self._missing(wanted)
             raise ModelLoadError(
-                f"Model {model}: {wanted} cannot be imported: {text}{'.' if missing else ''}{missing}"
+                f"Model {model.name}: {wanted} cannot be imported: {text}{'.' if missing else ''}{missing}"
             ) from error
 
     def _fitting(self, test: Callable[[str], bool]) -> list[str]:
@@ -185,6 +187,17 @@ class Catalog:
             if row.name in wanted or row.distribution.replace("-", "_") in wanted
         ]
         return _failures(rows) or explain_runtime(wanted)
+
+
+def _searched(error: ModuleNotFoundError, wanted: str, model: ModelSettings, code: CustomCode | None) -> str:
+    """Return the places that were searched for the module that settings name; "" if another is missing."""
+    missing = error.name or ""
+    if code is not None:
+        missing = missing.removeprefix(f"{code.package}.")
+    if not f"{wanted}.".startswith(f"{missing}."):
+        return ""
+    folder = "" if model.folder is None else f"the model's folder {model.folder} and "
+    return f" (searched: {folder}the Python path)"
 
 
 def _failures(rows: Sequence[PluginRow]) -> str:

@@ -128,4 +128,6 @@ def explain_runtime(wanted: str) -> str:
     for prefix in ("mlsrv_", "mlserver_"):
         package = package.removeprefix(prefix)
     name = package.replace("_", "-")
-    return f" It is in the plugin mlsrv-{name} (pip install mlsrv-{name})." if name in RUNTIMES else ""
+    return (
+        f" The runtime is in the plugin mlsrv-{name} (pip install mlsrv-{name})." if name in RUNTIMES else ""
+    )
