@@ -3,11 +3,11 @@ them."""
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from mlsrv.codecs.base import InputCodec, RequestCodec
 from mlsrv.codecs.installed import installed_codec
+from mlsrv.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from mlsrv.codecs.arguments import decode_args
@@ -45,8 +45,8 @@ __all__ = [
     "register_request_codec",
 ]
 
+_own_export = lazy_exports(__name__, _OWN)
+
 
 def __getattr__(name: str) -> Any:
-    if name in _OWN:
-        return getattr(import_module(_OWN[name]), name)
-    return installed_codec(__name__, name)
+    return _own_export(name) if name in _OWN else installed_codec(__name__, name)

@@ -1,13 +1,9 @@
-"""The codec of base64 texts, under the module name that MLServer gives it."""
+"""Base64 codec: under the module name that MLServer gives it."""
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 from mlsrv.codecs.installed import installed_codec
 
-_NAMES = ("Base64Codec",)
-
-
-def __getattr__(name: str) -> Any:
-    return installed_codec(__name__, name, _NAMES)
+__getattr__ = partial(installed_codec, __name__, names=("Base64Codec",))

@@ -1,13 +1,9 @@
-"""The codecs of texts, under the module name that MLServer gives them."""
+"""Text codecs: under the module name that MLServer gives them."""
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 from mlsrv.codecs.installed import installed_codec
 
-_NAMES = ("StringCodec", "StringRequestCodec")
-
-
-def __getattr__(name: str) -> Any:
-    return installed_codec(__name__, name, _NAMES)
+__getattr__ = partial(installed_codec, __name__, names=("StringCodec", "StringRequestCodec"))

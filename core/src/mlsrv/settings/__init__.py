@@ -5,9 +5,9 @@ What plugins write their settings classes with is light; the rest is imported wh
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mlsrv.lazy import lazy_exports
 from mlsrv.settings.fields import help_of, setting, settings_class
 
 if TYPE_CHECKING:
@@ -15,19 +15,6 @@ if TYPE_CHECKING:
     from mlsrv.settings.parameters import ModelParameters
     from mlsrv.settings.sections import Effective, Layer, Owner
     from mlsrv.settings.server import KernelSettings, Settings, environment_layers, file_layer
-
-_HOMES = {
-    "Effective": "sections",
-    "KernelModelSettings": "model",
-    "KernelSettings": "server",
-    "Layer": "sections",
-    "ModelParameters": "parameters",
-    "ModelSettings": "model",
-    "Owner": "sections",
-    "Settings": "server",
-    "environment_layers": "server",
-    "file_layer": "server",
-}
 
 __all__ = [
     "Effective",
@@ -45,9 +32,18 @@ __all__ = [
     "settings_class",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'mlsrv.settings' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"mlsrv.settings.{_HOMES[name]}"), name)
-    return value
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "Effective": "mlsrv.settings.sections",
+        "KernelModelSettings": "mlsrv.settings.model",
+        "KernelSettings": "mlsrv.settings.server",
+        "Layer": "mlsrv.settings.sections",
+        "ModelParameters": "mlsrv.settings.parameters",
+        "ModelSettings": "mlsrv.settings.model",
+        "Owner": "mlsrv.settings.sections",
+        "Settings": "mlsrv.settings.server",
+        "environment_layers": "mlsrv.settings.server",
+        "file_layer": "mlsrv.settings.server",
+    },
+)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mlsrv.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from mlsrv_numpy.codec import NumpyCodec, NumpyRequestCodec
 
 __all__ = ["NumpyCodec", "NumpyRequestCodec"]
 
-
-def __getattr__(name: str) -> Any:
-    # Lazy, so that loading the plugin does not import numpy.
-    if name in __all__:
-        from mlsrv_numpy import codec
-
-        return getattr(codec, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# Lazy: loading the plugin does not import numpy.
+__getattr__ = lazy_exports(
+    __name__, {"NumpyCodec": "mlsrv_numpy.codec", "NumpyRequestCodec": "mlsrv_numpy.codec"}
+)

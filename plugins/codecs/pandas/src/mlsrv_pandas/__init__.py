@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mlsrv.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from mlsrv_pandas.codec import PandasCodec
@@ -10,15 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["JsonCodec", "PandasCodec"]
 
-
-def __getattr__(name: str) -> Any:
-    # Lazy, so that loading the plugin does not import pandas.
-    if name == "PandasCodec":
-        from mlsrv_pandas.codec import PandasCodec
-
-        return PandasCodec
-    if name == "JsonCodec":
-        from mlsrv_pandas.jsonvalues import JsonCodec
-
-        return JsonCodec
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# Lazy: loading the plugin does not import pandas.
+__getattr__ = lazy_exports(
+    __name__, {"JsonCodec": "mlsrv_pandas.jsonvalues", "PandasCodec": "mlsrv_pandas.codec"}
+)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mlsrv.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from mlsrv_files.repository import FilesRepository
 
 __all__ = ["FilesRepository"]
 
-
-def __getattr__(name: str) -> Any:
-    # Lazy, so that loading the plugin does not import the protocol and numpy.
-    if name in __all__:
-        from mlsrv_files.repository import FilesRepository
-
-        return FilesRepository
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# Lazy: loading the plugin does not import the protocol and numpy.
+__getattr__ = lazy_exports(__name__, {"FilesRepository": "mlsrv_files.repository"})

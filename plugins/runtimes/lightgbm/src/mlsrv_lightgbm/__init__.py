@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mlsrv.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from mlsrv_lightgbm.runtime import LightGBMModel
 
 __all__ = ["LightGBMModel"]
 
-
-def __getattr__(name: str) -> Any:
-    # Lazy, so that loading the plugin does not import LightGBM.
-    if name in __all__:
-        from mlsrv_lightgbm.runtime import LightGBMModel
-
-        return LightGBMModel
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# Lazy: loading the plugin does not import LightGBM.
+__getattr__ = lazy_exports(__name__, {"LightGBMModel": "mlsrv_lightgbm.runtime"})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mlsrv.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from mlsrv_mlflow.codec import TensorDictCodec
@@ -10,15 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MLflowRuntime", "TensorDictCodec"]
 
-
-def __getattr__(name: str) -> Any:
-    # Lazy, so that loading the plugin does not import MLflow.
-    if name == "MLflowRuntime":
-        from mlsrv_mlflow.runtime import MLflowRuntime
-
-        return MLflowRuntime
-    if name == "TensorDictCodec":
-        from mlsrv_mlflow.codec import TensorDictCodec
-
-        return TensorDictCodec
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# Lazy: loading the plugin does not import MLflow.
+__getattr__ = lazy_exports(
+    __name__, {"MLflowRuntime": "mlsrv_mlflow.runtime", "TensorDictCodec": "mlsrv_mlflow.codec"}
+)

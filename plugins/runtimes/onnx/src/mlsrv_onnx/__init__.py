@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mlsrv.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from mlsrv_onnx.runtime import OnnxModel
 
 __all__ = ["OnnxModel"]
 
-
-def __getattr__(name: str) -> Any:
-    # Lazy, so that loading the plugin does not import ONNX Runtime.
-    if name in __all__:
-        from mlsrv_onnx.runtime import OnnxModel
-
-        return OnnxModel
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# Lazy: loading the plugin does not import ONNX Runtime.
+__getattr__ = lazy_exports(__name__, {"OnnxModel": "mlsrv_onnx.runtime"})

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mlsrv.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from mlsrv_xgboost.runtime import XGBoostModel
 
 __all__ = ["XGBoostModel"]
 
-
-def __getattr__(name: str) -> Any:
-    # Lazy, so that loading the plugin does not import XGBoost.
-    if name in __all__:
-        from mlsrv_xgboost.runtime import XGBoostModel
-
-        return XGBoostModel
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# Lazy: loading the plugin does not import XGBoost.
+__getattr__ = lazy_exports(__name__, {"XGBoostModel": "mlsrv_xgboost.runtime"})
