@@ -105,8 +105,10 @@ def test_a_class_means_itself() -> None:
         ("toi", 'Model m: unknown runtime "toi"; installed are toy, or write package.module.Class.'),
         (
             "nowhere.Model",
-            "Model m: nowhere.Model cannot be imported: ModuleNotFoundError: "
-            "No module named 'nowhere' (searched: the Python path)",
+            (
+                "Model m: nowhere.Model cannot be imported: ModuleNotFoundError: "
+                "No module named 'nowhere' (searched: the Python path)"
+            ),
         ),
         ("mlsrv.testing.Nothing", "Model m: mlsrv.testing.Nothing cannot be imported: AttributeError"),
         ("mlsrv.kernel.Kernel", "Model m: 'mlsrv.kernel.Kernel' is the class Kernel"),
