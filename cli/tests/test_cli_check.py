@@ -121,7 +121,7 @@ def test_samples_and_suites_of_the_author(mlsrv, plugin: Path, tmp_path: Path) -
     assert "--sample" in done.stdout
     suite = tmp_path / "test_shouting.py"
     suite.write_text(
-        "from mlsrv.testing.contracts import InputCodecContract\n"
+        "from mlsrv_testing.contracts import InputCodecContract\n"
         "from mlsrv_text import StringCodec\n"
         "class TestIt(InputCodecContract):\n    codec = StringCodec\n    samples = []\n"
     )
@@ -179,14 +179,15 @@ def test_mistakes_are_one_line(mlsrv, arguments: list[str], problem: str) -> Non
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_without_pytest_one_line_says_what_to_install(environment: dict[str, str]) -> None:
-    program = "import sys; sys.modules['pytest'] = None\nfrom mlsrv_cli.main import main\nsys.exit(main())"
+@pytest.mark.parametrize("absent", ["mlsrv_testing", "pytest"])
+def test_without_the_kit_one_line_says_what_to_install(environment: dict[str, str], absent: str) -> None:
+    program = f"import sys; sys.modules[{absent!r}] = None\nfrom mlsrv_cli.main import main\nsys.exit(main())"
     command = [sys.executable, "-c", program, "plugins"]
     done = subprocess.run(
         [*command, "check", "numpy"], env=environment, capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "Error: mlsrv plugins check needs the package pytest (pip install pytest).\n"
+    assert done.stderr == "Error: mlsrv plugins check needs mlsrv-testing (pip install mlsrv-testing).\n"
     listed = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert (listed.returncode, listed.stderr) == (0, "")
 

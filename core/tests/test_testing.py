@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import mlsrv
+import mlsrv_testing.checks
+import mlsrv_testing.contracts
 from mlsrv import Kernel, ModelSettings
 from mlsrv.settings import setting, settings_class
 from mlsrv.testing import (
@@ -138,3 +140,22 @@ def test_leaks_are_found(tmp_path: Path) -> None:
     }, done.stdout
     assert "thread leaked" in done.stdout
     assert "MLSRV_LEAK" in done.stdout
+
+
+def test_the_suites_are_found_under_their_old_names() -> None:
+    from mlsrv.testing import checks, contracts
+
+    assert contracts.CodecContract is mlsrv_testing.contracts.CodecContract
+    assert checks.check_plugin is mlsrv_testing.checks.check_plugin
+    with pytest.raises(AttributeError, match=r"module 'mlsrv.testing.contracts' has no attribute 'Nothing'"):
+        contracts.Nothing  # noqa: B018  # the access itself raises
+
+
+def test_without_the_kit_the_old_names_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlsrv.testing import contracts
+
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mlsrv_testing"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "mlsrv_testing", None)
+    with pytest.raises(ModuleNotFoundError, match="install it: pip install mlsrv-testing"):
+        contracts.CodecContract  # noqa: B018  # the access itself raises

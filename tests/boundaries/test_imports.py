@@ -14,6 +14,7 @@ from workspace import ROOT, Room, plugins, rooms
 PROTOCOL_NEEDS = {"attr", "attrs", "cattr", "cattrs", "numpy", "orjson", "simdjson"}
 KERNEL_NEEDS = {"attr", "attrs", "cattr", "cattrs", "mlsrv_protocol", "numpy", "pluggy"}
 TESTING_NEEDS = {"pytest", "pytest_asyncio", "hypothesis"}
+KIT = "plugins-contrib/mlsrv-testing"
 
 CONTRACTS = """
 [importlinter]
@@ -22,10 +23,11 @@ root_packages =
 include_external_packages = True
 
 [importlinter:contract:layers]
-name = The command line and the plugins do not know each other; below them the kernel, then the protocol
+name = The command line and the plugins do not know each other; below them the kit, the kernel, the protocol
 type = layers
 layers =
     {top}
+    mlsrv_testing
     mlsrv
     mlsrv_protocol
 
@@ -47,8 +49,9 @@ forbidden_modules =
 
 
 def test_layers(tmp_path: Path) -> None:
-    ours = [room for room in rooms() if room.is_plugin or room.where in ("protocol", "core", "cli")]
-    top = " | ".join(room.package for room in ours if room.where not in ("protocol", "core"))
+    below = ("protocol", "core", KIT)
+    ours = [room for room in rooms() if room.is_plugin or room.where in ("cli", *below)]
+    top = " | ".join(room.package for room in ours if room.where not in below)
     packages = "\n    ".join(room.package for room in ours)
     config = tmp_path / "contracts.ini"
     config.write_text(CONTRACTS.format(packages=packages, top=top), encoding="utf-8")
@@ -150,6 +153,8 @@ def test_a_room_declares_what_it_imports(room: Room, distributions: dict[str, se
         for top, modules in third_party(room).items()
         if not distributions.get(top, {top.replace("_", "-")}) & declared
         and not (top in TESTING_NEEDS and all(in_part(module, "mlsrv.testing") for module in modules))
+        # Suites for the authors' kit, which alone loads that module.
+        and not (top == "mlsrv_testing" and modules == {f"{room.package}.contracts"})
     }
     assert not undeclared, f"{room.where}/pyproject.toml does not list what these modules import"
 

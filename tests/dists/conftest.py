@@ -43,7 +43,12 @@ def wheels(uv: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) ->
 
 def needed(*distributions: str) -> set[str]:
     """Our own distributions among these and everything that they depend on."""
-    direct = {room.distribution: room.requirements for room in members()}
+    direct = {
+        room.distribution: [
+            requirement_name(text) for text in room.project["project"].get("dependencies", ())
+        ]
+        for room in members()
+    }
     found: set[str] = set()
     ahead = list(distributions)
     while ahead:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mlsrv.plugins import Plugins
-from mlsrv.testing.checks import Given, check_plugin
+from mlsrv_testing.checks import Given, check_plugin
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "batching": {"max_batch_size": 4, "max_batch_time": 0.01},

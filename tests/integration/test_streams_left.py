@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from mlsrv import ModelSettings
-from mlsrv.testing.contracts.running import eventually, notes
 from mlsrv.types import InferenceRequest, RequestInput
 from mlsrv_protocol.grpc import INFERENCE, encode_request
+from mlsrv_testing.contracts.running import eventually, notes
 from served import Served, served
 
 MODEL = """

@@ -28,6 +28,7 @@ def with_lists(text: str) -> str:
             "all = [",
             *(f'    "mlsrv-{name}",' for name in extras),
             "]",
+            'testing = ["mlsrv-testing"]',
         ],
         "tool.uv.sources": [f"{room.distribution} = {{ workspace = true }}" for room in members()],
     }

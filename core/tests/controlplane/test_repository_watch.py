@@ -13,7 +13,7 @@ from mlsrv import Kernel, ModelSettings
 from mlsrv.errors import ConfigurationError, RepositoryError
 from mlsrv.repository import BrokenModel
 from mlsrv.testing import EchoModel, Offering
-from mlsrv.testing.contracts.running import eventually
+from mlsrv_testing.contracts.running import eventually
 
 
 class Watched(Shelf):

@@ -4,10 +4,10 @@ import pytest
 
 from mlsrv import Kernel, MLModel, ModelSettings
 from mlsrv.errors import CodecError
-from mlsrv.testing.contracts import InputCodecContract
 from mlsrv.types import InferenceRequest, InferenceResponse, MetadataTensor, Parameters, RequestInput
 from mlsrv_hex import plugin
 from mlsrv_hex.codec import HexCodec
+from mlsrv_testing.contracts import InputCodecContract
 
 HEX = Parameters(content_type="hex")
 

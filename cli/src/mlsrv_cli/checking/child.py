@@ -23,7 +23,7 @@ from mlsrv_cli.options import load_plugins
 from mlsrv_cli.sources import make_importable
 
 if TYPE_CHECKING:
-    from mlsrv.testing.checks import Case
+    from mlsrv_testing.checks import Case
 
 
 _GRACE = 5.0
@@ -103,8 +103,8 @@ def main() -> None:
 
 
 def _check(order: Order, teller: Teller) -> None:
-    from mlsrv.testing.checks.checking import run_check
-    from mlsrv.testing.contracts.running import Limit, limit
+    from mlsrv_testing.checks.checking import run_check
+    from mlsrv_testing.contracts.running import Limit, limit
 
     limit.set(Limit(order.timeout, teller.overrun))
     make_importable(order.given.model or Path())

@@ -1,4 +1,4 @@
-"""``mlsrv plugins check``: runs the contract suites of `mlsrv.testing` against an installed plugin."""
+"""``mlsrv plugins check``: runs the contract suites of `mlsrv_testing` against an installed plugin."""
 
 from __future__ import annotations
 
@@ -82,11 +82,11 @@ def check(
 
     Exit code 0: every case that was run passed; 1: one failed.
     """
-    if importlib.util.find_spec("pytest") is None:
-        raise ConfigurationError("mlsrv plugins check needs the package pytest (pip install pytest).")
-    from mlsrv.testing.checks import Findings, Given
-    from mlsrv.testing.checks.samples import read_samples
+    if importlib.util.find_spec("mlsrv_testing") is None or importlib.util.find_spec("pytest") is None:
+        raise ConfigurationError("mlsrv plugins check needs mlsrv-testing (pip install mlsrv-testing).")
     from mlsrv_cli.checking.supervisor import supervise
+    from mlsrv_testing.checks import Findings, Given
+    from mlsrv_testing.checks.samples import read_samples
 
     values = {key: _value(text) for key, text in assignments(set_).items()}
     given = Given(values, model, read_samples(samples), suites)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 if TYPE_CHECKING:
-    from mlsrv.testing.checks import Given
+    from mlsrv_testing.checks import Given
 
 
 @attrs.frozen

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mlsrv_cli.tables import print_table
 
 if TYPE_CHECKING:
-    from mlsrv.testing.checks import Case, Checked, Report
+    from mlsrv_testing.checks import Case, Checked, Report
 
 
 def print_report(report: Report) -> None:

@@ -16,9 +16,9 @@ from collections.abc import Iterator
 import attrs
 
 from mlsrv.errors import ConfigurationError, MLSrvError
-from mlsrv.testing.checks.findings import Findings
-from mlsrv.testing.checks.report import Case
 from mlsrv_cli.checking.order import Order
+from mlsrv_testing.checks.findings import Findings
+from mlsrv_testing.checks.report import Case
 
 _COMMAND = (sys.executable, "-P", "-m", "mlsrv_cli.checking.child")
 _ENDING_SECONDS = 5.0

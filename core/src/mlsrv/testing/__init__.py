@@ -1,6 +1,6 @@
 """For tests of plugins and of applications that embed a kernel: tiny models, requests, contract suites.
 
-The suites and everything that needs pytest are in `mlsrv.testing.contracts`; the fixtures in
+The suites and everything that needs pytest are in `mlsrv_testing.contracts`; the fixtures in
 `mlsrv.testing.fixtures` (``pytest_plugins = ["mlsrv.testing.fixtures"]``).
 """
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import mlsrv_workers.plugin
-from mlsrv.testing.contracts import ExecutorContract
+from mlsrv_testing.contracts import ExecutorContract
 
 
 class TestWorkers(ExecutorContract):

@@ -14,8 +14,8 @@ import pytest
 from mlsrv import Kernel, ModelSettings, Settings
 from mlsrv.errors import MLSrvError
 from mlsrv.testing import EchoModel, text_request
-from mlsrv.testing.contracts.running import eventually
 from mlsrv_files import FilesRepository, plugin
+from mlsrv_testing.contracts.running import eventually
 
 MODEL = """
 from pathlib import Path

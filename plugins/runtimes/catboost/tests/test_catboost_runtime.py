@@ -16,9 +16,9 @@ from mlsrv import ModelSettings
 from mlsrv.codecs import PandasCodec
 from mlsrv.errors import InferenceError, InputsNotFound, OutputNotFound
 from mlsrv.testing import tensor_request
-from mlsrv.testing.contracts import RuntimeContract
 from mlsrv.types import InferenceRequest, RequestInput
 from mlsrv_catboost import CatboostModel
+from mlsrv_testing.contracts import RuntimeContract
 from served import ask, asking, assert_identical, assert_same_over_every_wire, kernel_of, model, reason
 
 IRIS, FLOWER = load_iris(return_X_y=True)

@@ -11,9 +11,9 @@ import mlsrv
 import mlsrv_numpy.plugin
 import mlsrv_text.plugin
 from mlsrv.errors import CodecError
-from mlsrv.testing.contracts import RequestCodecContract
 from mlsrv.types import InferenceRequest, InferenceResponse, Parameters, RequestInput, ResponseOutput
 from mlsrv_mlflow import TensorDictCodec, plugin
+from mlsrv_testing.contracts import RequestCodecContract
 
 
 class TestContract(RequestCodecContract):

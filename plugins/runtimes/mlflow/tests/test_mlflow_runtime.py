@@ -30,9 +30,9 @@ from mlsrv.errors import (
     OutputNotFound,
 )
 from mlsrv.testing import tensor_request, text_request
-from mlsrv.testing.contracts import RuntimeContract
 from mlsrv.types import InferenceRequest, Parameters, RequestInput, RequestOutput
 from mlsrv_mlflow import MLflowRuntime, TensorDictCodec
+from mlsrv_testing.contracts import RuntimeContract
 from served import WIRES, ask, asking, kernel_of, model, served
 
 # Of MLflow, when a class of a model has other type hints than it likes.

@@ -37,11 +37,11 @@ from mlsrv import ModelSettings
 from mlsrv.codecs import PandasCodec
 from mlsrv.errors import InferenceError, OutputNotFound
 from mlsrv.testing import tensor_request, text_request
-from mlsrv.testing.contracts import RuntimeContract
 from mlsrv.types import InferenceRequest
 from mlsrv_mllib import MLlibModel
 from mlsrv_mllib.pipeline import FEW
 from mlsrv_mllib.rdd import FORMATS
+from mlsrv_testing.contracts import RuntimeContract
 from served import ask, asking, assert_identical, assert_same_over_every_wire, kernel_of, model, reason
 
 # Spark takes seconds to start and to train.

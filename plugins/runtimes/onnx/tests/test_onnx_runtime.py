@@ -15,10 +15,10 @@ from onnx import TensorProto, helper, numpy_helper
 from mlsrv import ModelSettings
 from mlsrv.errors import InferenceError, InputsNotFound, OutputNotFound
 from mlsrv.testing import tensor_request, text_request
-from mlsrv.testing.contracts import RuntimeContract
 from mlsrv.types import Datatype, InferenceRequest, Parameters, RequestInput, RequestOutput
 from mlsrv_onnx import OnnxModel
 from mlsrv_protocol.datatypes import bf16_to_float32
+from mlsrv_testing.contracts import RuntimeContract
 from served import WIRES, asking, kernel_of, model, reason, served
 
 ROWS = np.array([[1.5, -2.0, 0.25], [4.0, 5.0, -6.0]], np.float32)

@@ -17,9 +17,9 @@ from sklearn.preprocessing import StandardScaler
 import mlsrv_numpy.plugin
 from mlsrv import ModelSettings
 from mlsrv.testing import tensor_request
-from mlsrv.testing.contracts import RuntimeContract
 from mlsrv.types import InferenceRequest, RequestOutput
 from mlsrv_sklearn import plugin
+from mlsrv_testing.contracts import RuntimeContract
 
 X, Y = load_iris(return_X_y=True)
 

@@ -9,8 +9,8 @@ from prometheus_client.registry import Collector
 
 import mlsrv_prometheus.plugin
 from mlsrv.metrics import Metric
-from mlsrv.testing.contracts import MeterContract
 from mlsrv_prometheus.meter import PrometheusMeter
+from mlsrv_testing.contracts import MeterContract
 
 
 class Scraped(Collector):

@@ -6,8 +6,8 @@ import numpy as np
 
 from mlsrv import CodecOffer
 from mlsrv.codecs import NumpyCodec, NumpyRequestCodec
-from mlsrv.testing.contracts import InputCodecContract, RequestCodecContract
 from mlsrv.types import InferenceRequest, RequestInput
+from mlsrv_testing.contracts import InputCodecContract, RequestCodecContract
 
 SAMPLES = [
     np.array([[True], [False]]),

@@ -9,9 +9,9 @@ import pandas as pd
 
 from mlsrv import CodecOffer
 from mlsrv.codecs import Base64Codec, DatetimeCodec, StringCodec
-from mlsrv.testing.contracts import RequestCodecContract
 from mlsrv.types import InferenceRequest, RequestInput
 from mlsrv_pandas import JsonCodec, PandasCodec
+from mlsrv_testing.contracts import RequestCodecContract
 
 
 class TestPandasCodec(RequestCodecContract):

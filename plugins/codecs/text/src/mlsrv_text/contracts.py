@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 from mlsrv import CodecOffer
 from mlsrv.codecs.string import StringRequestCodec
-from mlsrv.testing.contracts import InputCodecContract, RequestCodecContract
 from mlsrv.types import InferenceRequest, RequestInput
+from mlsrv_testing.contracts import InputCodecContract, RequestCodecContract
 from mlsrv_text import Base64Codec, DatetimeCodec, StringCodec
 
 NO_TEXTS = [

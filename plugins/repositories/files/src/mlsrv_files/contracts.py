@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from mlsrv.repository import ModelRepository
-from mlsrv.testing.contracts import RepositoryContract
 from mlsrv_files import FilesRepository
+from mlsrv_testing.contracts import RepositoryContract
 
 
 class TestFilesRepository(RepositoryContract):

@@ -7,10 +7,10 @@ from collections.abc import Container
 from mlsrv.errors import MLSrvError
 from mlsrv.plugins.discovery import PluginRow
 from mlsrv.plugins.manager import Plugins
-from mlsrv.testing.checks.findings import PREPARING, Findings, Listener, Progress
-from mlsrv.testing.checks.report import Case, Report
-from mlsrv.testing.checks.running import run_suites
-from mlsrv.testing.checks.suites import Given, Trial, subjects
+from mlsrv_testing.checks.findings import PREPARING, Findings, Listener, Progress
+from mlsrv_testing.checks.report import Case, Report
+from mlsrv_testing.checks.running import run_suites
+from mlsrv_testing.checks.suites import Given, Trial, subjects
 
 
 def check_plugin(row: PluginRow, plugins: Plugins, given: Given, progress: Progress | None = None) -> Report:

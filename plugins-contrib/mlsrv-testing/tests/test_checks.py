@@ -15,10 +15,10 @@ from mlsrv.metrics import Meter, Recorder, nothing
 from mlsrv.plugins import Plugins
 from mlsrv.plugins.offers import Offer
 from mlsrv.testing import Offering
-from mlsrv.testing.checks import Checked, Given, Report, check_plugin
-from mlsrv.testing.checks.samples import read_samples
 from mlsrv.transport import Transport
 from mlsrv.types import InferenceRequest, RequestInput
+from mlsrv_testing.checks import Checked, Given, Report, check_plugin
+from mlsrv_testing.checks.samples import read_samples
 
 KNOWN = [CodecOffer("toy-json", Json), CodecOffer("toy-table", Table, kind="request")]
 
@@ -212,7 +212,7 @@ def test_a_plugin_that_did_not_load() -> None:
 
 AUTHOR = """
 from contract_toys import Json
-from mlsrv.testing.contracts import InputCodecContract
+from mlsrv_testing.contracts import InputCodecContract
 
 class Base(InputCodecContract):
     codec = Json

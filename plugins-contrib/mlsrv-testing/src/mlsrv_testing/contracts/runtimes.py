@@ -16,13 +16,13 @@ import pytest
 from mlsrv.errors import Code, MLSrvError
 from mlsrv.kernel.kernel import Kernel
 from mlsrv.settings import ModelSettings
-from mlsrv.testing.contracts.running import (
+from mlsrv_protocol.types import InferenceRequest, InferenceResponse
+from mlsrv_testing.contracts.running import (
     request_over_binary,
     response_over_binary,
     response_over_json,
     run,
 )
-from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 
 
 class RuntimeContract(ABC):

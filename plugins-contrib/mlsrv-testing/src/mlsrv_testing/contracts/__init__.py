@@ -2,7 +2,7 @@
 
 ::
 
-    from mlsrv.testing.contracts import InputCodecContract
+    from mlsrv_testing.contracts import InputCodecContract
 
     class TestMyCodec(InputCodecContract):
         codec = MyCodec
@@ -28,14 +28,14 @@ _PARTS = (
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
-from mlsrv.testing.contracts.codecs import InputCodecContract, RequestCodecContract
-from mlsrv.testing.contracts.executors import ExecutorContract
-from mlsrv.testing.contracts.interceptors import InterceptorContract
-from mlsrv.testing.contracts.meters import MeterContract
-from mlsrv.testing.contracts.plugins import PluginContract
-from mlsrv.testing.contracts.repositories import RepositoryContract
-from mlsrv.testing.contracts.runtimes import RuntimeContract
-from mlsrv.testing.contracts.transports import TransportClient, TransportContract, TransportFailure
+from mlsrv_testing.contracts.codecs import InputCodecContract, RequestCodecContract
+from mlsrv_testing.contracts.executors import ExecutorContract
+from mlsrv_testing.contracts.interceptors import InterceptorContract
+from mlsrv_testing.contracts.meters import MeterContract
+from mlsrv_testing.contracts.plugins import PluginContract
+from mlsrv_testing.contracts.repositories import RepositoryContract
+from mlsrv_testing.contracts.runtimes import RuntimeContract
+from mlsrv_testing.contracts.transports import TransportClient, TransportContract, TransportFailure
 
 CodecContract = InputCodecContract
 

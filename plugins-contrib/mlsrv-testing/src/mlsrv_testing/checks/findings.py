@@ -8,7 +8,7 @@ from typing import Protocol
 
 from attrs import define, field
 
-from mlsrv.testing.checks.report import Case, Checked, Report
+from mlsrv_testing.checks.report import Case, Checked, Report
 
 PREPARING = "its suite is made"
 """What goes on before the cases of a suite: samples are made, or a model is loaded."""

@@ -10,7 +10,7 @@ import pytest
 
 from mlsrv import CodecOffer, hookimpl
 from mlsrv.testing import Offering
-from mlsrv.testing.contracts import PluginContract
+from mlsrv_testing.contracts import PluginContract
 
 RIGHT = """
 import mlsrv

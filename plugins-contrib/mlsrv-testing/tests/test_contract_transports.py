@@ -17,9 +17,9 @@ from mlsrv.errors import Code, ConfigurationError, MLSrvError
 from mlsrv.kernel import Kernel
 from mlsrv.settings import setting, settings_class
 from mlsrv.testing import Offering
-from mlsrv.testing.contracts import TransportClient, TransportContract, TransportFailure
 from mlsrv.transport import Transport
 from mlsrv.types import InferenceRequest, InferenceResponse
+from mlsrv_testing.contracts import TransportClient, TransportContract, TransportFailure
 
 
 @settings_class
@@ -246,7 +246,7 @@ def test_every_case_has_a_mutant() -> None:
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("case", MUTANTS)
 def test_a_case_fails_for_its_mutant(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mlsrv.testing.contracts import running, transports
+    from mlsrv_testing.contracts import running, transports
 
     async def eventually(what: str, test: Any, seconds: float = 10.0) -> None:
         await running.eventually(what, test, 0.5)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mlsrv.testing.contracts import TransportClient, TransportFailure
 from mlsrv_protocol.errors import MLSrvError
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
+from mlsrv_testing.contracts import TransportClient, TransportFailure
 
 if TYPE_CHECKING:
     from mlsrv_protocol.client import AsyncClient

@@ -12,9 +12,9 @@ import pytest
 from mlsrv.context import CallContext
 from mlsrv.errors import InferenceError
 from mlsrv.interceptor import Interceptor
-from mlsrv.testing.contracts.running import run
 from mlsrv.testing.requests import text_request
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, ResponseOutput
+from mlsrv_testing.contracts.running import run
 
 
 class InterceptorContract(ABC):

@@ -30,8 +30,9 @@ from mlsrv.plugins.offers import (
     TransportOffer,
     resolve_target,
 )
-from mlsrv.testing.checks import generic, samples
-from mlsrv.testing.contracts import (
+from mlsrv_protocol.types import InferenceRequest
+from mlsrv_testing.checks import generic, samples
+from mlsrv_testing.contracts import (
     ExecutorContract,
     InputCodecContract,
     InterceptorContract,
@@ -42,7 +43,6 @@ from mlsrv.testing.contracts import (
     RuntimeContract,
     TransportContract,
 )
-from mlsrv_protocol.types import InferenceRequest
 
 _KINDS: dict[type, str] = {
     InputCodecContract: "input codec",
@@ -152,7 +152,7 @@ def _authors_suites(row: PluginRow, files: Iterable[Path]) -> Iterator[tuple[typ
         suites = [one for one in vars(module).values() if _is_suite(one)]
         if not suites:
             raise ConfigurationError(
-                f"{source} has no class Test… with a contract of mlsrv.testing.contracts."
+                f"{source} has no class Test… with a contract of mlsrv_testing.contracts."
             )
         yield from ((suite, source) for suite in suites)
 

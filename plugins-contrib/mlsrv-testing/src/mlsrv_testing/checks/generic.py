@@ -17,8 +17,11 @@ from mlsrv.plugins.manager import Plugins
 from mlsrv.plugins.offers import CodecOffer, SettingsOffer
 from mlsrv.repository import ModelRepository
 from mlsrv.settings import KernelModelSettings, KernelSettings, ModelSettings
-from mlsrv.testing.checks.connecting import connect
-from mlsrv.testing.contracts import (
+from mlsrv.testing.models import EchoModel
+from mlsrv.transport import Transport
+from mlsrv_protocol.types import InferenceRequest
+from mlsrv_testing.checks.connecting import connect
+from mlsrv_testing.contracts import (
     ExecutorContract,
     InputCodecContract,
     InterceptorContract,
@@ -29,9 +32,6 @@ from mlsrv.testing.contracts import (
     TransportClient,
     TransportContract,
 )
-from mlsrv.testing.models import EchoModel
-from mlsrv.transport import Transport
-from mlsrv_protocol.types import InferenceRequest
 
 
 def plugin_suite(plugin: object) -> type:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from mlsrv.testing.checks.findings import Listener
-from mlsrv.testing.checks.report import Case, Outcome
+from mlsrv_testing.checks.findings import Listener
+from mlsrv_testing.checks.report import Case, Outcome
 
 _WITHOUT = ("-p", "no:cacheprovider", "-p", "no:asyncio", "-p", "no:faulthandler")
 """Plugins of pytest that are not needed, as cases run an event loop of their own, or are in the way: whoever

@@ -15,15 +15,6 @@ from mlsrv.plugins.offers import CodecOffer
 from mlsrv.repository import BrokenModel, ModelRepository
 from mlsrv.settings import ModelParameters
 from mlsrv.testing import text_request
-from mlsrv.testing.contracts import (
-    CodecContract,
-    ExecutorContract,
-    InterceptorContract,
-    MeterContract,
-    RepositoryContract,
-    RequestCodecContract,
-    RuntimeContract,
-)
 from mlsrv.types import (
     InferenceRequest,
     InferenceResponse,
@@ -32,6 +23,15 @@ from mlsrv.types import (
     ResponseOutput,
 )
 from mlsrv.utils import model_uri
+from mlsrv_testing.contracts import (
+    CodecContract,
+    ExecutorContract,
+    InterceptorContract,
+    MeterContract,
+    RepositoryContract,
+    RequestCodecContract,
+    RuntimeContract,
+)
 
 
 class InlineSuite(ExecutorContract):

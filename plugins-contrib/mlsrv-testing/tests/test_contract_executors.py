@@ -260,7 +260,7 @@ def test_every_case_has_a_mutant() -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::RuntimeWarning")
 @pytest.mark.parametrize("case", MUTANTS)
 def test_a_case_fails_for_its_mutant(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mlsrv.testing.contracts import executors, running
+    from mlsrv_testing.contracts import executors, running
 
     async def eventually(what: str, test: Any, seconds: float = 10.0) -> None:
         await running.eventually(what, test, 0.3)

@@ -12,7 +12,7 @@ from mlsrv.controlplane.loader import check_name
 from mlsrv.errors import MLSrvError
 from mlsrv.repository import BrokenModel, ModelRepository
 from mlsrv.settings import ModelSettings
-from mlsrv.testing.contracts.running import run
+from mlsrv_testing.contracts.running import run
 
 
 class RepositoryContract(ABC):

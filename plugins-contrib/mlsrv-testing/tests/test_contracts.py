@@ -16,8 +16,8 @@ from contract_toys import (
     TallySuite,
 )
 
-from mlsrv.testing import contracts
-from mlsrv.testing.contracts.running import Limit, limit, run
+from mlsrv_testing import contracts
+from mlsrv_testing.contracts.running import Limit, limit, run
 
 
 class TestInline(InlineSuite):
