@@ -134,7 +134,7 @@ def text_files() -> Iterator[Path]:
     """Every file of the repository that a person wrote, without what tools and builds leave."""
     for path in sorted(ROOT.rglob("*")):
         parts = path.relative_to(ROOT).parts
-        hidden = any(part.startswith(".") and part not in (".ci", ".gitignore") for part in parts)
+        hidden = any(part.startswith(".") and part not in (".ci", ".github", ".gitignore") for part in parts)
         if hidden or NOT_OURS & set(parts) or not path.is_file():
             continue
         if path.suffix in TEXT or "." not in path.name:
