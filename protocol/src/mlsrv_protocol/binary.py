@@ -128,12 +128,12 @@ def raw_request(body: bytes | bytearray | memoryview, inputs: list[MetadataTenso
     declared = inputs[0]
     view = memoryview(body).toreadonly()
     if declared.datatype is Datatype.BYTES:
-        tensor = RequestInput(declared.name, [1], Datatype.BYTES, [bytes(view)])
+        tensor = RequestInput.construct(declared.name, [1], Datatype.BYTES, [bytes(view)])
     else:
         shape = _raw_shape(declared, len(view))
         data = from_raw(view, 0, len(view), declared.datatype, shape, check_shape(shape))
-        tensor = RequestInput(declared.name, shape, declared.datatype, data)
-    return InferenceRequest([tensor], parameters=Parameters(binary_data_output=True))
+        tensor = RequestInput.construct(declared.name, shape, declared.datatype, data)
+    return InferenceRequest.construct([tensor], parameters=Parameters(binary_data_output=True))
 
 
 def _raw_shape(declared: MetadataTensor, size: int) -> list[int]:
@@ -186,7 +186,7 @@ def encode_response(response: InferenceResponse, wanted: Container[str]) -> tupl
         InvalidOutput: the response cannot be written; the sentence names the output.
     """
     pieces: list[Raw] = []
-    plain = InferenceResponse(
+    plain = InferenceResponse.construct(
         response.model_name, [], response.model_version, response.id, response.parameters
     ).to_plain()
     outputs: list[dict[str, Any]] = []
@@ -207,7 +207,7 @@ def encode_request(request: InferenceRequest) -> tuple[int, list[Raw]]:
         InvalidPayload: the request cannot be written; the sentence names the input.
     """
     pieces: list[Raw] = []
-    plain = InferenceRequest([], request.id, request.parameters, request.outputs).to_plain()
+    plain = InferenceRequest.construct([], request.id, request.parameters, request.outputs).to_plain()
     inputs: list[dict[str, Any]] = []
     for index, tensor in enumerate(request.inputs):
         try:

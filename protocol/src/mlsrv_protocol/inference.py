@@ -1,7 +1,7 @@
 """Inference requests and responses. Source: Open Inference Protocol, "Inference"."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from attrs import cmp_using, define, field
 from attrs.setters import NO_OP
@@ -35,11 +35,52 @@ from mlsrv_protocol.reading import (
 from mlsrv_protocol.validation import check_request_parameters, check_unique
 from mlsrv_protocol.writing import write_tensor
 
+T = TypeVar("T", bound="Tensor")
+
 _SAME = cmp_using(eq=same_data, require_same_type=False)
 
 
 @define(on_setattr=NO_OP)
-class RequestInput(Message):
+class Tensor(Message):
+    """Base of `RequestInput` and `ResponseOutput`, which have the same fields."""
+
+    name: str
+    shape: list[int] = field(converter=to_shape)
+    datatype: Datatype = field(converter=to_datatype)
+    data: TensorData = field(eq=_SAME)
+    parameters: Parameters | None = field(default=None, converter=to_parameters)
+
+    @classmethod
+    def construct(
+        cls,
+        name: str,
+        shape: list[int],
+        datatype: Datatype,
+        data: TensorData,
+        parameters: Parameters | None = None,
+    ) -> Self:
+        """Make a tensor of values that have exactly these types. Nothing is checked or converted: it is for
+        code that has read and checked the values itself.
+        """
+        tensor = cls.__new__(cls)
+        tensor.name = name
+        tensor.shape = shape
+        tensor.datatype = datatype
+        tensor.data = data
+        tensor.parameters = parameters
+        return tensor
+
+    def to_plain(self) -> Fields:
+        """Return the JSON form, data flat.
+
+        Raises:
+            InvalidPayload: the fields do not fit each other.
+        """
+        return write_tensor(self.name, self.shape, self.datatype, self.data, self.parameters)
+
+
+@define(on_setattr=NO_OP)
+class RequestInput(Tensor):
     """One input tensor.
 
     Args:
@@ -53,20 +94,10 @@ class RequestInput(Message):
         InvalidPayload: the datatype does not exist.
     """
 
-    name: str
-    shape: list[int] = field(converter=to_shape)
-    datatype: Datatype = field(converter=to_datatype)
-    data: TensorData = field(eq=_SAME)
-    parameters: Parameters | None = field(default=None, converter=to_parameters)
-
-    def to_plain(self) -> Fields:
-        """The JSON form, data flat; raises InvalidPayload when the parts do not fit."""
-        return write_tensor(self.name, self.shape, self.datatype, self.data, self.parameters)
-
     @classmethod
     def parse_obj(cls, obj: Any) -> Self:
         """See `Message.parse_obj`."""
-        return cls(*read_tensor(obj, "inputs", 0))
+        return cls.construct(*read_tensor(obj, "inputs", 0))
 
 
 @define(on_setattr=NO_OP)
@@ -77,9 +108,17 @@ class RequestOutput(Message):
     parameters: Parameters | None = field(default=None, converter=to_parameters)
 
     @classmethod
+    def construct(cls, name: str, parameters: Parameters | None = None) -> Self:
+        """See `Tensor.construct`."""
+        output = cls.__new__(cls)
+        output.name = name
+        output.parameters = parameters
+        return output
+
+    @classmethod
     def parse_obj(cls, obj: Any) -> Self:
         """See `Message.parse_obj`."""
-        return cls(*read_wanted(obj, 0))
+        return cls.construct(*read_wanted(obj, 0))
 
 
 def _inputs(values: Iterable[RequestInput | dict[str, Any]]) -> list[RequestInput]:
@@ -111,6 +150,26 @@ class InferenceRequest(Message):
     model_name: str = ""
     model_version: str | None = None
 
+    @classmethod
+    def construct(
+        cls,
+        inputs: list[RequestInput],
+        id: str | None = None,
+        parameters: Parameters | None = None,
+        outputs: list[RequestOutput] | None = None,
+        model_name: str = "",
+        model_version: str | None = None,
+    ) -> Self:
+        """See `Tensor.construct`."""
+        request = cls.__new__(cls)
+        request.inputs = inputs
+        request.id = id
+        request.parameters = parameters
+        request.outputs = outputs
+        request.model_name = model_name
+        request.model_version = model_version
+        return request
+
     def to_plain(self) -> Fields:
         """The JSON form, data as flat arrays or flat lists of str.
 
@@ -130,18 +189,13 @@ class InferenceRequest(Message):
     def parse_obj(cls, obj: Any, tail: Tail | None = None) -> Self:
         """See `Message.parse_obj`. Unknown keys are ignored. `tail` holds the data of binary inputs."""
         fields = read_object(obj, "The request")
-        inputs = [
-            RequestInput(*read_tensor(item, "inputs", index, tail))
-            for index, item in enumerate(read_array(fields.get("inputs"), "inputs"))
-        ]
-        if len(inputs) > 1:
-            check_unique((tensor.name for tensor in inputs), "inputs")
-        parameters = read_parameters(fields.get("parameters"))
+        inputs = _read_tensors(RequestInput, fields.get("inputs"), "inputs", tail)
+        given, wanted = fields.get("parameters"), fields.get("outputs")
+        parameters = None if given is None else read_parameters(given)
         if parameters is not None:
             check_request_parameters(parameters)
-        wanted = fields.get("outputs")
         outputs = None if wanted is None else _read_wanted(wanted)
-        return cls(inputs, read_optional_text(fields.get("id"), "id"), parameters, outputs)
+        return cls.construct(inputs, read_optional_text(fields.get("id"), "id"), parameters, outputs)
 
     @classmethod
     def parse_raw(cls, text: Body) -> Self:
@@ -152,23 +206,13 @@ class InferenceRequest(Message):
 
 
 @define(on_setattr=NO_OP)
-class ResponseOutput(Message):
+class ResponseOutput(Tensor):
     """One output tensor; the fields are those of `RequestInput`."""
-
-    name: str
-    shape: list[int] = field(converter=to_shape)
-    datatype: Datatype = field(converter=to_datatype)
-    data: TensorData = field(eq=_SAME)
-    parameters: Parameters | None = field(default=None, converter=to_parameters)
-
-    def to_plain(self) -> Fields:
-        """The JSON form, data flat; raises InvalidPayload when the parts do not fit."""
-        return write_tensor(self.name, self.shape, self.datatype, self.data, self.parameters)
 
     @classmethod
     def parse_obj(cls, obj: Any) -> Self:
         """See `Message.parse_obj`."""
-        return cls(*read_tensor(obj, "outputs", 0))
+        return cls.construct(*read_tensor(obj, "outputs", 0))
 
 
 def _outputs(values: Iterable[ResponseOutput | dict[str, Any]]) -> list[ResponseOutput]:
@@ -193,6 +237,24 @@ class InferenceResponse(Message):
     id: str | None = None
     parameters: Parameters | None = field(default=None, converter=to_parameters)
 
+    @classmethod
+    def construct(
+        cls,
+        model_name: str,
+        outputs: list[ResponseOutput],
+        model_version: str | None = None,
+        id: str | None = None,
+        parameters: Parameters | None = None,
+    ) -> Self:
+        """See `Tensor.construct`."""
+        response = cls.__new__(cls)
+        response.model_name = model_name
+        response.outputs = outputs
+        response.model_version = model_version
+        response.id = id
+        response.parameters = parameters
+        return response
+
     def to_plain(self) -> Fields:
         """The JSON form, data as flat arrays or flat lists of str.
 
@@ -213,13 +275,8 @@ class InferenceResponse(Message):
     def parse_obj(cls, obj: Any, tail: Tail | None = None) -> Self:
         """See `Message.parse_obj`. Unknown keys are ignored. `tail` holds the data of binary outputs."""
         fields = read_object(obj, "The response")
-        outputs = [
-            ResponseOutput(*read_tensor(item, "outputs", index, tail))
-            for index, item in enumerate(read_array(fields.get("outputs"), "outputs"))
-        ]
-        if len(outputs) > 1:
-            check_unique((tensor.name for tensor in outputs), "outputs")
-        return cls(
+        outputs = _read_tensors(ResponseOutput, fields.get("outputs"), "outputs", tail)
+        return cls.construct(
             read_text(fields.get("model_name"), "model_name"),
             outputs,
             read_optional_text(fields.get("model_version"), "model_version"),
@@ -247,17 +304,26 @@ class InferenceErrorResponse(Message):
         return cls(read_text(read_object(obj, "The body").get("error"), "error"))
 
 
+def _read_tensors(cls: type[T], value: object, group: str, tail: Tail | None) -> list[T]:
+    tensors = [
+        cls.construct(*read_tensor(item, group, index, tail))
+        for index, item in enumerate(read_array(value, group))
+    ]
+    if len(tensors) > 1:
+        check_unique((tensor.name for tensor in tensors), group)
+    return tensors
+
+
 def _read_wanted(wanted: object) -> list[RequestOutput]:
     outputs = [
-        RequestOutput(*read_wanted(item, index)) for index, item in enumerate(read_array(wanted, "outputs"))
+        RequestOutput.construct(*read_wanted(item, index))
+        for index, item in enumerate(read_array(wanted, "outputs"))
     ]
     check_unique((output.name for output in outputs), "outputs")
     return outputs
 
 
-def _plain_tensors(
-    tensors: Sequence[RequestInput | ResponseOutput], group: str, failure: type[MLSrvError]
-) -> list[Fields]:
+def _plain_tensors(tensors: Sequence[Tensor], group: str, failure: type[MLSrvError]) -> list[Fields]:
     plain = []
     for index, tensor in enumerate(tensors):
         try:

@@ -6,7 +6,7 @@ from typing import Any
 
 from mlsrv_protocol.errors import InvalidOutput, InvalidPayload, MLSrvError
 from mlsrv_protocol.inference import InferenceRequest, InferenceResponse
-from mlsrv_protocol.jsontext import Body, dumps, loads
+from mlsrv_protocol.jsontext import Body, dumps, loads, loads_message
 from mlsrv_protocol.quoting import clip
 from mlsrv_protocol.reading import read_object
 
@@ -32,7 +32,7 @@ def decode_request(body: Body) -> InferenceRequest:
         InvalidPayload: the body is not JSON, or breaks a rule of the protocol; the sentence says which, and
             where.
     """
-    return InferenceRequest.parse_raw(body)
+    return InferenceRequest.parse_obj(loads_message(body, "inputs"))
 
 
 def decode_response(body: Body) -> InferenceResponse:
@@ -41,7 +41,7 @@ def decode_response(body: Body) -> InferenceResponse:
     Raises:
         InvalidPayload: the body is not a response of the protocol.
     """
-    return InferenceResponse.parse_raw(body)
+    return InferenceResponse.parse_obj(loads_message(body, "outputs"))
 
 
 def encode_request(request: InferenceRequest) -> bytes:

@@ -10,7 +10,7 @@ from mlsrv_protocol.errors import InvalidPayload
 from mlsrv_protocol.messages import TensorData
 from mlsrv_protocol.parameters import Parameters
 from mlsrv_protocol.quoting import clip
-from mlsrv_protocol.tensors import numeric
+from mlsrv_protocol.tensors import numeric, numeric_list
 from mlsrv_protocol.validation import (
     check_count,
     check_name,
@@ -28,7 +28,7 @@ def read_object(value: object, what: str) -> dict[str, Any]:
     """`value` as the JSON object that it must be."""
     if type(value) is dict:
         return value
-    raise InvalidPayload(f"{what} is {clip(value)}; it must be a JSON object.")
+    raise _not_an_object(value, what)
 
 
 def read_array(value: object, what: str) -> list[Any]:
@@ -51,7 +51,9 @@ def read_text(value: object, what: str) -> str:
 
 def read_optional_text(value: object, what: str) -> str | None:
     """`value` as a string, or None when it is absent or null."""
-    return None if value is None else read_text(value, what)
+    if value is None or type(value) is str:
+        return value
+    return read_text(value, what)
 
 
 def read_parameters(value: object) -> Parameters | None:
@@ -95,7 +97,9 @@ def read_tensor(
         InvalidPayload: anything is wrong; the sentence starts with the place, such as `inputs[0] "x"`.
     """
     try:
-        fields = read_object(value, "the tensor")
+        if type(value) is not dict:
+            raise _not_an_object(value, "the tensor")
+        fields = value
         name = check_name(fields.get("name"))
         shape: Any = fields.get("shape")
         expected = check_shape(shape)
@@ -142,13 +146,19 @@ def _read_data(data: Any, datatype: Datatype, expected: int, parameters: Paramet
         if expected:
             raise InvalidPayload("data is missing; it must be an array.")
         data = []  # some clients send null for a tensor without elements
-    if isinstance(data, list):
-        return strings.from_json(data) if datatype is Datatype.BYTES else numeric(data, datatype)
-    if isinstance(data, np.ndarray):  # from the short cut, or from a dict that Python code made
-        return strings.from_json(data.tolist()) if datatype is Datatype.BYTES else numeric(data, datatype)
+    if type(data) is list:
+        return strings.from_json(data) if datatype is Datatype.BYTES else numeric_list(data, datatype)
+    if isinstance(data, list | np.ndarray):  # from the short cut, or from a dict that Python code made
+        if datatype is not Datatype.BYTES:
+            return numeric(data, datatype)
+        return strings.from_json(data if isinstance(data, list) else data.tolist())
     if isinstance(data, str) and datatype is Datatype.BYTES:
         return strings.BareText([data])
     raise InvalidPayload(f"data is {clip(data)}; it must be an array.")
+
+
+def _not_an_object(value: object, what: str) -> InvalidPayload:
+    return InvalidPayload(f"{what} is {clip(value)}; it must be a JSON object.")
 
 
 def _place(value: object, group: str, index: int) -> str:

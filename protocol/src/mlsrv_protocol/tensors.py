@@ -47,10 +47,28 @@ def numeric(data: Any, datatype: Datatype) -> Array:
             rounded).
     """
     if type(data) is list:
-        return _from_list(data, datatype)
+        return numeric_list(data, datatype)
     if isinstance(data, np.ndarray):
         return _from_array(data, datatype)
     return _from_other(data, datatype)
+
+
+def numeric_list(data: list[Any], datatype: Datatype) -> Array:
+    """Return what `numeric` returns, for data that is a list."""
+    leaves, types = data, set(map(type, data))
+    if list in types:
+        leaves, types = flatten(data)
+    if datatype.is_float:
+        if types <= _FLOATS:
+            return _floats(leaves, types, datatype)
+    elif datatype.is_integer:
+        if types <= _NUMBERS:
+            return _integers(leaves, types, datatype)
+    elif types <= _BITS and _TRUTHS.issuperset(leaves):
+        return np.array(leaves, dtype=np.bool_)
+    if types <= _PLAIN:
+        refuse(leaves, datatype)
+    return _from_other(data, datatype)  # numpy scalars, tuples, arrays inside a list: Python code made it
 
 
 def flatten(data: list[Any]) -> tuple[list[Any], set[type]]:
@@ -79,23 +97,6 @@ def refuse(leaves: list[Any], datatype: Datatype) -> NoReturn:
                 f"data[{index}] is {clip(value)}, but {datatype} takes only {_takes(datatype)}."
             )
     raise InvalidPayload(f"data does not fit {datatype}, which takes only {_takes(datatype)}.")
-
-
-def _from_list(data: list[Any], datatype: Datatype) -> Array:
-    leaves, types = data, set(map(type, data))
-    if list in types:
-        leaves, types = flatten(data)
-    if datatype.is_float:
-        if types <= _FLOATS:
-            return _floats(leaves, types, datatype)
-    elif datatype.is_integer:
-        if types <= _NUMBERS:
-            return _integers(leaves, types, datatype)
-    elif types <= _BITS and _TRUTHS.issuperset(leaves):
-        return np.array(leaves, dtype=np.bool_)
-    if types <= _PLAIN:
-        refuse(leaves, datatype)
-    return _from_other(data, datatype)  # numpy scalars, tuples, arrays inside a list: Python code made it
 
 
 def _integers(leaves: list[Any], types: set[type], datatype: Datatype) -> Array:

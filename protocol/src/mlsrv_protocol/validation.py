@@ -6,6 +6,7 @@ Whoever calls them puts the place in front, such as `inputs[0] "x": `.
 
 import math
 from collections.abc import Iterable
+from operator import index
 from typing import Any
 
 from mlsrv_protocol.errors import InvalidPayload
@@ -21,6 +22,7 @@ signed 64-bit integer.
 MAX_PARAMETER_DEPTH = 32
 """Arrays and objects inside each other in one parameter."""
 
+_INTEGER = frozenset({int})
 _SHARED_MEMORY = "shared_memory_region"
 
 
@@ -40,6 +42,20 @@ def check_unique(names: Iterable[str], group: str) -> None:
         if name in seen:
             raise InvalidPayload(f"{group} has two tensors called {clip(name)}; names must be unique.")
         seen.add(name)
+
+
+def as_integers(shape: list[Any]) -> list[int]:
+    """Return a shape with numpy's integers made Python's; a shape of Python's integers is returned as it is.
+
+    Raises:
+        InvalidPayload: a length is no integer.
+    """
+    if _INTEGER.issuperset(map(type, shape)):
+        return shape
+    try:
+        return [index(length) for length in shape]
+    except TypeError:
+        raise InvalidPayload(f"shape is {clip(shape)} with other things than integers in it.") from None
 
 
 def check_shape(shape: object) -> int:

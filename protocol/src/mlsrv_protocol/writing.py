@@ -1,16 +1,13 @@
 """From the parts of messages to plain data for JSON. What a model author got wrong is found here."""
 
-from operator import index
 from typing import Any
 
 from mlsrv_protocol import strings
 from mlsrv_protocol.datatypes import Datatype, bf16_to_float32
-from mlsrv_protocol.errors import InvalidPayload
-from mlsrv_protocol.messages import TensorData, all_are
+from mlsrv_protocol.messages import TensorData
 from mlsrv_protocol.parameters import Parameters
-from mlsrv_protocol.quoting import clip
 from mlsrv_protocol.tensors import numeric
-from mlsrv_protocol.validation import check_count, check_name, check_shape
+from mlsrv_protocol.validation import as_integers, check_count, check_name, check_shape
 
 
 def write_tensor(
@@ -22,8 +19,7 @@ def write_tensor(
         InvalidPayload: the parts do not fit each other; the sentence does not name the tensor.
     """
     check_name(name)
-    if not all_are(int, shape):
-        shape = _integers(shape)
+    shape = as_integers(shape)
     expected = check_shape(shape)
     datatype = Datatype(datatype) if type(datatype) is not Datatype else datatype
     extra = None if parameters is None else parameters.dict()
@@ -39,16 +35,10 @@ def write_tensor(
         values = numeric(data, datatype)
         if datatype is Datatype.BF16:
             values = bf16_to_float32(values)
-    check_count(len(values), shape, expected)
+    if len(values) != expected:
+        check_count(len(values), shape, expected)
     plain = {"name": name, "shape": shape, "datatype": datatype._value_}  # `value` is a slow property
     if extra:
         plain["parameters"] = extra
     plain["data"] = values
     return plain
-
-
-def _integers(shape: list[Any]) -> list[int]:
-    try:
-        return [index(length) for length in shape]
-    except TypeError:
-        raise InvalidPayload(f"shape is {clip(shape)} with other things than integers in it.") from None

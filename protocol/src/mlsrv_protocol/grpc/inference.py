@@ -42,7 +42,7 @@ def decode_request(body: bytes) -> tuple[InferenceRequest, bool]:
         found = decode_small(body)
         if found is not None:
             return found
-    request = InferenceRequest([])
+    request = InferenceRequest.construct([])
     tensors: list[Span] = []
     raw: list[Span] = []
     wanted: list[Span] = []
@@ -66,7 +66,7 @@ def decode_request(body: bytes) -> tuple[InferenceRequest, bool]:
         parts, typed = decode_tensors(body, tensors, raw, "inputs")
     except Malformed as error:
         raise InvalidPayload(f"The message is not a ModelInferRequest: {error}") from None
-    request.inputs = [RequestInput(*part) for part in parts]
+    request.inputs = [RequestInput.construct(*part) for part in parts]
     if len(parts) > 1:
         check_unique((part[0] for part in parts), "inputs")
     if values:
@@ -96,7 +96,7 @@ def decode_response(body: bytes) -> InferenceResponse:
     Raises:
         InvalidPayload: the bytes are not such a message, or break a rule of the protocol.
     """
-    response = InferenceResponse()
+    response = InferenceResponse.construct("", [])
     tensors: list[Span] = []
     raw: list[Span] = []
     values: dict[str, Value] = {}
@@ -117,7 +117,7 @@ def decode_response(body: bytes) -> InferenceResponse:
         parts, _ = decode_tensors(body, tensors, raw, "outputs")
     except Malformed as error:
         raise InvalidPayload(f"The message is not a ModelInferResponse: {error}") from None
-    response.outputs = [ResponseOutput(*part) for part in parts]
+    response.outputs = [ResponseOutput.construct(*part) for part in parts]
     if len(parts) > 1:
         check_unique((part[0] for part in parts), "outputs")
     response.parameters = to_parameters(values)
@@ -228,6 +228,6 @@ def _decode_wanted(body: bytes, at: int, span: Span) -> RequestOutput:
                 key, values[key] = decode_entry(body, a, b)
         parameters = to_parameters(values)
         refuse_shared_memory(parameters)
-        return RequestOutput(check_name(name), parameters)
+        return RequestOutput.construct(check_name(name), parameters)
     except InvalidPayload as error:
         raise InvalidPayload(f"outputs[{at}] {clip(name)}: {error}") from None

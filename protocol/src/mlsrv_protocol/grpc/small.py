@@ -52,8 +52,8 @@ def _decode(message: Any) -> tuple[InferenceRequest, bool]:
         data = _typed(tensor.contents, datatype, expected)
     else:
         data = from_raw(raw[0], 0, len(raw[0]), datatype, shape, expected)
-    request = InferenceRequest(
-        [RequestInput(check_name(tensor.name), shape, datatype, data)],
+    request = InferenceRequest.construct(
+        [RequestInput.construct(check_name(tensor.name), shape, datatype, data)],
         message.id or None,
         None,
         None,

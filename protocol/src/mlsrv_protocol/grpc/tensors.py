@@ -1,7 +1,6 @@
 """Tensors of inference messages: `InferInputTensor` and `InferOutputTensor`, which have the same fields."""
 
 from collections.abc import Iterable, Sequence
-from operator import index
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +11,7 @@ from mlsrv_protocol.grpc.messages import InferTensorContents, parse
 from mlsrv_protocol.grpc.parameters import Value, decode_entry, encode_parameters, to_parameters
 from mlsrv_protocol.grpc.wire import block, fields, head, numbers, packed, signed, text, utf8
 from mlsrv_protocol.inference import RequestInput, ResponseOutput
-from mlsrv_protocol.messages import TensorData, all_are
+from mlsrv_protocol.messages import TensorData
 from mlsrv_protocol.parameters import Parameters
 from mlsrv_protocol.quoting import clip
 from mlsrv_protocol.raw import Raw, from_raw, octets, to_raw
@@ -20,6 +19,7 @@ from mlsrv_protocol.strings import fitting_shape
 from mlsrv_protocol.tensors import numeric
 from mlsrv_protocol.validation import (
     MAX_DIMENSIONS,
+    as_integers,
     check_count,
     check_name,
     check_shape,
@@ -119,7 +119,7 @@ def encode_tensors(
     last: list[Raw] = []
     for at, tensor in enumerate(tensors):
         try:
-            shape = _integers(tensor.shape)
+            shape = as_integers(tensor.shape)
             expected = check_shape(shape)
             datatype = tensor.datatype if type(tensor.datatype) is Datatype else Datatype(tensor.datatype)
             if datatype is Datatype.BYTES:
@@ -275,12 +275,3 @@ def _description(tensor: RequestInput | ResponseOutput, datatype: Datatype, shap
     if tensor.parameters is not None:
         found += encode_parameters(tensor.parameters, _PARAMETER)
     return found
-
-
-def _integers(shape: list[int]) -> list[int]:
-    if all_are(int, shape):
-        return shape
-    try:
-        return [index(length) for length in shape]
-    except TypeError:
-        raise InvalidPayload(f"shape is {clip(shape)} with other things than integers in it.") from None
