@@ -1,4 +1,4 @@
-"""The ``mlsrv`` command: arguments, logging, signals and printing; what it does is in the kernel."""
+"""Command line ``mlsrv``: arguments, logging, signals and printing. The work itself is done by the kernel."""
 
 from mlsrv_cli.commands import CommandTable
 

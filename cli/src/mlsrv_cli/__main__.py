@@ -1,4 +1,4 @@
-"""``python -m mlsrv_cli`` is the same as ``mlsrv``."""
+"""Module entry point: ``python -m mlsrv_cli`` is the same as ``mlsrv``."""
 
 import sys
 

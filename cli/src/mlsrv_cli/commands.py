@@ -1,4 +1,4 @@
-"""Which commands there are: their names, one line about each, and where each is found."""
+"""Command table: the name of each command, one line of help, and the module that defines it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Command(NamedTuple):
 
 
 class CommandTable:
-    """Commands by name. A plugin gets it as the argument of ``mlsrv_cli_commands`` and adds its own.
+    """Commands by name. A plugin gets the table as the argument of ``mlsrv_cli_commands`` and adds its own.
 
     Attributes:
         origin: the plugin that adds commands now, for messages.
@@ -63,7 +63,7 @@ class CommandTable:
         self._commands.update({command.name: command for command in commands})
 
     def get(self, name: str) -> Command | None:
-        """The command of this name, or None."""
+        """Return the command of this name, or None."""
         return self._commands.get(name)
 
     def __iter__(self) -> Iterator[Command]:
@@ -71,7 +71,7 @@ class CommandTable:
 
 
 def own_commands() -> CommandTable:
-    """The commands of mlsrv-cli itself."""
+    """Return the commands of mlsrv-cli itself."""
     table = CommandTable()
     table.add("start", "mlsrv_cli.start:start", help="Serve the models of a folder.")
     table.add("plugins", "mlsrv_cli.plugins_command:plugins", help="List the plugins, or check one.")

@@ -1,4 +1,4 @@
-"""``mlsrv completion``: the scripts that make a shell complete commands and options."""
+"""Command ``mlsrv completion``: the scripts with which a shell completes commands and options."""
 
 from __future__ import annotations
 

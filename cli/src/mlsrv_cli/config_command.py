@@ -1,4 +1,4 @@
-"""``mlsrv config show`` and ``mlsrv config check``: settings and where they come from, without a start."""
+"""Commands ``mlsrv config show`` and ``mlsrv config check``: settings and their sources, without a start."""
 
 from __future__ import annotations
 

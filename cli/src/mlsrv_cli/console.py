@@ -1,4 +1,4 @@
-"""What ``mlsrv start`` tells: log lines, or panels for somebody who sits at a terminal."""
+"""Console reports of ``mlsrv start``: log lines, or panels on an interactive terminal."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ STOPPING = "ctrl-C stops the server"
 
 
 class Reporter(Protocol):
-    """Is told how a server is getting on."""
+    """Receives the states that a server reaches."""
 
     def listening(self, kernel: Kernel) -> None:
-        """Every transport listens."""
+        """Report that every transport listens."""
 
     def loaded(self, kernel: Kernel) -> None:
-        """Every model is ready or has failed."""
+        """Report that every model is ready or has failed."""
 
     def stopped(self) -> None:
-        """The server has stopped as it was asked to."""
+        """Report that the server has stopped as requested."""
 
 
 def make_reporter(out: TextIO, *, structured: bool) -> Reporter:
-    """Panels on a terminal, unless JSON lines are wanted; else log lines."""
+    """Return a reporter with panels on a terminal, unless JSON lines are wanted; else one with log lines."""
     return TerminalReporter(out) if out.isatty() and not structured else LogReporter()
 
 
 class LogReporter:
-    """Tells it with the logger ``mlsrv.cli``; structured logs get the facts as fields, too."""
+    """Reports with the logger ``mlsrv.cli``; structured logs get the facts as fields, too."""
 
     def listening(self, kernel: Kernel) -> None:
         logger.info("Serving %s", _root(kernel), extra={"folder": _root(kernel)})
@@ -62,7 +62,7 @@ class LogReporter:
 
 
 class TerminalReporter:
-    """Tells it with panels."""
+    """Reports with panels."""
 
     def __init__(self, out: TextIO) -> None:
         from rich.console import Console
@@ -102,19 +102,19 @@ class TerminalReporter:
 
 
 def endpoints(kernel: Kernel) -> list[tuple[str, str]]:
-    """Names of transports with the addresses on which they listen."""
+    """Return the names of transports with the addresses on which they listen."""
     return [
         (name, url) for name, transport in sorted(kernel.transports.items()) for url in transport.endpoints
     ]
 
 
 def reason_of(model: ModelHandle) -> str:
-    """Why a model is not ready, without its name."""
+    """Return the reason for which a model is not ready, without the model's name."""
     return (model.problem or model.state.value).removeprefix(f"Model {model.name}: ")
 
 
 def no_models(kernel: Kernel) -> str:
-    """What to say about a server without models."""
+    """Return the sentence about a server without models."""
     return f"There are no models in {_root(kernel)}; a model is a folder with a model-settings.json."
 
 

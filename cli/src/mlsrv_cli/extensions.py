@@ -1,4 +1,4 @@
-"""Commands that plugins add, found without importing the plugins that add none.
+"""Command discovery: commands that plugins add, found without importing the plugins that add none.
 
 Entry points are read from their files: to import importlib.metadata takes three times as long as the whole of
 ``mlsrv --help`` otherwise does.
@@ -43,7 +43,8 @@ def add_plugin_commands(table: CommandTable, path: Iterable[str] | None = None) 
 
 
 def entry_points(path: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Names and values of the entry points of the group ``mlsrv`` of every distribution in these folders."""
+    """Yield names and values of the entry points of the group ``mlsrv`` of every distribution in these
+    folders."""
     seen = set()
     for folder in path:
         try:
@@ -71,7 +72,7 @@ def _section(file: str) -> Iterator[tuple[str, str]]:
 
 
 def _mentions_hook(module_name: str) -> bool:
-    """Whether the source of a module has the hook's name in it; True where there is no source to look at."""
+    """Return whether the source of a module contains the name of the hook; True if there is no source."""
     path = None
     found = None
     parts = module_name.split(".")

@@ -1,4 +1,4 @@
-"""From an exception to what the user reads, and to the exit code."""
+"""Failures: the lines and the exit code that an exception becomes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INTERRUPTED = 130
 
 
 class StartFailed(Exception):
-    """The start was given up for reasons that have been found already.
+    """The start was abandoned for reasons that are known already.
 
     Attributes:
         problems: one sentence for each.
@@ -40,7 +40,7 @@ def report(error: Exception, *, debug: bool = False) -> int:
 
 
 def explain(error: Exception) -> tuple[list[str], int]:
-    """The lines to print for an exception, and the exit code: 2 for the user's faults, 1 for all else."""
+    """Return the lines to print for an exception, and the exit code: 2 for the user's mistakes, else 1."""
     if isinstance(error, click.Abort):
         return ["Interrupted."], INTERRUPTED
     if isinstance(error, click.ClickException):

@@ -1,4 +1,4 @@
-"""The click group behind ``mlsrv``: commands are imported when they are run."""
+"""Command group of click: imports a command when it is run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def make_group(table: CommandTable, problems: Sequence[str] = ()) -> click.RichGroup:
-    """The group with the commands of a table; `problems` are shown in its help."""
+    """Return the group with the commands of a table; `problems` are shown in its help."""
     options = [
         click.RichOption(
             ["--version"], is_flag=True, expose_value=False, is_eager=True, callback=_show_version

@@ -1,4 +1,4 @@
-"""The hook of the command line."""
+"""Hook specification of the command line."""
 
 from __future__ import annotations
 

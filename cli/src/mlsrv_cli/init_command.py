@@ -1,4 +1,4 @@
-"""``mlsrv init``: a folder to begin with, for a model or a plugin."""
+"""Command ``mlsrv init``: a folder to start from, for a model or a plugin."""
 
 from __future__ import annotations
 

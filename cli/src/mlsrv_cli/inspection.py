@@ -1,4 +1,4 @@
-"""What a start would find, without starting: settings, where they come from, and what is wrong with them."""
+"""Inspection: settings, their sources and their problems, found as a start would but without starting."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Inspected:
 
 
 def models_of(kernel: Kernel) -> list[Inspected]:
-    """Every model of the kernel's repository.
+    """Return every model of the kernel's repository.
 
     Args:
         kernel: one that was not entered.
@@ -47,7 +47,7 @@ def models_of(kernel: Kernel) -> list[Inspected]:
 
 
 def problems_of(kernel: Kernel) -> list[str]:
-    """One sentence for each thing that would keep the server from starting or a model from being loaded.
+    """Return one sentence for each problem that would keep the server from starting or a model from loading.
 
     Runtimes are imported for this, as they would be at the start; artifacts are not loaded.
 

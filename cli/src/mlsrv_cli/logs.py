@@ -1,4 +1,5 @@
-"""Logging of the server: to stdout, as text or as JSON lines, or as the setting ``logging_settings`` says."""
+"""Server logging: to stdout, as text or as JSON lines, or as the setting ``logging_settings`` configures
+it."""
 
 from __future__ import annotations
 
@@ -28,8 +29,10 @@ _STANDARD = {
 
 
 class RequestFilter(logging.Filter):
-    """Lets every record pass, and lets those of models' code say what they are about: the fields `FIELDS`,
-    None where there is none."""
+    """Adds the fields `FIELDS` of the current request to records of model code; a missing field is None.
+
+    Every record passes.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         missing = [name for name in FIELDS if name not in record.__dict__]
@@ -41,8 +44,8 @@ class RequestFilter(logging.Filter):
 
 
 class TextFormatter(logging.Formatter):
-    """``time [logger][model:version] LEVEL - message (request ID, worker NUMBER)``; what is in brackets only
-    where there is one."""
+    """Writes ``time [logger][model:version] LEVEL - message (request ID, worker NUMBER)``; parts in brackets
+    are left out where they are unknown."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s [%(name)s]%(model_tag)s %(levelname)s - %(message)s%(about)s")
@@ -64,7 +67,7 @@ class TextFormatter(logging.Formatter):
         return super().formatMessage(record)
 
     def _about(self, record: logging.LogRecord) -> str:
-        """What the message does not say itself."""
+        """Return the facts that the message itself does not contain."""
         message = record.message
         ids = {"request": _field(record, "request_id"), "trace": _field(record, "trace_id")}
         parts = [f"{name} {shown(one)}" for name, one in ids.items() if one and shown(one) not in message]
@@ -105,8 +108,8 @@ class JsonFormatter(logging.Formatter):
 
 
 class GatheringHandler(logging.StreamHandler[TextIO]):
-    """Write lines that come together (see `mlsrv.telemetry.access_log.Access.record`) in one system call:
-    each call may make Python change threads twice."""
+    """Writes lines that arrive together (see `mlsrv.telemetry.access_log.Access.record`) in one system call,
+    because each call may make Python switch threads twice."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
@@ -129,7 +132,7 @@ class GatheringHandler(logging.StreamHandler[TextIO]):
         return before + line
 
     def flush(self) -> None:
-        """Also at the end of the process, when the last line may have announced others."""
+        """Write the lines that are held back. Logging also calls this at the end of the process."""
         if self._gathered:
             lines, self._gathered = "".join(self._gathered), []
             self.stream.write(lines)
@@ -137,7 +140,7 @@ class GatheringHandler(logging.StreamHandler[TextIO]):
 
 
 def configure(settings: KernelSettings, *, level: str | None = None) -> None:
-    """Set logging up for a server.
+    """Configure the logging of a server.
 
     Args:
         settings: ``use_structured_logging``, ``debug`` and ``logging_settings`` count. The latter replaces
@@ -166,8 +169,10 @@ def configure(settings: KernelSettings, *, level: str | None = None) -> None:
 
 
 def _whole_lines(out: TextIO) -> TextIO:
-    """A stream to the same place with a buffer of its own: what models print may stop in the middle of a
-    line, and then waits in theirs for the rest of it."""
+    """Return a stream to the same file with a buffer of its own.
+
+    Text that models print may end in the middle of a line, and then waits in their buffer for the rest.
+    """
     try:
         descriptor = out.fileno()
     except OSError:  # it is no file
@@ -178,7 +183,7 @@ def _whole_lines(out: TextIO) -> TextIO:
 
 
 def _handlers() -> list[logging.Handler]:
-    """Every handler of every logger."""
+    """Return every handler of every logger."""
     loggers = [logging.getLogger(), *logging.Logger.manager.loggerDict.values()]
     return [
         handler for logger in loggers if isinstance(logger, logging.Logger) for handler in logger.handlers

@@ -1,4 +1,4 @@
-"""Where ``mlsrv`` begins. Imports nothing: what is asked most often must be there at once."""
+"""Entry point of ``mlsrv``. It imports nothing at first, so that help and version appear at once."""
 
 from __future__ import annotations
 

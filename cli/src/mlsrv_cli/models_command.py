@@ -1,4 +1,4 @@
-"""``mlsrv models``: look at the models of a running server, load and unload them."""
+"""Command ``mlsrv models``: lists, loads and unloads the models of a running server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options that several commands share, and an option for each setting of the kernel and of the plugins."""
+"""Options: those that several commands share, and one for each setting of the kernel and of the plugins."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class Loaded:
     block: Sequence[str]
 
     def owners(self, scope: str) -> list[Owner]:
-        """The settings classes of plugins for ``"server"`` or ``"model"``."""
+        """Return the settings classes of plugins for ``"server"`` or ``"model"``."""
         offers = self.plugins.attributed(SettingsOffer)
         return [Owner(distribution, offer.cls) for distribution, offer in offers if offer.scope == scope]
 
     def failures(self) -> dict[str, str]:
-        """Distributions whose plugin did not load, with the reason."""
+        """Return the distributions whose plugin did not load, with the reason."""
         return self.plugins.failures()
 
 
@@ -64,7 +64,7 @@ def load_plugins(files: Iterable[str | Path] = (), block: Iterable[str] = ()) ->
 
 
 def plugin_options(function: _F) -> _F:
-    """Adds ``--plugin`` and ``--block`` to a command."""
+    """Add ``--plugin`` and ``--block`` to a command."""
     function = click.option(
         "--block", "block", multiple=True, metavar="NAME", help="Leave a plugin out. May be repeated."
     )(function)
@@ -78,7 +78,7 @@ def plugin_options(function: _F) -> _F:
 
 
 def settings_options(function: _F) -> _F:
-    """Adds what a command that reads the settings of a folder takes, beside what `SettingsCommand` adds."""
+    """Add the options of a command that reads a folder's settings, except those of `SettingsCommand`."""
     function = click.option(
         "--set",
         "set_",
@@ -93,9 +93,8 @@ def settings_options(function: _F) -> _F:
 class SettingsCommand(click.RichCommand):
     """A command with an option for each server setting of the loaded plugins.
 
-    They are made when the command is run, from the settings classes themselves: a plugin that is not
-    installed has no options, and one that is needs nobody to list them. `command_settings` finds what they
-    were given.
+    The options are made from the settings classes when the command is run, so a plugin has options exactly
+    when it is installed. `command_settings` returns the values that they were given.
     """
 
     def __init__(self, *args: Any, **attributes: Any) -> None:
@@ -136,7 +135,7 @@ class SettingsCommand(click.RichCommand):
 
 
 def loaded_plugins(ctx: click.Context) -> Loaded:
-    """The plugins that a `SettingsCommand` has loaded."""
+    """Return the plugins that a `SettingsCommand` has loaded."""
     found: Loaded = ctx.meta[_LOADED]
     return found
 
@@ -144,7 +143,7 @@ def loaded_plugins(ctx: click.Context) -> Loaded:
 def command_settings(
     ctx: click.Context, folder: Path, set_: Sequence[str], environ: Mapping[str, str], **own: str | None
 ) -> Settings:
-    """The settings of a folder as a `SettingsCommand` was asked for them.
+    """Return the settings of a folder with the values that a `SettingsCommand` was given.
 
     Args:
         ctx: the context of the command.
@@ -167,7 +166,7 @@ def command_settings(
 
 
 def _values_of(args: Sequence[str], option: str) -> Iterator[str]:
-    """The values of a repeatable option, read before the other options are known."""
+    """Yield the values of a repeatable option before the other options are known."""
     waiting = iter(args)
     for arg in waiting:
         if arg == "--":
@@ -207,7 +206,8 @@ def _setting_option(attribute: attrs.Attribute[Any], kinds: Sequence[str], panel
 
 
 def _kinds(annotation: Any) -> list[str]:
-    """What may be written for a setting, without lists and objects: those are for ``--set`` and the file."""
+    """Return the forms in which a setting may be written as an option, without lists and objects, which only
+    ``--set`` and the file can give."""
     if get_origin(annotation) is Literal:
         return [str(choice) for choice in get_args(annotation)]
     if get_origin(annotation) in (Union, UnionType):

@@ -1,4 +1,4 @@
-"""The overview that ``mlsrv --help`` prints.
+"""Command overview: printed by ``mlsrv --help``.
 
 It is drawn here, in the style of rich-click, because to import rich-click and to draw with it takes half a
 second. The help of each command comes from rich-click itself.
@@ -31,7 +31,7 @@ def print_overview() -> None:
 
 
 def overview_text(table: CommandTable, problems: Iterable[str] = ()) -> str:
-    """The overview as it suits what stdout is."""
+    """Return the overview for the width and the colours of stdout."""
     terminal = sys.stdout.isatty()
     colour = terminal and not os.environ.get("NO_COLOR")
     width = min(os.get_terminal_size().columns, 100) if terminal else 80
@@ -44,7 +44,7 @@ def overview_text(table: CommandTable, problems: Iterable[str] = ()) -> str:
 def overview(
     table: CommandTable, problems: Iterable[str] = (), *, width: int = 80, colour: bool = False
 ) -> str:
-    """The overview as text.
+    """Return the overview as text.
 
     Args:
         table: the commands.

@@ -1,4 +1,4 @@
-"""The command line as a plugin: it adds the hook by which others add commands (see `mlsrv_cli.hookspecs`)."""
+"""Plugin of the command line: adds the hook with which other plugins add commands (`mlsrv_cli.hookspecs`)."""
 
 import pluggy
 

@@ -1,5 +1,7 @@
-"""``mlsrv plugins``: what is installed, what each plugin offers, and why one did not load; `check` is in
-`mlsrv_cli.checking`."""
+"""Command ``mlsrv plugins``: the installed plugins, their offers, and the reason if one did not load.
+
+The subcommand ``check`` is in `mlsrv_cli.checking`.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,7 @@ plugins.add_command(check)
 
 
 def describe(row: PluginRow, found: Plugins) -> dict[str, Any]:
-    """One plugin as plain data.
+    """Return one plugin as plain data.
 
     Args:
         row: the plugin.

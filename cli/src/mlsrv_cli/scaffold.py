@@ -1,4 +1,4 @@
-"""Folders made of templates: the files of ``mlsrv_cli/templates``, with names put in by `string.Template`."""
+"""Scaffolds: folders made from ``mlsrv_cli/templates`` by filling in names with `string.Template`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _DESCRIPTIONS = {
 
 
 def model_files(name: str) -> dict[str, str]:
-    """The files of a folder with a custom model: their paths in it, and what is in them.
+    """Return the files of a folder with a custom model: their contents by relative path.
 
     Raises:
         ConfigurationError: the name is none for a model here.
@@ -43,7 +43,7 @@ def model_files(name: str) -> dict[str, str]:
 
 
 def plugin_files(kind: str, name: str) -> dict[str, str]:
-    """The files of a folder with a plugin of one of `PLUGIN_KINDS`.
+    """Return the files of a folder with a plugin of one of `PLUGIN_KINDS`.
 
     Args:
         kind: what it offers.
@@ -71,7 +71,7 @@ def plugin_files(kind: str, name: str) -> dict[str, str]:
 
 
 def distribution_of(name: str) -> str:
-    """The distribution of a plugin of this name, normalised: ``"My_Codec"`` gives ``"mlsrv-my-codec"``.
+    """Return the normalised distribution of a plugin: ``"My_Codec"`` gives ``"mlsrv-my-codec"``.
 
     Raises:
         ConfigurationError: as `plugin_files`.
@@ -144,7 +144,7 @@ def _rendered(sets: Iterable[str], values: Mapping[str, str], place: Callable[[s
 
 
 def _place(file: str, package: str) -> str:
-    """Where a file of a plugin belongs."""
+    """Return the path at which a file of a plugin belongs."""
     if file.startswith("test_"):
         return str(PurePosixPath("tests", file))
     if file.endswith((".py", ".typed")):

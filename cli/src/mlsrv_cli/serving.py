@@ -1,4 +1,4 @@
-"""Running a kernel until it is asked to stop."""
+"""Serving: runs a kernel until it is asked to stop."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def _main(make: Callable[[], Kernel], reporter: Reporter, stop: StopSignal
 
 
 async def serve(kernel: Kernel, reporter: Reporter, stop: StopSignals) -> None:
-    """Serve until `stop` says so.
+    """Serve until `stop` asks for an end.
 
     Raises:
         ConfigurationError: the kernel or a transport cannot start.

@@ -1,4 +1,4 @@
-"""Signals that stop the server, from the first moment of ``mlsrv start`` to its last."""
+"""Stop signals: handled from the first moment of ``mlsrv start`` to its last."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ STOP_SIGNALS = tuple(
 
 
 class StopSignals:
-    """The first signal asks for a graceful stop, the second ends the process at once.
+    """Handles signals: the first asks for a graceful stop, the second ends the process at once.
 
-    Plain handlers and not those of an event loop: they must work before there is a loop, while modules are
-    imported, and after it is gone.
+    The handlers are plain ones, not those of an event loop, because they must work while modules are
+    imported, before there is a loop, and after it has been closed.
     """
 
     def __init__(self) -> None:
@@ -27,12 +27,12 @@ class StopSignals:
         self._event: asyncio.Event | None = None
 
     def install(self) -> None:
-        """Take over the signals. To be called in the main thread."""
+        """Install the handlers. Call this in the main thread."""
         for number in STOP_SIGNALS:
             signal.signal(number, self._received)
 
     async def wait(self) -> None:
-        """Return once a stop is asked for; at once if it already was."""
+        """Return once a stop has been requested; at once if it already was."""
         self._event = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         if not self.requested:
@@ -48,8 +48,10 @@ class StopSignals:
 
 
 def exit_within(seconds: float, code: int) -> None:
-    """End the process with this code after that time if it has not ended by then: user code that is stuck in
-    a thread would keep the interpreter waiting for ever."""
+    """End the process with this code after that time, unless it ends by itself earlier.
+
+    User code that is stuck in a thread would otherwise keep the interpreter waiting for ever.
+    """
 
     def end() -> None:
         try:

@@ -1,4 +1,4 @@
-"""Where the settings of a run come from: the folder's settings.json, the environment and the command line."""
+"""Settings sources: the folder's settings.json, the environment and the command line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 def read_settings(
     folder: Path, environ: Mapping[str, str], given: Mapping[str, str], names: Mapping[str, str]
 ) -> Settings:
-    """The settings of a folder, from every source.
+    """Return the settings of a folder, merged from every source.
 
     Args:
         folder: the folder that is served; where models are looked for unless a source says otherwise.
@@ -49,14 +49,14 @@ def read_settings(
 
 
 def make_importable(folder: Path) -> None:
-    """Let code of the folder and of the working directory be imported; what is installed goes first."""
+    """Make code of the folder and of the working directory importable, after the installed packages."""
     for path in (str(Path.cwd()), str(folder.absolute())):
         if path not in sys.path:
             sys.path.append(path)
 
 
 def assignments(texts: Iterable[str]) -> dict[str, str]:
-    """What ``--set key=value`` options say; of two for one key the last one counts.
+    """Return the values of ``--set key=value`` options; of two with one key the last one counts.
 
     Raises:
         ConfigurationError: one of them has no ``=``.
@@ -69,7 +69,7 @@ def assignments(texts: Iterable[str]) -> dict[str, str]:
 
 
 def without_service_links(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment without the addresses that Kubernetes adds for a service named "mlsrv"."""
+    """Return the environment without the addresses that Kubernetes adds for a service named "mlsrv"."""
     return {
         name: value
         for name, value in environ.items()
@@ -79,7 +79,7 @@ def without_service_links(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def foreign_variables(environ: Mapping[str, str]) -> str | None:
-    """One sentence about variables with the prefix of MLServer, which are not read, or None."""
+    """Return a sentence about variables with the prefix of MLServer, which are not read, or None."""
     found = sorted(name for name in environ if name.upper().startswith(FOREIGN_PREFIX))
     if not found:
         return None
@@ -89,7 +89,7 @@ def foreign_variables(environ: Mapping[str, str]) -> str | None:
 
 
 def _relative_to_file(layer: Layer, folder: Path) -> Layer:
-    """Paths in a settings file are relative to it, as `parameters.uri` is in a model's."""
+    """Make paths of a settings file relative to that file, as for `parameters.uri` of a model."""
     values: dict[str, Any] = dict(layer.values)
     for key in _LOCAL_PATHS:
         value = values.get(key)

@@ -1,4 +1,4 @@
-"""``mlsrv start``: serve the models of a folder until a signal says stop."""
+"""Command ``mlsrv start``: serves the models of a folder until a signal asks it to stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables: drawn on a terminal, aligned columns for everything else, so that grep and awk get whole lines."""
+"""Tables: drawn on a terminal, else aligned columns with one row a line, which grep and awk can read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], title: st
 
 
 def aligned(headers: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> str:
-    """The table as lines of text, each column as wide as its longest entry."""
+    """Return the table as lines of text, each column as wide as its longest entry."""
     lines = [[" ".join(cell.split()) or "-" for cell in row] for row in (headers, *rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]

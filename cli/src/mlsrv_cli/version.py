@@ -1,4 +1,4 @@
-"""The version that ``mlsrv --version`` shows."""
+"""Version: the line that ``mlsrv --version`` prints."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from importlib.metadata import version
 
 
 def version_of(distribution: str = "mlsrv-cli") -> str:
-    """The version of an installed distribution."""
+    """Return the version of an installed distribution."""
     return version(distribution)
 
 
 def version_line() -> str:
-    """Everything that a report of a defect needs to say."""
+    """Return the versions and the platform that a defect report needs."""
     python = ".".join(map(str, sys.version_info[:3]))
     return f"mlsrv {version_of()} (mlsrv-core {version_of('mlsrv-core')}, Python {python})"

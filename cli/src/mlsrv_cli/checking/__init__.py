@@ -1,1 +1,1 @@
-"""``mlsrv plugins check``."""
+"""Plugin checks: the command ``mlsrv plugins check``."""

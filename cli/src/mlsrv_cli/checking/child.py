@@ -1,5 +1,8 @@
-"""The process that runs a plugin's code for a check, as that may hang or die: ``python -m
-mlsrv_cli.checking.child``. It is given a pickled `Order`, and tells how it goes by lines of JSON."""
+"""Check process: runs a plugin's code for a check, because that code may hang or crash.
+
+Started as ``python -m mlsrv_cli.checking.child``, it reads a pickled `CheckRequest` from the standard input
+and writes its progress as lines of JSON.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ _GRACE = 5.0
 
 
 class Teller:
-    """Tells another process how a check goes, and ends this one where it takes too long.
+    """Writes the progress of a check for the parent process, and ends this process if a case takes too long.
 
     Args:
         out: where to; one event a line.
@@ -72,7 +75,7 @@ class Teller:
         self.tell("ended", number, attrs.asdict(case))
 
     def overrun(self, place: str) -> None:
-        """Keep where the coroutine of a case waits, beside what threads do."""
+        """Save the place at which the coroutine of a case waits, next to the stacks of the threads."""
         self._stacks.write(f"Coroutine:\n{place}\n")
         self._stacks.flush()
 
@@ -82,7 +85,7 @@ class Teller:
 
 
 def main() -> None:
-    """Carry out the order on the standard input."""
+    """Run the check that is requested on the standard input."""
     order: Order = pickle.load(sys.stdin.buffer)
     tempfile.tempdir = str(order.folder)  # which the parent removes, also when this process dies
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -113,7 +116,7 @@ def _check(order: Order, teller: Teller) -> None:
 
 
 def find_plugin(name: str, plugins: Plugins) -> PluginRow:
-    """The plugin of this name, or distribution, or with an offer of this name.
+    """Return the plugin with this name, this distribution, or an offer of this name.
 
     Raises:
         ConfigurationError: there is none, it is blocked, or several offer something of this name.

@@ -1,4 +1,4 @@
-"""``mlsrv plugins check``: runs the contract suites of `mlsrv_testing` against an installed plugin."""
+"""Command ``mlsrv plugins check``: runs the contract suites of `mlsrv_testing` on an installed plugin."""
 
 from __future__ import annotations
 

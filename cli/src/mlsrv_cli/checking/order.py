@@ -1,4 +1,4 @@
-"""What a check is given."""
+"""Check request: everything that the process of a check needs to know."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Order:
-    """What to check.
+    """A check to run.
 
     Attributes:
         name: of the plugin, of its distribution, or of something that it offers.
@@ -35,5 +35,6 @@ class Order:
 
     @property
     def stacks(self) -> Path:
-        """A file for what threads and coroutines do when a case takes longer, or the process dies."""
+        """The file that gets the stacks of threads and coroutines when a case overruns or the process
+        dies."""
         return self.folder / "stacks"

@@ -1,4 +1,4 @@
-"""The report of a check, for people."""
+"""Check report: printed as text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def print_report(report: Report) -> None:
-    """Print what passed, what failed and why, and what was not checked."""
+    """Print the cases that passed, those that failed with the reason, and those that were not run."""
     origin = f" ({report.distribution} {report.version})" if report.version else ""
     print_table(
         ("what", "suite", "passed", "failed", "not checked"),
@@ -50,7 +50,7 @@ def _indented(case: Case) -> str:
 
 
 def _unchecked(checked: Sequence[Checked]) -> Mapping[tuple[str, str], list[str]]:
-    """The cases that were not run, by what they are about and why."""
+    """Group the cases that were not run by subject and reason."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for one in checked:
         if one.missing:

@@ -1,4 +1,5 @@
-"""Watches the process that checks a plugin; begins another one when a case hangs or kills it."""
+"""Check supervisor: watches the process that checks a plugin, and starts another when a case hangs or crashes
+it."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ _FRAMES = 8
 
 
 def supervise(order: Order, findings: Findings) -> None:
-    """Check a plugin in processes of their own.
+    """Check a plugin in separate processes.
 
     A case that takes too long, or ends its process, has failed; the cases after it in its suite are not run,
     all others are.
@@ -45,7 +46,7 @@ def supervise(order: Order, findings: Findings) -> None:
 
 
 def _run(order: Order, findings: Findings) -> str | None:
-    """Run one process to its end. Returns why it came to none, or None if it did."""
+    """Run one process to its end; return the reason if it broke off, or None if it finished."""
     with _process() as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -93,8 +94,10 @@ def _why(code: int, order: Order) -> str:
 
 
 def _places(stacks: str) -> list[str]:
-    """What threads and coroutines are doing, last call first, without what called the plugin: those first
-    that do not wait in the standard library, as most that wait are idle."""
+    """Return the innermost stack frames of threads and coroutines, without the frames that called the plugin.
+
+    Stacks that wait inside the standard library come last, because most of those are idle.
+    """
     found = []
     for stack in re.split(r"^(?:Current thread|Thread|Coroutine).*\n", stacks, flags=re.MULTILINE)[1:]:
         frames = [line.strip() for line in stack.splitlines() if line.startswith("  File ")]
@@ -109,7 +112,7 @@ def _in_library(frame: str) -> bool:
 
 
 def _without_pool(frames: list[str]) -> list[str]:
-    """The stack of a thread without how threads begin."""
+    """Return the stack of a thread without the frames that start threads."""
     while frames and re.search(r"[\\/](threading|concurrent[\\/]futures[\\/]thread)\.py", frames[-1]):
         frames = frames[:-1]
     return frames

@@ -1,1 +1,1 @@
-"""``mlsrv top``: watch a running server."""
+"""Command ``mlsrv top``: a live view of a running server."""

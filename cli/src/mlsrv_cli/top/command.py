@@ -1,4 +1,4 @@
-"""``mlsrv top``: watch a running server."""
+"""Command ``mlsrv top``: a live view of a running server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WIDTH = 120
 
 
 class _Seconds(click.FloatRange):
-    """A range that "nan" is not in: it compares with nothing."""
+    """A range of floats that excludes "nan", which passes every comparison of click."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         found = super().convert(value, param, ctx)

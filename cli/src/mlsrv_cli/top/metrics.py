@@ -1,4 +1,4 @@
-"""The server's metrics in Prometheus' text format, as far as they are watched."""
+"""Prometheus metrics of a server: fetched and read for ``mlsrv top``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Labels: TypeAlias = Mapping[str, str]
 
 
 class MetricsMissing(Exception):
-    """There are no metrics; the sentence says why, and what helps."""
+    """There are no metrics; the sentence gives the reason and the remedy."""
 
 
 class Metrics:
@@ -24,7 +24,7 @@ class Metrics:
 
     @classmethod
     def parse(cls, text: str) -> Metrics:
-        """Read the text format.
+        """Parse the Prometheus text format.
 
         Raises:
             MetricsMissing: it is something else, or its reader is not installed.
@@ -43,18 +43,18 @@ class Metrics:
         return cls(found)
 
     def series(self, name: str, **labels: str) -> Iterator[tuple[Labels, float]]:
-        """Those of a name that have these labels."""
+        """Yield the samples of a name that have these labels."""
         for given, value in self._samples.get(name, ()):
             if labels.items() <= given.items():
                 yield given, value
 
     def total(self, name: str, **labels: str) -> float | None:
-        """The sum of these series, or None if there are none."""
+        """Return the sum of these samples, or None if there are none."""
         values = [value for _, value in self.series(name, **labels)]
         return sum(values) if values else None
 
     def buckets(self, name: str, **labels: str) -> dict[float, float]:
-        """How many observations of a histogram were at most as large as each bound."""
+        """Return the cumulative counts of a histogram by upper bound."""
         found: dict[float, float] = {}
         for given, value in self.series(f"{name}_bucket", **labels):
             bound = float(given["le"])
@@ -63,7 +63,7 @@ class Metrics:
 
 
 def fetch(url: str, timeout: float) -> Metrics:
-    """The metrics at an address.
+    """Return the metrics at an address.
 
     Raises:
         MetricsMissing: there are none.

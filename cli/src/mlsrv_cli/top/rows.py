@@ -1,4 +1,4 @@
-"""What happened between two samples."""
+"""Readings: the rates and values between two samples of a server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlsrv_cli.top.sample import ModelSample, Sample
 
 @frozen
 class Row:
-    """One version of one model. What is not known is None.
+    """One version of one model. Values that are unknown are None.
 
     Attributes:
         name, version, state, reason: as the repository index has them.
@@ -40,7 +40,7 @@ class Row:
 
 @frozen
 class Pool:
-    """A pool of worker processes: how many live and are missing, and requests that wait for one."""
+    """A pool of worker processes: living and missing workers, and requests that wait for one."""
 
     name: str
     alive: int
@@ -50,7 +50,7 @@ class Pool:
 
 @frozen
 class Reading:
-    """Everything that is shown.
+    """All values that ``mlsrv top`` shows.
 
     Attributes:
         server: its name and version.
@@ -82,7 +82,7 @@ class Reading:
 
 
 def compare(before: Sample | None, now: Sample) -> Reading:
-    """What happened since `before`; without it, only what is there now is known."""
+    """Return the changes since `before`; without it, only the present values."""
     earlier = {(model.name, model.version): model for model in before.models} if before is not None else {}
     models = tuple(_row(earlier.get((one.name, one.version)), one, before, now) for one in now.models)
     return Reading(
@@ -97,8 +97,11 @@ def compare(before: Sample | None, now: Sample) -> Reading:
 
 
 def quantile(share: float, buckets: Mapping[float, float]) -> float | None:
-    """The value below which that share of observations lies, as straight lines between the bounds of the
-    buckets have it; the largest bound for what is above it. None without observations."""
+    """Return the value below which a share of observations lies, interpolated linearly between the bounds of
+    the buckets.
+
+    Above the largest bound, that bound is returned; without observations, None.
+    """
     bounds = sorted(buckets)
     if not bounds or not buckets[bounds[-1]]:
         return None
@@ -146,7 +149,7 @@ def _now(one: ModelSample, now: Sample) -> dict[str, float | None]:
 
 
 def _measured(one: ModelSample, before: Sample, now: Sample) -> dict[str, float | None]:
-    """What only metrics tell."""
+    """Return the values of a row that only metrics contain."""
     if before.metrics is None or now.metrics is None:
         return {}
     labels = {"model": one.name, "version": one.version}

@@ -1,4 +1,4 @@
-"""What a server says of itself at one moment."""
+"""Samples: the state of a server at one moment."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ModelSample:
 
 @frozen
 class Sample:
-    """A server.
+    """The state of a server.
 
     Attributes:
         time: of the reading (`time.monotonic`).
@@ -54,7 +54,7 @@ class Sample:
 
 @frozen
 class Source:
-    """Where samples come from.
+    """The addresses from which samples are read.
 
     Attributes:
         url: of the server, for the protocol.
@@ -72,7 +72,7 @@ class Source:
         return f"http://[{host}]:8082/metrics" if ":" in host else f"http://{host}:8082/metrics"
 
     def read(self) -> Sample:
-        """Ask the server.
+        """Ask the server for its state.
 
         Raises:
             MLSrvError: it does not answer.

@@ -1,4 +1,4 @@
-"""The live view: reads the server again and again, and listens to the keyboard."""
+"""Live screen: reads the server repeatedly, and reacts to keys."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _KEYS = "q quits; sort by n name, r rate, l latency, e errors"
 
 @define
 class _State:
-    """What is shown now.
+    """The state of the screen.
 
     Attributes:
         last: the latest sample.
@@ -55,7 +55,7 @@ class _State:
 
 
 def watch(source: Source, interval: float, console: Console) -> None:
-    """Show a server until somebody presses q or ctrl-C."""
+    """Show a server until q or ctrl-C is pressed."""
     news: queue.SimpleQueue[Sample | str] = queue.SimpleQueue()
     # Ends with the process: a server that hangs must not keep its user waiting.
     threading.Thread(target=_read, args=(source, interval, news), daemon=True).start()
@@ -97,7 +97,7 @@ def _drawn(state: _State, source: Source, console: Console) -> RenderableType:
 
 @contextmanager
 def _keys() -> Iterator[None]:
-    """Hand keys over as they are pressed, and do not show them."""
+    """Deliver pressed keys at once, without echoing them."""
     before = termios.tcgetattr(sys.stdin)
     tty.setcbreak(sys.stdin, termios.TCSANOW)
     try:
@@ -108,7 +108,7 @@ def _keys() -> Iterator[None]:
 
 @contextmanager
 def _terminated() -> Iterator[None]:
-    """Leave the terminal clean when the process is told to end, too."""
+    """Exit by an exception on SIGTERM and SIGHUP, so that the terminal is restored."""
 
     def leave(number: int, _frame: FrameType | None) -> None:
         sys.exit(128 + number)
@@ -122,7 +122,7 @@ def _terminated() -> Iterator[None]:
 
 
 def _pressed(seconds: float) -> str:
-    """The key that is pressed within that time, or nothing; q when there is no keyboard any more."""
+    """Return the key that is pressed within a time, or ""; "q" once there is no keyboard."""
     ready, _, _ = select.select([sys.stdin], [], [], seconds)
     if not ready:
         return ""

@@ -1,4 +1,4 @@
-"""What ``mlsrv top`` draws."""
+"""View: the text that ``mlsrv top`` draws."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def draw(
     sort: str = "name",
     trouble: str = "",
 ) -> RenderableType:
-    """The whole view.
+    """Return the whole view.
 
     Args:
         reading: what is shown.
@@ -70,7 +70,7 @@ def draw(
 
 
 def seconds(value: float | None) -> str:
-    """A duration, short."""
+    """Format a duration briefly."""
     if value is None:
         return NOTHING
     if value >= 1:
@@ -79,7 +79,7 @@ def seconds(value: float | None) -> str:
 
 
 def number(value: float | None) -> str:
-    """A count or a rate, short."""
+    """Format a count or a rate briefly."""
     if value is None:
         return NOTHING
     if value >= 10_000:
@@ -88,7 +88,7 @@ def number(value: float | None) -> str:
 
 
 def size(value: float | None) -> str:
-    """Bytes, short."""
+    """Format a number of bytes briefly."""
     if value is None:
         return NOTHING
     for unit in ("B", "KiB", "MiB"):

@@ -1,4 +1,4 @@
-"""NumPy arrays as the content type ``np``."""
+"""NumPy codec: arrays as the content type ``np``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Between a tensor of the protocol and a numpy array."""
+"""Array conversion: between tensors of the protocol and numpy arrays."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TEXTS = {str, bytes}
 
 
 def from_tensor(tensor: RequestInput | ResponseOutput) -> Array:
-    """The array of the tensor's shape. Raises `CodecError`."""
+    """Return the array of a tensor, in the tensor's shape. Raises `CodecError`."""
     try:
         if tensor.datatype is Datatype.BYTES:
             flat = _texts(tensor.data)
@@ -39,7 +39,7 @@ def from_tensor(tensor: RequestInput | ResponseOutput) -> Array:
 
 
 def to_tensor(name: str, payload: Any) -> tuple[list[int], Datatype, Any]:
-    """The shape, the datatype and the flat data of an array. Raises `CodecError`."""
+    """Return the shape, the datatype and the flat data of an array. Raises `CodecError`."""
     try:
         array = np.asarray(payload)
         shape = list(array.shape) if array.ndim > 1 else [array.size, 1] if array.ndim else [1]
@@ -69,7 +69,8 @@ def _texts(data: Any) -> Array:
 
 
 def _from_objects(elements: list[Any]) -> tuple[Datatype, Any]:
-    """Texts as they are; booleans or numbers that came as objects in a datatype of theirs."""
+    """Return the data of an object array: texts unchanged, booleans and numbers in the datatype they belong
+    to."""
     kinds = set(map(type, elements))
     if kinds <= _TEXTS:
         return Datatype.BYTES, elements

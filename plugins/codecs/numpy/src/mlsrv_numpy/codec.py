@@ -1,4 +1,4 @@
-"""The codecs of the content type ``np``. What one tensor becomes is in `mlsrv_numpy.arrays`."""
+"""NumPy codecs: the content type ``np`` for a tensor and for a whole request (see `mlsrv_numpy.arrays`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CONTENT_TYPE = "np"
 
 
 class NumpyCodec(InputCodec):
-    """One tensor as a numpy array, and back (MLServer 1.5 manual, section 8.1.2).
+    """Codec between one tensor and a numpy array (MLServer 1.5 manual, section 8.1.2).
 
     Decoding gives an array of the tensor's shape. Numeric datatypes have the dtype of the same width, BF16
     becomes float32, and BYTES becomes an object array whose elements are the `str` or `bytes` that were sent.
@@ -57,7 +57,7 @@ class NumpyCodec(InputCodec):
 
 
 class NumpyRequestCodec(SingleInputRequestCodec):
-    """A whole request, or response, that is a single tensor (MLServer 1.5 manual, section 8.1.2).
+    """Codec of a whole request, or response, that is a single tensor (MLServer 1.5 manual, section 8.1.2).
 
     The tensor is called ``input-1`` in a request and ``output-1`` in a response. An input that has a content
     type of its own is handed on as that codec decoded it.

@@ -1,4 +1,4 @@
-"""Pandas DataFrames as the content type ``pd``, and JSON-valued tensors as ``pd_json``."""
+"""Pandas codecs: DataFrames as the content type ``pd``, and JSON-valued tensors as ``pd_json``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The codec of the content type ``pd``. What one column becomes is in `mlsrv_pandas.writing` and
-`.reading`."""
+"""DataFrame codec: the content type ``pd`` (its columns: `mlsrv_pandas.writing` and `.reading`)."""
 
 from __future__ import annotations
 
@@ -24,8 +23,8 @@ _Tensor = TypeVar("_Tensor", RequestInput, ResponseOutput)
 
 
 class PandasCodec(RequestCodec):
-    """A whole request, or response, as a DataFrame with one column for each tensor (MLServer 1.5 manual,
-    section 8.1.2).
+    """Codec between a whole request, or response, and a DataFrame with one column for each tensor (MLServer
+    1.5 manual, section 8.1.2).
 
     Decoding: a tensor has one element for each row; an input that has a content type of its own becomes the
     column that this gives. All columns have the same length, the index counts from 0.

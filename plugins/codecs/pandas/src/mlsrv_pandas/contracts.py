@@ -1,4 +1,5 @@
-"""What every codec does, tried with DataFrames: for the tests, and for ``mlsrv plugins check``."""
+"""Contract suites: the contract of codecs tried with DataFrames, for the tests and for ``mlsrv plugins
+check``."""
 
 from __future__ import annotations
 

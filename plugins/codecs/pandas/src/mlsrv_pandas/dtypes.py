@@ -1,4 +1,4 @@
-"""The parameters of a tensor that say which dtype a column had, where the data alone does not."""
+"""Column dtypes: the tensor parameters that name a column's dtype where the data alone does not show it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _KNOWN = re.compile(
 
 
 def is_known(name: object) -> bool:
-    """Whether `pd_dtype` may have this value."""
+    """Return whether `pd_dtype` may have this value."""
     return isinstance(name, str) and _KNOWN.fullmatch(name) is not None
 
 
 def name_of(dtype: Any) -> str | None:
-    """The name under which a dtype travels, or None for one that has none."""
+    """Return the name under which a dtype is sent, or None if it has none."""
     name = str(dtype)
     return name if is_known(name) else None

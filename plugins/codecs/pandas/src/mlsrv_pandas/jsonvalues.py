@@ -1,4 +1,4 @@
-"""Tensors whose elements are JSON texts: the content type ``pd_json``."""
+"""JSON codec: tensors whose elements are JSON texts, the content type ``pd_json``."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ CONTENT_TYPE = "pd_json"
 
 
 class JsonCodec(InputCodec):
-    """A BYTES tensor of JSON texts as a list with the value of each, and back. No payload selects it on its
-    own.
+    """Codec between a BYTES tensor of JSON texts and a list of their values. It is never selected by a
+    payload, only by its content type.
 
-    It is how columns of a DataFrame travel that no datatype holds: objects, lists, and any value beside a
-    missing one (``null``).
+    Columns of a DataFrame that no datatype can hold are sent this way: objects, lists, and any value next to
+    a missing one (``null``).
 
     Raises:
         CodecError: the datatype is not BYTES, an element is not JSON, or a value cannot be written as JSON.
@@ -53,7 +53,7 @@ class JsonCodec(InputCodec):
 
 
 def from_json_texts(tensor: RequestInput | ResponseOutput) -> list[Any]:
-    """The value of each element. Raises `CodecError`."""
+    """Return the value of each element. Raises `CodecError`."""
     if tensor.datatype is not Datatype.BYTES:
         raise CodecError(
             f'Tensor "{tensor.name}": the content type "{CONTENT_TYPE}" takes the datatype BYTES, '
@@ -71,7 +71,7 @@ def from_json_texts(tensor: RequestInput | ResponseOutput) -> list[Any]:
 
 
 def to_json_texts(name: str, values: Iterable[Any], use_bytes: bool) -> list[Any]:
-    """A JSON text for each value; missing values are ``null``. Raises `CodecError`."""
+    """Return a JSON text for each value; missing values are ``null``. Raises `CodecError`."""
     texts: list[Any] = []
     try:
         for value in values:

@@ -1,4 +1,4 @@
-"""From a tensor to a column of a DataFrame."""
+"""Column decoding: from a tensor to a column of a DataFrame."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _ELEMENTS: dict[str | None, tuple[str, Callable[[str | bytes], Any]]] = {
 
 
 def to_series(tensor: Tensor) -> Column:
-    """The column of one tensor, with an index that counts from 0.
+    """Return the column of one tensor, with an index that counts from 0.
 
     Raises:
         CodecError: the tensor is not a column; the sentence names it.
@@ -67,7 +67,7 @@ def to_series(tensor: Tensor) -> Column:
 
 
 def _values(tensor: Tensor, content_type: str | None) -> Any:
-    """The elements of a tensor that no codec has decoded yet: an array, or a list of Python values."""
+    """Return the elements of a tensor that no codec has decoded yet: an array, or a list of Python values."""
     _check_shape(tensor)
     try:
         if tensor.datatype is not Datatype.BYTES:
@@ -104,7 +104,7 @@ def _converted(tensor: Tensor, content_type: str | None) -> list[Any]:
 
 
 class _AsTheyAre(list[Any]):
-    """Cells of any kind, from which no dtype is inferred."""
+    """Cells of any type, for which pandas infers no dtype."""
 
 
 def _rows(tensor: Tensor) -> int:
@@ -120,7 +120,7 @@ def _check_shape(tensor: Tensor) -> None:
 
 
 def _decoded(tensor: DecodedInput) -> Any:
-    """What a codec made of an input; of an array of more dimensions each row becomes one cell."""
+    """Return the cells of a decoded input; of an array with more dimensions, each row is one cell."""
     values = tensor.data
     if isinstance(values, np.ndarray):
         if values.ndim <= 1 or values.size == len(values):

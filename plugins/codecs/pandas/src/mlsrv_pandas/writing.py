@@ -1,4 +1,4 @@
-"""From a column of a DataFrame to a tensor."""
+"""Column encoding: from a column of a DataFrame to a tensor."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _EXACT = 2**53
 
 
 def to_tensor(name: str, column: Column, use_bytes: bool) -> tuple[Datatype, Any, Parameters | None]:
-    """Datatype, data (flat) and parameters of one column.
+    """Return the datatype, the flat data and the parameters of one column.
 
     Raises:
         CodecError: no tensor holds the column.
@@ -56,7 +56,7 @@ def _written(name: str, column: Column, use_bytes: bool) -> Written:
 
 
 def _numpy_dtype(dtype: Any) -> np.dtype[Any]:
-    """The dtype of the values of a numpy, nullable, Arrow or sparse dtype."""
+    """Return the numpy dtype of the values of a numpy, nullable, Arrow or sparse dtype."""
     if isinstance(dtype, np.dtype):
         return dtype
     return np.dtype(dtype.subtype if isinstance(dtype, pd.SparseDtype) else dtype.numpy_dtype)
@@ -78,7 +78,7 @@ def _array(name: str, values: np.ndarray[Any, Any]) -> Written:
 
 
 def _numbers(name: str, column: Column, dtype: Any, use_bytes: bool) -> Written:
-    """Integers or booleans; beside a missing value as doubles where these are exact, else as JSON."""
+    """Encode integers or booleans; next to missing values as doubles where these are exact, else as JSON."""
     missing = column.isna().to_numpy()
     if not missing.any():
         return _array(name, column.to_numpy(dtype))

@@ -1,4 +1,4 @@
-"""Texts, base64 and dates as content types: ``str``, ``base64`` and ``datetime``."""
+"""Text codecs: the content types ``str``, ``base64`` and ``datetime``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Binary data in texts: the content type ``base64``."""
+"""Base64 codec: binary data in texts, the content type ``base64``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from mlsrv.codecs.elements import ElementsCodec
 
 
 class Base64Codec(ElementsCodec):
-    """A BYTES tensor of base64 texts as a list of `bytes`, and back (MLServer 1.5 manual, section 8.1.2).
+    """Codec between a BYTES tensor of base64 texts and a list of `bytes` (MLServer 1.5 manual, section
+    8.1.2).
 
     Encoding takes a list of `bytes` (a `str` stands for its UTF-8 bytes), or a single `bytes`.
 

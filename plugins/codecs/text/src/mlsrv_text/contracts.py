@@ -1,5 +1,5 @@
-"""What every codec does, tried with texts, binary data and dates: for the tests, and for ``mlsrv plugins
-check``."""
+"""Contract suites: the contract of codecs tried with texts, binary data and dates, for the tests and for
+``mlsrv plugins check``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dates: the content type ``datetime``."""
+"""Datetime codec: ISO 8601 texts, the content type ``datetime``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mlsrv.codecs.elements import ElementsCodec
 
 
 class DatetimeCodec(ElementsCodec):
-    """A BYTES tensor of ISO 8601 texts as a list of `datetime`, and back (MLServer 1.5 manual, section
+    """Codec between a BYTES tensor of ISO 8601 texts and a list of `datetime` (MLServer 1.5 manual, section
     8.1.2).
 
     Texts with an offset become aware datetimes, others naive ones. Encoding takes a list of `datetime` or of

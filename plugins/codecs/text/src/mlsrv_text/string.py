@@ -1,4 +1,4 @@
-"""Texts: the content type ``str``."""
+"""String codecs: the content type ``str`` for a tensor and for a whole request."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mlsrv.codecs.single import SingleInputRequestCodec
 
 
 class StringCodec(ElementsCodec):
-    """A BYTES tensor as a list of `str`, and back (MLServer 1.5 manual, section 8.1.2).
+    """Codec between a BYTES tensor and a list of `str` (MLServer 1.5 manual, section 8.1.2).
 
     Decoding takes elements of `str` or of UTF-8 `bytes`. Encoding takes a list of `str` (or of UTF-8
     `bytes`), or a single `str`; the data is `bytes`, or `str` with ``use_bytes=False``.
@@ -49,7 +49,8 @@ class StringCodec(ElementsCodec):
 
 
 class StringRequestCodec(SingleInputRequestCodec):
-    """A whole request, or response, that is a single list of texts (MLServer 1.5 manual, section 8.1.2)."""
+    """Codec of a whole request, or response, that is a single list of texts (MLServer 1.5 manual, section
+    8.1.2)."""
 
     ContentType: ClassVar[str] = StringCodec.ContentType
     TypeHint: ClassVar[Any] = StringCodec.TypeHint

@@ -1,4 +1,4 @@
-"""A model repository that is a folder of ``model-settings.json`` files."""
+"""File repository: a folder with a ``model-settings.json`` for each model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What every repository does, tried with files: for the tests, and for ``mlsrv plugins check``."""
+"""Contract suites: the contract of repositories tried with files, for the tests and for ``mlsrv plugins
+check``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of the identity of a model whose settings file is broken."""
+"""Model identity: the name and version of a model whose settings file is broken."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mlsrv.settings.server import read_object
 
 
 def name_problem(name: str) -> str | None:
-    """Why a model cannot be called so, or None."""
+    """Return the reason for which a model cannot have this name, or None."""
     try:
         check_name(name)
     except ModelLoadError as error:
@@ -19,7 +19,7 @@ def name_problem(name: str) -> str | None:
 
 
 def known_identity(path: Path) -> tuple[str, str | None]:
-    """The name and version that a settings file gives, as far as it can be read; else its folder's name."""
+    """Return the name and version in a settings file as far as it can be read; else its folder's name."""
     try:
         values = read_object(path)
     except ConfigurationError:  # already told by whoever found the file broken

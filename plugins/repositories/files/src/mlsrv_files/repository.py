@@ -1,4 +1,4 @@
-"""The repository: what the settings files below a folder describe."""
+"""File repository: the models that the settings files below a folder describe."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlsrv_files.stamps import Stamps
 
 
 class FilesRepository(ModelRepository):
-    """Every ``model-settings.json`` in or below a folder, at any depth, is one version of one model.
+    """Lists every ``model-settings.json`` in or below a folder, at any depth, as one version of one model.
 
     Hidden folders are skipped and linked folders followed; the order is that of the paths. A file that cannot
     be used, and one that describes a model and version which another file already describes, is listed as a
@@ -42,12 +42,12 @@ class FilesRepository(ModelRepository):
         self._stamps = Stamps()
 
     async def list(self) -> builtins.list[Listing]:
-        """Every model and version, read afresh in a thread."""
+        """Read every model and version anew, in a thread."""
         return await asyncio.to_thread(self._read)
 
     async def stamps(self) -> Mapping[str, str]:
-        """Of each settings file, what tells whether it, its folder or its artifact has changed; looked up in
-        a thread."""
+        """Return a value for each settings file that changes with the file, its folder or its artifact;
+        computed in a thread."""
         return await asyncio.to_thread(lambda: self._stamps.look(self._check_root()))
 
     def _check_root(self) -> Path:

@@ -1,4 +1,4 @@
-"""Where settings files are."""
+"""Settings file search: finds the settings files below a folder."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ SETTINGS_FILE = "model-settings.json"
 
 
 def settings_files(root: Path, skipped: Callable[[str, OSError], None] | None = None) -> Iterator[Path]:
-    """Every settings file in or below a folder: its own first, then those of its folders, sorted by name.
+    """Yield every settings file in or below a folder: its own first, then those of its folders, sorted by
+    name.
 
-    Hidden folders are skipped. Linked folders are followed, except into one that they are themselves inside
-    of. A folder that cannot be read is skipped, and `skipped` is told, or else the log.
+    Hidden folders are skipped. Linked folders are followed, except a link to a folder that contains it. A
+    folder that cannot be read is skipped; `skipped` is called with it, or a log line says so.
     """
     yield from map(Path, _below(str(root.absolute()), frozenset(), skipped or _warn))
 
 
 def entries(folder: str) -> list[os.DirEntry[str]]:
-    """What is in a folder, sorted by name."""
+    """Return the entries of a folder, sorted by name."""
     with os.scandir(folder) as found:
         return sorted(found, key=lambda entry: entry.name)
 

@@ -1,4 +1,4 @@
-"""What tells, without opening a file, whether a model has changed."""
+"""Change stamps: show that a model has changed without opening its files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_FILES = 10_000
 
 
 class Stamps:
-    """Looks at the files of models again and again.
+    """Computes the stamps of models, again and again.
 
     A settings file is read only when it is new or has changed, to learn where the artifact is; everything
     else is seen by its size, time and inode.
@@ -36,8 +36,9 @@ class Stamps:
         self._lock = threading.Lock()
 
     def look(self, root: Path) -> Mapping[str, str]:
-        """The stamp of each model below a folder, by its settings file. Models in a folder that cannot be
-        read now keep the stamps that they had.
+        """Return the stamp of each model below a folder, by its settings file.
+
+        Models in a folder that cannot be read at the moment keep their previous stamps.
 
         Raises:
             RepositoryError: the folder itself cannot be read.
@@ -63,7 +64,7 @@ class Stamps:
         return digest.hexdigest()
 
     def _artifact(self, settings: Path) -> list[str]:
-        """The file or folder that a settings file names, if it is not the folder of that file."""
+        """Return the artifact that a settings file names, or None if that is the file's own folder."""
         source = str(settings)
         seen = "".join(_tree(source))
         known = self._artifacts.get(source)
@@ -88,7 +89,8 @@ def _named_artifact(settings: Path) -> list[str]:
 
 
 def _tree(path: str, inside: frozenset[tuple[int, int]] = frozenset()) -> Iterator[str]:
-    """A line for the file, or for each file of the folder, without hidden ones and those of other models."""
+    """Yield a line for the file, or for each file of the folder, without hidden files and those of other
+    models."""
     try:
         status = os.stat(path)
         found = entries(path) if stat.S_ISDIR(status.st_mode) else None

@@ -1,4 +1,4 @@
-"""CatBoost models for mlsrv."""
+"""CatBoost runtime: serves CatBoost models with mlsrv."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads a model of CatBoost from its file, and what the file knows of it."""
+"""CatBoost artifacts: reads a model and its properties from a file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BINARY = b"CBM1"
 
 @frozen
 class Artifact:
-    """A model and what is known of it.
+    """A model and its properties.
 
     Attributes:
         model: loaded.
@@ -34,7 +34,7 @@ class Artifact:
     texts: tuple[int, ...]
 
     def features(self) -> Features:
-        """The features by number, and by name if they have names of their own."""
+        """Return the features by number, and by name if they have names of their own."""
         names = tuple(map(str, self.model.feature_names_))
         datatypes = tuple(
             Datatype.BYTES if number in self.texts else Datatype.FP32 for number in range(len(names))
@@ -45,7 +45,7 @@ class Artifact:
 
 
 def read(name: str, path: Path) -> Artifact:
-    """The model in a file: JSON if it is called ``.json``, else CatBoost's binary form.
+    """Return the model in a file: JSON if the file is called ``.json``, else CatBoost's binary form.
 
     Raises:
         ModelLoadError: with what to do about it.
@@ -72,7 +72,7 @@ def read(name: str, path: Path) -> Artifact:
 
 
 def _check(path: Path, form: str) -> None:
-    """Raise `ValueError` for a file that CatBoost would take without complaint, though it is no model."""
+    """Raise `ValueError` for a file that is no model, but that CatBoost would accept."""
     if form == "cbm":
         with path.open("rb") as file:
             if file.read(len(_BINARY)) != _BINARY:

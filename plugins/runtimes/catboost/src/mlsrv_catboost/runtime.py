@@ -1,4 +1,4 @@
-"""The runtime of CatBoost's models."""
+"""CatBoost runtime: predictions of CatBoost's models."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ _MULTILABEL = ("MultiLogloss", "MultiCrossEntropy")
 
 
 class CatboostModel(TableModel):
-    """Serves a classifier, regressor or ranker of CatBoost; the file tells which. They compute what the
-    methods of `CatBoostClassifier`, `CatBoostRegressor` and `CatBoostRanker` compute.
+    """Serves a classifier, regressor or ranker of CatBoost, as the file declares.
+
+    Outputs are those that the methods of `CatBoostClassifier`, `CatBoostRegressor` and `CatBoostRanker`
+    compute.
 
     ``parameters.extra``: ``threads`` (default: the process's share of the cores), ``predict_fn`` (the
     output that is sent when none is requested).
@@ -35,7 +37,7 @@ class CatboostModel(TableModel):
     refusals: ClassVar[tuple[type[Exception], ...]] = (ValueError, TypeError, catboost.CatBoostError)
 
     def read(self, path: Path) -> tuple[Features, Mapping[str, TableOutput]]:
-        """Read the model, and tell its features and outputs.
+        """Read the model and return its features and outputs.
 
         Raises:
             ModelLoadError: the file cannot be used, or a setting is wrong.
@@ -46,7 +48,7 @@ class CatboostModel(TableModel):
         return found.features(), self._outputs()
 
     def prepare(self, values: Any) -> Any:
-        """A Pool, whose texts are `str`; numbers in columns of categories are integers."""
+        """Return a Pool, whose texts are `str`; numbers in categorical columns are integers."""
         texts = self._artifact.texts
         if isinstance(values, np.ndarray):
             if values.dtype == object:
@@ -93,5 +95,6 @@ class CatboostModel(TableModel):
 
 
 def _category(cell: Any) -> Any:
-    """A cell of a column of categories: CatBoost takes texts and integers there, but no floating point."""
+    """Return a cell of a categorical column as a text or an integer: CatBoost refuses floating point
+    there."""
     return int(cell) if isinstance(cell, float) and cell.is_integer() else cell

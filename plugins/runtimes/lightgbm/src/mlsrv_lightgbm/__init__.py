@@ -1,4 +1,4 @@
-"""LightGBM models for mlsrv."""
+"""LightGBM runtime: serves LightGBM models with mlsrv."""
 
 from __future__ import annotations
 

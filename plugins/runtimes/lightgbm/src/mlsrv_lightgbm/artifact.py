@@ -1,4 +1,4 @@
-"""Reads a booster, or an estimator of the scikit-learn interface, from its file."""
+"""LightGBM artifacts: reads a booster, or an estimator of the scikit-learn interface, from its file."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _END = b"end of trees"
 
 
 def read(name: str, path: Path) -> Any:
-    """The `lightgbm.Booster`, or the fitted `lightgbm.LGBMModel`, in a file. Of files that end like
-    pickles the code runs.
+    """Return the `lightgbm.Booster`, or the fitted `lightgbm.LGBMModel`, in a file. A file with the ending of
+    a pickle is unpickled, which runs its code.
 
     Raises:
         ModelLoadError: with what to do about it.
@@ -48,8 +48,7 @@ def _read_text(name: str, path: Path) -> Any:
 
 
 def _check(content: bytes) -> None:
-    """Raise `ValueError` for a file that is not whole. LightGBM itself reads beyond its end, and may end the
-    whole process over it."""
+    """Raise `ValueError` for a truncated file. LightGBM reads beyond its end, which may end the process."""
     if not content.startswith((b"tree\n", b"tree\r\n")):
         raise ValueError('it does not begin with "tree"')
     header, found, _ = content.partition(b"Tree=0")

@@ -1,4 +1,4 @@
-"""The runtime of LightGBM's boosters and estimators."""
+"""LightGBM runtime: predictions of LightGBM's boosters and estimators."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ _PROBABLE = ("binary", "multiclass", "multiclassova", "cross_entropy")
 
 
 class LightGBMModel(TableModel):
-    """Serves a booster, or a classifier, regressor or ranker of LightGBM's scikit-learn interface. They
-    compute what `Booster.predict` and the estimators' methods compute.
+    """Serves a booster, or a classifier, regressor or ranker of LightGBM's scikit-learn interface.
+
+    Outputs are those that `Booster.predict` and the estimators' methods compute.
 
     ``parameters.extra``: ``threads`` (default: the process's share of the cores), ``predict_fn`` (the
     output that is sent when none is requested).
@@ -37,7 +38,7 @@ class LightGBMModel(TableModel):
     refusals: ClassVar[tuple[type[Exception], ...]] = (ValueError, TypeError, lightgbm.basic.LightGBMError)
 
     def read(self, path: Path) -> tuple[Features, Mapping[str, TableOutput]]:
-        """Read the model, and tell its features and outputs.
+        """Read the model and return its features and outputs.
 
         Raises:
             ModelLoadError: the file cannot be used, or a setting is wrong.
@@ -53,7 +54,8 @@ class LightGBMModel(TableModel):
         return self._features(), self._outputs()
 
     def prepare(self, values: Any) -> Any:
-        """The table; texts in columns of categories become categories, which LightGBM maps to its own."""
+        """Return the table; texts in categorical columns become categories, which LightGBM maps to its
+        own."""
         if isinstance(values, np.ndarray):
             if values.dtype == object:
                 raise InferenceError(
@@ -104,8 +106,10 @@ class LightGBMModel(TableModel):
 
 
 def _categories(booster: Any) -> dict[int, list[Any]]:
-    """The categories of each feature that was a column of them, by its number. Which features these were is
-    only told where no others were declared categorical."""
+    """Return the categories of each pandas-categorical feature, by its number.
+
+    The model tells which features these are only if no other features were declared categorical.
+    """
     # An unpickled booster has them under the first of these names, one from a text under the second.
     numbers = booster.params.get("categorical_column") or booster.params.get("categorical_feature") or []
     known = booster.pandas_categorical or []

@@ -1,4 +1,4 @@
-"""MLflow models for mlsrv, with MLflow's own scoring endpoints."""
+"""MLflow runtime: serves MLflow models with mlsrv, over MLflow's own scoring endpoints, too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds an MLflow model, and loads it."""
+"""MLflow artifacts: finds a model and loads it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _DATABASE = re.compile(r"(?:sqlite|mysql|mssql|postgresql)\b")
 
 
 def find_model(settings: ModelSettings, stack: ExitStack) -> Path:
-    """The folder of a model.
+    """Return the folder of a model.
 
     Args:
         settings: the model's settings. ``parameters.uri`` is a path, or any URI that MLflow knows; those of
@@ -57,7 +57,7 @@ def find_model(settings: ModelSettings, stack: ExitStack) -> Path:
 
 
 def load_model(settings: ModelSettings, folder: Path) -> PyFuncModel:
-    """The model in a folder, with ``parameters.extra.model_config``.
+    """Load the model in a folder, with ``parameters.extra.model_config``.
 
     Raises:
         ModelLoadError: it is damaged, of a flavour without Python functions, needs a package that is not
@@ -119,8 +119,11 @@ def _fetched(settings: ModelSettings, uri: str, stack: ExitStack) -> Path:
 
 
 def _check_store(tracking_uri: str) -> None:
-    """Raise a clearer error than MLflow's for a database without its library, and for one that is not there:
-    MLflow would make an empty one, and say that it lacks the model."""
+    """Raise an error for a database without its driver, and for one that does not exist.
+
+    MLflow's own errors are less clear: it would create an empty database and report that the model is
+    missing.
+    """
     if _DATABASE.match(tracking_uri) and find_spec("sqlalchemy") is None:
         raise ModuleNotFoundError(name="sqlalchemy")
     path = tracking_uri.removeprefix(_SQLITE)
@@ -129,7 +132,7 @@ def _check_store(tracking_uri: str) -> None:
 
 
 def _location(client: MlflowClient, uri: str) -> str:
-    """Where the artifacts of a registered model, a logged model or a run are."""
+    """Return the location of the artifacts of a registered model, a logged model or a run."""
     # Not by `download_artifacts`, which looks these up in the one store that the whole process has.
     if uri.startswith(_RUNS):
         return _location_of_run(client, uri)
@@ -163,7 +166,7 @@ def _description(name: str, path: Path) -> Model:
 
 
 def _newer(version: Any) -> str:
-    """The version of the MLflow that saved a model if it is newer than the one that is installed, else ""."""
+    """Return the version of MLflow that saved a model if it is newer than the installed one, else ""."""
     try:
         is_newer = Version(str(version)).release[:2] > Version(VERSION).release[:2]
     except InvalidVersion:  # old models have none

@@ -1,4 +1,4 @@
-"""The codec of the content type ``dict``."""
+"""Tensor dict codec: the content type ``dict``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from mlsrv.types import InferenceRequest, InferenceResponse, Parameters, Request
 
 
 class TensorDictCodec(RequestCodec):
-    """A whole request, or response, as a dict from the name of each tensor to its value (MLServer 1.5 manual,
-    section 9.1.3).
+    """Codec between a whole request, or response, and a dict of tensors by name (MLServer 1.5 manual, section
+    9.1.3).
 
     Values are numpy arrays of the tensor's shape; an input that has a content type of its own is what that
     codec makes of it.
@@ -26,7 +26,7 @@ class TensorDictCodec(RequestCodec):
 
     @classmethod
     def can_encode(cls, payload: Any) -> bool:
-        """Whether it is a dict from texts to arrays."""
+        """Return whether the payload is a dict from texts to arrays."""
         return isinstance(payload, dict) and all(
             isinstance(name, str) and isinstance(value, np.ndarray) for name, value in payload.items()
         )

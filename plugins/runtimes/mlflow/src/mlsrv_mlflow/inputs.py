@@ -1,4 +1,4 @@
-"""What a request decoded to, as a model wants it."""
+"""Model inputs: converts a decoded request to the form that a model's signature describes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mlsrv_mlflow.schema import Interface
 
 
 def fitted(values: Any, interface: Interface) -> Any:
-    """The value of a request with the shapes and texts that the signature means.
+    """Return the value of a request in the shapes and text types of the signature.
 
     A column of shape [n, 1] becomes the vector that a tensor of shape [-1] is; bytes that are texts become
     texts; a column of objects becomes a list of them, which is what a model with type hints takes.
@@ -34,8 +34,8 @@ def fitted(values: Any, interface: Interface) -> Any:
 
 
 def params(given: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Those of a request's parameters that are params of the model. A list or an object may be a text of
-    JSON, as gRPC has no other way to carry it.
+    """Return the request parameters that are params of the model. A list or an object may be given as a JSON
+    text, because gRPC has no other way to send it.
 
     Raises:
         InferenceError: such a text is no JSON.

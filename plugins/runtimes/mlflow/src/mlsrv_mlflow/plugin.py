@@ -32,5 +32,6 @@ def mlsrv_codecs() -> mlsrv.CodecOffer:
 
 @mlsrv.hookimpl
 def mlsrv_select_runtime(model: mlsrv.ModelSettings, files: Sequence[Path]) -> str | None:
-    """Choose ``mlflow`` for a folder that describes itself: what lies beside is of other frameworks."""
+    """Choose ``mlflow`` for a folder with a file ``MLmodel``, although it contains artifacts of other
+    frameworks."""
     return "mlflow" if any(file.name == DESCRIPTION for file in files) else None

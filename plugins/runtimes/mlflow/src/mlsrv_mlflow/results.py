@@ -1,4 +1,4 @@
-"""What a model returned, as outputs."""
+"""Model results: converts the value that a model returned to outputs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SCALARS = (str, bytes, bool, int, float, np.generic, type(None))
 
 
 def by_name(model: str, result: Any, declared: Sequence[str]) -> dict[str, Any]:
-    """The values of a prediction by the names of their outputs.
+    """Return the values of a prediction by the names of their outputs.
 
     A DataFrame and a dict have names; those of columns without one, and of anything else, come from the
     signature. An array with a column for each declared output is taken apart.
@@ -42,8 +42,8 @@ def by_name(model: str, result: Any, declared: Sequence[str]) -> dict[str, Any]:
 
 
 def encoded(model: str, name: str, value: Any) -> ResponseOutput:
-    """The output of one value: numbers as an array of their shape, anything else as a column whose elements
-    are texts, dates, or JSON.
+    """Return the output of one value: numbers as an array of their shape, anything else as a column whose
+    elements are texts, dates, or JSON.
 
     Raises:
         CodecNotFound: it is nothing that can be sent.
@@ -61,7 +61,7 @@ def encoded(model: str, name: str, value: Any) -> ResponseOutput:
 
 
 def plain(value: Any) -> Any:
-    """A value in the form that codecs of tensors take: an array of numbers, or a list."""
+    """Return a value in the form that codecs of tensors take: an array of numbers, or a list."""
     if isinstance(value, _SCALARS):
         return [value]
     if isinstance(value, pd.Series):
@@ -82,7 +82,8 @@ def _columns(model: str, frame: pd.DataFrame, declared: Sequence[str]) -> dict[s
 
 
 def _numbers(values: Sequence[Any]) -> Any:
-    """A list of numbers, or of such lists of one length, as an array; any other as a list."""
+    """Return a list of numbers, or of equally long lists of numbers, as an array; any other list
+    unchanged."""
     try:
         array = np.asarray(values)
     except ValueError:  # lists of different lengths

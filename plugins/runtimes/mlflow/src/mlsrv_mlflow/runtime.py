@@ -1,4 +1,4 @@
-"""The runtime of MLflow's models."""
+"""MLflow runtime: predictions of MLflow's models, and MLflow's endpoints."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class MLflowRuntime(MLModel):
         return True
 
     def unload(self) -> bool:  # type: ignore[override]  # a plain method, as it blocks
-        """Remove what was fetched."""
+        """Remove the downloaded artifacts."""
         self._files.close()
         return True
 
@@ -83,7 +83,7 @@ class MLflowRuntime(MLModel):
         return self._response(result, payload.outputs)
 
     async def metadata(self) -> MetadataModelResponse:
-        """What the settings declare, else what the signature says."""
+        """Return the metadata in the settings, else that of the signature."""
         found = await super().metadata()
         found.platform = found.platform or "mlflow"
         found.outputs = found.outputs or list(self._interface.outputs)
@@ -92,8 +92,11 @@ class MLflowRuntime(MLModel):
         return found
 
     def custom_handlers(self) -> Handlers:
-        """MLflow's endpoints below the model, and at the root as ``root_paths`` says: True claims them there,
-        False leaves them out, and without it they are there while no other model has them."""
+        """Return MLflow's endpoints below the model, and at the root as ``root_paths`` says.
+
+        True claims the paths at the root, False leaves them out, and without it they exist while no other
+        model claims them.
+        """
         found = super().custom_handlers()
         if self._claims_root is None:
             return found
@@ -108,17 +111,17 @@ class MLflowRuntime(MLModel):
 
     @custom_handler("/ping", "GET", root="shared")
     async def ping(self) -> Reply:
-        """That the model is loaded."""
+        """Answer that the model is loaded."""
         return scoring.PING
 
     @custom_handler("/health", "GET", root="shared")
     async def health(self) -> Reply:
-        """The same."""
+        """Answer that the model is loaded."""
         return scoring.PING
 
     @custom_handler("/version", "GET", root="shared")
     async def mlflow_version(self) -> Reply:
-        """The version of MLflow."""
+        """Answer with the version of MLflow."""
         return scoring.VERSIONS
 
     def _codec(self, content_type: str) -> Any:
@@ -173,7 +176,7 @@ class MLflowRuntime(MLModel):
 
 
 def _fitting(payload: InferenceRequest) -> str:
-    """How to decode a request for a model of which nothing is known."""
+    """Return the codec of a request for a model without a signature."""
     if len(payload.inputs) == 1:
         return "np"
     are_columns = all(all(length == 1 for length in tensor.shape[1:]) for tensor in payload.inputs)
@@ -181,7 +184,7 @@ def _fitting(payload: InferenceRequest) -> str:
 
 
 def _explained(error: Exception) -> str:
-    """What is wrong, without the data and the schema that MLflow repeats before it says so."""
+    """Return the cause in an error of MLflow, without the data and the schema that MLflow puts before it."""
     if isinstance(error, MlflowException):
         return str(error.message).rpartition(". Error: ")[2]
     return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""What a model's signature says, as metadata of the protocol."""
+"""Model signatures: an MLflow signature as metadata of the protocol."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NESTED = (Datatype.BYTES, "pd_json")
 
 @frozen
 class Interface:
-    """What a model takes and gives.
+    """The inputs and outputs of a model.
 
     Attributes:
         inputs, outputs: metadata; empty where nothing is known.
@@ -55,7 +55,8 @@ class Interface:
 
     @classmethod
     def of(cls, signature: ModelSignature | None, example: Any = None) -> Interface:
-        """The interface that a signature describes; if there is none, what an input example shows."""
+        """Return the interface that a signature describes; without a signature, the one of the input
+        example."""
         if signature is None:
             return cls.like(example)
         inputs, outputs = dict(_named("input", signature.inputs)), dict(_named("output", signature.outputs))
@@ -73,7 +74,7 @@ class Interface:
 
     @classmethod
     def like(cls, example: Any) -> Interface:
-        """The interface of a model of which only an input example is known."""
+        """Return the interface of a model of which only an input example is known."""
         if isinstance(example, pd.DataFrame):
             columns = [_column(str(name), column) for name, column in example.items()]
             return cls(inputs=tuple(columns), content_type="pd")

@@ -1,4 +1,4 @@
-"""MLflow's own scoring protocol, as its server speaks it."""
+"""MLflow scoring: MLflow's own scoring protocol, with the answers of its server."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ VERSIONS = Reply(VERSION.encode(), headers=JSON)
 
 
 def score(model: PyFuncModel, body: bytes, content_type: str) -> Reply:
-    """The answer to one request for ``/invocations``: that of MLflow's server, but for the traceback that it
-    sends with some errors, which goes to the log at level DEBUG."""
+    """Answer one request for ``/invocations`` as MLflow's server does.
+
+    The traceback that MLflow's server sends with some errors is logged at level DEBUG instead.
+    """
     try:
         found = invocations(body, content_type, model, model.metadata.get_input_schema())
     except MlflowException as error:

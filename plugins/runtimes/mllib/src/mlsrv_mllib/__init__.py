@@ -1,4 +1,4 @@
-"""Spark ML pipelines and Spark MLlib models for mlsrv."""
+"""Spark runtime: serves Spark ML pipelines and Spark MLlib models with mlsrv."""
 
 from __future__ import annotations
 

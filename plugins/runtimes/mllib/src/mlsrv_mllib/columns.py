@@ -1,4 +1,4 @@
-"""The columns of Spark's DataFrames, and the tensors that they are."""
+"""Columns: converts between columns of Spark's DataFrames and tensors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _OBJECTS = "OUS"
 
 @frozen
 class Column:
-    """A column that a model takes or gives.
+    """An input or output column of a model.
 
     Attributes:
         name: Spark's.
@@ -52,7 +52,7 @@ class Column:
 
     @classmethod
     def declared(cls, tensor: MetadataTensor) -> Column:
-        """The column that a tensor of the settings means: several numbers in a row are a vector."""
+        """Return the column for a tensor of the settings: several numbers in a row are a vector."""
         width = tensor.shape[1] if len(tensor.shape) > 1 else 1
         if width == 1:
             kinds = {datatype: kind for kind, datatype in SCALARS.items()}
@@ -65,11 +65,11 @@ class Column:
 
     @property
     def tensor(self) -> MetadataTensor:
-        """Its metadata."""
+        """Return the metadata of the column."""
         return MetadataTensor(self.name, DATATYPES[self.kind], [-1, self.width])
 
     def fitted(self, model: str, values: Any) -> Any:
-        """The values as an array of this type, of shape [rows], or [rows, width] if it holds lists.
+        """Return the values as an array of this type, of shape [rows], or [rows, width] if it holds lists.
 
         Raises:
             InferenceError: the shape, or the type, is another.
@@ -85,7 +85,7 @@ class Column:
         return found
 
     def to_arrow(self, array: Any) -> Any:
-        """A fitted array for Arrow."""
+        """Return a fitted array in the form that Arrow takes."""
         kind = pa.string() if DATATYPES[self.kind] is Datatype.BYTES else None
         if not self.is_list:
             return pa.array(array, kind)
@@ -95,7 +95,7 @@ class Column:
         )
 
     def from_arrow(self, model: str, column: Any) -> Any:
-        """The array of a column of the result.
+        """Return the array of a result column.
 
         Raises:
             InferenceError: its lists differ in length, or some of its values are missing.
@@ -147,7 +147,7 @@ class Column:
         return texts
 
     def _numbers(self, model: str, array: Any) -> Any:
-        """Numbers out of an array of objects; None is a missing one."""
+        """Return the numbers of an array of objects; None is a missing number."""
         for value in array.ravel():
             if isinstance(value, str | bytes):
                 raise self._refused(model, f"the text {_plain(value)!r} was sent")
@@ -166,7 +166,7 @@ class Column:
 
 
 def fitted_columns(model: str, columns: Sequence[Column], values: Any) -> dict[str, Any]:
-    """The array of each column, from what a request was decoded as.
+    """Return the array of each column of a decoded request.
 
     Args:
         model: its name, for messages.
@@ -213,7 +213,7 @@ def _by_name(model: str, columns: Sequence[Column], values: Any) -> Mapping[str,
 
 
 def _plain(value: Any) -> Any:
-    """A value without the class that numpy gives it."""
+    """Return a value as a Python object instead of a numpy scalar."""
     return value.item() if isinstance(value, np.generic) else value
 
 
@@ -222,7 +222,8 @@ def _overflows(given: Any, cast: Any) -> bool:
 
 
 def _stacked(lists: Any) -> Any:
-    """One array of the lists in a column of a DataFrame; the column itself if they differ in length."""
+    """Stack the lists in a column of a DataFrame to one array; return the column itself if they differ in
+    length."""
     parts = [np.asarray(part) for part in lists]
     is_even = len({part.shape for part in parts}) == 1
     return np.stack(parts) if is_even and parts[0].ndim == 1 else lists

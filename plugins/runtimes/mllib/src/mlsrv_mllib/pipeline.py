@@ -1,4 +1,4 @@
-"""Models of Spark ML: pipelines, and single stages, which transform DataFrames."""
+"""Spark ML models: pipelines and single stages, which transform DataFrames."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FEW = 64
 
 
 class PipelineScorer(Scorer):
-    """Transforms a DataFrame of the rows of a request.
+    """Computes outputs by transforming a DataFrame of the rows of a request.
 
     Args:
         settings: of the model.
@@ -62,7 +62,8 @@ class PipelineScorer(Scorer):
         self._rows = RowByRow.of(stages, self.inputs)
 
     def compute(self, columns: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
-        """The wanted outputs, from one DataFrame, or row by row where that is faster and gives the same."""
+        """Compute the wanted outputs with one DataFrame, or row by row where that is faster and gives the
+        same values."""
         count = len(next(iter(columns.values())))
         if self._rows is not None and 0 < count <= FEW and self._rows.can(columns, wanted):
             return self._rows.compute(columns, wanted)
@@ -99,7 +100,8 @@ class PipelineScorer(Scorer):
 
 
 def _transformer(model: Any, session: Any) -> Callable[[Any], Any]:
-    """A model's `transform`; in Java from end to end, unless a stage is written in Python."""
+    """Return the `transform` of a model, which runs in Java from end to end unless a stage is written in
+    Python."""
     model = getattr(model, "bestModel", model)
     try:
         in_java = model._to_java()

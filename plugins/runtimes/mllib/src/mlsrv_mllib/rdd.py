@@ -1,4 +1,4 @@
-"""Models of Spark MLlib, the older interface for RDDs."""
+"""Spark MLlib models: the older interface, for RDDs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ OUTPUT = "predict"
 
 
 def format_of(settings: ModelSettings, saved: Saved | None) -> str:
-    """The format of a model: what the settings say, and what its metadata tells.
+    """Return the format of a model, from its settings and its metadata.
 
     Raises:
         ModelLoadError: it is unknown, or the two differ.
@@ -61,7 +61,7 @@ def format_of(settings: ModelSettings, saved: Saved | None) -> str:
 
 
 class RDDScorer(Scorer):
-    """Asks a model for one row after the other, which needs no RDD.
+    """Computes predictions of a model one row at a time, which needs no RDD.
 
     Args:
         kind: one of `FORMATS`.
@@ -77,20 +77,20 @@ class RDDScorer(Scorer):
         self.outputs = {OUTPUT: Column(OUTPUT, "double")}
 
     def prepare(self, values: Any) -> Any:
-        """One vector of numbers is one row, as for MLServer."""
+        """Treat one vector of numbers as one row, as MLServer does."""
         if not self._takes_numbers and isinstance(values, np.ndarray) and values.ndim == 1:
             return values.reshape(1, -1)
         return values
 
     def compute(self, columns: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
-        """The predictions, as numbers."""
+        """Compute the predictions, as numbers."""
         rows = columns[INPUT]
         if not self._takes_numbers:
             rows = [Vectors.dense(row) for row in rows]
         return {OUTPUT: np.array([self._model.predict(row) for row in rows], dtype=np.float64)}
 
     def _size(self) -> int:
-        """How many features the model has; -1 for trees, which do not tell."""
+        """Return the number of features of the model; -1 for trees, which do not tell."""
         model = self._model
         if hasattr(model, "weights"):
             size = getattr(model, "numFeatures", None)

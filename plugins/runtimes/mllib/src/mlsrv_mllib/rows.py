@@ -1,4 +1,4 @@
-"""Asks a predictor for one row at a time: for few rows much faster than a DataFrame."""
+"""Row predictions: ask a predictor for one row at a time, which is faster than a DataFrame for few rows."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _OTHER_RESULTS = ("leafCol", "linkPredictionCol", "offsetCol")
 
 @frozen
 class RowByRow:
-    """A predictor, and how its vectors come about. It does what `transform` does in the same order, so that
-    the numbers are the same to the last bit.
+    """A predictor with the columns of its vectors. It repeats the steps of `transform` in the same order, so
+    the numbers are bit-identical.
 
     Attributes:
         predictor: the model.
@@ -40,7 +40,7 @@ class RowByRow:
 
     @classmethod
     def of(cls, stages: Sequence[Any], inputs: Sequence[Column]) -> RowByRow | None:
-        """For these stages, or None if they must see a DataFrame."""
+        """Return the predictor for these stages, or None if they need a DataFrame."""
         *before, predictor = stages
         before = [stage for stage in before if set(taken(stage)) & {column.name for column in inputs}]
         results = _results(predictor)
@@ -56,13 +56,13 @@ class RowByRow:
         return cls(predictor, (features[0],), False, results) if is_vector else None
 
     def can(self, columns: Mapping[str, Any], wanted: Sequence[str]) -> bool:
-        """Whether these outputs can be had this way. Missing values are left to the assembler."""
+        """Return whether these outputs can be computed this way. Missing values are left to the assembler."""
         return self.results.keys() >= set(wanted) and not (
             self.is_assembled and any(np.isnan(columns[name]).any() for name in self.parts)
         )
 
     def compute(self, columns: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
-        """The wanted outputs, as arrays with an element for each row."""
+        """Compute the wanted outputs, as arrays with an element for each row."""
         vectors = np.column_stack([columns[name] for name in self.parts]).astype(np.float64)
         rows = [self._row(vector, wanted) for vector in vectors]
         return {name: np.array([row[number] for row in rows]) for number, name in enumerate(wanted)}
@@ -80,8 +80,11 @@ class RowByRow:
 
 
 def _results(predictor: Any) -> dict[str, str]:
-    """The outputs of a predictor, and the method that computes each: for classifiers from the raw prediction
-    (no method for that itself), else from the features."""
+    """Return the method that computes each output of a predictor.
+
+    Classifiers compute them from the raw prediction (which has no method itself), other predictors from the
+    features.
+    """
     if not isinstance(predictor, PredictionModel) or any(
         predictor.hasParam(name) and predictor.isDefined(name) and predictor.getOrDefault(name)
         for name in _OTHER_RESULTS

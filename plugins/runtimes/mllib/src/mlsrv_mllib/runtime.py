@@ -1,4 +1,4 @@
-"""The runtime of Spark's models."""
+"""Spark runtime: predictions of Spark's models."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from mlsrv_mllib.words import explained
 
 
 class MLlibModel(MLModel):
-    """Serves a fitted model of Spark ML, most often a pipeline, or one of the older models for RDDs; what was
-    saved tells which.
+    """Serves a fitted model of Spark ML, usually a pipeline, or one of the older models for RDDs, as the
+    saved files declare.
 
     The first model starts a Spark session for the process, the last that is unloaded stops it.
 
@@ -35,7 +35,7 @@ class MLlibModel(MLModel):
     own_input_checks: ClassVar[bool] = True
 
     def load(self) -> bool:  # type: ignore[override]  # a plain method, as it blocks
-        """Start Spark, if need be, and read the model.
+        """Start Spark, if needed, and read the model.
 
         Raises:
             ModelLoadError: Java is absent, Spark cannot be started, the artifact cannot be used, or a setting
@@ -54,7 +54,7 @@ class MLlibModel(MLModel):
         return True
 
     def unload(self) -> bool:  # type: ignore[override]  # plain, as `load`
-        """Forget the model; the last one stops Spark."""
+        """Release the model; releasing the last one stops Spark."""
         del self._scorer
         SESSION.release(self._session)
         return True
@@ -90,7 +90,7 @@ class MLlibModel(MLModel):
         )
 
     async def metadata(self) -> MetadataModelResponse:
-        """What the settings declare, else what the model takes and gives."""
+        """Return the metadata in the settings, else the columns of the model."""
         found = await super().metadata()
         found.platform = found.platform or "mllib"
         found.inputs = found.inputs or [column.tensor for column in self._scorer.inputs]
@@ -98,7 +98,7 @@ class MLlibModel(MLModel):
         return found
 
     def _found(self) -> tuple[str, Saved | None]:
-        """Where the model is, and what its metadata tells if it is on this machine."""
+        """Return the location of the model, and its metadata if it is on this machine."""
         uri = model_uri(self.settings)
         path = local_path(uri)
         if path is None:

@@ -1,4 +1,4 @@
-"""What a saved model tells of itself, read without Spark."""
+"""Saved models: the metadata in a model's folder, read without Spark."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ class Saved:
 
     @classmethod
     def of(cls, metadata: Mapping[str, Any]) -> Saved | None:
-        """From the decoded JSON; None if it is something else."""
+        """Return the metadata in decoded JSON; None if it is something else."""
         name = metadata.get("class")
         return cls(name, str(metadata.get("sparkVersion", ""))) if isinstance(name, str) else None
 
     @property
     def is_spark(self) -> bool:
-        """Whether one of Spark's own classes saved it."""
+        """Return whether one of Spark's own classes saved the model."""
         return self.class_name.startswith((PIPELINES, RDDS, "pyspark.ml."))
 
     @property
     def is_of_rdds(self) -> bool:
-        """Whether it belongs to the older interface."""
+        """Return whether the model belongs to the older interface."""
         return self.class_name.startswith(RDDS)
 
 
 def saved_in(folder: Path) -> Saved | None:
-    """What the folder of a model holds, or None if Spark has saved no model there."""
+    """Return the metadata in the folder of a model, or None if Spark has saved no model there."""
     for part in sorted(folder.glob("metadata/part-*")):
         try:
             metadata = json.loads(part.read_text(encoding="utf-8").partition("\n")[0])

@@ -1,4 +1,4 @@
-"""Which columns a Spark ML model takes and gives, found from its stages."""
+"""Model schema: the input and output columns of a Spark ML model, found from its stages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _KINDS = ("double", VECTOR, "array<string>", "string", "boolean", "int")
 
 
 def leaves(model: Any) -> list[Any]:
-    """The stages of a model in their order, with those of pipelines within it."""
+    """Return the stages of a model in their order, with those of nested pipelines."""
     if hasattr(model, "bestModel"):
         return leaves(model.bestModel)
     stages = getattr(model, "stages", None)
@@ -35,18 +35,18 @@ def leaves(model: Any) -> list[Any]:
 
 
 def taken(stage: Any) -> list[str]:
-    """The names of the columns that a stage reads."""
+    """Return the names of the columns that a stage reads."""
     return list(_named(stage, _TAKEN))
 
 
 def given(stage: Any) -> list[str]:
-    """The names of the columns that a stage is there for."""
+    """Return the names of the columns that a stage is meant to produce."""
     return list(_named(stage, _GIVEN))
 
 
 def inputs(model: str, session: Any, stages: Sequence[Any], declared: Sequence[Column]) -> list[Column]:
-    """The columns that must be sent: those that the settings declare, and those that a stage reads and none
-    before it gives.
+    """Return the columns that must be sent: those in the settings, and those that a stage reads and no
+    earlier stage produces.
 
     Args:
         model: its name, for messages.
@@ -69,7 +69,7 @@ def inputs(model: str, session: Any, stages: Sequence[Any], declared: Sequence[C
 
 
 def outputs(session: Any, transform: Callable[[Any], Any], columns: Sequence[Column]) -> list[Column]:
-    """The columns that a model adds to these, as far as tensors can hold them."""
+    """Return the columns that a model adds to these, as far as tensors can hold them."""
     sent = {column.name for column in columns}
     fields = transform(session.createDataFrame([], schema_of(columns))).schema.fields
     kinds = {field.name: field.dataType.simpleString() for field in fields}
@@ -81,7 +81,7 @@ def outputs(session: Any, transform: Callable[[Any], Any], columns: Sequence[Col
 
 
 def schema_of(columns: Iterable[Column]) -> StructType:
-    """Spark's schema of these columns."""
+    """Return Spark's schema of these columns."""
     return StructType(
         [
             StructField(column.name, VectorUDT() if column.kind == VECTOR else DataType.fromDDL(column.kind))
@@ -98,7 +98,8 @@ def _named(stage: Any, parameters: Sequence[str]) -> Iterator[str]:
 
 
 def _is_for_labels(stage: Any, later: Sequence[Any]) -> bool:
-    """Whether a stage made numbers of the labels for training. Spark skips it where there are no labels."""
+    """Return whether a stage indexes labels for training. Spark skips such a stage where there are no
+    labels."""
     read = {name for other in later for name in taken(other)}
     return (
         type(stage).__name__ == "StringIndexerModel" and bool(later) and not read.intersection(given(stage))
@@ -108,7 +109,7 @@ def _is_for_labels(stage: Any, later: Sequence[Any]) -> bool:
 def _accepted(
     model: str, session: Any, stage: Any, schema: StructType, absent: Sequence[str]
 ) -> tuple[list[Column], StructType]:
-    """The absent columns with a type that the stage accepts, and the schema that it gives with them."""
+    """Return the absent columns with a type that the stage accepts, and the schema that it then produces."""
     refusal = ""
     for kind in _kinds(stage) if absent else ("",):
         new = [
@@ -132,7 +133,7 @@ def _kinds(stage: Any) -> Sequence[str]:
 
 
 def _size(stage: Any) -> int:
-    """How long the vectors are that a stage takes; -1 if it does not tell."""
+    """Return the length of the vectors that a stage takes; -1 if it is unknown."""
     size = getattr(stage, "numFeatures", None)
     if isinstance(size, int):
         return size
@@ -144,7 +145,7 @@ def _size(stage: Any) -> int:
 
 
 def _width(field: StructField) -> int:
-    """How long the vectors of a column are, as far as its metadata tells."""
+    """Return the length of the vectors of a column, as far as its metadata tells."""
     attributes = field.metadata.get("ml_attr", {})
     named = sum(len(group) for group in attributes.get("attrs", {}).values())
     return int(attributes.get("num_attrs", 0)) or named or -1

@@ -1,4 +1,4 @@
-"""What the runtime needs of a model, whichever of Spark's interfaces it belongs to."""
+"""Scorer: the methods that the runtime needs of a model of either interface of Spark."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Scorer(ABC):
 
     @abstractmethod
     def compute(self, columns: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
-        """The wanted outputs as arrays.
+        """Compute the wanted outputs as arrays.
 
         Args:
             columns: a fitted array for each input.
@@ -30,5 +30,5 @@ class Scorer(ABC):
         """
 
     def prepare(self, values: Any) -> Any:
-        """What a request was decoded as, before its columns are looked for."""
+        """Return the decoded request in the form in which its columns are looked up."""
         return values

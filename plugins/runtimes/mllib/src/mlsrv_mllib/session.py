@@ -1,4 +1,4 @@
-"""The Spark session of this process."""
+"""Spark session: shared by all models of this process."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SECONDS_TO_END = 20.0
 
 
 def configuration(settings: ModelSettings) -> dict[str, str]:
-    """The whole configuration of the session that a model asks for.
+    """Return the whole configuration of the session that a model asks for.
 
     Raises:
         ModelLoadError: ``parameters.extra.master`` or ``spark_config`` is of a wrong type.
@@ -73,7 +73,7 @@ class SharedSession:
         self._users = 0
 
     def acquire(self, model: str, wanted: Mapping[str, str]) -> Any:
-        """The session, for one model more; starting it takes seconds.
+        """Return the session and count one more model; starting it takes seconds.
 
         Args:
             model: its name, for messages.
@@ -93,7 +93,7 @@ class SharedSession:
             return self._session
 
     def release(self, session: Any) -> None:
-        """One model less. Sessions of a JVM that has ended before do not count any more."""
+        """Count one model less. Sessions of a JVM that has ended before do not count any more."""
         with self._lock:
             if session is not self._session:
                 return
@@ -147,7 +147,7 @@ def check_java(model: str, environment: Mapping[str, str]) -> None:
 
 
 def is_alive(session: Any) -> bool:
-    """Whether Java still answers, and nobody has stopped the session."""
+    """Return whether Java answers and the session has not been stopped."""
     try:
         return not session.sparkContext._jsc.sc().isStopped()
     except (Py4JError, ConnectionError, AttributeError):  # of what is gone when it was stopped
@@ -155,7 +155,7 @@ def is_alive(session: Any) -> bool:
 
 
 def end_jvm() -> None:
-    """End the JVM, which Spark would keep for as long as the process lives."""
+    """End the JVM, which Spark would keep as long as the process lives."""
     gateway = SparkContext._gateway
     process = getattr(gateway, "proc", None)
     if gateway is None or process is None:

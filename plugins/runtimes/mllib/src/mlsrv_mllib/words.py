@@ -1,4 +1,4 @@
-"""What Spark says, for people who do not read Java."""
+"""Error texts: an error of Spark in one line, without Java stack traces."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NOTHING = ("An error occurred while calling", "JVM stacktrace")
 
 
 def explained(error: Exception) -> str:
-    """What an error of Spark comes from, in one line without the names of its classes."""
+    """Return the cause of an error of Spark, in one line without class names."""
     text = str(error)
     for line in [*_CAUSE.findall(text)[-1:], *text.splitlines()]:
         said = _NOISE.sub("", line.strip()).strip().rstrip(".")

@@ -1,4 +1,4 @@
-"""ONNX models for mlsrv."""
+"""ONNX runtime: serves ONNX models with mlsrv."""
 
 from __future__ import annotations
 

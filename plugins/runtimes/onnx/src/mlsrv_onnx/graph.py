@@ -1,4 +1,4 @@
-"""What a graph takes and gives, in the words of the protocol."""
+"""Graph metadata: the inputs and outputs of a graph as tensors of the protocol."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ _SCORES = re.compile(r"seq\(map\(\w+,tensor\((\w+)\)\)\)")
 
 
 def tensors(model: str, kind: str, nodes: Sequence[Any]) -> list[MetadataTensor]:
-    """The inputs or outputs of a graph; -1 stands for a size that it leaves open, such as the batch's.
+    """Return the inputs or outputs of a graph; -1 stands for a size that the graph leaves open, such as the
+    batch size.
 
     Raises:
         ModelLoadError: one is no tensor.

@@ -1,4 +1,4 @@
-"""The runtime of ONNX graphs."""
+"""ONNX runtime: runs ONNX graphs with ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class OnnxModel(MLModel):
     """
 
     def load(self) -> bool:  # type: ignore[override]  # a plain method, as it blocks
-        """Make the session.
+        """Open the session.
 
         Raises:
             ModelLoadError: the artifact cannot be used, or a setting is wrong.
@@ -76,7 +76,7 @@ class OnnxModel(MLModel):
         )
 
     async def metadata(self) -> MetadataModelResponse:
-        """What the settings declare, else what the graph has."""
+        """Return the metadata in the settings, else that of the graph."""
         found = await super().metadata()
         found.platform = found.platform or "onnx"
         found.inputs = found.inputs or self._graph_inputs

@@ -1,4 +1,4 @@
-"""Makes a session of ONNX Runtime from a file and the model's settings."""
+"""Session: an ONNX Runtime session from a file and the model's settings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ENUMERATIONS = {
 
 
 def open_session(settings: ModelSettings, path: Path) -> Any:
-    """The session of a model.
+    """Open the session of a model.
 
     Raises:
         ModelLoadError: the file cannot be read, or a setting is wrong; says what to do.
@@ -46,7 +46,7 @@ def open_session(settings: ModelSettings, path: Path) -> Any:
 
 
 def explained(error: Exception) -> str:
-    """What ONNX Runtime says, without its name and error numbers."""
+    """Return an error text of ONNX Runtime without the product's name and error numbers."""
     return str(error).rpartition(" : ")[2].strip() or type(error).__name__
 
 

@@ -1,4 +1,4 @@
-"""Between tensors of requests and what ONNX Runtime takes and gives."""
+"""Values: converts between tensors of requests and values of ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BFLOAT16 = 16
 
 
 def fitted(model: str, declared: MetadataTensor, data: Any) -> Any:
-    """The array that a graph takes for an input.
+    """Return the array that a graph takes for an input.
 
     Args:
         model: its name, for messages.
@@ -42,14 +42,14 @@ def fitted(model: str, declared: MetadataTensor, data: Any) -> Any:
 
 
 def to_value(array: Any, datatype: Datatype) -> Any:
-    """An array in ONNX Runtime's own form, which BF16 needs: numpy has no such type."""
+    """Return an array as an OrtValue, which BF16 needs because numpy has no such type."""
     if datatype is Datatype.BF16:
         return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(array, _BFLOAT16)
     return onnxruntime.OrtValue.ortvalue_from_numpy(array)
 
 
 def from_value(value: Any) -> Any:
-    """The array of an output in ONNX Runtime's own form; BF16 as bit patterns in uint16."""
+    """Return the array of an OrtValue; BF16 as bit patterns in uint16."""
     if value.data_type() != "tensor(bfloat16)":
         return value.numpy()
     shape = tuple(value.shape())
@@ -60,7 +60,7 @@ def from_value(value: Any) -> Any:
 
 
 def matrix(scores: list[dict[Any, float]]) -> Any:
-    """A row with the score of each class, in the order of the classes, for each dict."""
+    """Return a row for each dict, with the score of each class in the order of the classes."""
     return np.array([list(row.values()) for row in scores], np.float32)
 
 

@@ -1,4 +1,4 @@
-"""scikit-learn models for mlsrv."""
+"""scikit-learn runtime: serves scikit-learn models with mlsrv."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads a fitted estimator from its file."""
+"""scikit-learn artifacts: reads a fitted estimator from its file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from mlsrv.errors import ModelLoadError
 
 
 def read(name: str, path: Path, trusted: Sequence[str]) -> Any:
-    """The object in a file: skops if it is called ``.skops``, else joblib or pickle, which run its code.
+    """Return the object in a file: skops if the file is called ``.skops``, else joblib or pickle, which run
+    its code.
 
     Args:
         name: of the model, for messages.
@@ -48,8 +49,8 @@ def read(name: str, path: Path, trusted: Sequence[str]) -> Any:
 
 
 def check_fitted(name: str, estimator: Any) -> None:
-    """Refuse an estimator that can only fail. Classes of others need not mark what is fitted as scikit-learn
-    does, so they are believed.
+    """Refuse an estimator that is not fitted. Classes outside scikit-learn need not mark fitted attributes as
+    it does, so they are accepted.
 
     Raises:
         ModelLoadError: it is not fitted.

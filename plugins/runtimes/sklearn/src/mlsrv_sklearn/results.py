@@ -1,4 +1,4 @@
-"""Tables that estimators take, and what they return as arrays that can be sent."""
+"""Tables and results: DataFrames for estimators, and their results as arrays."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_DENSE = 2**24
 
 
 def table_class() -> Any:
-    """The DataFrame of pandas, or None where that is not installed."""
+    """Return the DataFrame class of pandas, or None if pandas is not installed."""
     try:
         from pandas import DataFrame
     except ModuleNotFoundError:
@@ -24,18 +24,18 @@ def table_class() -> Any:
 
 
 def is_table(result: Any) -> bool:
-    """Whether a result is a DataFrame, of pandas or of polars."""
+    """Return whether a result is a DataFrame, of pandas or of polars."""
     return hasattr(result, "columns") and hasattr(result, "to_numpy")
 
 
 def columns(table: Any) -> Iterator[tuple[str, Any]]:
-    """The columns of a DataFrame: their names and arrays."""
+    """Yield the columns of a DataFrame: their names and arrays."""
     for name in table.columns:
         yield str(name), table[name].to_numpy()
 
 
 def as_arrays(model: str, output: str, result: Any) -> dict[str, Any]:
-    """The arrays of one output by name: one, or several where the model has several targets.
+    """Return the arrays of one output by name: one, or several if the model has several targets.
 
     Raises:
         InferenceError: a sparse matrix that would be too large.

@@ -1,4 +1,4 @@
-"""The runtime of scikit-learn's estimators."""
+"""scikit-learn runtime: predictions of scikit-learn's estimators."""
 
 from __future__ import annotations
 
@@ -85,8 +85,10 @@ class SKLearnModel(MLModel):
         )
 
     async def metadata(self) -> MetadataModelResponse:
-        """What the settings declare; the platform is ``sklearn`` if they name none. Inputs and outputs stay
-        as declared, since the name of the input does not matter."""
+        """Return the metadata in the settings; the platform is ``sklearn`` if they name none.
+
+        Inputs and outputs stay as declared, because the name of the input does not matter.
+        """
         found = await super().metadata()
         found.platform = found.platform or "sklearn"
         return found
@@ -100,7 +102,7 @@ class SKLearnModel(MLModel):
         return trusted
 
     def _shaped(self, values: Any) -> Any:
-        """A decoded request as the estimator wants it."""
+        """Return a decoded request in the shape that the estimator takes."""
         if not isinstance(values, np.ndarray):
             return values
         if not self._takes_tables:

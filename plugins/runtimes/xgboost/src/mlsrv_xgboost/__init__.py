@@ -1,4 +1,4 @@
-"""XGBoost models for mlsrv."""
+"""XGBoost runtime: serves XGBoost models with mlsrv."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads a booster from its file, and what the file knows of it."""
+"""XGBoost artifacts: reads a booster and its properties from a file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TAIL = 256
 
 @frozen
 class Artifact:
-    """A booster and what is known of it.
+    """A booster and its properties.
 
     Attributes:
         booster: loaded, with its number of threads set.
@@ -52,7 +52,7 @@ class Artifact:
     knows_categories: bool
 
     def features(self) -> Features:
-        """The features by number, names and types, as far as the file has them."""
+        """Return the features by number, with the names and types that the file contains."""
         names = tuple(self.booster.feature_names or ())
         types = self.booster.feature_types or ()
         return Features(
@@ -61,7 +61,7 @@ class Artifact:
 
 
 def read(name: str, path: Path, threads: int) -> Artifact:
-    """The booster in a file.
+    """Return the booster in a file.
 
     Args:
         name: of the model, for messages.
@@ -106,8 +106,8 @@ def read(name: str, path: Path, threads: int) -> Artifact:
 
 
 def saved_by(content: bytes) -> int | None:
-    """The major version of the XGBoost that saved a model, or None if it is no model, or not a whole one: the
-    version comes last."""
+    """Return the major version of the XGBoost that saved a model, or None if the file is no model or
+    truncated: the version is stored at its end."""
     if not content.startswith(b"{") or not content.rstrip().endswith(b"}"):
         return None
     found = _VERSION.search(content, max(0, len(content) - _TAIL))
@@ -117,7 +117,7 @@ def saved_by(content: bytes) -> int | None:
 
 
 def explained(error: Exception) -> str:
-    """What XGBoost says, without the places in its source and in memory that it says it from."""
+    """Return an error text of XGBoost without source locations and memory addresses."""
     text = str(error).partition("Stack trace:")[0]
     return re.sub(
         r"^\[[\d:]+\] (?:\S+?:\d+: )?|Check failed: [^:]*?(?:\([^)]*\) ?)?: |`[^`]*/", "", text

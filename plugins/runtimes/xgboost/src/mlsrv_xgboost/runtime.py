@@ -1,4 +1,4 @@
-"""The runtime of XGBoost's boosters."""
+"""XGBoost runtime: predictions of XGBoost's boosters."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from mlsrv_xgboost.plugin import ARTIFACTS
 
 
 class XGBoostModel(TableModel):
-    """Serves a booster, or a classifier, regressor or ranker of XGBoost's scikit-learn interface; the file
-    tells which. They compute what `Booster.predict` and the estimators' methods compute.
+    """Serves a booster, or a classifier, regressor or ranker of XGBoost's scikit-learn interface, as the file
+    declares.
+
+    Outputs are those that `Booster.predict` and the estimators' methods compute.
 
     ``parameters.extra``: ``threads`` (default: the process's share of the cores), ``missing`` (the value
     that stands for a missing one, default NaN), ``predict_fn`` (the output that is sent when none is
@@ -29,7 +31,7 @@ class XGBoostModel(TableModel):
     refusals: ClassVar[tuple[type[Exception], ...]] = (ValueError, xgboost.core.XGBoostError)
 
     def read(self, path: Path) -> tuple[Features, Mapping[str, TableOutput]]:
-        """Read the booster, and tell its features and outputs.
+        """Read the booster and return its features and outputs.
 
         Raises:
             ModelLoadError: the file cannot be used, or a setting is wrong.
@@ -44,7 +46,7 @@ class XGBoostModel(TableModel):
         return found.features(), self._outputs()
 
     def prepare(self, values: Any) -> Any:
-        """A DMatrix, unless XGBoost can compute in place, which gives the same numbers sooner."""
+        """Return a DMatrix, unless XGBoost can predict in place, which gives the same numbers sooner."""
         found = self._artifact
         is_array = isinstance(values, np.ndarray)
         if is_array and found.kind != "gblinear" and not found.categorical:
@@ -56,7 +58,7 @@ class XGBoostModel(TableModel):
         )
 
     def words(self, error: Exception) -> str:
-        """XGBoost's words without places in its source."""
+        """Return the error text of XGBoost without source locations."""
         return explained(error)
 
     def _outputs(self) -> dict[str, TableOutput]:
@@ -118,7 +120,7 @@ class XGBoostModel(TableModel):
         )
 
     def _categorised(self, frame: Any) -> Any:
-        """Texts in columns of categories as categories, if the booster remembers which there were."""
+        """Convert texts in categorical columns to categories, if the booster stores its categories."""
         if not self._artifact.knows_categories:
             return frame
         dtypes = {

@@ -1,1 +1,1 @@
-"""Distributed tracing with OpenTelemetry."""
+"""OpenTelemetry: distributed tracing of servers and models."""

@@ -1,4 +1,4 @@
-"""The exporters of OpenTelemetry, made from our settings."""
+"""Exporters: made from the settings of tracing."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ LOGGERS = (
 
 
 def make_exporter(server: str, protocol: Protocol) -> SpanExporter:
-    """An exporter to a collector. What the settings do not say (headers, certificates, compression, timeout)
-    it takes from OpenTelemetry's own environment variables, ``OTEL_EXPORTER_OTLP_…``.
+    """Return an exporter to a collector.
+
+    Headers, certificates, compression and timeout are read from OpenTelemetry's own environment variables,
+    ``OTEL_EXPORTER_OTLP_…``.
 
     Raises:
         ConfigurationError: the protocol needs a distribution that is not installed.

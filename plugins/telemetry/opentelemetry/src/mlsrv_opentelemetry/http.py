@@ -1,4 +1,4 @@
-"""The span of each HTTP request, by the semantic conventions of OpenTelemetry for HTTP servers."""
+"""HTTP spans: one for each request, by OpenTelemetry's semantic conventions for HTTP servers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ _TRACE = frozenset(name.encode() for name in HEADERS)
 
 
 class TracedApp:
-    """ASGI middleware. What is inside finds the span in the headers, as if the caller had sent it: whatever
-    makes a `CallContext` of them continues it. Where the application is mounted in another one with a span in
-    the caller's trace, it continues that one.
+    """ASGI middleware that makes a span for each request.
 
-    Health checks, which come all the time and say nothing, have no span.
+    The span is put into the request headers as if the caller had sent it, so a `CallContext` made from them
+    continues it. If the application is mounted in another one with a span in the caller's trace, that span is
+    continued.
+
+    Health checks have no span: they are frequent and carry no information.
     """
 
     def __init__(self, app: Any, tracing: Tracing) -> None:
@@ -67,14 +69,14 @@ class TracedApp:
 
 
 def _continues(within: Context, given: Mapping[str, str]) -> bool:
-    """Whether somebody around has a span in the trace that the caller named, if any."""
+    """Return whether there is an enclosing span, and it is in the trace that the caller named, if any."""
     around = get_current_span(within).get_span_context()
     trace = f"{around.trace_id:032x}"
     return around.is_valid and trace in given.get("traceparent", trace)
 
 
 def _conclude(span: Span, scope: Any, status: int) -> None:
-    """What is known at the end. A client that went away got no status."""
+    """Set the attributes that are known at the end. A client that disconnected got no status."""
     route = scope.get("mlsrv.route")
     if route is not None:
         span.update_name(f"{_method(scope)} {route}")

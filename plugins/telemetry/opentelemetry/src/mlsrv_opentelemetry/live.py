@@ -1,4 +1,4 @@
-"""The live span around the code of a model, in the process where it runs."""
+"""Live spans: the current span while model code runs, in the process where it runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PHASES_AROUND = frozenset({"batch", "predict", "queue"})
 
 
 class LiveSpans:
-    """Makes what one call of a model's code happens in.
+    """Makes the span in which one call of a model's code runs.
 
     The code finds its span with `opentelemetry.trace.get_current_span`. Where the request is not recorded, it
     finds one that only continues the caller's trace.
@@ -79,7 +79,7 @@ class LiveSpan(WholeCall):
             self._span.set_status(StatusCode.ERROR, str(error))
 
     def close(self) -> None:
-        """The call is over."""
+        """End the span."""
         if not self._span.is_recording():
             return
         if self._timeline is not None:

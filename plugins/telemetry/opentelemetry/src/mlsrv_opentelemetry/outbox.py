@@ -1,4 +1,4 @@
-"""Where spans wait for the collector, and what becomes of those that cannot be sent."""
+"""Span queue: holds spans for the collector, and counts those that cannot be sent."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ DELAY = 1.0
 
 
 class Outbox(SpanProcessor):
-    """OpenTelemetry's batch processor, behind a count of what waits: once `limit` spans do, further ones are
-    dropped. Ending a span never waits for the collector. Of what is lost, the log hears once, and at the end;
-    of a collector that does not take spans, once until it does again.
+    """OpenTelemetry's batch processor with a bounded queue: if `limit` spans wait, further ones are dropped.
+
+    Ending a span never waits for the collector. Dropped spans are logged once, and their number at the end; a
+    collector that does not accept spans is logged once until it does again.
 
     Args:
         exporter: sends spans, in a thread of its own.
@@ -53,7 +54,7 @@ class Outbox(SpanProcessor):
         )
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Nothing: spans count when they end."""
+        """Do nothing: a span counts when it ends."""
 
     def on_end(self, span: ReadableSpan) -> None:
         with self._lock:
@@ -71,23 +72,23 @@ class Outbox(SpanProcessor):
         return self._batches.force_flush(timeout_millis)
 
     def shutdown(self) -> None:
-        """Send what waits, which takes as long as the collector needs; `abort` ends that."""
+        """Send the spans that wait, which takes as long as the collector needs; `abort` ends that."""
         self._batches.shutdown()
         self._sender.forget()
         if self.lost:
             logger.warning("%d spans did not reach %s", self.lost, self._server)
 
     def abort(self) -> None:
-        """Send nothing more, from any thread."""
+        """Stop sending. May be called from any thread."""
         self._sender.abort()
 
     def taken(self, count: int) -> None:
-        """So many spans no longer wait."""
+        """Count spans that no longer wait."""
         with self._lock:
             self._waiting -= count
 
     def fail(self, count: int, reason: str) -> None:
-        """Sending so many spans has failed."""
+        """Count spans that could not be sent."""
         with self._lock:
             self.lost += count
             first, self.failing = not self.failing, True
@@ -95,7 +96,7 @@ class Outbox(SpanProcessor):
             logger.warning("Spans do not reach %s and are dropped: %s", self._server, reason)
 
     def arrived(self) -> None:
-        """Spans arrived."""
+        """Record that spans were delivered."""
         with self._lock:
             again, self.failing = self.failing, False
         if again:
@@ -103,7 +104,7 @@ class Outbox(SpanProcessor):
 
 
 class _Sender(SpanExporter):
-    """Hands spans to the exporter, and hears what becomes of them."""
+    """Passes spans to the exporter and reports the result to the queue."""
 
     def __init__(self, exporter: SpanExporter, outbox: Outbox) -> None:
         self._exporter = exporter
@@ -133,7 +134,7 @@ class _Sender(SpanExporter):
         self.shutdown()
 
     def forget(self) -> None:
-        """The exporter has said its last word."""
+        """Stop capturing the exporter's log records."""
         self._words.forget()
 
     def shutdown(self) -> None:
@@ -143,8 +144,11 @@ class _Sender(SpanExporter):
 
 
 class _Words(logging.Filter):
-    """Keeps what the exporter says about each of its attempts out of the log, and remembers it. It does so in
-    the threads that are in its ``with`` block: other exporters of this process may speak."""
+    """Captures the exporter's log records of each attempt, keeps them out of the log, and stores the first.
+
+    It captures only in threads that are inside its ``with`` block, because other exporters of this process
+    may log, too.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Spans of what is over: made of a timeline."""
+"""Phase spans: made from a timeline after a request has ended."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ _NAMES: Final = {"batch": "batch wait"}
 
 
 class Clock:
-    """Tells the nanoseconds since the epoch of `time.monotonic_ns`, as it was when it was made."""
+    """Converts values of `time.monotonic_ns` to nanoseconds since the epoch, with the offset at its
+    creation."""
 
     def __init__(self) -> None:
         self._offset = time.time_ns() - time.monotonic_ns()
@@ -27,7 +28,7 @@ class Clock:
 def add_phases(
     tracer: Tracer, parent: Span, spans: Iterable[timeline.Span], clock: Clock, skipped: Set[str]
 ) -> None:
-    """Make a child of a span for each phase that is not skipped."""
+    """Add a child span for each phase that is not skipped."""
     context = set_span_in_context(parent, Context())
     for phase, begin, end in spans:
         if phase not in skipped:

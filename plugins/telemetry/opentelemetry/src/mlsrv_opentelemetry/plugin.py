@@ -1,4 +1,4 @@
-"""What mlsrv-opentelemetry offers."""
+"""Hooks of mlsrv-opentelemetry."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ logger = logging.getLogger("mlsrv.tracing")
 
 @mlsrv.hookimpl
 def mlsrv_settings() -> mlsrv.SettingsOffer:
-    """Where spans go, and how many."""
+    """Offer the settings of tracing."""
     return mlsrv.SettingsOffer("server", TracingSettings)
 
 
 @mlsrv.hookimpl
 def mlsrv_interceptors(kernel: mlsrv.Kernel, model: mlsrv.ModelSettings) -> list[Interceptor]:
-    """The spans of requests and batches."""
+    """Offer the spans of requests and batches."""
     tracing = _tracing(kernel.shared, kernel.settings.plain())
     if tracing is None:
         return []
@@ -43,7 +43,7 @@ def mlsrv_interceptors(kernel: mlsrv.Kernel, model: mlsrv.ModelSettings) -> list
 def mlsrv_user_code(
     settings: Mapping[str, Any], model: mlsrv.ModelSettings, shared: Shared
 ) -> UserCodeContext | None:
-    """The live span of model code."""
+    """Offer the live span of model code."""
     try:
         tracing = _tracing(shared, settings)
     except ImportError as error:  # a worker in an environment of the model's own, which need not have it
@@ -58,7 +58,7 @@ def mlsrv_user_code(
 
 @mlsrv.hookimpl(optionalhook=True)
 def mlsrv_rest_middleware(kernel: mlsrv.Kernel) -> Callable[[Any], Any] | None:
-    """The span of each HTTP request."""
+    """Offer the span of each HTTP request."""
     tracing = _tracing(kernel.shared, kernel.settings.plain())
     if tracing is None:
         return None
@@ -69,7 +69,7 @@ def mlsrv_rest_middleware(kernel: mlsrv.Kernel) -> Callable[[Any], Any] | None:
 
 @mlsrv.hookimpl(optionalhook=True)
 def mlsrv_grpc_interceptors(kernel: mlsrv.Kernel) -> grpc.aio.ServerInterceptor | None:
-    """The span of each gRPC call."""
+    """Offer the span of each gRPC call."""
     tracing = _tracing(kernel.shared, kernel.settings.plain())
     if tracing is None:
         return None
@@ -79,7 +79,8 @@ def mlsrv_grpc_interceptors(kernel: mlsrv.Kernel) -> grpc.aio.ServerInterceptor 
 
 
 def _tracing(shared: Shared, settings: Mapping[str, Any]) -> Tracing | None:
-    """The one of this kernel, or of this worker process; None if the settings name no collector."""
+    """Return the tracing of this kernel, or of this worker process; None if the settings name no
+    collector."""
     if not settings.get("tracing_server"):
         return None
     from mlsrv_opentelemetry.tracing import Target, Tracing

@@ -1,4 +1,4 @@
-"""W3C trace context between headers and OpenTelemetry."""
+"""Propagation: W3C trace context between headers and OpenTelemetry."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _unrecorded = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-
 
 
 def parent_of(headers: Mapping[str, str]) -> Context:
-    """The context that headers (names in lower case) continue; an empty one if they have no valid
+    """Return the context that headers (names in lower case) continue; an empty one if they have no valid
     ``traceparent``."""
     return _propagator.extract(headers, context=Context())
 
 
 def headers_of(span: Span) -> dict[str, str]:
-    """The headers by which others continue a span."""
+    """Return the headers with which a callee continues a span."""
     found: dict[str, str] = {}
     _propagator.inject(found, set_span_in_context(span, Context()))
     return found
@@ -37,20 +37,21 @@ def headers_of(span: Span) -> dict[str, str]:
 
 
 def is_unrecorded(headers: Mapping[str, str]) -> bool:
-    """Whether headers surely belong to a trace that its caller does not record."""
+    """Return whether headers certainly belong to a trace that the caller does not record."""
     traceparent = headers.get("traceparent")
     return traceparent is not None and _unrecorded(traceparent) is not None
 
 
 def unrecorded_headers() -> dict[str, str]:
-    """The headers of a trace that begins here and is not recorded."""
+    """Return the headers of a new trace that is not recorded."""
     ids = f"{getrandbits(192) | _NEITHER_ZERO:048x}"
     return {"traceparent": f"00-{ids[:32]}-{ids[32:]}-00"}
 
 
 class UnrecordedSpan(NonRecordingSpan):
-    """What continues a trace that its caller does not record. Its headers are read when somebody asks: most
-    model code never does.
+    """A span that continues a trace which its caller does not record.
+
+    Its headers are parsed when its context is first read, which most model code never does.
 
     Args:
         headers: of which `is_unrecorded` is true.

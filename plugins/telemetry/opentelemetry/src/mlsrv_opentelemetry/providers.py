@@ -1,4 +1,4 @@
-"""What `opentelemetry.trace.get_tracer` gives to the code of models."""
+"""Providers: the result of `opentelemetry.trace.get_tracer` in model code."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ PROVIDER = create_key("mlsrv-tracer-provider")
 
 
 def serve_get_tracer() -> None:
-    """Make `get_tracer` work in the code of models, unless the process has a provider already.
+    """Make `get_tracer` work in model code, unless the process has a provider already.
 
-    OpenTelemetry knows one provider for each process, and kernels must not see each other: this one knows
-    nothing itself, and asks that of the kernel whose model is running. Outside of models it makes no spans.
+    OpenTelemetry has one provider for each process, and kernels must not see each other. Therefore the global
+    provider delegates to that of the kernel whose model is running; outside of models it makes no spans.
     """
     if isinstance(get_tracer_provider(), ProxyTracerProvider):
         set_tracer_provider(ContextProvider())
 
 
 class ContextProvider(TracerProvider):
-    """Tracers that record where the code that uses them was called from."""
+    """Returns tracers that record with the provider of the current context."""
 
     def get_tracer(self, *args: Any, **kwargs: Any) -> Tracer:
         return ContextTracer(*args, **kwargs)

@@ -1,5 +1,4 @@
-"""The spans of requests in the kernel: one for each, one for each phase that it went through, and one for
-each batch."""
+"""Request spans of the kernel: one for each request, each of its phases, and each batch."""
 
 from __future__ import annotations
 
@@ -26,7 +25,7 @@ _WHERE_THE_MODEL_RUNS = frozenset({"decode", "encode", "predict"})
 
 
 class RequestSpans(Interceptor):
-    """One span for each request. Whoever answers it finds the span in ``context.trace``.
+    """Makes one span for each request; ``context.trace`` holds the span while the request is answered.
 
     Attributes:
         recorded: the requests that are being answered and recorded.
@@ -122,8 +121,7 @@ class Recorded:
 
 
 class BatchSpans(Interceptor):
-    """One span for each batch, in the trace of its first member that is recorded, and linked with all of
-    them."""
+    """Makes one span for each batch, in the trace of its first recorded member, with links to all of them."""
 
     phase: ClassVar[Phase] = Phase.EXECUTE
 

@@ -1,4 +1,4 @@
-"""The span of each gRPC call, by the semantic conventions of OpenTelemetry for RPC servers."""
+"""gRPC spans: one for each call, by OpenTelemetry's semantic conventions for RPC servers."""
 
 from __future__ import annotations
 
@@ -31,8 +31,11 @@ _FAULTS = frozenset(
 
 
 class TracedCalls(grpc.aio.ServerInterceptor):
-    """Whatever handles a call finds the span in its metadata, as if the caller had sent it. Health checks and
-    reflection have no span, nor have the synchronous handlers that a plugin may bring."""
+    """gRPC interceptor that makes a span for each call.
+
+    The span is put into the metadata as if the caller had sent it. Health checks, reflection and synchronous
+    handlers of plugins have no span.
+    """
 
     def __init__(self, tracing: Tracing) -> None:
         self._tracing = tracing
@@ -89,7 +92,7 @@ class _Call:
 
 
 class _Rpc:
-    """A call as its handler sees it: with other metadata."""
+    """A call with other metadata, for its handler."""
 
     def __init__(self, rpc: Any, metadata: tuple[tuple[str, str | bytes], ...]) -> None:
         self._rpc = rpc

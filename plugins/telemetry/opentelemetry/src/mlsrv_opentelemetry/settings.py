@@ -1,4 +1,4 @@
-"""Settings of tracing."""
+"""Tracing settings."""
 
 from __future__ import annotations
 

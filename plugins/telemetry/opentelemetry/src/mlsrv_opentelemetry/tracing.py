@@ -1,4 +1,4 @@
-"""Tracing of one kernel, or of one worker process: a provider of its own, and the way to the collector."""
+"""Tracing: the provider of one kernel, or of one worker process, and its queue to the collector."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ HOPELESS = 0.5
 
 @frozen
 class Target:
-    """Where spans go, and which.
+    """The collector and the share of the traces that it gets.
 
     Attributes:
         server, protocol: of the collector.
@@ -53,7 +53,7 @@ class Target:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Target:
-        """What server settings, by name, say."""
+        """Return the target that server settings, by name, describe."""
         return cls(
             settings["tracing_server"],
             settings["tracing_protocol"],
@@ -99,7 +99,7 @@ class Tracing:
 
     @staticmethod
     def attributes(model: ModelSettings) -> dict[str, str]:
-        """What spans say of a model."""
+        """Return the attributes of a model's spans."""
         version = {} if model.version is None else {"mlsrv.model.version": model.version}
         return {"mlsrv.model.name": model.name} | version
 
@@ -111,7 +111,7 @@ class Tracing:
         kind: SpanKind = SpanKind.INTERNAL,
         attributes: Mapping[str, str] | None = None,
     ) -> tuple[Span | None, Mapping[str, str]]:
-        """Continue the trace of somebody, whose decision about recording it holds, or begin one.
+        """Continue the caller's trace, with the caller's sampling decision, or begin one.
 
         Args:
             name: of the span.
@@ -131,7 +131,7 @@ class Tracing:
         return span if span.is_recording() else None, headers_of(span)
 
     def around(self) -> Context:
-        """OpenTelemetry's context now, in which model code finds this provider."""
+        """Return OpenTelemetry's current context, with this provider for model code."""
         within = get_current()
         return set_value(PROVIDER, self.provider, within) if within else self._around
 
@@ -141,7 +141,7 @@ class Tracing:
         return provider
 
     def close(self) -> None:
-        """Send what waits, within `PATIENCE`. Blocks; idempotent."""
+        """Send the spans that wait, within `PATIENCE`. Blocks; idempotent."""
         if self._closed:
             return
         self._closed = True

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus."""
+"""Prometheus: metrics of servers and models."""
 
 from mlsrv_prometheus.create import create_app
 

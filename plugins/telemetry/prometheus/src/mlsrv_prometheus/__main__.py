@@ -1,6 +1,7 @@
-"""Writes what goes with the metrics: python -m mlsrv_prometheus dashboard | alerts | metrics
+"""Generator: prints or renews the dashboard, the alert rules and the table of metrics.
 
-`renew` writes the files beside this one anew, from the table of metrics.
+Usage: python -m mlsrv_prometheus dashboard | alerts | metrics. `renew` rewrites the files next to this one
+from the declared metrics.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ FILES = {"dashboard": "dashboard.json", "alerts": "alerts.yml"}
 
 
 def main(arguments: list[str]) -> int:
-    """Returns the exit code."""
+    """Run the generator and return the exit code."""
     if arguments == ["renew"]:
         for name, file in FILES.items():
             Path(__file__).with_name(file).write_text(TEXTS[name]() + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The alert rules for Prometheus."""
+"""Alert rules for Prometheus."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ ALERTS = (
 
 
 def alerts() -> str:
-    """A file of rules, as Prometheus reads it."""
+    """Return a file of rules, as Prometheus reads it."""
     lines = ["groups:", "  - name: mlsrv", "    rules:"]
     for alert in ALERTS:
         lines += [

@@ -1,4 +1,4 @@
-"""The endpoint, as an ASGI application."""
+"""Metrics endpoint: an ASGI application."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class MetricsApp:
 
 
 class _Everything(Collector):
-    """What `prometheus_client` writes."""
+    """A collector for the writers of `prometheus_client`."""
 
     def __init__(self, meter: PrometheusMeter, readings: Readings) -> None:
         self._meter = meter

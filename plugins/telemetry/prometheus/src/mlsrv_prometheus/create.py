@@ -1,4 +1,4 @@
-"""The metrics of a kernel as an ASGI application."""
+"""Metrics application: the metrics of a kernel for another application."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ if TYPE_CHECKING:
 
 
 def create_app(kernel: Kernel) -> Any:
-    """An ASGI application that answers with the metrics of a running kernel, at whatever path it is mounted
-    in another application.
+    """Return an ASGI application that answers with the metrics of a running kernel, at any mount path.
 
     Raises:
         ConfigurationError: the kernel does not run, or its ``metrics_endpoint`` is None.

@@ -1,4 +1,4 @@
-"""The dashboard for Grafana."""
+"""Dashboard for Grafana."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ ROWS = (
 
 
 def dashboard() -> str:
-    """The dashboard as Grafana imports it."""
+    """Return the dashboard as Grafana imports it."""
     return json.dumps(
         {
             "uid": "mlsrv",

@@ -1,4 +1,4 @@
-"""One metric with all its series, in Prometheus's names."""
+"""Metric family: one metric with all its series, under Prometheus' names."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class Family:
         return tuple(self._name + suffix for suffix in _SUFFIXES[self._metric.kind])
 
     def series(self, labels: Sequence[str]) -> Series:
-        """The one with these labels."""
+        """Return the series with these labels."""
         found = self._series.get(tuple(labels))
         return self._series.setdefault(tuple(labels), self._new(labels)) if found is None else found
 
     def samples(self) -> Samples:
-        """What there is now; may be called from any thread."""
+        """Return the present values; may be called from any thread."""
         metric = self._metric
         series = list(self._series.values())
         for each in series:
@@ -73,7 +73,7 @@ class Family:
         return made
 
     def readings(self, values: Iterable[tuple[Sequence[str], float]]) -> Samples:
-        """A gauge with values that were read."""
+        """Return a gauge with values that were read."""
         made = GaugeMetricFamily(self._name, self._metric.description, labels=self._metric.labels)
         for labels, value in values:
             made.add_metric(labels, value)

@@ -1,4 +1,4 @@
-"""The meter that collects for Prometheus."""
+"""Prometheus meter: records the metrics of a kernel."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RESERVED = ("process_", "python_")
 
 
 class PrometheusMeter(Meter):
-    """Keeps every series in memory, those of worker processes too, whose values come over their
+    """Keeps every series in memory, also those of worker processes, whose values arrive over their
     connections."""
 
     def __init__(self, kernel: Kernel) -> None:
@@ -58,8 +58,10 @@ class PrometheusMeter(Meter):
         return end
 
     def read(self) -> list[tuple[Family, list[tuple[Sequence[str], float]]]]:
-        """The values of watched gauges now; on the event loop, whose objects they are read from. One that
-        cannot be read is logged, and missing."""
+        """Read the values of watched gauges; call it on the event loop that owns the objects they read.
+
+        A gauge that cannot be read is logged and left out.
+        """
         found: dict[int, tuple[Family, list[tuple[Sequence[str], float]]]] = {}
         for family, reading in list(self._readings.values()):
             _, values = found.setdefault(id(family), (family, []))
@@ -70,7 +72,8 @@ class PrometheusMeter(Meter):
         return list(found.values())
 
     def collect(self, read: list[tuple[Family, list[tuple[Sequence[str], float]]]]) -> Iterator[Samples]:
-        """All samples, in the form of `prometheus_client`; in any thread. `read` is from `read`."""
+        """Yield all samples in the form of `prometheus_client`; may run in any thread. `read` is the result
+        of `read`."""
         watched = {id(family) for family, _ in read}
         for family in list(self._families.values()):
             if id(family) not in watched:

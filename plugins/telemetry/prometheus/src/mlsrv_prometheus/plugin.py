@@ -1,4 +1,4 @@
-"""What mlsrv-prometheus offers."""
+"""Hooks of mlsrv-prometheus."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ def _enabled(settings: mlsrv.Settings) -> bool:
 
 @mlsrv.hookimpl
 def mlsrv_settings() -> mlsrv.SettingsOffer:
-    """Where the metrics are served."""
+    """Offer the settings of the metrics."""
     return mlsrv.SettingsOffer("server", PrometheusSettings)
 
 
 @mlsrv.hookimpl
 def mlsrv_meters() -> mlsrv.MeterOffer:
-    """What collects them."""
+    """Offer the meter for Prometheus."""
     return mlsrv.MeterOffer("prometheus", "mlsrv_prometheus.meter:PrometheusMeter", _enabled)
 
 
 @mlsrv.hookimpl
 def mlsrv_transports() -> mlsrv.TransportOffer:
-    """What serves them."""
+    """Offer the metrics endpoint."""
     return mlsrv.TransportOffer("prometheus", "mlsrv_prometheus.transport:MetricsTransport", _enabled)

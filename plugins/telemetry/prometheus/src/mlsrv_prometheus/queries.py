@@ -1,4 +1,4 @@
-"""PromQL from the table of metrics: whatever a query names, exists."""
+"""PromQL queries: built from declared metrics, so that every name in a query exists."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ WINDOW = "$__rate_interval"
 
 
 def equals(value: str) -> str:
-    """The condition that a label has this value."""
+    """Return the condition that a label has this value."""
     return f'="{value}"'
 
 
 def matches(pattern: str) -> str:
-    """The condition that a label fits a regular expression."""
+    """Return the condition that a label matches a regular expression."""
     return f'=~"{pattern}"'
 
 
 def series(metric: Metric, suffix: str = "", **labels: str) -> str:
-    """A selector; `labels` are conditions, made by `equals` and `matches`.
+    """Return a selector; `labels` are conditions, made by `equals` and `matches`.
 
     Raises:
         ValueError: the metric has no such label.
@@ -32,18 +32,18 @@ def series(metric: Metric, suffix: str = "", **labels: str) -> str:
 
 
 def rate(metric: Metric, *by: str, window: str = WINDOW, suffix: str = "", **labels: str) -> str:
-    """What a counter (or the count or sum of a histogram) grows by in a second."""
+    """Return the increase a second of a counter, or of the count or sum of a histogram."""
     return f"sum by ({', '.join(by)}) (rate({series(metric, suffix, **labels)}[{window}]))"
 
 
 def quantile(which: float, metric: Metric, *by: str, window: str = WINDOW, **labels: str) -> str:
-    """A quantile of a histogram."""
+    """Return a quantile of a histogram."""
     return (
         f"histogram_quantile({which}, {rate(metric, 'le', *by, window=window, suffix='_bucket', **labels)})"
     )
 
 
 def mean(metric: Metric, *by: str, window: str = WINDOW, **labels: str) -> str:
-    """The mean of a histogram."""
+    """Return the mean of a histogram."""
     summed = rate(metric, *by, window=window, suffix="_sum", **labels)
     return f"{summed} / {rate(metric, *by, window=window, suffix='_count', **labels)}"

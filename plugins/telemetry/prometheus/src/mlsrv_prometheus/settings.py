@@ -1,4 +1,4 @@
-"""Settings of the metrics."""
+"""Metrics settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of metrics for people."""
+"""Table of metrics: for the README."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from mlsrv.telemetry.kernel_metrics import METRICS
 
 
 def table() -> str:
-    """Markdown."""
+    """Return the table as Markdown."""
     lines = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
     for metric in METRICS:
         name = f"{metric.name}_total" if metric.kind == "counter" else metric.name

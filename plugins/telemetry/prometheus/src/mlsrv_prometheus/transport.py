@@ -1,4 +1,4 @@
-"""The port of the metrics, as a transport of the kernel."""
+"""Metrics transport: serves the metrics on a port of their own."""
 
 from __future__ import annotations
 
@@ -78,15 +78,15 @@ class MetricsTransport(Transport):
 
 
 class _QuietLogger(Logger):
-    """Leaves it to the server itself to say where it listens."""
+    """Suppresses the log line about the address: the server itself reports where it listens."""
 
     async def info(self, message: str, *args: Any, **kwargs: Any) -> None:
         await self.debug(message, *args, **kwargs)
 
 
 class _Config(Config):
-    """Keeps the socket from programs that the server or a model starts: they may outlive it, and would hold
-    its port."""
+    """Keeps the socket from child processes of the server or a model, which may outlive it and would hold the
+    port."""
 
     def create_sockets(self) -> Sockets:
         sockets = super().create_sockets()
