@@ -12,7 +12,7 @@ import pytest
 
 from mlsrv.errors import Code, MLSrvError, ModelLoadError, ModelNotReady, Overloaded
 from mlsrv.testing import tensor_request
-from mlsrv_workers.pool.supervisor import DEATHS_IN_A_ROW
+from mlsrv_workers.pool.supervisor import MAX_CONSECUTIVE_FAILURES
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -88,10 +88,10 @@ async def test_workers_that_keep_ending_are_replaced_ever_more_slowly(
             return "keep ending" in " ".join(it.kernel.problems())
 
         await eventually(struck, 40)
-        assert len(victims) == DEATHS_IN_A_ROW
+        assert len(victims) == MAX_CONSECUTIVE_FAILURES
         said = [found for line in caplog.messages if (found := re.search(r"is replaced in (.+) s", line))]
         pauses = [float(found[1]) for found in said]
-        assert len(pauses) == DEATHS_IN_A_ROW - 1
+        assert len(pauses) == MAX_CONSECUTIVE_FAILURES - 1
         assert pauses == sorted(pauses)
         assert pauses[-1] > 3
         began = time.monotonic()

@@ -73,15 +73,17 @@ class Soaked:
 
     def belongings(self) -> tuple[int, int, int]:
         """Processes, descriptors, and maps of shared memory that there are now."""
-        processes = descriptors = arenas = 0
+        processes = descriptors = shared_memories = 0
         for one in self.family():
             try:
                 descriptors += one.num_fds()
-                arenas += sum("mlsrv-arena" in found.path for found in one.memory_maps(grouped=False))
+                shared_memories += sum(
+                    "mlsrv-shared-memory" in found.path for found in one.memory_maps(grouped=False)
+                )
             except psutil.NoSuchProcess:  # a worker that has just ended
                 continue
             processes += 1
-        return processes, descriptors, arenas
+        return processes, descriptors, shared_memories
 
     def memory(self) -> int:
         """Bytes that these processes have; what they share counts once."""

@@ -1,1 +1,1 @@
-"""Runs models in worker processes."""
+"""Worker processes: an executor that runs models in processes of their own."""

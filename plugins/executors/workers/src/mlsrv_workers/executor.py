@@ -1,4 +1,4 @@
-"""The executor that places models in pools of worker processes."""
+"""Executor: places models in pools of worker processes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 from mlsrv_workers.environments.environments import Environment, Environments, has_environment
 from mlsrv_workers.pool.pool import Pool
 from mlsrv_workers.pool.process_memory import resident_bytes
-from mlsrv_workers.pool.replicated_models import Loaded
-from mlsrv_workers.pool.worker_process import Launch
+from mlsrv_workers.pool.replicated_models import ReplicatedModel
+from mlsrv_workers.pool.worker_process import LaunchSpec
 from mlsrv_workers.settings import WorkerModelSettings, WorkerSettings
-from mlsrv_workers.worker.plugin_specs import GivenPlugins
+from mlsrv_workers.worker.plugin_specs import PluginSpecs
 
 if TYPE_CHECKING:
     from mlsrv.kernel import Kernel
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 @frozen
 class PoolKey:
-    """What tells pools apart.
+    """The identity of a pool: models with equal keys share its workers.
 
     Attributes:
-        name: of a pool that models share; ``"default"`` without a choice.
-        size: how many workers.
-        environment: that they run in; None is the server's own.
+        name: name of the pool; ``"default"`` unless the model chooses one.
+        size: number of workers.
+        environment: the Python environment of the workers; None is the server's own.
     """
 
     name: str
@@ -45,8 +45,8 @@ class PoolKey:
     environment: Environment | None = None
 
     @property
-    def lasting(self) -> bool:
-        """Whether the pool stays when no model is in it."""
+    def permanent(self) -> bool:
+        """True if the pool stays when no model is in it."""
         return self.name == "default" and self.environment is None
 
     def __str__(self) -> str:
@@ -54,9 +54,9 @@ class PoolKey:
 
 
 class PooledModel(Placement):
-    """A model in a pool."""
+    """The placement of a model in a pool."""
 
-    def __init__(self, executor: WorkersExecutor, key: PoolKey, pool: Pool, model: Loaded) -> None:
+    def __init__(self, executor: WorkersExecutor, key: PoolKey, pool: Pool, model: ReplicatedModel) -> None:
         self.info = model.info
         self._executor = executor
         self._key = key
@@ -78,7 +78,7 @@ class PooledModel(Placement):
 
     async def unload(self) -> None:
         await self._pool.unload(self._model)
-        await self._executor.leave(self._key)
+        await self._executor.release(self._key)
 
     @property
     def problem(self) -> str | None:
@@ -86,7 +86,7 @@ class PooledModel(Placement):
 
 
 class WorkersExecutor(Executor):
-    """Makes a pool when the first model needs it, and ends it with the last one that was in it."""
+    """Starts a pool for the first model that needs it and stops it after the last one."""
 
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel)
@@ -94,7 +94,7 @@ class WorkersExecutor(Executor):
         self._pools: dict[PoolKey, asyncio.Task[Pool]] = {}
         self._users: dict[PoolKey, int] = {}
         self._queued = kernel.metrics.bind(PARALLEL_QUEUE)
-        self._unwatch = [
+        self._stop_gauges = [
             kernel.metrics.watch(WORKER_WAITING, self._waiting),
             kernel.metrics.watch(WORKERS, self._states),
             kernel.metrics.watch(WORKER_MEMORY, self._memory),
@@ -102,13 +102,13 @@ class WorkersExecutor(Executor):
         self._environments = Environments(Path(self._settings.environments_dir))
 
     async def __aexit__(self, *exc_info: object) -> None:
-        for end in self._unwatch:
-            end()
+        for stop in self._stop_gauges:
+            stop()
         keys = list(self._pools)
         await asyncio.gather(*(self._stop(key) for key in keys), return_exceptions=True)
 
     def claims(self, model: ModelSettings) -> bool:
-        return has_environment(model) or (self._key(model).size > 0 and _portable(model))
+        return has_environment(model) or (self._key(model).size > 0 and _is_importable(model))
 
     async def load(self, model: ModelSettings) -> Placement:
         key = self._key(model)
@@ -120,7 +120,7 @@ class WorkersExecutor(Executor):
         key = evolve(key, environment=await self._environments.of(model))
         for other in self._pools:
             same = (other.name, other.environment) == (key.name, key.environment)
-            if same and other.size != key.size and not _is_own(model):
+            if same and other.size != key.size and not _wants_own_pool(model):
                 raise ModelLoadError(
                     f"Model {model.name} wants the pool {key} with {key.size} workers, "
                     f"but it has {other.size}."
@@ -130,14 +130,14 @@ class WorkersExecutor(Executor):
             pool = await self._pool(key)
             loaded = await pool.load(model)
         except BaseException:
-            await self.leave(key)
+            await self.release(key)
             raise
         return PooledModel(self, key, pool, loaded)
 
-    async def leave(self, key: PoolKey) -> None:
-        """One model less in a pool, which ends with its last model unless it is the default one."""
+    async def release(self, key: PoolKey) -> None:
+        """Remove one model from a pool; the pool stops with its last model unless it is permanent."""
         self._users[key] -= 1
-        if not self._users[key] and not key.lasting:
+        if not self._users[key] and not key.permanent:
             await self._stop(key)
 
     @property
@@ -146,7 +146,7 @@ class WorkersExecutor(Executor):
 
     @property
     def pids(self) -> list[int]:
-        """Process ids of all workers that live now."""
+        """Process ids of all running workers."""
         return [pid for pool in self._running() for pid in pool.pids]
 
     def _running(self) -> list[Pool]:
@@ -156,13 +156,13 @@ class WorkersExecutor(Executor):
     def _key(self, model: ModelSettings) -> PoolKey:
         own = model.of(WorkerModelSettings)
         size = self._settings.parallel_workers if own.parallel_workers is None else own.parallel_workers
-        if _is_own(model):
+        if _wants_own_pool(model):
             return PoolKey(f"model {model.name} {model.version or ''}".rstrip(), size)
-        return PoolKey(_shared(model) or "default", size)
+        return PoolKey(_shared_pool(model) or "default", size)
 
     async def _pool(self, key: PoolKey) -> Pool:
         if key not in self._pools:
-            self._pools[key] = asyncio.create_task(self._make(key), name=f"mlsrv-pool-{key}")
+            self._pools[key] = asyncio.create_task(self._start_pool(key), name=f"mlsrv-pool-{key}")
         task = self._pools[key]
         try:
             return await asyncio.shield(task)
@@ -171,13 +171,13 @@ class WorkersExecutor(Executor):
             if failed and self._pools.get(key) is task:
                 del self._pools[key]
 
-    async def _make(self, key: PoolKey) -> Pool:
+    async def _start_pool(self, key: PoolKey) -> Pool:
         settings = self._settings
-        launch = Launch(
-            plugins=GivenPlugins.of(self.kernel.plugins, elsewhere=key.environment is not None),
+        launch = LaunchSpec(
+            plugins=PluginSpecs.of(self.kernel.plugins, in_environment=key.environment is not None),
             settings=self.kernel.settings.plain(),
             threads=settings.worker_threads or max(1, (os.cpu_count() or 1) // key.size),
-            arena=settings.worker_arena_bytes,
+            shared_memory=settings.worker_arena_bytes,
             record=self._record,
             environment=key.environment,
         )
@@ -202,7 +202,7 @@ class WorkersExecutor(Executor):
         try:
             pool = await task
         except (asyncio.CancelledError, Exception):
-            return  # it never came up, and has cleaned up after itself
+            return  # its start failed and has stopped its workers
         await pool.stop(self._settings.parallel_workers_timeout)
 
     def _waiting(self) -> Iterator[tuple[Sequence[str], float]]:
@@ -225,20 +225,22 @@ class WorkersExecutor(Executor):
         self.kernel.metrics.record(Metric(*plain), value, labels)
 
 
-def _shared(model: ModelSettings) -> str | None:
-    """The name of the pool that a model wants to share; MLServer's files have it among the parameters."""
+def _shared_pool(model: ModelSettings) -> str | None:
+    """Return the name of the pool that a model shares; MLServer's files name it among the parameters."""
     pool: str | None = model.of(WorkerModelSettings).pool or model.parameters.others.get("inference_pool_gid")
     return pool
 
 
-def _is_own(model: ModelSettings) -> bool:
-    """Whether a model wants a pool for itself."""
-    return model.of(WorkerModelSettings).parallel_workers is not None and _shared(model) is None
+def _wants_own_pool(model: ModelSettings) -> bool:
+    """Return True if a model asks for a pool of its own."""
+    return model.of(WorkerModelSettings).parallel_workers is not None and _shared_pool(model) is None
 
 
-def _portable(model: ModelSettings) -> bool:
-    """Whether another process can find the model's class. A class of the main script, or one that was made
-    inside a function, exists in this process only."""
+def _is_importable(model: ModelSettings) -> bool:
+    """Return True if another process can import the model's class.
+
+    A class of the main script, or one that was made inside a function, exists in this process only.
+    """
     wanted = model.implementation
     return not isinstance(wanted, type) or (
         wanted.__module__ != "__main__" and "<locals>" not in wanted.__qualname__

@@ -1,4 +1,4 @@
-"""What mlsrv-workers offers."""
+"""Plugin: the executor "workers" and its settings."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from mlsrv_workers.settings import WorkerModelSettings, WorkerSettings
 
 @mlsrv.hookimpl
 def mlsrv_settings() -> list[mlsrv.SettingsOffer]:
-    """Settings of the pools, and of models in them."""
+    """Offer the settings of worker pools and of the models in them."""
     return [mlsrv.SettingsOffer("server", WorkerSettings), mlsrv.SettingsOffer("model", WorkerModelSettings)]
 
 
 @mlsrv.hookimpl
 def mlsrv_executors() -> mlsrv.ExecutorOffer:
-    """The executor "workers"."""
+    """Offer the executor "workers"."""
     return mlsrv.ExecutorOffer("workers", "mlsrv_workers.executor:WorkersExecutor")

@@ -1,4 +1,4 @@
-"""Settings of worker pools."""
+"""Settings: worker pools, and models in them."""
 
 from __future__ import annotations
 

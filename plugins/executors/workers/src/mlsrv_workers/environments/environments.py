@@ -1,4 +1,4 @@
-"""Python environments of models: found, unpacked or built, and checked before a worker is started in one."""
+"""Environments: Python environments of models, unpacked or built once and checked before use."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from attrs import frozen
 from mlsrv.errors import ModelLoadError
 from mlsrv.settings import ModelSettings
 from mlsrv.threads import run_in_own_thread
-from mlsrv_workers.environments import unpack as unpacking
+from mlsrv_workers.environments import unpack
 from mlsrv_workers.environments.installers import install
-from mlsrv_workers.environments.run_program import output_of
+from mlsrv_workers.environments.run_program import run_program
 
 logger = logging.getLogger("mlsrv.workers")
 
-KINDS = ("environment_tarball", "environment_path", "environment_requirements")
+ENVIRONMENT_PARAMETERS = ("environment_tarball", "environment_path", "environment_requirements")
 """Parameters of models that name an environment."""
 
-ANSWER_SECONDS = 60.0
-"""Seconds in which an interpreter must say which version it is."""
+VERSION_TIMEOUT = 60.0
+"""Seconds in which an interpreter must print its version."""
 
-Make: TypeAlias = Callable[[Path, int], Awaitable[None]]
-"""Makes an environment in a folder; its programs inherit a descriptor."""
+Build: TypeAlias = Callable[[Path, int], Awaitable[None]]
+"""Builds an environment in a folder; its programs inherit a descriptor."""
 
 _COMPLETE = ".mlsrv-complete"
 
 
 @frozen
 class Environment:
-    """An environment that is there.
+    """A Python environment that is ready for use.
 
     Attributes:
-        id: tells it from others.
+        id: unique for its contents.
         folder: its prefix.
         python: its interpreter, or the server's if it has none.
-        sites: its ``site-packages``, if it has no interpreter that knows them.
+        sites: its ``site-packages``, if `python` is the server's.
     """
 
     id: str
@@ -55,27 +55,27 @@ class Environment:
 
 
 def has_environment(model: ModelSettings) -> bool:
-    """Whether a model's parameters name an environment."""
-    return any(model.parameters.others.get(kind) for kind in KINDS)
+    """Return True if a model's parameters name an environment."""
+    return any(model.parameters.others.get(kind) for kind in ENVIRONMENT_PARAMETERS)
 
 
 class Environments:
     """The environments of one server.
 
     Args:
-        root: folder in which environments are unpacked and built; they stay there for the next start.
+        root: folder in which environments are unpacked and built; they are kept for the next start.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     async def of(self, model: ModelSettings) -> Environment | None:
-        """The environment that a model's parameters name, or None.
+        """Return the environment that a model's parameters name, or None.
 
         Raises:
-            ModelLoadError: there is none, it cannot be made, or it has another version of Python.
+            ModelLoadError: it does not exist, cannot be built, or has another version of Python.
         """
-        kinds = [kind for kind in KINDS if model.parameters.others.get(kind)]
+        kinds = [kind for kind in ENVIRONMENT_PARAMETERS if model.parameters.others.get(kind)]
         if not kinds:
             return None
         if len(kinds) > 1:
@@ -92,46 +92,46 @@ class Environments:
 
     async def _provide(self, kind: str, path: Path, model: ModelSettings) -> Environment:
         if kind == "environment_path":
-            return await _checked(hashlib.sha256(str(path).encode()).hexdigest()[:16], path)
+            return await _check(hashlib.sha256(str(path).encode()).hexdigest()[:16], path)
 
         def progress(line: str) -> None:
             logger.info("Model %s: %s", model.name, line)
 
-        async def make(folder: Path, lock: int) -> None:
-            progress(f"making the environment {folder} from {path}")
+        async def build(folder: Path, lock: int) -> None:
+            progress(f"building the environment {folder} from {path}")
             if kind == "environment_tarball":
                 await _unpack(path, folder, progress, lock)
             else:
                 await install(path, folder, progress, [lock])
 
-        content = await run_in_own_thread(_digest, path)
+        content = await run_in_own_thread(_hash_file, path)
         if kind == "environment_requirements":
             about = f"{content} {sys.version} {platform.machine()}"
             content = hashlib.sha256(about.encode()).hexdigest()
-        folder = await self._kept(content, make, progress)
-        # What is made again after somebody removed it is not for the workers that knew the former.
-        made = (folder / _COMPLETE).stat().st_mtime_ns
-        return await _checked(f"{content[:16]}-{made}", _prefix(folder))
+        folder = await self._get_or_build(content, build, progress)
+        # An environment that was removed and built again needs new workers: its id differs.
+        built = (folder / _COMPLETE).stat().st_mtime_ns
+        return await _check(f"{content[:16]}-{built}", _prefix(folder))
 
-    async def _kept(self, name: str, make: Make, progress: Callable[[str], None]) -> Path:
-        """The folder of this name; made unless it is complete, by one process at a time."""
+    async def _get_or_build(self, name: str, build: Build, progress: Callable[[str], None]) -> Path:
+        """Return the folder of this name. It is built unless it is complete, by one process at a time."""
         folder = (self._root / name).absolute()
-        # Not only with the lock: a program that an installer left behind may hold that for long.
+        # Before taking the lock: a program that an installer left running may hold it for long.
         if not (folder / _COMPLETE).exists():
             await run_in_own_thread(folder.parent.mkdir, parents=True, exist_ok=True)
             async with _locked(folder.with_suffix(".lock"), progress) as lock:
                 if not (folder / _COMPLETE).exists():
-                    await _make(folder, lock, make)
+                    await _build(folder, lock, build)
         return folder
 
 
-async def _make(folder: Path, lock: int, make: Make) -> None:
-    """Make a folder complete, or leave none. `make` has its programs inherit the lock: they may outlive the
-    server."""
+async def _build(folder: Path, lock: int, build: Build) -> None:
+    """Build a complete folder, or leave none. The programs of `build` inherit the lock, since they may
+    outlive the server."""
     await _remove(folder)
     try:
         await run_in_own_thread(folder.mkdir)
-        await make(folder, lock)
+        await build(folder, lock)
         (folder / _COMPLETE).touch()
     except BaseException:
         await _remove(folder)
@@ -139,7 +139,7 @@ async def _make(folder: Path, lock: int, make: Make) -> None:
 
 
 async def _remove(folder: Path) -> None:
-    """Remove a folder, if it is there; it is gone even when this is cancelled."""
+    """Remove a folder if it exists; the removal is complete even when this is cancelled."""
     removal = asyncio.ensure_future(run_in_own_thread(shutil.rmtree, folder, ignore_errors=True))
     try:
         await asyncio.shield(removal)
@@ -148,27 +148,27 @@ async def _remove(folder: Path) -> None:
 
 
 async def _unpack(tarball: Path, folder: Path, progress: Callable[[str], None], lock: int) -> None:
-    command = [sys.executable, "-I", "-S", unpacking.__file__, str(tarball), str(folder)]
-    await output_of(command, progress, descriptors=[lock])
-    programs = _prefix(folder) / "bin"
-    if (programs / "conda-unpack").exists():
-        command = [str(programs / "python"), str(programs / "conda-unpack")]
-        await output_of(command, progress, descriptors=[lock])
+    command = [sys.executable, "-I", "-S", unpack.__file__, str(tarball), str(folder)]
+    await run_program(command, progress, descriptors=[lock])
+    executables = _prefix(folder) / "bin"
+    if (executables / "conda-unpack").exists():
+        command = [str(executables / "python"), str(executables / "conda-unpack")]
+        await run_program(command, progress, descriptors=[lock])
 
 
 def _prefix(folder: Path) -> Path:
-    """The environment in an unpacked tarball: all of it, or the only folder in it."""
+    """Return the prefix of an unpacked environment: the folder itself, or the only folder in it."""
     names = [path.name for path in folder.iterdir() if path.is_dir()]
     return folder / names[0] if len(names) == 1 and names[0] not in ("bin", "lib") else folder
 
 
-def _digest(path: Path) -> str:
+def _hash_file(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-async def _checked(name: str, folder: Path) -> Environment:
-    """The environment in a folder, once its interpreter was tried."""
+async def _check(name: str, folder: Path) -> Environment:
+    """Return the environment in a folder, after checking its interpreter."""
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     python = shutil.which("python", path=str(folder / "bin"))
     if python is None:
@@ -176,26 +176,26 @@ async def _checked(name: str, folder: Path) -> Environment:
         if not site_packages.is_dir():
             raise ValueError(f"it has neither bin/python nor {site_packages.relative_to(folder)}")
         return Environment(name, str(folder), sys.executable, (str(site_packages),))
-    found = await _version(python)
+    found = await _python_version(python)
     if found != version:
         raise ValueError(f"it has Python {found}, and the server Python {version}; they must be the same")
     return Environment(name, str(folder), python)
 
 
-async def _version(python: str) -> str:
-    """What an interpreter says that it is; warnings may come before."""
+async def _python_version(python: str) -> str:
+    """Return the version that an interpreter prints, which may follow warnings."""
     code = "import sys; print('%d.%d' % sys.version_info[:2])"
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            said = await output_of([python, "-I", "-c", code])
+        async with asyncio.timeout(VERSION_TIMEOUT):
+            output = await run_program([python, "-I", "-c", code])
     except TimeoutError:
-        raise ValueError(f"its bin/python said nothing for {ANSWER_SECONDS:.0f} s") from None
-    return said.rpartition("\n")[2]
+        raise ValueError(f"its bin/python said nothing for {VERSION_TIMEOUT:.0f} s") from None
+    return output.rpartition("\n")[2]
 
 
 @asynccontextmanager
 async def _locked(path: Path, progress: Callable[[str], None]) -> AsyncIterator[int]:
-    """Hold a lock among processes: those that inherit its descriptor hold it, too."""
+    """Hold a lock among processes; programs that inherit its descriptor hold it, too."""
     with path.open("w") as file:
         waiting = False
         while True:
@@ -204,7 +204,7 @@ async def _locked(path: Path, progress: Callable[[str], None]) -> AsyncIterator[
                 break
             except BlockingIOError:
                 if not waiting:
-                    progress(f"waiting until the environment {path.with_suffix('')} is made")
+                    progress(f"waiting until the environment {path.with_suffix('')} is built")
                 waiting = True
                 await asyncio.sleep(0.2)
         yield file.fileno()

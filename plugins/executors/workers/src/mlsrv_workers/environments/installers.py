@@ -1,4 +1,4 @@
-"""Builds virtual environments from lists of requirements."""
+"""Installers: build virtual environments from lists of requirements."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from mlsrv_workers.environments.run_program import output_of
+from mlsrv_workers.environments.run_program import run_program
 
 
 async def install(
     requirements: Path, folder: Path, progress: Callable[[str], None], descriptors: Sequence[int] = ()
 ) -> None:
-    """Make a virtual environment with the server's interpreter, by uv if that is there, else by venv and pip.
+    """Build a virtual environment with the server's interpreter, by uv if it is installed, else by venv and
+    pip.
 
     Args:
         requirements: a ``requirements.txt``; relative paths in it start in its folder.
-        folder: empty; becomes the environment.
+        folder: an empty folder, which becomes the environment.
         progress: called with each line that the installer prints.
-        descriptors: what the installer inherits.
+        descriptors: descriptors that the installer inherits.
 
     Raises:
-        OSError, ValueError: it fails; with the installer's last lines.
+        OSError: the installer cannot be started.
+        ValueError: the installer fails; with its last lines.
     """
-    run = partial(output_of, progress=progress, folder=requirements.parent, descriptors=descriptors)
+    run = partial(run_program, progress=progress, folder=requirements.parent, descriptors=descriptors)
     python = str(folder / "bin" / "python")
     uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
     if uv is not None:

@@ -1,4 +1,4 @@
-"""Other programs, run without blocking, and ended with what waits for them."""
+"""Programs: run without blocking the event loop, and killed with the call that waits for them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pathlib import Path
 from mlsrv.threads import run_in_own_thread
 
 LAST_LINES = 12
-"""How many lines of its output say why a program failed."""
+"""Number of output lines that are kept."""
 
 
-async def output_of(
+async def run_program(
     command: Sequence[str],
     progress: Callable[[str], None] = lambda _: None,
     *,
@@ -28,45 +28,46 @@ async def output_of(
     Args:
         command: the program and its arguments.
         progress: called with each line.
-        folder: where it runs; None is the current one.
-        descriptors: what it inherits.
+        folder: its working directory; None is the current one.
+        descriptors: descriptors that it inherits.
 
     Raises:
         OSError: it cannot be started.
-        ValueError: it fails; with its last lines, in one.
+        ValueError: it fails; with its last lines, joined into one.
     """
     process = _start(command, folder, descriptors)
     loop = asyncio.get_running_loop()
     lines: deque[str] = deque(maxlen=LAST_LINES)
 
-    def follow() -> int:
+    def read_output() -> int:
         with process:
-            assert process.stdout is not None  # it was asked for
+            assert process.stdout is not None  # stdout is a pipe
             for line in process.stdout:
                 lines.append(line.rstrip())
                 loop.call_soon_threadsafe(progress, lines[-1])
         return process.returncode
 
     try:
-        status = await run_in_own_thread(follow)
+        status = await run_in_own_thread(read_output)
     finally:
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)  # with the programs that it started
+            os.killpg(process.pid, signal.SIGKILL)  # the whole process group
             process.wait()
     if status:
-        raise ValueError(f"{Path(command[0]).name} failed with exit code {status}: {_complaint(lines)}")
+        raise ValueError(f"{Path(command[0]).name} failed with exit code {status}: {_error_lines(lines)}")
     return "\n".join(lines)
 
 
-def _complaint(lines: Sequence[str]) -> str:
-    """The lines from the first that speaks of an error; all if none does."""
+def _error_lines(lines: Sequence[str]) -> str:
+    """Return the lines from the first that begins with "error", joined; all lines if none does."""
     texts = [line.strip() for line in lines]
     first = next((at for at, text in enumerate(texts) if text.lower().startswith("error")), 0)
     return " | ".join(texts[first:])
 
 
 def _start(command: Sequence[str], folder: Path | None, descriptors: Sequence[int]) -> subprocess.Popen[str]:
-    """Not by the event loop: uvloop leaves to programs what is inheritable, such as sockets that listen."""
+    """Start a program, without the event loop: uvloop lets programs inherit every inheritable descriptor,
+    such as listening sockets."""
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,

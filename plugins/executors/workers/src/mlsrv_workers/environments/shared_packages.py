@@ -1,4 +1,4 @@
-"""What a worker in another environment gets from the server's: our packages, and what they need."""
+"""Shared packages: the packages that a worker in a model's environment gets from the server's environment."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-OURS = ("mlsrv", "mlsrv_protocol", "mlsrv_workers")
-"""Packages that must be those of the server, beside its plugins."""
+PINNED = ("mlsrv", "mlsrv_protocol", "mlsrv_workers")
+"""Packages that always come from the server, besides those of its plugins."""
 
-NEEDED = {
+NEWEST = {
     "attrs": ("attr", "attrs"),
     "cattrs": ("cattr", "cattrs"),
     "orjson": ("orjson",),
@@ -18,15 +18,15 @@ NEEDED = {
     "pysimdjson": ("csimdjson", "simdjson"),
     "typing-extensions": ("typing_extensions",),
 }
-"""Distributions that ours import, and their packages: of the server's and the environment's the newer serves,
-for an older one may lack what our code, or the model's, needs."""
+"""Distributions that the pinned packages import, and their packages. The newer of the server's and the
+environment's version is used, because an older one may lack features that the server or the model needs."""
 
-LENT = ("numpy",)
-"""Packages that ours import in any version; the environment's own come first."""
+FALLBACK = ("numpy",)
+"""Packages that the pinned packages import in any version; those of the environment come first."""
 
 
 def folders(packages: Iterable[str]) -> dict[str, str]:
-    """The folder in which each package lies, of those that are installed."""
+    """Return the folder that contains each of the installed packages."""
     found = {name: find_spec(name) for name in packages}
     return {
         name: str(_folder(Path(spec.origin), spec.submodule_search_locations is not None))
@@ -35,9 +35,9 @@ def folders(packages: Iterable[str]) -> dict[str, str]:
     }
 
 
-def needed() -> dict[str, tuple[str, dict[str, str]]]:
-    """The version of each distribution of `NEEDED` that is installed, and where its packages lie."""
-    found = {distribution: folders(packages) for distribution, packages in NEEDED.items()}
+def newest() -> dict[str, tuple[str, dict[str, str]]]:
+    """Return the installed version of each distribution in `NEWEST`, and the folders of its packages."""
+    found = {distribution: folders(packages) for distribution, packages in NEWEST.items()}
     return {name: (version(name), packages) for name, packages in found.items() if packages}
 
 

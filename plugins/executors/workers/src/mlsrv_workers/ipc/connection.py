@@ -1,4 +1,4 @@
-"""One duplex connection, watched by the event loop; the same class at both ends."""
+"""Connection: duplex frames over a socket and shared memory; the same class at both ends."""
 
 from __future__ import annotations
 
@@ -13,12 +13,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlsrv_workers.ipc.frames import HEADER, KINDS, PLACE, Frame, Kind, dump, head, padding
-from mlsrv_workers.ipc.shared_memory import Arena, ArenaReader
+from mlsrv_workers.ipc.frames import (
+    BUFFER_LOCATION,
+    FRAME_KINDS,
+    HEADER,
+    Frame,
+    FrameKind,
+    dump,
+    pack_header,
+    padding,
+)
+from mlsrv_workers.ipc.shared_memory import SharedMemoryReader, SharedMemoryWriter
 
 logger = logging.getLogger("mlsrv.workers")
 
-_NOTHING = dump(None)
+_NONE = dump(None)
 
 
 class Connection(asyncio.Protocol):
@@ -26,9 +35,9 @@ class Connection(asyncio.Protocol):
 
     Args:
         on_frame: called for each frame, on the event loop.
-        on_lost: called once, when the other end is gone.
-        sending: descriptor of the arena for what is sent here.
-        receiving: descriptor of the arena for what arrives here.
+        on_lost: called once, when the connection has ended.
+        sending: descriptor of the shared memory for frames that are sent.
+        receiving: descriptor of the shared memory for frames that are received.
     """
 
     def __init__(
@@ -36,9 +45,9 @@ class Connection(asyncio.Protocol):
     ) -> None:
         self._on_frame = on_frame
         self._on_lost = on_lost
-        self._arena = Arena(sending)
-        self._reader = ArenaReader(receiving, self._give_back)
-        self._pending = bytearray()
+        self._writer = SharedMemoryWriter(sending)
+        self._reader = SharedMemoryReader(receiving, self._on_released)
+        self._received = bytearray()
         self._released: deque[int] = deque()
         self._thread = threading.get_ident()
         self._transport: asyncio.Transport | None = None
@@ -53,7 +62,7 @@ class Connection(asyncio.Protocol):
         sending: int,
         receiving: int,
     ) -> Connection:
-        """Take over a connected socket."""
+        """Create a connection from a connected socket."""
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_unix_connection(
             lambda: cls(on_frame, on_lost, sending, receiving), sock=sock
@@ -62,37 +71,48 @@ class Connection(asyncio.Protocol):
 
     @property
     def closed(self) -> bool:
-        """Whether it has ended, and everything that arrived has been handed on."""
+        """True once the connection has ended and every received frame has been handled."""
         return self._transport is None
 
     @property
-    def arena_used(self) -> int:
-        """Bytes of the sending arena that the other end still refers to."""
-        return self._arena.used
+    def shared_memory_used(self) -> int:
+        """Bytes of the sending shared memory that the other end still refers to."""
+        return self._writer.used
 
     def send(
-        self, kind: Kind, call: int = 0, body: bytes = _NOTHING, buffers: list[npt.NDArray[Any]] | None = None
+        self,
+        kind: FrameKind,
+        call: int = 0,
+        body: bytes = _NONE,
+        buffers: list[npt.NDArray[Any]] | None = None,
     ) -> None:
-        """Send one frame; `body` comes from `frames.dump`, arrays must be C-contiguous, and their list is
-        emptied. After the other end is gone, this does nothing: `on_lost` settles every call."""
+        """Send one frame. After the connection has ended this does nothing, because `on_lost` settles every
+        call.
+
+        Args:
+            kind: meaning of the frame.
+            call: id of the call, or 0.
+            body: the payload, from `frames.dump`.
+            buffers: C-contiguous arrays; the list is emptied.
+        """
         transport = self._transport
         if transport is None or transport.is_closing():
             return
         if not buffers:
-            frame = head(kind, call, body, (), 0)
+            frame = pack_header(kind, call, body, (), 0)
         else:
-            places, inline = self._place(buffers)
-            frame = b"".join((head(kind, call, body, places, sum(map(len, inline))), *inline))
-        # Blocks are given back before what this frame brings: the other end can use them for its answer.
-        transport.write(self._releases() + frame if self._released else frame)
+            locations, inline = self._place_buffers(buffers)
+            frame = b"".join((pack_header(kind, call, body, locations, sum(map(len, inline))), *inline))
+        # Releases come before the frame, so that the other end can use the blocks for its answer.
+        transport.write(self._pack_releases() + frame if self._released else frame)
 
-    def send_threadsafe(self, kind: Kind, body: bytes) -> None:
-        """Send a frame without buffers, from any thread, also after the loop has ended (then to nobody)."""
-        self._soon(self.send, kind, 0, body)
+    def send_threadsafe(self, kind: FrameKind, body: bytes) -> None:
+        """Send a frame without buffers from any thread; dropped once the event loop is closed."""
+        self._call_soon(self.send, kind, 0, body)
 
     def release(self, offset: int) -> None:
-        """The other end gave a block of the sending arena back."""
-        self._arena.release(offset)
+        """Free a block of the sending shared memory that the other end has released."""
+        self._writer.release(offset)
 
     def close(self) -> None:
         """Close this end once everything is sent; `on_lost` is called then."""
@@ -100,7 +120,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
-        """Close this end at once; `on_lost` is called soon."""
+        """Close this end at once; `on_lost` is called soon after."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -111,62 +131,60 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         received: bytes | bytearray = data
-        if self._pending:
-            self._pending += data
-            received = self._pending
+        if self._received:
+            self._received += data
+            received = self._received
         start, length = 0, len(received)
-        while start < length and (end := _end(received, start)) <= length:
+        while start < length and (end := _frame_end(received, start)) <= length:
             try:
-                self._on_frame(self._frame(received, start, end))
-            except Exception:  # one frame that goes wrong must not end the calls of all others
+                self._on_frame(self._parse_frame(received, start, end))
+            except Exception:  # a failure in one frame must not end all other calls
                 logger.exception("A message between the server and a worker could not be handled")
             start = end
-        if received is self._pending:
-            del self._pending[:start]
+        if received is self._received:
+            del self._received[:start]
         elif start < length:
-            self._pending += data[start:]
+            self._received += data[start:]
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        # At once, for errors of calls refer to this object for as long as somebody keeps them.
-        self._arena.close()
+        # Now, because errors of calls may keep this object alive.
+        self._writer.close()
         self._reader.close()
         self._on_lost()
 
     # --- inside ---------------------------------------------------------------------------------------------
 
-    def _frame(self, received: bytes | bytearray, start: int, end: int) -> Frame:
+    def _parse_frame(self, received: bytes | bytearray, start: int, end: int) -> Frame:
         body, _, call, count, kind = HEADER.unpack_from(received, start)
         table = start + HEADER.size
-        first = table + count * PLACE.size
+        body_start = table + count * BUFFER_LOCATION.size
         views: list[memoryview] = []
         if count:
-            places = list(PLACE.iter_unpack(received[table:first]))
+            locations = list(BUFFER_LOCATION.iter_unpack(received[table:body_start]))
             with memoryview(received) as view:
-                # A copy of its own, writable and not tied to what was received: user code may keep or change
-                # it.
-                owned = memoryview(bytearray(view[first + body : end]))
-            views = self._views(places, owned)
-        return Frame(KINDS[kind], call, received[first : first + body], views)
+                # A writable copy that is independent of the received bytes: user code may keep or change it.
+                owned = memoryview(bytearray(view[body_start + body : end]))
+            views = self._make_views(locations, owned)
+        return Frame(FRAME_KINDS[kind], call, received[body_start : body_start + body], views)
 
-    def _place(self, buffers: list[npt.NDArray[Any]]) -> tuple[list[tuple[int, int]], list[bytes]]:
-        """Copy arrays into the arena, and those for which it has no room into the stream; empties the
-        list."""
-        places: list[tuple[int, int]] = []
+    def _place_buffers(self, buffers: list[npt.NDArray[Any]]) -> tuple[list[tuple[int, int]], list[bytes]]:
+        """Copy arrays into shared memory, and into the stream where there is no room; empties the list."""
+        locations: list[tuple[int, int]] = []
         inline: list[bytes] = []
         for array in buffers:
             data = array.reshape(-1).view(np.uint8)
-            offset = self._arena.put(data)
-            places.append((-1 if offset is None else offset, data.nbytes))
+            offset = self._writer.put(data)
+            locations.append((-1 if offset is None else offset, data.nbytes))
             if offset is None:
                 inline.append(data.tobytes() + bytes(padding(data.nbytes)))
         buffers.clear()
-        return places, inline
+        return locations, inline
 
-    def _views(self, places: list[tuple[int, int]], owned: memoryview) -> list[memoryview]:
+    def _make_views(self, locations: list[tuple[int, int]], owned: memoryview) -> list[memoryview]:
         views: list[memoryview] = []
         position = 0
-        for offset, length in places:
+        for offset, length in locations:
             if offset < 0:
                 views.append(owned[position : position + length])
                 position += length + padding(length)
@@ -174,36 +192,36 @@ class Connection(asyncio.Protocol):
                 views.append(self._reader.view(offset, length))
         return views
 
-    def _give_back(self, offset: int) -> None:
-        # A garbage collection may run this in any thread. If there is a next frame soon, it takes this along.
+    def _on_released(self, offset: int) -> None:
+        # A garbage collection may run this in any thread. A frame that is sent before `_flush` carries it.
         self._released.append(offset)
-        self._soon(self._flush)
+        self._call_soon(self._flush)
 
     def _flush(self) -> None:
         if self._released and self._transport is not None and not self._transport.is_closing():
-            self._transport.write(self._releases())
+            self._transport.write(self._pack_releases())
 
-    def _releases(self) -> bytes:
+    def _pack_releases(self) -> bytes:
         frames: list[bytes] = []
         while self._released:
-            frames.append(head(Kind.RELEASE, self._released.popleft(), _NOTHING, (), 0))
+            frames.append(pack_header(FrameKind.RELEASE, self._released.popleft(), _NONE, (), 0))
         return b"".join(frames)
 
-    def _soon(self, function: Callable[..., None], *arguments: Any) -> None:
-        """Call something on the loop, from any thread."""
+    def _call_soon(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Call a function on the event loop, from any thread."""
         try:
             if threading.get_ident() == self._thread:
                 self._loop.call_soon(function, *arguments)
             else:
                 self._loop.call_soon_threadsafe(function, *arguments)
         except RuntimeError:
-            return  # the loop is closed: there is nobody to tell
+            return  # the loop is closed, and the connection with it
 
 
-def _end(received: bytes | bytearray, start: int) -> int:
-    """Where the frame ends that begins at `start`; behind all that was received if its header is not
-    complete."""
+def _frame_end(received: bytes | bytearray, start: int) -> int:
+    """Return the end of the frame that begins at `start`; a position after all received bytes if its header
+    is incomplete."""
     if len(received) - start < HEADER.size:
         return len(received) + 1
     body, inline, _, count, _ = HEADER.unpack_from(received, start)
-    return start + HEADER.size + count * PLACE.size + int(body) + int(inline)
+    return start + HEADER.size + count * BUFFER_LOCATION.size + int(body) + int(inline)

@@ -1,4 +1,4 @@
-"""Errors on their way from a worker to the server."""
+"""Failures: errors that are sent from a worker to the server."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from mlsrv.errors import Code, MLSrvError
 
 
 class WorkerEnded(MLSrvError):
-    """A worker process ended while it had work to do, or did not come up."""
+    """A worker process ended while it had calls to answer, or did not start."""
 
     code = Code.INTERNAL
 
 
 class WorkerTraceback(Exception):
-    """The cause of an error that was raised in a worker process: the traceback that it had there."""
+    """The cause of an error that was raised in a worker process: its traceback there."""
 
     def __str__(self) -> str:
         return f"in a worker process\n{self.args[0].rstrip()}"
 
 
 def dump_error(error: MLSrvError) -> tuple[Any, ...]:
-    """An error as plain values: pickled for the same class, its text and code for a server that lacks it, and
-    if the client is not to blame the traceback."""
+    """Return an error as plain values: pickled, as text and code for a server that lacks its class, and with
+    its traceback unless the client caused it."""
     try:
         pickled = pickle.dumps(error)
-    except Exception:  # an author's error may hold anything; text and code are enough
+    except Exception:  # a model's error may hold any object; text and code are enough
         pickled = None
     trace = None
     if error.code is Code.INTERNAL:
@@ -37,9 +37,9 @@ def dump_error(error: MLSrvError) -> tuple[Any, ...]:
 
 
 def load_error(plain: tuple[Any, ...]) -> MLSrvError:
-    """The error that `dump_error` took apart, caused by a `WorkerTraceback` if it has one."""
+    """Return the error that `dump_error` took apart, caused by a `WorkerTraceback` if it has one."""
     pickled, text, code, trace = plain
-    error = _unpickled(pickled) if pickled is not None else None
+    error = _unpickle(pickled) if pickled is not None else None
     if error is None:
         error = MLSrvError(text)
         error.code = Code(code)
@@ -48,16 +48,16 @@ def load_error(plain: tuple[Any, ...]) -> MLSrvError:
     return error
 
 
-def _unpickled(pickled: bytes) -> MLSrvError | None:
+def _unpickle(pickled: bytes) -> MLSrvError | None:
     try:
         error = pickle.loads(pickled)
-    except Exception:  # its class is known to the worker alone; text and code are enough
+    except Exception:  # its class exists in the worker only; text and code are enough
         return None
     return error if isinstance(error, MLSrvError) else None
 
 
 def describe_exit(status: int | None) -> str:
-    """How a process ended, for people."""
+    """Return a description of a process's end, for messages."""
     if status is None:
         return "it closed its connection"
     if status >= 0:

@@ -1,4 +1,4 @@
-"""Log records of workers, written by the server in its own form."""
+"""Log forwarding: log records of workers, written by the server in its own format."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from mlsrv.telemetry.request_logging import current_fields
-from mlsrv_workers.ipc.frames import Kind, dump
+from mlsrv_workers.ipc.frames import FrameKind, dump
 
 if TYPE_CHECKING:
     from mlsrv_workers.ipc.connection import Connection
@@ -16,7 +16,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
 class ForwardingHandler(logging.Handler):
-    """Sends records to the server; callable from any thread."""
+    """Sends log records to the server; may be called from any thread."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__()
@@ -24,12 +24,12 @@ class ForwardingHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._connection.send_threadsafe(Kind.LOG, dump(_plain(record)))
-        except Exception:  # a record's own arguments may not fit its text; logging has its way to say so
+            self._connection.send_threadsafe(FrameKind.LOG, dump(_record_fields(record)))
+        except Exception:  # a record's arguments may not fit its text; `handleError` reports it
             self.handleError(record)
 
 
-def _plain(record: logging.LogRecord) -> dict[str, Any]:
+def _record_fields(record: logging.LogRecord) -> dict[str, Any]:
     values: dict[str, Any] = {
         "name": record.name,
         "levelno": record.levelno,
@@ -53,8 +53,8 @@ def _plain(record: logging.LogRecord) -> dict[str, Any]:
     return current_fields() | values
 
 
-def write(values: dict[str, Any], worker: int) -> None:
-    """Hand a worker's record to the server's logging."""
+def handle_record(values: dict[str, Any], worker: int) -> None:
+    """Pass a worker's log record to the server's logging."""
     record = logging.makeLogRecord({**values, "args": None, "worker": worker})
     logger = logging.getLogger(record.name)
     if logger.isEnabledFor(record.levelno):

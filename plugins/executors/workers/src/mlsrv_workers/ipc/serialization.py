@@ -1,5 +1,7 @@
-"""Requests and responses as plain values and buffers, without pickled arrays or classes of ours: the worker
-may have another version of numpy."""
+"""Serialization: requests and responses as plain values and buffers.
+
+Neither arrays nor classes of this project are pickled, because a worker may have another version of numpy.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +24,13 @@ from mlsrv_protocol.types import (
     RequestOutput,
     ResponseOutput,
 )
-from mlsrv_workers.ipc.frames import ARENA_THRESHOLD
+from mlsrv_workers.ipc.frames import SHARED_MEMORY_THRESHOLD
 
 Buffers: TypeAlias = list[npt.NDArray[Any]]
 
 
 def dump_request(request: InferenceRequest, buffers: Buffers) -> tuple[Any, ...]:
-    """A request as a tuple; its numeric data is appended to `buffers`."""
+    """Return a request as a tuple; its large numeric arrays are appended to `buffers`."""
     outputs = request.outputs
     return (
         request.id,
@@ -43,7 +45,7 @@ def dump_request(request: InferenceRequest, buffers: Buffers) -> tuple[Any, ...]
 
 
 def load_request(plain: tuple[Any, ...], views: list[memoryview]) -> InferenceRequest:
-    """The request that `dump_request` took apart; arrays are views over `views`."""
+    """Return the request that `dump_request` took apart; arrays are views over `views`."""
     request_id, parameters, inputs, outputs, name, version = plain
     return InferenceRequest(
         inputs=[RequestInput(*_load_tensor(tensor, views)) for tensor in inputs],
@@ -56,7 +58,7 @@ def load_request(plain: tuple[Any, ...], views: list[memoryview]) -> InferenceRe
 
 
 def dump_response(response: InferenceResponse, buffers: Buffers) -> tuple[Any, ...]:
-    """A response as a tuple; its numeric data is appended to `buffers`."""
+    """Return a response as a tuple; its large numeric arrays are appended to `buffers`."""
     return (
         response.model_name,
         response.model_version,
@@ -67,7 +69,7 @@ def dump_response(response: InferenceResponse, buffers: Buffers) -> tuple[Any, .
 
 
 def load_response(plain: tuple[Any, ...], views: list[memoryview]) -> InferenceResponse:
-    """The response that `dump_response` took apart; arrays are views over `views`."""
+    """Return the response that `dump_response` took apart; arrays are views over `views`."""
     name, version, request_id, parameters, outputs = plain
     return InferenceResponse(
         model_name=name,
@@ -79,8 +81,11 @@ def load_response(plain: tuple[Any, ...], views: list[memoryview]) -> InferenceR
 
 
 def dump_context(context: CallContext) -> tuple[Any, ...]:
-    """A context as a tuple. Its deadline stays what it is, for all processes of a machine share the monotonic
-    clock; its timeline is one of its own there."""
+    """Return a context as a tuple.
+
+    The deadline is sent unchanged, because all processes of a machine share the monotonic clock. The receiver
+    gets a timeline of its own.
+    """
     return (
         context.request_id,
         context.deadline,
@@ -94,7 +99,7 @@ def dump_context(context: CallContext) -> tuple[Any, ...]:
 
 
 def load_context(plain: tuple[Any, ...]) -> CallContext:
-    """The context that `dump_context` took apart."""
+    """Return the context that `dump_context` took apart."""
     request_id, deadline, priority, headers, trace, transport, links, observed = plain
     members = [CallContext(link, trace=link_trace) for link, link_trace in links]
     timeline = Timeline() if observed else None
@@ -102,18 +107,18 @@ def load_context(plain: tuple[Any, ...]) -> CallContext:
 
 
 def dump_timeline(context: CallContext) -> Spans | None:
-    """What a call spent its time on in this process; None if nobody observes it."""
+    """Return the spans of a call in this process, or None if no interceptor observes it."""
     return None if context.timeline is None else context.timeline.plain()
 
 
 def load_timeline(plain: Spans | None, context: CallContext) -> None:
-    """Add what a call spent its time on in another process."""
+    """Add the spans of a call in another process to its timeline."""
     if plain is not None and context.timeline is not None:
         context.timeline.extend(*plain)
 
 
 def dump_metadata(tensors: tuple[MetadataTensor, ...]) -> list[tuple[Any, ...]]:
-    """Declared tensors as tuples."""
+    """Return declared tensors as tuples."""
     return [
         (tensor.name, str(tensor.datatype), list(tensor.shape), _dump_parameters(tensor.parameters))
         for tensor in tensors
@@ -121,7 +126,7 @@ def dump_metadata(tensors: tuple[MetadataTensor, ...]) -> list[tuple[Any, ...]]:
 
 
 def load_metadata(plain: list[tuple[Any, ...]]) -> tuple[MetadataTensor, ...]:
-    """The tensors that `dump_metadata` took apart."""
+    """Return the tensors that `dump_metadata` took apart."""
     return tuple(
         MetadataTensor(name, datatype, shape, _load_parameters(parameters))
         for name, datatype, shape, parameters in plain
@@ -129,7 +134,7 @@ def load_metadata(plain: list[tuple[Any, ...]]) -> tuple[MetadataTensor, ...]:
 
 
 def dump_info(info: ModelInfo) -> dict[str, Any]:
-    """What a loaded model says of itself, as plain values by field."""
+    """Return a model's description as plain values, by field."""
     plain = {name: getattr(info, name) for name in fields_dict(ModelInfo)}
     return plain | {
         "inputs": dump_metadata(info.inputs),
@@ -141,7 +146,7 @@ def dump_info(info: ModelInfo) -> dict[str, Any]:
 
 
 def load_info(plain: dict[str, Any], replicas: int) -> ModelInfo:
-    """What `dump_info` took apart, of a model with so many copies."""
+    """Return the description that `dump_info` took apart, for a model with this number of replicas."""
     declared = {name: load_metadata(plain[name]) for name in ("inputs", "outputs")}
     rest = {
         "metrics": tuple(Metric(*fields) for fields in plain["metrics"]),
@@ -160,17 +165,17 @@ def _load_parameters(plain: dict[str, Any] | None) -> Parameters | None:
 
 
 def _dump_tensor(tensor: RequestInput | ResponseOutput, buffers: Buffers) -> tuple[Any, ...]:
-    """A tensor as a tuple. Of a numeric array it holds the elements as bytes, or their index in `buffers` if
-    they are many."""
+    """Return a tensor as a tuple. Its last item holds the elements of a numeric array as bytes, or the index
+    of a large one in `buffers`."""
     data = tensor.data
     parameters = tensor.parameters
-    form: tuple[str, tuple[int, ...]] | None = None
+    array_type: tuple[str, tuple[int, ...]] | None = None
     if isinstance(data, np.ndarray):
         if data.dtype.kind in "biufc":
             array = data if data.flags.c_contiguous else data.copy(order="C")
-            form = (array.dtype.str, array.shape)
-            if array.nbytes < ARENA_THRESHOLD:
-                data = bytearray(array.data)  # which pickles to a copy that the receiver may write to
+            array_type = (array.dtype.str, array.shape)
+            if array.nbytes < SHARED_MEMORY_THRESHOLD:
+                data = bytearray(array.data)  # unpickled as a writable copy
             else:
                 data = len(buffers)
                 buffers.append(array)
@@ -181,15 +186,15 @@ def _dump_tensor(tensor: RequestInput | ResponseOutput, buffers: Buffers) -> tup
         tensor.shape,
         str.__str__(tensor.datatype),
         None if parameters is None else parameters.dict(),
-        form,
+        array_type,
         data,
     )
 
 
 def _load_tensor(plain: tuple[Any, ...], views: list[memoryview]) -> tuple[Any, ...]:
-    """The fields of a tensor, in the order of `RequestInput`."""
-    name, shape, datatype, parameters, form, data = plain
-    if form is not None:
-        dtype, array_shape = form
+    """Return the fields of a tensor, in the order of `RequestInput`."""
+    name, shape, datatype, parameters, array_type, data = plain
+    if array_type is not None:
+        dtype, array_shape = array_type
         data = np.ndarray(array_shape, dtype, views[data] if isinstance(data, int) else data)
     return name, shape, datatype, data, parameters

@@ -1,9 +1,8 @@
-"""Shared memory for large tensors: one fixed arena for each direction of a connection.
+"""Shared memory: one block of memory of fixed size for each direction of a connection, for large tensors.
 
-The sender allocates and the receiver reads in place; the receiver's views keep their block until the last of
-them is gone, then the block is given back. The memory is an anonymous file that only the two processes know,
-so nothing is left behind however either of them ends, and its pages are taken only when they are first
-written.
+The sender allocates and the receiver reads in place. The receiver's views keep their block until the last of
+them is gone, then the block is released. The memory is an anonymous file that only the two processes know, so
+nothing is left behind however either of them ends, and its pages are taken only when they are first written.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ import numpy.typing as npt
 ALIGNMENT = 64
 
 
-def make_file(size: int) -> int:
-    """A file descriptor of an anonymous file of `size` bytes."""
+def create_shared_file(size: int) -> int:
+    """Return the descriptor of a new anonymous file of `size` bytes."""
     if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("mlsrv-arena", os.MFD_CLOEXEC)
+        descriptor = os.memfd_create("mlsrv-shared-memory", os.MFD_CLOEXEC)
     else:
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
@@ -37,7 +36,7 @@ def make_file(size: int) -> int:
     return descriptor
 
 
-class Arena:
+class SharedMemoryWriter:
     """The sender's side: a first-fit allocator over the shared file."""
 
     def __init__(self, descriptor: int) -> None:
@@ -53,22 +52,22 @@ class Arena:
         return sum(self._used.values())
 
     def put(self, data: npt.NDArray[np.uint8]) -> int | None:
-        """Copy bytes in and return their offset, or None if there is no room."""
-        wanted = -(-data.nbytes // ALIGNMENT) * ALIGNMENT
+        """Copy bytes into the memory and return their offset, or None if there is no room."""
+        needed = -(-data.nbytes // ALIGNMENT) * ALIGNMENT
         for index, (offset, length) in enumerate(self._free):
-            if length >= wanted:
-                if length == wanted:
+            if length >= needed:
+                if length == needed:
                     del self._free[index]
                 else:
-                    self._free[index] = (offset + wanted, length - wanted)
-                self._used[offset] = wanted
+                    self._free[index] = (offset + needed, length - needed)
+                self._used[offset] = needed
                 assert self._view is not None  # there is a free block, so there is memory
                 self._view[offset : offset + data.nbytes] = data
                 return offset
         return None
 
     def release(self, offset: int) -> None:
-        """Give a block back."""
+        """Free a block."""
         length = self._used.pop(offset)
         insort(self._free, (offset, length))
         merged: list[tuple[int, int]] = []
@@ -80,20 +79,19 @@ class Arena:
         self._free = merged
 
     def close(self) -> None:
-        """Let go of the memory; what the receiver still refers to stays. Idempotent."""
+        """Release the memory; views of the receiver stay valid. Idempotent."""
         self._view = self._map = None
         self._free = []
         self._used = {}
 
 
-class ArenaReader:
+class SharedMemoryReader:
     """The receiver's side.
 
     Args:
-        descriptor: of the shared file.
-        release: called with the offset of a block once nothing refers to it any more, in whichever thread
-        drops the
-            last reference.
+        descriptor: descriptor of the shared file.
+        release: called with the offset of a block once no view refers to it any more, in the thread that
+            drops the last reference.
     """
 
     def __init__(self, descriptor: int, release: Callable[[int], None]) -> None:
@@ -102,7 +100,7 @@ class ArenaReader:
         self._release = release
 
     def view(self, offset: int, length: int) -> memoryview:
-        """The bytes of a block, in place and writable."""
+        """Return the bytes of a block, in place and writable."""
         assert self._map is not None  # the sender had memory to put them in
         # A ctypes array takes weak references and stays the base of every numpy view made from it.
         block = (ctypes.c_char * length).from_buffer(self._map, offset)
@@ -110,5 +108,5 @@ class ArenaReader:
         return memoryview(block).cast("B")
 
     def close(self) -> None:
-        """Let go of the memory once no view refers to it any more. Idempotent."""
+        """Release the memory once no view refers to it any more. Idempotent."""
         self._map = None

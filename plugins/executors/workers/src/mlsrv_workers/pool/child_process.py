@@ -1,4 +1,4 @@
-"""An operating-system process of ours, and the news of its end."""
+"""Child process: an operating-system process whose exit the event loop observes."""
 
 from __future__ import annotations
 
@@ -8,53 +8,58 @@ import subprocess
 from collections.abc import Mapping, Sequence
 
 
-class Child:
-    """A running process, watched by the event loop through a descriptor of its own: whoever else waits for
-    children, or keeps its sockets open, changes nothing.
+class ChildProcess:
+    """A running process, observed through a file descriptor of its own. Other code that waits for child
+    processes, or keeps its sockets open, does not interfere.
 
     Attributes:
-        pid: of the process.
-        exited: its exit status (negative: the signal), once it has ended.
+        pid: process id.
+        exited: the exit status (negative: the signal), once the process has ended.
     """
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.pid = process.pid
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._process = process
-        self._waiting: asyncio.Task[None] | None = None
+        self._popen = process
+        self._waiter: asyncio.Task[None] | None = None
         self._watch()
 
     @classmethod
-    def start(cls, command: Sequence[str], descriptors: Sequence[int], variables: Mapping[str, str]) -> Child:
-        """Start a process that inherits some descriptors. Raises OSError if that fails.
+    def start(
+        cls, command: Sequence[str], descriptors: Sequence[int], variables: Mapping[str, str]
+    ) -> ChildProcess:
+        """Start a process that inherits some descriptors.
 
-        The call is made in the thread of the event loop, though it takes milliseconds: with the death of this
-        very thread Linux ends the process, and other threads may end before the server does.
+        Called in the thread of the event loop, though it takes milliseconds: Linux ends the process with the
+        thread that started it, and other threads may end before the server does.
+
+        Raises:
+            OSError: the process cannot be started.
         """
         return cls(subprocess.Popen(command, pass_fds=descriptors, env=variables, stdin=subprocess.DEVNULL))
 
     def kill(self) -> None:
-        """End the process at once. Idempotent."""
+        """Kill the process. Idempotent."""
         if not self.exited.done():
-            self._process.kill()
+            self._popen.kill()
 
     def _watch(self) -> None:
         loop = asyncio.get_running_loop()
         if not hasattr(os, "pidfd_open"):
-            self._waiting = loop.create_task(self._wait())
+            self._waiter = loop.create_task(self._wait())
             return
         descriptor = os.pidfd_open(self.pid)
 
-        def ended() -> None:
+        def on_exit() -> None:
             loop.remove_reader(descriptor)
             os.close(descriptor)
-            self._set(self._process.wait())
+            self._set_status(self._popen.wait())
 
-        loop.add_reader(descriptor, ended)
+        loop.add_reader(descriptor, on_exit)
 
     async def _wait(self) -> None:
-        self._set(await asyncio.to_thread(self._process.wait))
+        self._set_status(await asyncio.to_thread(self._popen.wait))
 
-    def _set(self, status: int) -> None:
+    def _set_status(self, status: int) -> None:
         if not self.exited.done():
             self.exited.set_result(status)

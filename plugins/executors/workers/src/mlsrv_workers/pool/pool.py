@@ -1,4 +1,4 @@
-"""A pool: worker processes that all have the same models, and the requests to them."""
+"""Pool: worker processes that all have the same models, and the requests to them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from mlsrv.handlers import Arguments, HandlerRequest
 from mlsrv.metrics import Recorder, nothing
 from mlsrv.settings import ModelSettings
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
-from mlsrv_workers.ipc import serialization as messages
-from mlsrv_workers.ipc.frames import STREAM_CREDIT, Frame, Kind, dump
-from mlsrv_workers.pool.replicated_models import Loaded, LoadedModels
-from mlsrv_workers.pool.scheduler import Dispatcher
-from mlsrv_workers.pool.supervisor import Crew
-from mlsrv_workers.pool.worker_process import Launch, Pending, PendingStream, WorkerProcess
+from mlsrv_workers.ipc import serialization
+from mlsrv_workers.ipc.frames import CREDIT_INTERVAL, Frame, FrameKind, dump
+from mlsrv_workers.pool.replicated_models import ReplicatedModel, ReplicatedModels
+from mlsrv_workers.pool.scheduler import Scheduler
+from mlsrv_workers.pool.supervisor import Supervisor
+from mlsrv_workers.pool.worker_process import LaunchSpec, PendingCall, PendingStream, WorkerProcess
 
 ASYNC_CONCURRENCY = 64
-"""Requests to asynchronous models that one worker has at once."""
+"""Requests to asynchronous models that one worker runs at once."""
 
 STUCK_AFTER = 1.0
 """Seconds after its deadline at which a request that still runs counts as stuck."""
@@ -32,20 +32,20 @@ class Pool:
     """Worker processes that all have the same models.
 
     Args:
-        name: for messages.
-        size: how many processes.
+        name: name of the pool, for messages.
+        size: number of worker processes.
         launch: how they are started.
-        concurrency: requests to synchronous models that one worker has at once.
-        restart_on_deadline: whether a worker that does not let go of an expired request is replaced.
-        on_queued: told how many requests wait for a worker when one more comes.
-        on_end: told of each worker that ended and is to be replaced.
+        concurrency: requests to synchronous models that one worker runs at once.
+        restart_on_deadline: if True, a worker that still runs a request after its deadline is replaced.
+        on_queued: called with the number of queued requests at each new request.
+        on_end: called with 1 for each worker that ended and is to be replaced.
     """
 
     def __init__(
         self,
         name: str,
         size: int,
-        launch: Launch,
+        launch: LaunchSpec,
         *,
         concurrency: int = 2,
         restart_on_deadline: bool = False,
@@ -56,7 +56,7 @@ class Pool:
         self.size = size
         self._on_queued = on_queued
         self._restart_on_deadline = restart_on_deadline
-        self._crew = Crew(
+        self._supervisor = Supervisor(
             name,
             size,
             launch,
@@ -65,91 +65,99 @@ class Pool:
             on_down=self._on_down,
             on_end=on_end,
         )
-        self._dispatcher = Dispatcher(self._crew.living, (concurrency, ASYNC_CONCURRENCY))
-        self._models = LoadedModels(self._crew, self._on_free, self._on_lost)
-        self._watches: set[asyncio.Task[None]] = set()
+        self._scheduler = Scheduler(self._supervisor.alive, (concurrency, ASYNC_CONCURRENCY))
+        self._models = ReplicatedModels(self._supervisor, self._on_free, self._on_lost)
+        self._deadline_tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Start all workers. Raises an `MLSrvError` if one does not come up; then none is left."""
-        await self._crew.start()
+        """Start all workers.
+
+        Raises:
+            MLSrvError: a worker does not start; all others are stopped then.
+        """
+        await self._supervisor.start()
 
     async def stop(self, grace: float) -> None:
-        """End all workers, by force those that take longer than `grace` seconds. Idempotent."""
-        for watch in list(self._watches):
-            watch.cancel()
-        self._dispatcher.refuse("The server is stopping.")
-        await self._crew.stop(grace)
-        self._dispatcher.refuse("The server is stopping.")
+        """Stop all workers, and kill those that take longer than `grace` seconds. Idempotent."""
+        for task in list(self._deadline_tasks):
+            task.cancel()
+        self._scheduler.refuse("The server is stopping.")
+        await self._supervisor.stop(grace)
+        self._scheduler.refuse("The server is stopping.")
 
     @property
     def pids(self) -> list[int]:
-        """Process ids of the workers that live now."""
-        return [worker.pid for worker in self._crew.living.values()]
+        """Process ids of the running workers."""
+        return [worker.pid for worker in self._supervisor.alive.values()]
 
     @property
     def queued(self) -> int:
-        """Requests that wait for a worker."""
-        return self._dispatcher.queued
+        """Number of requests that wait for a worker."""
+        return self._scheduler.queued
 
     @property
     def problem(self) -> str | None:
-        """Why the pool as a whole does not work, or None."""
-        return self._crew.down
+        """The reason why the whole pool does not work, or None."""
+        return self._supervisor.down
 
-    def problem_of(self, model: Loaded) -> str | None:
-        """Why a model cannot answer now, or None if it can."""
-        if self._models.served(model):
+    def problem_of(self, model: ReplicatedModel) -> str | None:
+        """Return the reason why a model cannot answer now, or None if it can."""
+        if self._models.is_served(model):
             return None
-        return model.problem or f"no worker of the pool {self.name} serves it now{self._crew.troubles}"
+        return (
+            model.problem
+            or f"no worker of the pool {self.name} serves it now{self._supervisor.failure_reasons}"
+        )
 
-    async def load(self, settings: ModelSettings) -> Loaded:
+    async def load(self, settings: ModelSettings) -> ReplicatedModel:
         """Load a model on every worker.
 
         Raises:
-            MLSrvError: it fails on one of them; it is unloaded everywhere then.
+            MLSrvError: the load fails on a worker; the model is unloaded from all workers then.
         """
         return await self._models.load(settings)
 
-    async def unload(self, model: Loaded) -> None:
+    async def unload(self, model: ReplicatedModel) -> None:
         """Unload a model from every worker. Idempotent."""
         await self._models.unload(model)
 
-    # --- requests
-    # ----------------------------------------------------------------------------------------------
+    # --- requests -------------------------------------------------------------------------------------------
 
     async def infer(
-        self, model: Loaded, request: InferenceRequest, context: CallContext
+        self, model: ReplicatedModel, request: InferenceRequest, context: CallContext
     ) -> InferenceResponse:
         """Answer one request."""
-        buffers: messages.Buffers = []
-        plain = messages.dump_request(request, buffers)
-        frame = await self._run(Kind.INFER, model, (plain,), context, buffers)
+        buffers: serialization.Buffers = []
+        payload = serialization.dump_request(request, buffers)
+        frame = await self._run(FrameKind.INFER, model, (payload,), context, buffers)
         answer, spans = frame.payload()
-        messages.load_timeline(spans, context)
-        return messages.load_response(answer, frame.buffers)
+        serialization.load_timeline(spans, context)
+        return serialization.load_response(answer, frame.buffers)
 
-    async def call(self, model: Loaded, method: str, arguments: Arguments, context: CallContext) -> Any:
+    async def call(
+        self, model: ReplicatedModel, method: str, arguments: Arguments, context: CallContext
+    ) -> Any:
         """Call a custom handler."""
-        plain = arguments if isinstance(arguments, HandlerRequest) else dict(arguments)
-        frame = await self._run(Kind.CALL, model, (method, plain), context)
+        payload = arguments if isinstance(arguments, HandlerRequest) else dict(arguments)
+        frame = await self._run(FrameKind.CALL, model, (method, payload), context)
         try:
             return frame.payload()
-        except Exception as error:  # its class may exist in the worker alone
+        except Exception as error:  # its class may exist in the worker only
             raise MLSrvError(
-                f"Model {model.name}: what {method} returned cannot be brought to the server: {error}"
+                f"Model {model.name}: the result of {method} cannot be sent to the server: {error}"
             ) from error
 
     async def _run(
         self,
-        kind: Kind,
-        model: Loaded,
+        kind: FrameKind,
+        model: ReplicatedModel,
         values: tuple[Any, ...],
         context: CallContext,
-        buffers: messages.Buffers | None = None,
+        buffers: serialization.Buffers | None = None,
     ) -> Frame:
-        body = _body(model, values, context)
+        body = _pack_call(model, values, context)
         worker = self._reserve(model, context) or await self._wait(model, context)
-        pending = Pending(model.info.asynchronous, context)
+        pending = PendingCall(model.slot, context)
         call = worker.begin(kind, pending, body, buffers)
         try:
             return await pending.future
@@ -158,37 +166,36 @@ class Pool:
             raise
 
     async def stream(
-        self, model: Loaded, requests: AsyncIterator[InferenceRequest], context: CallContext
+        self, model: ReplicatedModel, requests: AsyncIterator[InferenceRequest], context: CallContext
     ) -> AsyncIterator[InferenceResponse]:
-        """Answer a stream; the consumer's pace holds the worker back, and the worker's the producer."""
-        body = _body(model, (), context)
+        """Answer a stream. The consumer's pace limits the worker, and the worker's limits the producer."""
+        body = _pack_call(model, (), context)
         worker = self._reserve(model, context) or await self._wait(model, context)
-        pending = PendingStream(model.info.asynchronous, context)
-        call = worker.begin(Kind.STREAM, pending, body)
-        feeding = asyncio.create_task(_feed(worker, call, pending, requests))
-        taken = 0
+        pending = PendingStream(model.slot, context)
+        call = worker.begin(FrameKind.STREAM, pending, body)
+        feeder = asyncio.create_task(_feed(worker, call, pending, requests))
+        consumed = 0
         try:
             while (frame := await pending.items.get()) is not None:
-                yield messages.load_response(frame.payload(), frame.buffers)
-                taken += 1
-                if taken % STREAM_CREDIT == 0:
-                    worker.more(Kind.STREAM_CREDIT, call, dump(STREAM_CREDIT))
-            if feeding.done() and not feeding.cancelled() and feeding.exception() is not None:
-                await feeding
-            messages.load_timeline((await pending.future).payload(), context)
+                yield serialization.load_response(frame.payload(), frame.buffers)
+                consumed += 1
+                if consumed % CREDIT_INTERVAL == 0:
+                    worker.send_to_call(FrameKind.STREAM_CREDIT, call, dump(CREDIT_INTERVAL))
+            if feeder.done() and not feeder.cancelled() and feeder.exception() is not None:
+                await feeder
+            serialization.load_timeline((await pending.future).payload(), context)
         finally:
-            # At first, as the wait below may be cut short by another cancellation.
+            # First, because another cancellation may interrupt the wait below.
             self._cancel(worker, call, context)
-            feeding.cancel()
-            await asyncio.gather(feeding, return_exceptions=True)
+            feeder.cancel()
+            await asyncio.gather(feeder, return_exceptions=True)
 
-    # --- inside
-    # ------------------------------------------------------------------------------------------------
+    # --- inside ---------------------------------------------------------------------------------------------
 
-    def _reserve(self, model: Loaded, context: CallContext) -> WorkerProcess | None:
-        """A worker with room that is taken now, or None if the request has to wait for one."""
-        self._on_queued(float(self._dispatcher.queued))
-        worker = self._dispatcher.reserve(model.id, model.info.asynchronous, context)
+    def _reserve(self, model: ReplicatedModel, context: CallContext) -> WorkerProcess | None:
+        """Reserve a slot of a worker at once, or return None if the request has to wait for one."""
+        self._on_queued(float(self._scheduler.queued))
+        worker = self._scheduler.reserve(model.id, model.slot, context)
         if worker is not None:
             context.worker = worker.number
             if context.timeline is not None:
@@ -196,54 +203,55 @@ class Pool:
                 context.timeline.add("queue", now, now)
         return worker
 
-    async def _wait(self, model: Loaded, context: CallContext) -> WorkerProcess:
-        """A worker with room that is taken now, as soon as there is one."""
-        began = monotonic_ns()
+    async def _wait(self, model: ReplicatedModel, context: CallContext) -> WorkerProcess:
+        """Reserve a slot of a worker as soon as one is free."""
+        started_at = monotonic_ns()
         try:
-            worker = await self._dispatcher.reserve_later(
-                model.id, model.info.asynchronous, context, partial(self._refusal, model)
+            worker = await self._scheduler.reserve_later(
+                model.id, model.slot, context, partial(self._refusal, model)
             )
         finally:
             if context.timeline is not None:
-                context.timeline.add("queue", began, monotonic_ns())
+                context.timeline.add("queue", started_at, monotonic_ns())
         context.worker = worker.number
         return worker
 
-    def _refusal(self, model: Loaded) -> str | None:
-        """Why a request need not wait for a worker, or None."""
-        if self._crew.stopping:
+    def _refusal(self, model: ReplicatedModel) -> str | None:
+        """Return the reason why waiting for a worker is useless, or None."""
+        if self._supervisor.stopping:
             return "The server is stopping."
-        hopeless = model.problem or self._crew.down
-        if not hopeless or self.problem_of(model) is None:
+        problem = model.problem or self._supervisor.down
+        if not problem or self.problem_of(model) is None:
             return None
-        return f"Model {model.name} is not ready: {hopeless}"
+        return f"Model {model.name} is not ready: {problem}"
 
     def _cancel(self, worker: WorkerProcess, call: int, context: CallContext) -> None:
-        if not worker.running_call(call):
+        if not worker.is_running(call):
             return
         worker.cancel(call)
-        if self._restart_on_deadline and context.deadline is not None and not self._crew.stopping:
-            watch = asyncio.create_task(_restart_if_stuck(worker, call, context))
-            self._watches.add(watch)
-            watch.add_done_callback(self._watches.discard)
+        if self._restart_on_deadline and context.deadline is not None and not self._supervisor.stopping:
+            task = asyncio.create_task(_restart_if_stuck(worker, call, context))
+            self._deadline_tasks.add(task)
+            task.add_done_callback(self._deadline_tasks.discard)
 
     def _on_free(self) -> None:
-        self._dispatcher.serve()
+        self._scheduler.serve()
 
     async def _prepare(self, worker: WorkerProcess) -> None:
         await self._models.catch_up(worker)
 
     def _on_down(self, reason: str) -> None:
-        self._dispatcher.refuse(reason)
+        self._scheduler.refuse(reason)
 
-    def _on_lost(self, model: Loaded, reason: str) -> None:
-        self._dispatcher.refuse(reason, model.id)
+    def _on_lost(self, model: ReplicatedModel, reason: str) -> None:
+        self._scheduler.refuse(reason, model.id)
 
 
-def _body(model: Loaded, values: tuple[Any, ...], context: CallContext) -> bytes:
-    """The pickled part of a call. Made before room is reserved: parameters and arguments may be anything."""
+def _pack_call(model: ReplicatedModel, values: tuple[Any, ...], context: CallContext) -> bytes:
+    """Pickle a call. This comes before a slot is reserved, because parameters and arguments may fail to
+    pickle."""
     try:
-        return dump((model.id, *values, messages.dump_context(context)))
+        return dump((model.id, *values, serialization.dump_context(context)))
     except Exception as error:
         raise InferenceError(
             f"Model {model.name}: the request cannot be sent to a worker process: {error}"
@@ -256,17 +264,19 @@ async def _feed(
     try:
         async for request in requests:
             await pending.credit.acquire()
-            buffers: messages.Buffers = []
-            body = dump(messages.dump_request(request, buffers))
-            worker.more(Kind.STREAM_INPUT, call, body, buffers)
+            buffers: serialization.Buffers = []
+            body = dump(serialization.dump_request(request, buffers))
+            worker.send_to_call(FrameKind.STREAM_INPUT, call, body, buffers)
     except Exception:
-        # A request was refused on the way (by an interceptor, by the transport): its error is the stream's.
+        # An interceptor or the transport refused a request: its error ends the stream.
         worker.cancel(call)
         raise
-    worker.more(Kind.STREAM_INPUT, call, dump(None))
+    worker.send_to_call(FrameKind.STREAM_INPUT, call, dump(None))
 
 
 async def _restart_if_stuck(worker: WorkerProcess, call: int, context: CallContext) -> None:
     await asyncio.sleep((context.remaining or 0.0) + STUCK_AFTER)
-    if worker.running_call(call):
-        worker.kill("The worker process was restarted, for it was stuck past the deadline of a request.")
+    if worker.is_running(call):
+        worker.kill(
+            "The worker process was restarted because a request was still running after its deadline."
+        )

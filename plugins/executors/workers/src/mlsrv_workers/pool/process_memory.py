@@ -1,4 +1,4 @@
-"""What processes have in memory, as Linux tells it; elsewhere nobody does without a library."""
+"""Process memory: the resident bytes of processes, read from Linux's /proc."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-PROCESSES = Path("/proc")
+PROC = Path("/proc")
 
 
-def resident_bytes(pids: Iterable[int], processes: Path = PROCESSES) -> int | None:
-    """Bytes that processes have resident now, in all; pages that they share count in each. One that has ended
-    meanwhile has none. None where there is no /proc, as on macOS."""
-    if not (processes / "self" / "statm").exists():
+def resident_bytes(pids: Iterable[int], proc: Path = PROC) -> int | None:
+    """Return the resident bytes of some processes in total; shared pages count in each.
+
+    A process that has ended counts as 0. Returns None where there is no /proc, as on macOS.
+    """
+    if not (proc / "self" / "statm").exists():
         return None
-    return sum(_resident_pages(processes / str(pid) / "statm") for pid in pids) * os.sysconf("SC_PAGE_SIZE")
+    return sum(_resident_pages(proc / str(pid) / "statm") for pid in pids) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _resident_pages(statm: Path) -> int:
     try:
         _, resident, *_ = statm.read_text(encoding="ascii").split()
-    except OSError:  # it has ended
+    except OSError:  # the process has ended
         return 0
     return int(resident)

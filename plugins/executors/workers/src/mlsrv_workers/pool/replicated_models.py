@@ -1,4 +1,4 @@
-"""The models of a pool: loaded on each worker, and again on those that are replaced."""
+"""Replicated models: the models of a pool, loaded on each worker and again on those that are replaced."""
 
 from __future__ import annotations
 
@@ -14,130 +14,137 @@ from attrs import define, field
 from mlsrv.errors import MLSrvError, ModelLoadError
 from mlsrv.executor import ModelInfo
 from mlsrv.settings import ModelSettings
-from mlsrv_workers.ipc import serialization as messages
+from mlsrv_workers.ipc import serialization
 from mlsrv_workers.ipc.failures import WorkerEnded
-from mlsrv_workers.ipc.frames import Kind
-from mlsrv_workers.pool.supervisor import Crew
+from mlsrv_workers.ipc.frames import FrameKind
+from mlsrv_workers.pool.slot import Slot
+from mlsrv_workers.pool.supervisor import Supervisor
 from mlsrv_workers.pool.worker_process import WorkerProcess
 
 logger = logging.getLogger("mlsrv.workers")
 
-DEATHS_IN_A_ROW = 3
-"""After how many deaths in a row that happened in its load a model is no longer loaded on replaced
+MAX_FAILED_RELOADS = 3
+"""Workers in a row that end while they reload a model, after which it is no longer loaded on replaced
 workers."""
 
 
 @define(eq=False)
-class Loaded:
+class ReplicatedModel:
     """A model that the pool has, or is loading.
 
     Attributes:
-        id: of the placement.
-        pickled: its settings, as they are sent to each worker.
-        ready: whether the first load has succeeded everywhere; only then replaced workers load it too.
-        seconds: how long a load takes.
-        deaths: how many workers in a row ended while they loaded it again.
-        problem: why workers that are replaced no longer load it.
+        id: id of the placement.
+        pickled: the model's settings, as they are sent to each worker.
+        ready: True once the first load has succeeded on all workers; replaced workers load it from then on.
+        slot: the kind of slot that a request to the model takes.
+        load_seconds: duration of the first load.
+        failed_reloads: number of workers in a row that ended while they reloaded the model.
+        problem: the reason why replaced workers no longer load it, or None.
     """
 
     id: int
     name: str
     pickled: bytes
     ready: bool = False
-    seconds: float = 0.0
+    slot: Slot = Slot.SYNCHRONOUS
+    load_seconds: float = 0.0
     info: ModelInfo = field(factory=ModelInfo)
-    deaths: int = 0
+    failed_reloads: int = 0
     problem: str | None = None
 
 
-class LoadedModels:
-    """Keeps the same models on all workers of a crew.
+class ReplicatedModels:
+    """Keeps the same models on all workers of a pool.
 
     Args:
-        crew: the workers.
+        supervisor: the workers.
         on_served: called when a worker serves one more model.
         on_lost: called with a model that no worker has any more, and the reason.
     """
 
     def __init__(
-        self, crew: Crew, on_served: Callable[[], None], on_lost: Callable[[Loaded, str], None]
+        self,
+        supervisor: Supervisor,
+        on_served: Callable[[], None],
+        on_lost: Callable[[ReplicatedModel, str], None],
     ) -> None:
-        self._crew = crew
+        self._supervisor = supervisor
         self._on_served = on_served
         self._on_lost = on_lost
-        self._models: dict[int, Loaded] = {}
+        self._models: dict[int, ReplicatedModel] = {}
         self._ids = itertools.count(1)
-        self._alone = asyncio.Lock()
-        self._late: set[asyncio.Task[None]] = set()
+        self._retry_lock = asyncio.Lock()
+        self._catch_up_tasks: set[asyncio.Task[None]] = set()
 
-    def served(self, model: Loaded) -> bool:
-        """Whether a living worker has the model."""
-        return any(model.id in worker.models for worker in self._crew.living.values())
+    def is_served(self, model: ReplicatedModel) -> bool:
+        """Return True if a running worker has the model."""
+        return any(model.id in worker.models for worker in self._supervisor.alive.values())
 
-    async def load(self, settings: ModelSettings) -> Loaded:
-        """Load a model on one worker, then on all others: one that ends its process ends only one.
+    async def load(self, settings: ModelSettings) -> ReplicatedModel:
+        """Load a model on one worker, then on all others, so that a model that ends its process ends only one
+        worker.
 
         Raises:
-            MLSrvError: it fails on one of them; it is unloaded everywhere then.
+            MLSrvError: the load fails on a worker; the model is unloaded from all workers then.
         """
-        model = Loaded(next(self._ids), settings.name, _pickled(settings))
+        model = ReplicatedModel(next(self._ids), settings.name, _pickle_settings(settings))
         self._models[model.id] = model
         try:
-            await self._load_first(model)
+            await self._load_with_retry(model)
         except BaseException as error:
             await self.unload(model)
             if isinstance(error, WorkerEnded):
                 raise ModelLoadError(f"Model {settings.name} cannot be loaded: {error}") from error
             raise
         model.ready = True
-        for worker in self._crew.living.values():
+        for worker in self._supervisor.alive.values():
             if model.id not in worker.models:
                 task = asyncio.create_task(self._catch_up_unless_ended(worker))
-                self._late.add(task)
-                task.add_done_callback(self._late.discard)
+                self._catch_up_tasks.add(task)
+                task.add_done_callback(self._catch_up_tasks.discard)
         return model
 
-    async def unload(self, model: Loaded) -> None:
+    async def unload(self, model: ReplicatedModel) -> None:
         """Unload a model from every worker. Idempotent."""
         if self._models.pop(model.id, None) is None:
             return
         self._on_lost(model, f"Model {model.name} was unloaded.")
-        workers = list(self._crew.living.values())
+        workers = list(self._supervisor.alive.values())
         for worker in workers:
             worker.models.discard(model.id)
         results = await asyncio.gather(
-            *(worker.ask(Kind.UNLOAD, model.id) for worker in workers), return_exceptions=True
+            *(worker.ask(FrameKind.UNLOAD, model.id) for worker in workers), return_exceptions=True
         )
         for result in results:
             if isinstance(result, BaseException) and not isinstance(result, WorkerEnded):
                 raise result
 
     async def catch_up(self, worker: WorkerProcess) -> None:
-        """Load on a worker what the others have, the quickest first; each model serves as soon as it is
-        there."""
+        """Load on a worker the models that the other workers have, the quickest first. Each serves as soon as
+        it is loaded."""
         async with worker.catching_up:
-            while (model := self._missing(worker)) is not None:
-                await self._load_again(model, worker)
+            while (model := self._next_missing(worker)) is not None:
+                await self._reload(model, worker)
                 self._on_served()
 
-    # --- the first load
-    # ----------------------------------------------------------------------------------------
+    # --- the first load -------------------------------------------------------------------------------------
 
-    async def _load_first(self, model: Loaded) -> None:
+    async def _load_with_retry(self, model: ReplicatedModel) -> None:
         try:
             await self._load_everywhere(model)
         except WorkerEnded:
-            # Another model that was being loaded may have been the reason. If it happens again while this one
-            # is alone, it is this one.
-            async with self._alone:
+            # Another model that was loading may have ended the worker. If a worker ends again while only this
+            # model is loaded, this model is the cause.
+            async with self._retry_lock:
                 await self._load_everywhere(model)
 
-    async def _load_everywhere(self, model: Loaded) -> None:
-        first, *others = await self._crew.someone()
-        began = asyncio.get_running_loop().time()
-        plain = await self._load_on(model, first)
-        model.seconds = asyncio.get_running_loop().time() - began
-        model.info = messages.load_info(plain, self._crew.size)
+    async def _load_everywhere(self, model: ReplicatedModel) -> None:
+        first, *others = await self._supervisor.wait_for_workers()
+        started_at = asyncio.get_running_loop().time()
+        payload = await self._load_on(model, first)
+        model.load_seconds = asyncio.get_running_loop().time() - started_at
+        model.info = serialization.load_info(payload, self._supervisor.size)
+        model.slot = Slot.ASYNCHRONOUS if model.info.asynchronous else Slot.SYNCHRONOUS
         loads = [asyncio.create_task(self._load_on(model, worker)) for worker in others]
         try:
             await asyncio.gather(*loads)
@@ -146,56 +153,56 @@ class LoadedModels:
                 load.cancel()
             await asyncio.gather(*loads, return_exceptions=True)
 
-    async def _load_on(self, model: Loaded, worker: WorkerProcess) -> dict[str, Any]:
+    async def _load_on(self, model: ReplicatedModel, worker: WorkerProcess) -> dict[str, Any]:
         if model.id in worker.models:  # from the first attempt
-            await worker.ask(Kind.UNLOAD, model.id)
-        plain: dict[str, Any] = await worker.ask(Kind.LOAD, (model.id, model.pickled))
+            await worker.ask(FrameKind.UNLOAD, model.id)
+        payload: dict[str, Any] = await worker.ask(FrameKind.LOAD, (model.id, model.pickled))
         worker.models.add(model.id)
-        return plain
+        return payload
 
-    # --- loading again
-    # -----------------------------------------------------------------------------------------
+    # --- loading again --------------------------------------------------------------------------------------
 
     async def _catch_up_unless_ended(self, worker: WorkerProcess) -> None:
         try:
             await self.catch_up(worker)
         except WorkerEnded:
-            return  # its keeper replaces it, and the new one catches up
+            return  # the supervisor replaces it, and the new one catches up
 
-    def _missing(self, worker: WorkerProcess) -> Loaded | None:
+    def _next_missing(self, worker: WorkerProcess) -> ReplicatedModel | None:
         missing = [
             model
             for model in self._models.values()
             if model.ready and model.problem is None and model.id not in worker.models
         ]
-        return min(missing, key=lambda model: model.seconds, default=None)
+        return min(missing, key=lambda model: model.load_seconds, default=None)
 
-    async def _load_again(self, model: Loaded, worker: WorkerProcess) -> None:
+    async def _reload(self, model: ReplicatedModel, worker: WorkerProcess) -> None:
         try:
             await self._load_on(model, worker)
         except WorkerEnded as error:
-            model.deaths += 1
-            if model.deaths >= DEATHS_IN_A_ROW:
+            model.failed_reloads += 1
+            if model.failed_reloads >= MAX_FAILED_RELOADS:
                 self._give_up(
-                    model, f"{model.deaths} workers in a row ended while they loaded it again: {error}"
+                    model,
+                    f"{model.failed_reloads} workers in a row ended while they loaded it again: {error}",
                 )
             raise
         except MLSrvError as error:
-            self._give_up(model, f"a replaced worker cannot load it again: {error}")
+            self._give_up(model, f"a replaced worker cannot reload it: {error}")
         else:
-            model.deaths = 0
-            if model.id not in self._models:  # it was unloaded meanwhile, from the others
+            model.failed_reloads = 0
+            if model.id not in self._models:  # it was unloaded from the other workers meanwhile
                 worker.models.discard(model.id)
-                await worker.ask(Kind.UNLOAD, model.id)
+                await worker.ask(FrameKind.UNLOAD, model.id)
 
-    def _give_up(self, model: Loaded, reason: str) -> None:
+    def _give_up(self, model: ReplicatedModel, reason: str) -> None:
         model.problem = reason
-        logger.error("Model %s in the pool %s: %s", model.name, self._crew.name, reason)
-        if not self.served(model):
+        logger.error("Model %s in the pool %s: %s", model.name, self._supervisor.name, reason)
+        if not self.is_served(model):
             self._on_lost(model, f"Model {model.name} is not ready: {reason}")
 
 
-def _pickled(settings: ModelSettings) -> bytes:
+def _pickle_settings(settings: ModelSettings) -> bytes:
     try:
         return pickle.dumps(settings)
     except Exception as error:  # settings may hold any object of an embedding application

@@ -1,4 +1,4 @@
-"""Hands requests to workers that have room for them."""
+"""Scheduler: assigns requests to workers that have a free slot."""
 
 from __future__ import annotations
 
@@ -8,113 +8,123 @@ from functools import partial
 
 from mlsrv.context import CallContext
 from mlsrv.errors import MLSrvError, ModelNotReady
-from mlsrv_workers.pool.wait_queue import Line
+from mlsrv_workers.pool.slot import Slot
+from mlsrv_workers.pool.wait_queue import WaitQueue
 from mlsrv_workers.pool.worker_process import WorkerProcess
 
 
-class Dispatcher:
-    """Gives each request a free worker, or has it wait for one.
+class Scheduler:
+    """Gives each request a slot of a worker, or queues it until one is free.
 
-    Requests to synchronous and to asynchronous models have room of their own, for a worker runs few of the
-    first and many of the second side by side.
+    Requests to synchronous and to asynchronous models have slots of their own, since a worker runs few of the
+    former and many of the latter at once.
 
     Args:
-        workers: those that live now.
-        limits: how many requests to synchronous and to asynchronous models one worker has at once.
+        workers: the running workers, by number; read on each call.
+        limits: slots of one worker, by `Slot`.
     """
 
     def __init__(self, workers: Mapping[int, WorkerProcess], limits: tuple[int, int]) -> None:
         self._workers = workers
         self._limits = limits
-        self._lines = (Line(), Line())
+        self._queues = (WaitQueue(), WaitQueue())
+        self._queues_by_slot = tuple(zip(Slot, self._queues, strict=True))
 
     @property
     def queued(self) -> int:
-        """Requests that wait."""
-        first, second = self._lines
-        return first.length + second.length
+        """Number of queued requests."""
+        synchronous, asynchronous = self._queues
+        return synchronous.length + asynchronous.length
 
-    def reserve(self, model: int, kind: bool, context: CallContext) -> WorkerProcess | None:
-        """A worker that has the model, with room for one more request that is taken by this call; None if
-        there is none, or others wait. The request is sent next, without waiting in between.
+    def reserve(self, model: int, slot: Slot, context: CallContext) -> WorkerProcess | None:
+        """Take a slot of a worker that has the model. The caller sends the request next, without awaiting in
+        between.
 
         Args:
             model: id of the placement.
-            kind: whether it is asynchronous.
-            context: of the request.
+            slot: the kind of slot.
+            context: context of the request.
+
+        Returns:
+            The worker, or None if there is no free slot or other requests are queued.
 
         Raises:
-            RequestCancelled, DeadlineExceeded: nobody waits for the answer any more.
+            RequestCancelled: the request was cancelled.
+            DeadlineExceeded: the deadline of the request has passed.
         """
         context.check()
-        return None if self._lines[kind].length else self._take(kind, model)
+        return None if self._queues[slot].length else self._take(slot, model)
 
     async def reserve_later(
-        self, model: int, kind: bool, context: CallContext, refusal: Callable[[], str | None]
+        self, model: int, slot: Slot, context: CallContext, refusal: Callable[[], str | None]
     ) -> WorkerProcess:
-        """As `reserve`, as soon as there is such a worker. Requests wait by their priority, then in turn.
+        """Take a slot as `reserve` does, as soon as one is free. Requests wait by priority, then by arrival.
 
         Args:
-            refusal: asked before waiting: why that would be in vain, or None.
+            model: id of the placement.
+            slot: the kind of slot.
+            context: context of the request.
+            refusal: called before waiting; returns the reason why waiting is useless, or None.
 
         Raises:
             ModelNotReady: there is a refusal, now or later.
-            RequestCancelled, DeadlineExceeded: as `reserve`.
+            RequestCancelled: the request was cancelled.
+            DeadlineExceeded: the deadline of the request has passed.
         """
         while True:
-            worker = await self._wait(model, kind, context, refusal)
+            worker = await self._wait(model, slot, context, refusal)
             if worker.ended.is_set():
                 continue
             try:
                 context.check()
             except MLSrvError:
-                self._free(worker, kind)
+                self._release(worker, slot)
                 raise
             return worker
 
     def serve(self) -> None:
-        """Hand out the room that there is; to be called when there may be more."""
-        for kind in (False, True):
-            if self._lines[kind].length:
-                self._lines[kind].serve(partial(self._room, kind), partial(self._take, kind))
+        """Assign free slots to queued requests; to be called when a slot may have become free."""
+        for slot, queue in self._queues_by_slot:
+            if queue.length:
+                queue.serve(partial(self._has_room, slot), partial(self._take, slot))
 
     def refuse(self, reason: str, model: int | None = None) -> None:
-        """Send all away that wait, or all that wait for one model, with a `ModelNotReady`."""
-        for line in self._lines:
-            line.refuse(lambda: ModelNotReady(reason), model)
+        """Fail all queued requests, or those for one model, with `ModelNotReady`."""
+        for queue in self._queues:
+            queue.refuse(lambda: ModelNotReady(reason), model)
 
     async def _wait(
-        self, model: int, kind: bool, context: CallContext, refusal: Callable[[], str | None]
+        self, model: int, slot: Slot, context: CallContext, refusal: Callable[[], str | None]
     ) -> WorkerProcess:
         reason = refusal()
         if reason is not None:
             raise ModelNotReady(reason)
-        line = self._lines[kind]
-        waiting = line.join(model, context)
+        queue = self._queues[slot]
+        queued = queue.add(model, context)
         try:
-            return await waiting.granted
+            return await queued.granted
         except asyncio.CancelledError:
-            if waiting.granted.cancelled():
-                line.leave(waiting)
-            elif waiting.granted.exception() is None:
-                self._free(waiting.granted.result(), kind)
+            if queued.granted.cancelled():
+                queue.remove(queued)
+            elif queued.granted.exception() is None:
+                self._release(queued.granted.result(), slot)
             raise
 
-    def _free(self, worker: WorkerProcess, kind: bool) -> None:
-        worker.running[kind] -= 1
+    def _release(self, worker: WorkerProcess, slot: Slot) -> None:
+        worker.running[slot] -= 1
         self.serve()
 
-    def _take(self, kind: bool, model: int) -> WorkerProcess | None:
-        """The least loaded worker that has the model and room, with one more request on it."""
+    def _take(self, slot: Slot, model: int) -> WorkerProcess | None:
+        """Take a slot of the least loaded worker that has the model."""
         best: WorkerProcess | None = None
         for worker in self._workers.values():
-            if model not in worker.models or worker.running[kind] >= self._limits[kind]:
+            if model not in worker.models or worker.running[slot] >= self._limits[slot]:
                 continue
-            if best is None or worker.running[kind] < best.running[kind]:
+            if best is None or worker.running[slot] < best.running[slot]:
                 best = worker
         if best is not None:
-            best.running[kind] += 1
+            best.running[slot] += 1
         return best
 
-    def _room(self, kind: bool) -> bool:
-        return any(worker.running[kind] < self._limits[kind] for worker in self._workers.values())
+    def _has_room(self, slot: Slot) -> bool:
+        return any(worker.running[slot] < self._limits[slot] for worker in self._workers.values())

@@ -1,4 +1,4 @@
-"""Requests that wait for a worker."""
+"""Wait queue: requests that wait for a slot of a worker."""
 
 from __future__ import annotations
 
@@ -13,14 +13,19 @@ from mlsrv.context import CallContext
 from mlsrv.errors import MLSrvError
 from mlsrv_workers.pool.worker_process import WorkerProcess
 
-_NO_PRIORITY = 1 << 32
-"""Priority 0 stands for "none given" and comes after every given one."""
+_LOWEST_PRIORITY = 1 << 32
+"""The order of priority 0, which stands for "none given" and comes after every given priority."""
 
 
 @define(eq=False)
-class Waiting:
-    """One request in a line; `granted` is the worker that has room for it, `counted` whether it is one of
-    those that wait."""
+class QueuedRequest:
+    """One queued request.
+
+    Attributes:
+        model: id of the placement.
+        granted: the worker in which a slot is reserved for the request.
+        counted: True while the request is part of the queue's length.
+    """
 
     model: int
     context: CallContext
@@ -28,73 +33,78 @@ class Waiting:
     counted: bool = True
 
 
-class Line:
-    """A line by priority, then arrival. How long it gets is limited by what the kernel lets in; requests that
-    were given up take no place in it for long.
+class WaitQueue:
+    """A queue ordered by priority, then arrival. The kernel's admission limits bound its length; cancelled
+    requests are removed from time to time.
 
     Attributes:
-        length: how many wait.
+        length: number of requests that wait.
     """
 
     def __init__(self) -> None:
         self.length = 0
-        self._heap: list[tuple[int, int, Waiting]] = []
-        self._turns = itertools.count()
+        self._heap: list[tuple[int, int, QueuedRequest]] = []
+        self._arrivals = itertools.count()
 
-    def join(self, model: int, context: CallContext) -> Waiting:
-        """Stand in line."""
-        waiting = Waiting(model, context, asyncio.get_running_loop().create_future())
-        heapq.heappush(self._heap, (context.priority or _NO_PRIORITY, next(self._turns), waiting))
+    def add(self, model: int, context: CallContext) -> QueuedRequest:
+        """Add a request to the queue."""
+        queued = QueuedRequest(model, context, asyncio.get_running_loop().create_future())
+        heapq.heappush(self._heap, (context.priority or _LOWEST_PRIORITY, next(self._arrivals), queued))
         self.length += 1
-        return waiting
+        return queued
 
-    def leave(self, waiting: Waiting) -> None:
-        """One of those who joined has been cancelled."""
-        self._discount(waiting)
+    def remove(self, queued: QueuedRequest) -> None:
+        """Remove a request that was cancelled."""
+        self._discount(queued)
         if self.length * 2 < len(self._heap):
-            self._keep([entry for entry in self._heap if entry[2].counted])
+            self._rebuild([entry for entry in self._heap if entry[2].counted])
 
-    def serve(self, room: Callable[[], bool], take: Callable[[int], WorkerProcess | None]) -> None:
-        """Grant workers while there is `room` on any, to those for whose model `take` has one."""
-        kept: list[tuple[int, int, Waiting]] = []
-        nothing_for: set[int] = set()
-        while self._heap and room():
+    def serve(self, has_room: Callable[[], bool], take: Callable[[int], WorkerProcess | None]) -> None:
+        """Grant workers to requests while `has_room` returns True.
+
+        Args:
+            has_room: returns True while any worker has a free slot.
+            take: takes a slot for a model and returns its worker, or None if no such worker has one.
+        """
+        remaining: list[tuple[int, int, QueuedRequest]] = []
+        unserved: set[int] = set()
+        while self._heap and has_room():
             entry = heapq.heappop(self._heap)
-            waiting = entry[2]
-            if waiting.granted.done():
-                self._discount(waiting)
+            queued = entry[2]
+            if queued.granted.done():
+                self._discount(queued)
                 continue
-            worker = None if waiting.model in nothing_for else take(waiting.model)
+            worker = None if queued.model in unserved else take(queued.model)
             if worker is None:
-                nothing_for.add(waiting.model)
-                kept.append(entry)
+                unserved.add(queued.model)
+                remaining.append(entry)
             else:
-                waiting.granted.set_result(worker)
-                self._discount(waiting)
-        for entry in kept:
+                queued.granted.set_result(worker)
+                self._discount(queued)
+        for entry in remaining:
             heapq.heappush(self._heap, entry)
 
     def refuse(self, error: Callable[[], MLSrvError], model: int | None = None) -> None:
-        """Send everyone away, or everyone who waits for one model."""
-        kept: list[tuple[int, int, Waiting]] = []
+        """Fail all requests, or those for one model, with an error of their own each."""
+        remaining: list[tuple[int, int, QueuedRequest]] = []
         for entry in self._heap:
-            waiting = entry[2]
-            if waiting.granted.done():
-                self._discount(waiting)
-            elif model is None or waiting.model == model:
-                waiting.granted.set_exception(error())
-                waiting.granted.exception()  # marks it as seen: its request may be cancelled at this moment
-                self._discount(waiting)
+            queued = entry[2]
+            if queued.granted.done():
+                self._discount(queued)
+            elif model is None or queued.model == model:
+                queued.granted.set_exception(error())
+                queued.granted.exception()  # marks it as retrieved: its request may just be cancelled
+                self._discount(queued)
             else:
-                kept.append(entry)
-        self._keep(kept)
+                remaining.append(entry)
+        self._rebuild(remaining)
 
-    def _discount(self, waiting: Waiting) -> None:
-        # Once: a request that is cancelled says so a moment later, when it may have been found here already.
-        if waiting.counted:
-            waiting.counted = False
+    def _discount(self, queued: QueuedRequest) -> None:
+        # At most once: a cancelled request may be found here before `remove` is called for it.
+        if queued.counted:
+            queued.counted = False
             self.length -= 1
 
-    def _keep(self, entries: list[tuple[int, int, Waiting]]) -> None:
+    def _rebuild(self, entries: list[tuple[int, int, QueuedRequest]]) -> None:
         heapq.heapify(entries)
         self._heap = entries

@@ -1,4 +1,4 @@
-"""One worker process, seen from the server."""
+"""Worker process: the server's view of one process and of the calls that it runs."""
 
 from __future__ import annotations
 
@@ -18,57 +18,57 @@ from attrs import field, frozen
 
 from mlsrv.context import CallContext
 from mlsrv.errors import MLSrvError
-from mlsrv_workers.environments import shared_packages as lending
+from mlsrv_workers.environments import shared_packages
 from mlsrv_workers.environments.environments import Environment
-from mlsrv_workers.ipc import log_forwarding as logs
-from mlsrv_workers.ipc import serialization as messages
+from mlsrv_workers.ipc import log_forwarding, serialization
 from mlsrv_workers.ipc.connection import Connection
 from mlsrv_workers.ipc.failures import WorkerEnded, describe_exit, load_error
-from mlsrv_workers.ipc.frames import STREAM_WINDOW, Frame, Kind, dump
-from mlsrv_workers.ipc.shared_memory import make_file
-from mlsrv_workers.pool.child_process import Child
+from mlsrv_workers.ipc.frames import STREAM_WINDOW, Frame, FrameKind, dump
+from mlsrv_workers.ipc.shared_memory import create_shared_file
+from mlsrv_workers.pool.child_process import ChildProcess
+from mlsrv_workers.pool.slot import Slot
 from mlsrv_workers.worker import boot
-from mlsrv_workers.worker.plugin_specs import GivenPlugins
+from mlsrv_workers.worker.plugin_specs import PluginSpecs
 
 logger = logging.getLogger("mlsrv.workers")
 
 START_TIMEOUT = 120.0
 """Seconds in which a new process must have imported its plugins."""
 
-LAST_WORDS = 0.1
-"""Seconds for what a process sent before it ended, when something else keeps its end of the connection
-open."""
+DRAIN_SECONDS = 0.1
+"""Seconds to read the last frames of a process that has ended while another process keeps its end of the
+connection open."""
 
-SLOW_EXIT = 2.0
-"""Seconds that a process has to end after it closed its connection."""
+EXIT_TIMEOUT = 2.0
+"""Seconds in which a process must end after it has closed its connection."""
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 @frozen
-class Launch:
-    """How worker processes of a pool are started.
+class LaunchSpec:
+    """How the worker processes of a pool are started.
 
     Attributes:
-        plugins: what they load.
-        settings: of the server, as plain data.
-        threads: cap for numeric libraries, unless the environment sets its own.
-        arena: bytes of shared memory for each direction.
-        record: where values of metrics go: (metric's fields, value, labels).
-        environment: of the models; None is the server's own.
+        plugins: the plugins that they load.
+        settings: settings of the server, as plain data.
+        threads: limit for the threads of numeric libraries, unless environment variables set their own.
+        shared_memory: bytes of shared memory for each direction.
+        record: called with values of metrics: (fields of the metric, value, labels).
+        environment: the Python environment of the models; None is the server's own.
         path: ``sys.path`` of a process in the server's own environment.
     """
 
-    plugins: GivenPlugins
+    plugins: PluginSpecs
     settings: Mapping[str, Any]
     threads: int
-    arena: int
+    shared_memory: int
     record: Callable[[tuple[Any, ...], float, tuple[str, ...]], None]
     environment: Environment | None = None
     path: tuple[str, ...] = field(factory=lambda: tuple(entry or os.getcwd() for entry in sys.path))
 
     def command(self, *descriptors: int) -> list[str]:
-        """The command line of the process."""
+        """Return the command line of the process."""
         arguments = [
             str(Path(boot.__file__)),
             json.dumps(self._plan()),
@@ -81,72 +81,73 @@ class Launch:
         return [self.environment.python, "-I", *without_site, *arguments]
 
     def variables(self) -> dict[str, str]:
-        """The environment variables of the process."""
+        """Return the environment variables of the process."""
         values = {name: str(self.threads) for name in _THREAD_VARIABLES} | dict(os.environ)
         if self.environment is not None:
-            programs = str(Path(self.environment.folder) / "bin")
-            values["PATH"] = os.pathsep.join(filter(None, (programs, values.get("PATH"))))
+            executables = str(Path(self.environment.folder) / "bin")
+            values["PATH"] = os.pathsep.join(filter(None, (executables, values.get("PATH"))))
         return values
 
     def _plan(self) -> dict[str, Any]:
-        """See `mlsrv_workers.worker.boot`."""
+        """Return the import plan that `mlsrv_workers.worker.boot` describes."""
         if self.environment is None:
-            return {"path": self.path, "sites": (), "ours": {}, "needed": {}, "lent": {}, "folders": ()}
+            return {"path": self.path, "sites": (), "pinned": {}, "newest": {}, "fallback": {}, "folders": ()}
         return {
             "path": None,
             "sites": self.environment.sites,
-            "ours": lending.folders((*lending.OURS, *self.plugins.packages)),
-            "needed": lending.needed(),
-            "lent": lending.folders(lending.LENT),
-            "folders": self._folders(),
+            "pinned": shared_packages.folders((*shared_packages.PINNED, *self.plugins.packages)),
+            "newest": shared_packages.newest(),
+            "fallback": shared_packages.folders(shared_packages.FALLBACK),
+            "folders": self._code_folders(),
         }
 
-    def _folders(self) -> list[str]:
-        """Where the server finds code that is not installed: where it runs, and where its models are."""
+    def _code_folders(self) -> list[str]:
+        """Return the folders of the server's code that is not installed: its working directory and its
+        models' folder."""
         root = self.settings.get("model_repository_root") or "."
         return [entry for entry in self.path if entry in (os.getcwd(), os.path.abspath(root))]
 
 
-class Pending:
-    """A call that a worker has been sent.
+class PendingCall:
+    """A call that was sent to a worker and is not yet answered.
 
     Attributes:
-        slot: the kind of work that it takes a slot of (asynchronous or not), None for loads and unloads.
-        context: of the request, if there is one.
-        future: its last frame.
+        slot: the kind of slot that it takes; None for loads and unloads.
+        context: context of the request, if there is one.
+        future: the last frame of the answer.
     """
 
-    def __init__(self, slot: bool | None, context: CallContext | None = None) -> None:
+    def __init__(self, slot: Slot | None, context: CallContext | None = None) -> None:
         self.slot = slot
         self.context = context
         self.future: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
 
     def settle(self, frame: Frame) -> None:
-        """The last frame has come."""
-        if frame.kind is Kind.ERROR:
+        """Set the result from the last frame."""
+        if frame.kind is FrameKind.ERROR:
             error, spans = frame.payload()
             if self.context is not None:
-                messages.load_timeline(spans, self.context)
+                serialization.load_timeline(spans, self.context)
             self.fail(load_error(error))
         elif not self.future.done():
             self.future.set_result(frame)
 
     def fail(self, error: MLSrvError) -> None:
-        """There will be no frame."""
+        """Fail the call, because no answer will come."""
         if not self.future.done():
             self.future.set_exception(error)
-            self.future.exception()  # marks it as seen: nobody may be waiting any more
+            self.future.exception()  # marks it as retrieved: the caller may be gone
 
 
-class PendingStream(Pending):
-    """A stream that a worker has been sent.
+class PendingStream(PendingCall):
+    """A stream that was sent to a worker and has not ended.
 
     Attributes:
-        items: the frames that come before the last, then None.
-        credit: how many requests the worker takes before it has read those that are on their way.
+        items: the response frames, then None.
+        credit: number of further requests that may be sent before the worker has read the earlier ones.
     """
 
-    def __init__(self, slot: bool, context: CallContext) -> None:
+    def __init__(self, slot: Slot, context: CallContext) -> None:
         super().__init__(slot, context)
         self.items: asyncio.Queue[Frame | None] = asyncio.Queue()
         self.credit = asyncio.Semaphore(STREAM_WINDOW)
@@ -154,14 +155,15 @@ class PendingStream(Pending):
 
 
 class WorkerProcess:
-    """A running process and the calls that it has.
+    """A running process and its calls.
 
     Attributes:
-        models: ids of the placements that are loaded there.
-        pid: of the process.
-        running: calls that it has now, of synchronous and of asynchronous models.
-        catching_up: held while models are loaded that the other workers have.
-        ended: set once it is gone; `reason` is a sentence then.
+        models: ids of the placements that are loaded in it.
+        pid: process id.
+        running: number of running calls, by `Slot`.
+        catching_up: lock that is held while models are loaded that the other workers have.
+        ended: set once the process has ended.
+        reason: the reason of its end, a sentence.
     """
 
     def __init__(
@@ -169,27 +171,27 @@ class WorkerProcess:
     ) -> None:
         self.number = number
         self.models: set[int] = set()
-        self.running = [0, 0]
+        self.running = [0] * len(Slot)
         self.pid = 0
         self.catching_up = asyncio.Lock()
         self.ended = asyncio.Event()
         self.reason = ""
         self._on_free = on_free
         self._on_ended = on_ended
-        self._calls: dict[int, Pending] = {}
+        self._calls: dict[int, PendingCall] = {}
         self._ids = itertools.count(1)
         self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._child: Child | None = None
+        self._process: ChildProcess | None = None
         self._connection: Connection | None = None
         self._record: Callable[[tuple[Any, ...], float, tuple[str, ...]], None] = lambda *_: None
 
     # --- lifetime -------------------------------------------------------------------------------------------
 
-    async def start(self, launch: Launch) -> None:
-        """Start the process and wait until it takes loads.
+    async def start(self, launch: LaunchSpec) -> None:
+        """Start the process and wait until it accepts loads.
 
         Raises:
-            MLSrvError: it does not come up; it is gone then.
+            MLSrvError: it does not start; it has ended then.
         """
         self._record = launch.record
         try:
@@ -198,75 +200,78 @@ class WorkerProcess:
                 await self._started
         except BaseException as error:
             self.kill()
-            await self.gone()
+            await self.wait_ended()
             if isinstance(error, TimeoutError):
                 raise WorkerEnded(f"A worker process did not start within {START_TIMEOUT:.0f} s.") from None
             if isinstance(error, OSError):
                 raise WorkerEnded(f"A worker process cannot be started: {error}.") from error
             raise
 
-    async def _open(self, launch: Launch) -> None:
+    async def _open(self, launch: LaunchSpec) -> None:
         with ExitStack() as stack:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-            stack.callback(theirs.close)
-            with ExitStack() as until_open:
-                until_open.callback(ours.close)
-                ours.setblocking(False)
-                arenas = []
+            here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            stack.callback(there.close)
+            with ExitStack() as unless_opened:
+                unless_opened.callback(here.close)
+                here.setblocking(False)
+                memories = []
                 for _ in range(2):
-                    arenas.append(make_file(launch.arena))
-                    stack.callback(os.close, arenas[-1])
-                descriptors = (theirs.fileno(), *arenas)
-                self._child = Child.start(launch.command(*descriptors), descriptors, launch.variables())
-                self.pid = self._child.pid
-                self._child.exited.add_done_callback(self._on_exit)
-                self._connection = await Connection.open(ours, self._on_frame, self._on_lost, *arenas)
-                until_open.pop_all()
+                    memories.append(create_shared_file(launch.shared_memory))
+                    stack.callback(os.close, memories[-1])
+                descriptors = (there.fileno(), *memories)
+                self._process = ChildProcess.start(
+                    launch.command(*descriptors), descriptors, launch.variables()
+                )
+                self.pid = self._process.pid
+                self._process.exited.add_done_callback(self._on_exit)
+                self._connection = await Connection.open(here, self._on_frame, self._on_lost, *memories)
+                unless_opened.pop_all()
         level = logging.getLogger("mlsrv").getEffectiveLevel()
-        self._connection.send(Kind.CONFIGURE, 0, dump((launch.plugins, launch.settings, level)))
+        self._connection.send(FrameKind.CONFIGURE, 0, dump((launch.plugins, launch.settings, level)))
 
     async def stop(self, grace: float) -> None:
-        """End the process: ask, then kill after `grace` seconds. Idempotent."""
+        """Ask the process to stop, and kill it after `grace` seconds. Idempotent."""
         self.reason = self.reason or "The server stopped before the request was answered."
         if self._connection is not None:
-            self._connection.send(Kind.STOP)
+            self._connection.send(FrameKind.STOP)
         try:
             async with asyncio.timeout(grace):
-                await self.gone()
+                await self.wait_ended()
         except TimeoutError:
             logger.warning("Worker %d did not stop within %.1f s and is killed", self.number, grace)
         self.kill()
-        await self.gone()
+        await self.wait_ended()
 
     def kill(self, reason: str = "") -> None:
-        """End the process at once. `reason` is told to those whose calls it had."""
+        """Kill the process. Its calls fail with `reason`."""
         self.reason = self.reason or reason
-        if self._child is not None:
-            self._child.kill()
+        if self._process is not None:
+            self._process.kill()
         else:
             self._end()
 
-    async def gone(self) -> None:
+    async def wait_ended(self) -> None:
         """Wait until the process has ended and the connection is closed."""
         await self.ended.wait()
 
     # --- calls ----------------------------------------------------------------------------------------------
 
     def begin(
-        self, kind: Kind, pending: Pending, body: bytes, buffers: messages.Buffers | None = None
+        self, kind: FrameKind, pending: PendingCall, body: bytes, buffers: serialization.Buffers | None = None
     ) -> int:
-        """Send a call and return its id. Room for it was reserved in `running` if it takes a slot."""
+        """Send a call and return its id. If it takes a slot, the scheduler has counted it in `running`
+        before."""
         call = next(self._ids)
         if self._connection is None or self.ended.is_set():
-            pending.fail(self._ending())
+            pending.fail(self._ended_error())
             return call
         self._calls[call] = pending
         self._connection.send(kind, call, body, buffers)
         return call
 
-    async def ask(self, kind: Kind, payload: Any) -> Any:
+    async def ask(self, kind: FrameKind, payload: Any) -> Any:
         """Send a call that takes no slot (load, unload) and return its result."""
-        pending = Pending(None)
+        pending = PendingCall(None)
         call = self.begin(kind, pending, dump(payload))
         try:
             return (await pending.future).payload()
@@ -274,46 +279,48 @@ class WorkerProcess:
             self.cancel(call)
             raise
 
-    def more(self, kind: Kind, call: int, body: bytes, buffers: messages.Buffers | None = None) -> None:
-        """Send something that belongs to a running call."""
+    def send_to_call(
+        self, kind: FrameKind, call: int, body: bytes, buffers: serialization.Buffers | None = None
+    ) -> None:
+        """Send a further frame of a running call."""
         if self._connection is not None and call in self._calls:
             self._connection.send(kind, call, body, buffers)
 
     def cancel(self, call: int) -> None:
-        """Tell the worker that nobody waits for a call; its slot is free once the worker says so."""
-        self.more(Kind.CANCEL, call, dump(None))
+        """Cancel a call in the worker; its slot is free once the worker reports its end."""
+        self.send_to_call(FrameKind.CANCEL, call, dump(None))
 
-    def running_call(self, call: int) -> bool:
-        """Whether the worker has not yet answered a call."""
+    def is_running(self, call: int) -> bool:
+        """Return True if the worker has not yet answered a call."""
         return call in self._calls
 
     # --- inside ---------------------------------------------------------------------------------------------
 
     def _on_frame(self, frame: Frame) -> None:
         kind = frame.kind
-        if kind is Kind.RESULT or kind is Kind.ERROR:
+        if kind is FrameKind.RESULT or kind is FrameKind.ERROR:
             self._settle(frame)
-        elif kind is Kind.STREAM_ITEM:
+        elif kind is FrameKind.STREAM_ITEM:
             if isinstance(stream := self._calls.get(frame.call), PendingStream):
                 stream.items.put_nowait(frame)
-        elif kind is Kind.STREAM_CREDIT:
+        elif kind is FrameKind.STREAM_CREDIT:
             if isinstance(stream := self._calls.get(frame.call), PendingStream):
                 for _ in range(frame.payload()):
                     stream.credit.release()
-        elif kind is Kind.RELEASE:
-            assert self._connection is not None  # it has just received something
+        elif kind is FrameKind.RELEASE:
+            assert self._connection is not None  # a frame came from it
             self._connection.release(frame.call)
-        elif kind is Kind.LOG:
-            logs.write(frame.payload(), self.number)
-        elif kind is Kind.RECORD:
+        elif kind is FrameKind.LOG:
+            log_forwarding.handle_record(frame.payload(), self.number)
+        elif kind is FrameKind.RECORD:
             self._record(*frame.payload())
-        elif kind is Kind.STARTED and not self._started.done():
+        elif kind is FrameKind.STARTED and not self._started.done():
             self._started.set_result(None)
 
     def _settle(self, frame: Frame) -> None:
         pending = self._calls.pop(frame.call, None)
         if pending is None:
-            if frame.kind is Kind.ERROR and not self._started.done():
+            if frame.kind is FrameKind.ERROR and not self._started.done():
                 self._fail_start(load_error(frame.payload()[0]))
             return
         pending.settle(frame)
@@ -322,36 +329,36 @@ class WorkerProcess:
             self._on_free()
 
     def _on_lost(self) -> None:
-        """The connection is gone; the process has just ended, or is about to."""
-        if self._child is None or self._child.exited.done():
+        """Handle the loss of the connection: the process has just ended, or is about to."""
+        if self._process is None or self._process.exited.done():
             self._end()
             return
-        asyncio.get_running_loop().call_later(SLOW_EXIT, self._child.kill)
+        asyncio.get_running_loop().call_later(EXIT_TIMEOUT, self._process.kill)
 
     def _on_exit(self, _: asyncio.Future[int]) -> None:
-        """The process is gone. The connection follows, unless another process inherited it."""
+        """Handle the end of the process. The connection closes next, unless another process inherited it."""
         if self._connection is None or self._connection.closed:
             self._end()
         else:
-            asyncio.get_running_loop().call_later(LAST_WORDS, self._connection.abort)
+            asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._connection.abort)
 
     def _end(self) -> None:
         if self.ended.is_set():
             return
         self.ended.set()
-        self._fail_start(self._ending())
+        self._fail_start(self._ended_error())
         calls, self._calls = self._calls, {}
         for pending in calls.values():
-            pending.fail(self._ending())  # each its own, for an error collects the frames that it passes
+            pending.fail(self._ended_error())  # one error each: raising adds to its traceback
         self._on_ended(self)
 
     def _fail_start(self, error: MLSrvError) -> None:
         if not self._started.done():
             self._started.set_exception(error)
-            self._started.exception()  # marks it as seen: the start may have been given up
+            self._started.exception()  # marks it as retrieved: the start may have been cancelled
 
-    def _ending(self) -> WorkerEnded:
-        exited = self._child is not None and self._child.exited.done()
-        status = self._child.exited.result() if self._child is not None and exited else None
+    def _ended_error(self) -> WorkerEnded:
+        exited = self._process is not None and self._process.exited.done()
+        status = self._process.exited.result() if self._process is not None and exited else None
         self.reason = self.reason or f"The worker process ended unexpectedly ({describe_exit(status)})."
         return WorkerEnded(self.reason)

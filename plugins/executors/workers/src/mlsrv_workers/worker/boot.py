@@ -1,14 +1,14 @@
-"""The first file that a worker process runs: ``python boot.py PLAN SOCKET ARENA_IN ARENA_OUT PARENT``.
+"""Boot: the script that a worker process runs, ``python boot.py PLAN SOCKET MEMORY_IN MEMORY_OUT PARENT``.
 
-It is run by its path and needs nothing but the standard library, so that it can decide what is imported from
-where before anything of ours, or of the model's environment, is. PLAN is a JSON object:
+It is run by its path and needs nothing but the standard library, so that it can decide where packages come
+from before any of them is imported. PLAN is a JSON object:
 
-* `path` replaces ``sys.path`` if there is one;
-* folders in `sites` are added as ``site-packages`` are, then those in `folders` as they are;
-* packages in `ours` (by name, their folder) come before all others;
-* so do those in `needed` (by distribution: its version, and they by name), unless the environment has it in a
-  version that is as new;
-* packages in `lent` come after all others.
+* `path` replaces ``sys.path`` if it is not null;
+* `sites` are added as ``site-packages`` folders are, then `folders` as they are;
+* packages in `pinned` (the folder of each, by name) come before all others;
+* so do those in `newest` (by distribution: its version, and such packages), unless the environment has the
+  distribution in a version that is as new;
+* packages in `fallback` come after all others.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 
 
-class Lender(MetaPathFinder):
-    """Finds single top-level packages in folders whose other contents stay out of reach."""
+class PackageFinder(MetaPathFinder):
+    """Finds single top-level packages in folders whose other contents stay hidden."""
 
     def __init__(self, folders: Mapping[str, str]) -> None:
         self._folders = folders
@@ -39,47 +39,49 @@ class Lender(MetaPathFinder):
 
 
 def main() -> None:
-    """Set imports up and hand over to `mlsrv_workers.worker.worker`."""
+    """Set up imports and run `mlsrv_workers.worker.worker`."""
     plan = json.loads(sys.argv[1])
     if plan["path"] is not None:
         sys.path[:] = plan["path"]
     for folder in plan["sites"]:
         site.addsitedir(folder)
     sys.path += plan["folders"]
-    first = dict(plan["ours"])
-    for distribution, (needed, packages) in plan["needed"].items():
-        if not has(distribution, needed):
+    first = dict(plan["pinned"])
+    for distribution, (required, packages) in plan["newest"].items():
+        if not has_version(distribution, required):
             first |= packages
-    sys.meta_path.insert(0, Lender(first))
-    sys.meta_path.append(Lender(plan["lent"]))
+    sys.meta_path.insert(0, PackageFinder(first))
+    sys.meta_path.append(PackageFinder(plan["fallback"]))
     try:
         from mlsrv_workers.worker import worker
-    except Exception as error:  # an environment may lack, or break, anything
-        report(int(sys.argv[2]), f"A worker cannot run in the environment: {type(error).__name__}: {error}")
+    except Exception as error:  # an environment may lack packages or have broken ones
+        report_failure(
+            int(sys.argv[2]), f"A worker cannot run in the environment: {type(error).__name__}: {error}"
+        )
         raise
     worker.main(sys.argv[2:])
 
 
-def has(distribution: str, needed: str) -> bool:
-    """Whether the environment has a distribution in at least this version."""
+def has_version(distribution: str, required: str) -> bool:
+    """Return True if the environment has a distribution in at least this version."""
     try:
         found = version(distribution)
     except PackageNotFoundError:
         return False
-    return release(found) >= release(needed)
+    return parse_version(found) >= parse_version(required)
 
 
-def release(number: str) -> list[int]:
-    """What tells releases apart in the number of a version, for example ``[26, 1, 0]``."""
+def parse_version(number: str) -> list[int]:
+    """Return the numbers of a version, for example ``[26, 1, 0]``."""
     return [int(part) for part in re.findall(r"\d+", number)]
 
 
-def report(sock: int, reason: str) -> None:
-    """Tell the server why there will be no worker."""
-    from mlsrv_workers.ipc.frames import Kind, dump, head
+def report_failure(sock: int, reason: str) -> None:
+    """Send the server the reason why the worker cannot start."""
+    from mlsrv_workers.ipc.frames import FrameKind, dump, pack_header
 
     body = dump(((None, reason, "INTERNAL", None), None))
-    os.write(sock, head(Kind.ERROR, 0, body, (), 0) + body)
+    os.write(sock, pack_header(FrameKind.ERROR, 0, body, (), 0) + body)
 
 
 if __name__ == "__main__":

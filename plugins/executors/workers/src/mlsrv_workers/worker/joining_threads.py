@@ -1,4 +1,4 @@
-"""Threads that stay answerable for what they run."""
+"""Joining threads: worker threads that wait for a running function when its call is cancelled."""
 
 from __future__ import annotations
 
@@ -11,48 +11,48 @@ from mlsrv.threads import Threads
 _T = TypeVar("_T")
 
 
-class PatientThreads(Threads):
+class JoiningThreads(Threads):
     """Threads whose cancelled calls end when the function has ended, not before.
 
-    A function cannot be interrupted. Were its call over at once, the server would send the next request, and
-    calls that nobody waits for would pile up in the worker; and a worker that is stuck would not be seen to
-    be.
+    A function cannot be interrupted. If its call ended at once, the server would send the next request,
+    abandoned functions would pile up in the worker, and a stuck worker would not be noticed.
     """
 
     async def run(self, function: Callable[..., _T], /, *args: Any, **kwargs: Any) -> _T:
-        """`Threads.run`."""
-        watched = _Watched()
+        """Run a function as `Threads.run` does; a cancelled call waits for the end of a function that has
+        begun."""
+        call = _JoinableCall()
         try:
-            return await super().run(watched.call, function, args, kwargs)
+            return await super().run(call.call, function, args, kwargs)
         except asyncio.CancelledError:
-            await watched.over()
+            await call.join()
             raise
 
 
-class _Watched:
-    """One call of a function, and whether it is running."""
+class _JoinableCall:
+    """One call of a function, whose end can be awaited."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._begun = False
+        self._started = False
         self._done = False
         self._waiter: asyncio.Future[None] | None = None
 
     def call(self, function: Callable[..., _T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> _T:
-        self._begun = True
+        self._started = True
         try:
             return function(*args, **kwargs)
         finally:
             self._done = True
-            # Looked at after `_done` was set, while `over` looks at `_done` after it set this.
+            # Read after `_done` is set, while `join` reads `_done` after it has set `_waiter`.
             if self._waiter is not None:
                 self._loop.call_soon_threadsafe(self._wake, self._waiter)
 
-    async def over(self) -> None:
+    async def join(self) -> None:
         """Wait for the end of the function, if it has begun."""
-        while self._begun and not self._done:
+        while self._started and not self._done:
             self._waiter = waiter = self._loop.create_future()
-            # Not before now: the thread looks for a waiter after it is done.
+            # Checked again now: the thread reads `_waiter` only after it has set `_done`.
             if not self._ended():
                 await asyncio.wait({waiter})
 

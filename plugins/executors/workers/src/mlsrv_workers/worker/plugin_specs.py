@@ -1,4 +1,4 @@
-"""The plugins of the server, told to a worker so that it finds the same ones."""
+"""Plugin specs: the plugins of the server, described so that a worker can load the same ones."""
 
 from __future__ import annotations
 
@@ -17,61 +17,67 @@ logger = logging.getLogger("mlsrv.workers")
 
 
 @frozen
-class GivenModule:
-    """A plugin module that was given to the server; `file` if it was made of a file of its own."""
+class PluginModuleSpec:
+    """A plugin module that was given to the server.
+
+    Attributes:
+        name: its import name.
+        file: its source file, if it was loaded from a file outside the import path.
+    """
 
     name: str
     file: str | None = None
 
     def load(self) -> ModuleType:
-        """The module, in this process, under the same name."""
+        """Import the module in this process, under the same name."""
         if self.file is not None:
             return load_plugin_file(Path(self.file), self.name)
         return importlib.import_module(self.name)
 
 
 @frozen
-class GivenPlugins:
-    """How to make the plugins of a worker.
+class PluginSpecs:
+    """How a worker loads its plugins.
 
     Attributes:
-        discover, block: as the server was started with.
-        modules: the plugin modules that were given to the server; objects that are no modules stay there.
-        elsewhere: whether the worker is in another environment, which may lack what a plugin imports.
+        discover: as in the server.
+        block: as in the server.
+        modules: the plugin modules that were given to the server, without plugin objects of other types.
+        in_environment: True in a model's environment, which may lack packages that a plugin imports.
     """
 
     discover: bool
     block: tuple[str, ...]
-    modules: tuple[GivenModule, ...]
-    elsewhere: bool = False
+    modules: tuple[PluginModuleSpec, ...]
+    in_environment: bool = False
 
     @classmethod
-    def of(cls, plugins: Plugins, *, elsewhere: bool = False) -> GivenPlugins:
-        """The description of a server's plugins. In another environment (`elsewhere`) the installed ones are
-        not found by themselves."""
-        found = [row.plugin for row in plugins.rows if row.active] if elsewhere else plugins.given
-        modules = [_described(plugin) for plugin in found if isinstance(plugin, ModuleType)]
-        return cls(plugins.discovering, tuple(plugins.blocked), tuple(modules), elsewhere)
+    def of(cls, plugins: Plugins, *, in_environment: bool = False) -> PluginSpecs:
+        """Return the specs of a server's plugins. For a model's environment they include the installed
+        plugins, which cannot be discovered there."""
+        found = [row.plugin for row in plugins.rows if row.active] if in_environment else plugins.given
+        modules = [_spec_of(plugin) for plugin in found if isinstance(plugin, ModuleType)]
+        return cls(plugins.discovering, tuple(plugins.blocked), tuple(modules), in_environment)
 
     @property
     def packages(self) -> set[str]:
-        """Top-level packages of the modules that are not files of their own."""
+        """Top-level packages of the modules that are not single files."""
         return {module.name.partition(".")[0] for module in self.modules if module.file is None}
 
     def load(self) -> Plugins:
-        """The plugins, in this process. In another environment one that cannot be imported is left out, as an
-        installed one is in the server."""
+        """Load the plugins in this process. In a model's environment a plugin that cannot be imported is left
+        out, as the server leaves out a broken installed one."""
         extra = [plugin for module in self.modules if (plugin := self._load(module)) is not None]
         return Plugins(extra, discover=self.discover, block=self.block)
 
-    def _load(self, module: GivenModule) -> ModuleType | None:
+    def _load(self, module: PluginModuleSpec) -> ModuleType | None:
         try:
             return module.load()
         except Exception as error:
-            if not self.elsewhere:
+            if not self.in_environment:
                 raise
             logger.warning(
-                "The plugin %s takes no part in the environment: %s: %s",
+                "The plugin %s is left out in the environment: %s: %s",
                 module.name,
                 type(error).__name__,
                 error,
@@ -79,12 +85,12 @@ class GivenPlugins:
             return None
 
 
-def _described(plugin: ModuleType) -> GivenModule:
-    """How to find a module again. One that the path does not lead to was made of its file."""
+def _spec_of(plugin: ModuleType) -> PluginModuleSpec:
+    """Return the spec of a module. One that the import path does not find was loaded from its file."""
     name = plugin.__spec__.name if plugin.__spec__ is not None else plugin.__name__
     try:
         found = PathFinder.find_spec(name) if "." not in name else plugin.__spec__
     except ImportError:
         found = None
     file = None if found is not None else inspect.getsourcefile(plugin)
-    return GivenModule(name, str(Path(file).absolute()) if file is not None else None)
+    return PluginModuleSpec(name, str(Path(file).absolute()) if file is not None else None)

@@ -1,4 +1,4 @@
-"""What runs in a worker process, started by `boot.py`."""
+"""Worker: hosts models in a worker process and answers the server's frames; started by `boot.py`."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ from mlsrv.metrics import Metric
 from mlsrv.plugin_resources import Shared
 from mlsrv.telemetry.request_logging import thread_failed
 from mlsrv_protocol.types import InferenceRequest
-from mlsrv_workers.ipc import serialization as messages
+from mlsrv_workers.ipc import serialization
 from mlsrv_workers.ipc.connection import Connection
 from mlsrv_workers.ipc.failures import dump_error
-from mlsrv_workers.ipc.frames import STREAM_CREDIT, STREAM_WINDOW, Frame, Kind, dump
+from mlsrv_workers.ipc.frames import CREDIT_INTERVAL, STREAM_WINDOW, Frame, FrameKind, dump
 from mlsrv_workers.ipc.log_forwarding import ForwardingHandler
-from mlsrv_workers.worker.joining_threads import PatientThreads
-from mlsrv_workers.worker.plugin_specs import GivenPlugins
+from mlsrv_workers.worker.joining_threads import JoiningThreads
+from mlsrv_workers.worker.plugin_specs import PluginSpecs
 
 
-class _Stream:
-    """What a running stream shares with the frames that concern it."""
+class _StreamState:
+    """The inputs and the credit of a running stream."""
 
-    def __init__(self, taken: Callable[[int], None]) -> None:
+    def __init__(self, on_consumed: Callable[[int], None]) -> None:
         self.inputs: asyncio.Queue[InferenceRequest | None] = asyncio.Queue()
         self.credit = asyncio.Semaphore(STREAM_WINDOW)
-        self._taken = taken
+        self._on_consumed = on_consumed
 
     async def requests(self) -> AsyncIterator[InferenceRequest]:
         count = 0
         while (request := await self.inputs.get()) is not None:
             count += 1
-            if count % STREAM_CREDIT == 0:
-                self._taken(STREAM_CREDIT)
+            if count % CREDIT_INTERVAL == 0:
+                self._on_consumed(CREDIT_INTERVAL)
             yield request
 
 
@@ -59,7 +59,7 @@ class Worker:
     """Hosts models and answers frames until the connection ends.
 
     Attributes:
-        ended: set once the connection is gone.
+        ended: set once the connection has ended.
     """
 
     def __init__(self) -> None:
@@ -67,76 +67,76 @@ class Worker:
         self.ended = asyncio.Event()
         self._hosts: dict[int, ModelHost] = {}
         self._calls: dict[int, tuple[asyncio.Task[None], CallContext | None]] = {}
-        self._streams: dict[int, _Stream] = {}
-        self._threads = PatientThreads((os.cpu_count() or 1) + 4, "mlsrv-worker")
+        self._streams: dict[int, _StreamState] = {}
+        self._threads = JoiningThreads((os.cpu_count() or 1) + 4, "mlsrv-worker")
         self._catalog: Catalog
         self._shared = Shared()
 
     def on_frame(self, frame: Frame) -> None:
-        """Handle one frame; work becomes a task."""
+        """Handle one frame; each call becomes a task."""
         kind, call = frame.kind, frame.call
-        if kind is Kind.RELEASE:
+        if kind is FrameKind.RELEASE:
             self.connection.release(call)
-        elif kind is Kind.CANCEL:
+        elif kind is FrameKind.CANCEL:
             self._cancel(call)
-        elif kind is Kind.STREAM_INPUT:
+        elif kind is FrameKind.STREAM_INPUT:
             self._add_input(call, frame)
-        elif kind is Kind.STREAM_CREDIT:
+        elif kind is FrameKind.STREAM_CREDIT:
             if call in self._streams:
                 for _ in range(frame.payload()):
                     self._streams[call].credit.release()
         else:
-            self._begin(frame)
+            self._start_call(frame)
 
     def on_lost(self) -> None:
-        """The server is gone, or has closed the connection: end."""
+        """Handle the end of the connection, whether the server has ended or has closed it."""
         self.ended.set()
 
     # --- calls ----------------------------------------------------------------------------------------------
 
-    def _begin(self, frame: Frame) -> None:
-        """Start the work of a call. Whatever goes wrong, the server hears of its end."""
+    def _start_call(self, frame: Frame) -> None:
+        """Start a call. Every failure is reported to the server as the end of the call."""
         kind, call = frame.kind, frame.call
         try:
             payload = frame.payload()
             context: CallContext | None = None
-            if kind in (Kind.INFER, Kind.STREAM, Kind.CALL):
+            if kind in (FrameKind.INFER, FrameKind.STREAM, FrameKind.CALL):
                 *payload, plain_context = payload
-                context = messages.load_context(plain_context)
-            work = self._work(frame, payload, context)
+                context = serialization.load_context(plain_context)
+            coroutine = self._coroutine_of(frame, payload, context)
         except Exception as error:  # a payload may name classes that are missing in this process
-            self._fail(call, _caused("The call cannot be read in a worker process", error), None)
+            self._fail(call, _internal_error("The call cannot be read in a worker process", error), None)
             return
-        task = asyncio.get_running_loop().create_task(work)
+        task = asyncio.get_running_loop().create_task(coroutine)
         self._calls[call] = (task, context)
-        # A callback, for a task that is cancelled before its first step never runs any of its code.
-        task.add_done_callback(functools.partial(self._done, call, context))
+        # A callback, because a task that is cancelled before its first step runs none of its code.
+        task.add_done_callback(functools.partial(self._on_done, call, context))
 
-    def _work(self, frame: Frame, payload: Any, context: Any) -> Coroutine[Any, Any, None]:
+    def _coroutine_of(self, frame: Frame, payload: Any, context: Any) -> Coroutine[Any, Any, None]:
         kind, call = frame.kind, frame.call
-        if kind is Kind.INFER:
+        if kind is FrameKind.INFER:
             placement, plain = payload
-            return self._infer(call, placement, messages.load_request(plain, frame.buffers), context)
-        if kind is Kind.CALL:
+            return self._infer(call, placement, serialization.load_request(plain, frame.buffers), context)
+        if kind is FrameKind.CALL:
             placement, method, arguments = payload
             return self._call(call, placement, method, arguments, context)
-        if kind is Kind.STREAM:
-            self._streams[call] = _Stream(
-                lambda count: self.connection.send(Kind.STREAM_CREDIT, call, dump(count))
+        if kind is FrameKind.STREAM:
+            self._streams[call] = _StreamState(
+                lambda count: self.connection.send(FrameKind.STREAM_CREDIT, call, dump(count))
             )
             (placement,) = payload
             return self._stream(call, placement, context)
-        if kind is Kind.LOAD:
+        if kind is FrameKind.LOAD:
             return self._load(call, *payload)
-        if kind is Kind.UNLOAD:
+        if kind is FrameKind.UNLOAD:
             return self._unload(call, payload)
-        if kind is Kind.CONFIGURE:
+        if kind is FrameKind.CONFIGURE:
             return self._configure(*payload)
-        if kind is Kind.STOP:
+        if kind is FrameKind.STOP:
             return self._stop()
-        raise ValueError(f"a worker takes no {kind.name}")
+        raise ValueError(f"a worker does not handle {kind.name} frames")
 
-    def _done(self, call: int, context: CallContext | None, task: asyncio.Task[None]) -> None:
+    def _on_done(self, call: int, context: CallContext | None, task: asyncio.Task[None]) -> None:
         del self._calls[call]
         self._streams.pop(call, None)
         if task.cancelled():
@@ -144,11 +144,11 @@ class Worker:
         elif isinstance(error := task.exception(), MLSrvError):
             self._fail(call, error, context)
         elif error is not None:
-            self._fail(call, _caused("Internal error in a worker process", error), context)
+            self._fail(call, _internal_error("Internal error in a worker process", error), context)
 
     def _fail(self, call: int, error: MLSrvError, context: CallContext | None) -> None:
-        spans = None if context is None else messages.dump_timeline(context)
-        self.connection.send(Kind.ERROR, call, dump((dump_error(error), spans)))
+        spans = None if context is None else serialization.dump_timeline(context)
+        self.connection.send(FrameKind.ERROR, call, dump((dump_error(error), spans)))
 
     def _cancel(self, call: int) -> None:
         task, context = self._calls.get(call, (None, None))
@@ -161,12 +161,12 @@ class Worker:
         if call not in self._streams:
             return
         plain = frame.payload()
-        request = None if plain is None else messages.load_request(plain, frame.buffers)
+        request = None if plain is None else serialization.load_request(plain, frame.buffers)
         self._streams[call].inputs.put_nowait(request)
 
     # --- lifetime -------------------------------------------------------------------------------------------
 
-    async def _configure(self, plugins: GivenPlugins, settings: dict[str, Any], level: int) -> None:
+    async def _configure(self, plugins: PluginSpecs, settings: dict[str, Any], level: int) -> None:
         root = logging.getLogger()
         root.handlers = [ForwardingHandler(self.connection)]
         root.setLevel(level)
@@ -174,7 +174,7 @@ class Worker:
         threading.excepthook = thread_failed
         self._catalog = Catalog(plugins.load(), settings)
         self._shared = self._catalog.shared
-        self.connection.send(Kind.STARTED)
+        self.connection.send(FrameKind.STARTED)
 
     async def _stop(self) -> None:
         await asyncio.gather(*(host.unload() for host in self._hosts.values()), return_exceptions=True)
@@ -194,16 +194,16 @@ class Worker:
         info = await host.load()
         self._hosts[placement] = host
         if not gc.get_freeze_count():
-            # What the first model brought, libraries above all, stays: later collections need not look at it.
+            # Objects of the first model, mostly libraries, stay: later collections need not visit them.
             gc.collect()
             gc.freeze()
-        self.connection.send(Kind.RESULT, call, dump(messages.dump_info(info)))
+        self.connection.send(FrameKind.RESULT, call, dump(serialization.dump_info(info)))
 
     async def _unload(self, call: int, placement: int) -> None:
         host = self._hosts.pop(placement, None)
         if host is not None:
             await host.unload()
-        self.connection.send(Kind.RESULT, call)
+        self.connection.send(FrameKind.RESULT, call)
 
     def _host(self, placement: int) -> ModelHost:
         if placement not in self._hosts:
@@ -214,16 +214,16 @@ class Worker:
         self, call: int, placement: int, request: InferenceRequest, context: CallContext
     ) -> None:
         response = await self._host(placement).infer(request, context)
-        buffers: messages.Buffers = []
-        body = dump((messages.dump_response(response, buffers), messages.dump_timeline(context)))
-        del request, response  # so that `send` has the last references, and gives blocks back with the result
-        self.connection.send(Kind.RESULT, call, body, buffers)
+        buffers: serialization.Buffers = []
+        body = dump((serialization.dump_response(response, buffers), serialization.dump_timeline(context)))
+        del request, response  # so that `send` drops the last references and releases blocks with the result
+        self.connection.send(FrameKind.RESULT, call, body, buffers)
 
     async def _call(
         self, call: int, placement: int, method: str, arguments: dict[str, Any], context: CallContext
     ) -> None:
         result = await self._host(placement).call(method, arguments, context)
-        self.connection.send(Kind.RESULT, call, dump(result))
+        self.connection.send(FrameKind.RESULT, call, dump(result))
 
     async def _stream(self, call: int, placement: int, context: CallContext) -> None:
         stream = self._streams[call]
@@ -231,31 +231,33 @@ class Worker:
         try:
             async for response in responses:
                 await stream.credit.acquire()
-                buffers: messages.Buffers = []
-                body = dump(messages.dump_response(response, buffers))
-                self.connection.send(Kind.STREAM_ITEM, call, body, buffers)
+                buffers: serialization.Buffers = []
+                body = dump(serialization.dump_response(response, buffers))
+                self.connection.send(FrameKind.STREAM_ITEM, call, body, buffers)
         finally:
             await responses.aclose()  # type: ignore[attr-defined]  # an async generator
-        self.connection.send(Kind.RESULT, call, dump(messages.dump_timeline(context)))
+        self.connection.send(FrameKind.RESULT, call, dump(serialization.dump_timeline(context)))
 
     def _record(self, metric: Metric, value: float, labels: Sequence[str]) -> None:
-        self.connection.send_threadsafe(Kind.RECORD, dump((astuple(metric), value, tuple(labels))))
+        self.connection.send_threadsafe(FrameKind.RECORD, dump((astuple(metric), value, tuple(labels))))
 
 
-def _caused(what: str, error: BaseException) -> MLSrvError:
+def _internal_error(message: str, error: BaseException) -> MLSrvError:
     text = " ".join(str(error).split())[:300]
-    made = MLSrvError(f"{what}: {type(error).__name__}: {text}")
-    made.__cause__ = error
-    return made
+    wrapped = MLSrvError(f"{message}: {type(error).__name__}: {text}")
+    wrapped.__cause__ = error
+    return wrapped
 
 
-async def serve(sock: socket.socket, arena_in: int, arena_out: int) -> None:
-    """Serve the connection until it ends, then end the process: tasks and threads of user code may hang or
-    run for ever, and nobody waits for them."""
+async def serve(sock: socket.socket, memory_in: int, memory_out: int) -> None:
+    """Serve the connection until it ends, then end the process.
+
+    The process ends without waiting for tasks and threads of user code, which may never end.
+    """
     worker = Worker()
-    worker.connection = await Connection.open(sock, worker.on_frame, worker.on_lost, arena_out, arena_in)
-    os.close(arena_in)
-    os.close(arena_out)
+    worker.connection = await Connection.open(sock, worker.on_frame, worker.on_lost, memory_out, memory_in)
+    os.close(memory_in)
+    os.close(memory_out)
     await worker.ended.wait()
     try:
         sys.stdout.flush()
@@ -265,8 +267,11 @@ async def serve(sock: socket.socket, arena_in: int, arena_out: int) -> None:
 
 
 def _end_with_parent(parent: int) -> None:
-    """Have the kernel end this process when its parent ends, even while a native call holds the interpreter;
-    the end of the connection does the same, later, elsewhere."""
+    """Let the operating system end this process when its parent ends, even while a native call holds the
+    interpreter.
+
+    Linux only; elsewhere the end of the connection has the same effect, later.
+    """
     if sys.platform == "linux":
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
@@ -275,29 +280,35 @@ def _end_with_parent(parent: int) -> None:
 
 
 def _ignore_signals() -> None:
-    """The server decides when a worker ends: after it was drained. These are handlers that do nothing, for
-    signals that are ignored would be so in programs that a model starts, too."""
+    """Handle signals by doing nothing, because the server decides when a worker ends.
+
+    These are handlers, since signals that are ignored would be ignored in programs that a model starts, too.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
         signal.signal(number, lambda *_: None)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Entry point of the process. `arguments` are the descriptors of the socket, of the arena to read and of
-    the one to write, and the process id of the server."""
-    sock, arena_in, arena_out, parent = (int(argument) for argument in arguments)
+    """Run the process.
+
+    Args:
+        arguments: the descriptors of the socket, of the shared memory to read and of that to write, and the
+            process id of the server.
+    """
+    sock, memory_in, memory_out, parent = (int(argument) for argument in arguments)
     _ignore_signals()
     _end_with_parent(parent)
     faulthandler.enable()
     os.set_inheritable(sock, False)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # What models print shares its place with the lines of the server, and of other workers.
+        # Models print to the same stream as the server and other workers: whole lines only.
         sys.stdout.reconfigure(line_buffering=True, write_through=False)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(serve(socket.socket(fileno=sock), arena_in, arena_out))
+        runner.run(serve(socket.socket(fileno=sock), memory_in, memory_out))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's, if that is installed."""
+    """Return uvloop's factory of event loops if uvloop is installed, else None."""
     if importlib.util.find_spec("uvloop") is None:
         return None
     factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop

@@ -1,4 +1,4 @@
-"""The cases that every executor passes."""
+"""Executor: the contract that every executor fulfils."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar

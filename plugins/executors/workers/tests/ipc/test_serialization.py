@@ -1,4 +1,4 @@
-"""Requests and responses through a frame."""
+"""Serialization: requests and responses through a frame."""
 
 import pickle
 from typing import Any
@@ -23,14 +23,16 @@ from mlsrv_protocol.types import (
     RequestOutput,
     ResponseOutput,
 )
-from mlsrv_workers.ipc import serialization as messages
-from mlsrv_workers.ipc.frames import ARENA_THRESHOLD, dump
+from mlsrv_workers.ipc import serialization
+from mlsrv_workers.ipc.frames import SHARED_MEMORY_THRESHOLD, dump
 
 NUMERIC = [datatype for datatype in Datatype if datatype.dtype is not None]
 
 
-def through(plain: tuple[Any, ...], buffers: messages.Buffers) -> tuple[tuple[Any, ...], list[memoryview]]:
-    """What arrives at the other end."""
+def through(
+    plain: tuple[Any, ...], buffers: serialization.Buffers
+) -> tuple[tuple[Any, ...], list[memoryview]]:
+    """Return the values and views that arrive at the other end."""
     return pickle.loads(dump(plain)), [memoryview(bytearray(array.tobytes())) for array in buffers]
 
 
@@ -55,7 +57,7 @@ tensors = st.builds(
 
 
 @given(st.lists(tensors, max_size=4), st.none() | st.text(), st.none() | st.lists(st.text(), max_size=2))
-def test_requests(values: list[Any], request_id: str | None, outputs: list[str] | None) -> None:
+def test_requests_round_trip(values: list[Any], request_id: str | None, outputs: list[str] | None) -> None:
     request = InferenceRequest(
         inputs=[
             RequestInput(f"i{index}", shape, datatype, data, parameters=Parameters(content_type="np"))
@@ -67,8 +69,8 @@ def test_requests(values: list[Any], request_id: str | None, outputs: list[str] 
         model_name="m",
         model_version="2",
     )
-    buffers: messages.Buffers = []
-    back = messages.load_request(*through(messages.dump_request(request, buffers), buffers))
+    buffers: serialization.Buffers = []
+    back = serialization.load_request(*through(serialization.dump_request(request, buffers), buffers))
     assert (back.id, back.outputs, back.model_name, back.model_version) == (
         request_id,
         request.outputs,
@@ -97,13 +99,13 @@ def test_requests(values: list[Any], request_id: str | None, outputs: list[str] 
         np.arange(4.0).reshape(2, 2).T,
         np.arange(10)[::3],
         np.array([1, 2], dtype=">i4"),
-        np.arange(2 * ARENA_THRESHOLD, dtype=np.uint8).reshape(2, -1).T,
+        np.arange(2 * SHARED_MEMORY_THRESHOLD, dtype=np.uint8).reshape(2, -1).T,
     ],
 )
-def test_data_of_responses(data: Any) -> None:
+def test_data_of_responses_round_trips(data: Any) -> None:
     response = InferenceResponse("m", [ResponseOutput("o", [2], Datatype.BYTES, data)], "1", "id")
-    buffers: messages.Buffers = []
-    back = messages.load_response(*through(messages.dump_response(response, buffers), buffers))
+    buffers: serialization.Buffers = []
+    back = serialization.load_response(*through(serialization.dump_response(response, buffers), buffers))
     assert (back.model_name, back.model_version, back.id) == ("m", "1", "id")
     got = back.outputs[0].data
     assert np.array_equal(got, data)
@@ -115,33 +117,37 @@ def test_data_of_responses(data: Any) -> None:
     ]
 
 
-@pytest.mark.parametrize("size", [3, ARENA_THRESHOLD])
+@pytest.mark.parametrize("size", [3, SHARED_MEMORY_THRESHOLD])
 def test_arrays_can_be_written_to_and_are_aligned(size: int) -> None:
     request = InferenceRequest([RequestInput("i", [size], Datatype.FP64, np.zeros(size))])
     request.inputs[0].data.flags.writeable = False
-    buffers: messages.Buffers = []
-    data = messages.load_request(*through(messages.dump_request(request, buffers), buffers)).inputs[0].data
+    buffers: serialization.Buffers = []
+    data = (
+        serialization.load_request(*through(serialization.dump_request(request, buffers), buffers))
+        .inputs[0]
+        .data
+    )
     assert data.flags.writeable
     assert data.flags.aligned
 
 
-def test_a_datatype_that_does_not_exist() -> None:
+def test_an_unknown_datatype_is_refused() -> None:
     output = ResponseOutput("o", [1], Datatype.FP64, np.zeros(1))
     output.datatype = "FP65"  # type: ignore[assignment]  # models may
-    plain = messages.dump_response(InferenceResponse("m", [output]), [])
+    plain = serialization.dump_response(InferenceResponse("m", [output]), [])
     with pytest.raises(InvalidPayload, match='"FP65" is not a datatype'):
-        messages.load_response(plain, [])
+        serialization.load_response(plain, [])
 
 
 def test_no_class_of_numpy_is_pickled() -> None:
     request = InferenceRequest([RequestInput("i", [2], Datatype.BYTES, np.array([b"a", b"b"], dtype=object))])
-    buffers: messages.Buffers = [np.zeros(2)]
-    assert b"numpy" not in dump(messages.dump_request(request, buffers))
+    buffers: serialization.Buffers = [np.zeros(2)]
+    assert b"numpy" not in dump(serialization.dump_request(request, buffers))
 
 
-def test_context_and_metadata() -> None:
+def test_contexts_and_declared_tensors_round_trip() -> None:
     context = CallContext("id", 123.5, 2, {"a": "b"}, {"traceparent": "00-1-2-01"}, "rest")
-    back = messages.load_context(messages.dump_context(context))
+    back = serialization.load_context(serialization.dump_context(context))
     assert [getattr(back, name) for name in ("request_id", "deadline", "priority", "transport")] == [
         "id",
         123.5,
@@ -150,33 +156,33 @@ def test_context_and_metadata() -> None:
     ]
     assert (dict(back.headers), dict(back.trace)) == ({"a": "b"}, {"traceparent": "00-1-2-01"})
     declared = (MetadataTensor("x", Datatype.FP32, [-1, 4], Parameters(content_type="np")),)
-    assert messages.load_metadata(messages.dump_metadata(declared)) == declared
+    assert serialization.load_metadata(serialization.dump_metadata(declared)) == declared
 
 
-def test_a_batch_tells_of_its_members_and_observed_calls_of_their_phases() -> None:
+def test_links_of_a_batch_and_spans_of_observed_calls_are_sent() -> None:
     members = [CallContext("a", trace={"traceparent": "x"}), CallContext("untraced")]
     batch = CallContext(links=members, timeline=Timeline())
-    (plain,), _ = through((messages.dump_context(batch),), [])
-    there = messages.load_context(plain)
+    (plain,), _ = through((serialization.dump_context(batch),), [])
+    there = serialization.load_context(plain)
     assert [(link.request_id, link.trace) for link in there.links] == [("a", {"traceparent": "x"})]
     assert there.timeline is not None
     there.timeline.add("predict", 1, 5)
-    (spans,), _ = through((messages.dump_timeline(there),), [])
-    messages.load_timeline(spans, batch)
+    (spans,), _ = through((serialization.dump_timeline(there),), [])
+    serialization.load_timeline(spans, batch)
     assert batch.timeline is not None
     assert batch.timeline.spans == [("predict", 1, 5)]
-    unobserved = messages.load_context(messages.dump_context(CallContext()))
-    assert messages.dump_timeline(unobserved) is None
-    messages.load_timeline(spans, unobserved)
+    unobserved = serialization.load_context(serialization.dump_context(CallContext()))
+    assert serialization.dump_timeline(unobserved) is None
+    serialization.load_timeline(spans, unobserved)
     assert unobserved.timeline is None
 
 
-def test_all_that_a_model_says_of_itself() -> None:
+def test_model_descriptions_round_trip() -> None:
     declared = (MetadataTensor("x", Datatype.FP32, [-1, 4]),)
     handlers = {"look": {"rest_path": "/look"}}
     parameters = Parameters(params=[{"name": "scale", "default": 1.0}])
     info = ModelInfo(
         "sklearn", ("1", "2"), declared, (), parameters, streams=True, asynchronous=True, handlers=handlers
     )
-    (plain,), _ = through((messages.dump_info(info),), [])
-    assert messages.load_info(plain, 3) == attrs.evolve(info, replicas=3)
+    (plain,), _ = through((serialization.dump_info(info),), [])
+    assert serialization.load_info(plain, 3) == attrs.evolve(info, replicas=3)

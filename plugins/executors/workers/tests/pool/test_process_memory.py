@@ -1,4 +1,4 @@
-"""How much memory worker processes have."""
+"""Process memory: resident bytes of worker processes."""
 
 import os
 import sys
@@ -12,11 +12,11 @@ from mlsrv import MeterOffer
 from mlsrv.testing import MemoryMeter, Offering
 from mlsrv_workers.pool.process_memory import resident_bytes
 
-linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells it")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
 
 @linux
-async def test_each_pool_shows_what_its_workers_have_now(serve: Any, model: Any) -> None:
+async def test_each_pool_reports_the_resident_memory_of_its_workers(serve: Any, model: Any) -> None:
     meter = Offering(MeterOffer("memory", MemoryMeter), name="memory")
     models = [model("Chatty"), model("Chatty", "own", fields={"parallel_workers": 2})]
     async with serve(*models, plugins=[meter]) as kernel:
@@ -31,7 +31,7 @@ async def test_each_pool_shows_what_its_workers_have_now(serve: Any, model: Any)
 
 
 @linux
-def test_a_process_that_has_ended_has_none() -> None:
+def test_a_process_that_has_ended_counts_as_zero() -> None:
     alone = resident_bytes([os.getpid()])
     assert alone is not None
     assert alone > 2**20
@@ -39,5 +39,5 @@ def test_a_process_that_has_ended_has_none() -> None:
     assert resident_bytes([os.getpid(), 2**22 + 1]) == pytest.approx(alone, rel=0.1)
 
 
-def test_where_there_is_no_proc_it_is_unknown(tmp_path: Path) -> None:
+def test_without_proc_the_result_is_none(tmp_path: Path) -> None:
     assert resident_bytes([os.getpid()], tmp_path) is None

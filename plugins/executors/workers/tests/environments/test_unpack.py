@@ -1,4 +1,4 @@
-"""Tarballs of environments: what may be in them, and what becomes of damaged ones."""
+"""Unpacking: allowed members of tarballs, and damaged tarballs."""
 
 import bz2
 import gzip
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mlsrv_workers.environments import unpack as unpacking
+from mlsrv_workers.environments import unpack
 
 LINKS = {
     "symbolic": tarfile.SYMTYPE,
@@ -39,13 +39,13 @@ def tar(*members: tuple[str, str, str | bytes]) -> bytes:
     return file.getvalue()
 
 
-def unpack(folder: Path, content: bytes) -> Path:
+def unpack_archive(folder: Path, content: bytes) -> Path:
     """Unpack an archive in ``a/b``, and return that."""
     (folder / "archive").write_bytes(content)
-    place = folder / "a" / "b"
-    place.mkdir(parents=True)
-    unpacking.unpack(folder / "archive", place)
-    return place
+    destination = folder / "a" / "b"
+    destination.mkdir(parents=True)
+    unpack.unpack(folder / "archive", destination)
+    return destination
 
 
 @pytest.mark.parametrize(
@@ -69,18 +69,20 @@ def test_a_tarball_cannot_leave_its_folder(
     tmp_path: Path, members: list[tuple[str, str, str | bytes]]
 ) -> None:
     with pytest.raises(tarfile.TarError):
-        unpack(tmp_path, tar(*members))
+        unpack_archive(tmp_path, tar(*members))
     assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == [tmp_path / "archive"]
 
 
 def test_an_absolute_name_lands_inside(tmp_path: Path) -> None:
-    assert (unpack(tmp_path, tar(("/tmp/inside", "file", b"x"))) / "tmp" / "inside").read_bytes() == b"x"
+    assert (
+        unpack_archive(tmp_path, tar(("/tmp/inside", "file", b"x"))) / "tmp" / "inside"
+    ).read_bytes() == b"x"
 
 
 def test_what_follows_a_dropped_interpreter_cannot_be_behind_it(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
-    unpack(tmp_path, tar(("bin/python", "symbolic", str(outside)), ("bin/python/evil", "file", b"x")))
+    unpack_archive(tmp_path, tar(("bin/python", "symbolic", str(outside)), ("bin/python/evil", "file", b"x")))
     assert list(outside.iterdir()) == []
 
 
@@ -92,12 +94,12 @@ DAMAGE = (tarfile.TarError, OSError, EOFError, lzma.LZMAError, zlib.error)
 
 
 @pytest.mark.parametrize("compress", [stored, gzip.compress, bz2.compress, lzma.compress])
-def test_damage_is_seen_wherever_it_is(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
+def test_damage_is_found_at_any_position(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
     names = [f"{number}.bin" for number in range(8)]
     archive = tar(*((name, "file", os.urandom(2**14)) for name in names))
-    content = compress(archive[: 8 * (512 + 2**14) + 1024])  # without the padding, which nobody would miss
-    place = unpack(tmp_path, content)
-    assert sorted(path.name for path in place.iterdir()) == names
+    content = compress(archive[: 8 * (512 + 2**14) + 1024])  # without the padding, whose loss changes nothing
+    folder = unpack_archive(tmp_path, content)
+    assert sorted(path.name for path in folder.iterdir()) == names
     for position in range(0, len(content) - 1024, len(content) // 40):
         damages = [content[:position]]
         if compress is not stored:
@@ -105,12 +107,12 @@ def test_damage_is_seen_wherever_it_is(tmp_path: Path, compress: Callable[[bytes
         for damaged in damages:
             (tmp_path / "archive").write_bytes(damaged)
             with pytest.raises(DAMAGE):
-                unpacking.unpack(tmp_path / "archive", place)
+                unpack.unpack(tmp_path / "archive", folder)
 
 
-def test_the_program_says_in_one_line_why_it_fails(tmp_path: Path) -> None:
+def test_the_program_prints_one_line_and_fails(tmp_path: Path) -> None:
     tarball = tmp_path / "tarball"
-    tarball.write_bytes(b"no tarball")
-    command = [sys.executable, "-I", "-S", unpacking.__file__, str(tarball), str(tmp_path)]
+    tarball.write_bytes(b"not a tarball")
+    command = [sys.executable, "-I", "-S", unpack.__file__, str(tarball), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", "ReadError: it is no tarball\n")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "ReadError: it is not a tarball\n")

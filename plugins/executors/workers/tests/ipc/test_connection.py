@@ -1,4 +1,4 @@
-"""Both ends of a connection, in one process."""
+"""Connection: both ends in one process."""
 
 import asyncio
 import gc
@@ -13,13 +13,13 @@ import pytest
 from attrs import define, field
 
 from mlsrv_workers.ipc.connection import Connection
-from mlsrv_workers.ipc.frames import ALIGNMENT, ARENA_THRESHOLD, Frame, Kind, dump
-from mlsrv_workers.ipc.shared_memory import make_file
+from mlsrv_workers.ipc.frames import ALIGNMENT, SHARED_MEMORY_THRESHOLD, Frame, FrameKind, dump
+from mlsrv_workers.ipc.shared_memory import create_shared_file
 
 
 @define
 class End:
-    """One end, and what arrived there."""
+    """One end of a connection and the frames that it received."""
 
     connection: Connection
     frames: "asyncio.Queue[Frame]" = field(factory=asyncio.Queue)
@@ -32,24 +32,24 @@ class End:
 @asynccontextmanager
 async def connected(size: int = 1 << 22) -> AsyncIterator[tuple[End, End]]:
     sockets = socket.socketpair()
-    arenas = make_file(size), make_file(size)
+    memories = create_shared_file(size), create_shared_file(size)
     ends: list[End] = []
     for index, sock in enumerate(sockets):
         sock.setblocking(False)
 
         def on_frame(frame: Frame, index: int = index) -> None:
-            if frame.kind is Kind.RELEASE:
+            if frame.kind is FrameKind.RELEASE:
                 ends[index].connection.release(frame.call)
-            elif frame.kind is Kind.LOG:
-                raise ValueError("this frame is trouble")
+            elif frame.kind is FrameKind.LOG:
+                raise ValueError("this frame fails")
             else:
                 ends[index].frames.put_nowait(frame)
 
         connection = await Connection.open(
-            sock, on_frame, lambda index=index: ends[index].lost.set(), arenas[index], arenas[1 - index]
+            sock, on_frame, lambda index=index: ends[index].lost.set(), memories[index], memories[1 - index]
         )
         ends.append(End(connection))
-    for descriptor in arenas:
+    for descriptor in memories:
         os.close(descriptor)
     yield ends[0], ends[1]
     for end in ends:
@@ -62,17 +62,17 @@ ARRAYS = [
     np.arange(5, dtype=np.float64),
     np.array([], np.float32),
     np.float32(3.5).reshape(()),
-    np.arange(ARENA_THRESHOLD, dtype=np.uint8).reshape(-1, 8),
-    np.arange(ARENA_THRESHOLD - 1, dtype=np.uint8),
+    np.arange(SHARED_MEMORY_THRESHOLD, dtype=np.uint8).reshape(-1, 8),
+    np.arange(SHARED_MEMORY_THRESHOLD - 1, dtype=np.uint8),
     np.random.default_rng(0).random((300, 400)),
 ]
 
 
 async def test_buffers_arrive_as_they_were_sent() -> None:
     async with connected() as (here, there):
-        here.connection.send(Kind.INFER, 7, dump({"a": [1, None, "ä"]}), list(ARRAYS))
+        here.connection.send(FrameKind.INFER, 7, dump({"a": [1, None, "ä"]}), list(ARRAYS))
         frame = await there.next()
-        assert (frame.kind, frame.call, frame.payload()) == (Kind.INFER, 7, {"a": [1, None, "ä"]})
+        assert (frame.kind, frame.call, frame.payload()) == (FrameKind.INFER, 7, {"a": [1, None, "ä"]})
         for sent, got in zip(ARRAYS, frame.buffers, strict=True):
             array = np.frombuffer(got, sent.dtype)
             assert array.tobytes() == sent.tobytes()
@@ -81,40 +81,40 @@ async def test_buffers_arrive_as_they_were_sent() -> None:
             assert array.size == 0 or array.flags.writeable
 
 
-async def test_large_buffers_take_the_arena_and_give_it_back() -> None:
+async def test_large_buffers_use_shared_memory_and_release_it() -> None:
     async with connected() as (here, there):
-        here.connection.send(Kind.INFER, 1, dump(None), [np.zeros(1 << 20, np.uint8)])
+        here.connection.send(FrameKind.INFER, 1, dump(None), [np.zeros(1 << 20, np.uint8)])
         frame: Any = await there.next()
-        assert here.connection.arena_used == 1 << 20
+        assert here.connection.shared_memory_used == 1 << 20
         view = frame.buffers[0][5:10]
         del frame
         gc.collect()
-        there.connection.send(Kind.RESULT, 1)
+        there.connection.send(FrameKind.RESULT, 1)
         await here.next()
-        assert here.connection.arena_used == 1 << 20
+        assert here.connection.shared_memory_used == 1 << 20
         del view
         gc.collect()
-        there.connection.send(Kind.RESULT, 2)
+        there.connection.send(FrameKind.RESULT, 2)
         await here.next()
-        # The frame has taken the news along that nothing refers to the block any more.
-        assert here.connection.arena_used == 0
+        # The frame carried the release of the block with it.
+        assert here.connection.shared_memory_used == 0
 
 
-async def test_what_is_let_go_in_another_thread_is_given_back_without_another_frame() -> None:
+async def test_a_block_released_in_another_thread_is_reported_without_another_frame() -> None:
     async with connected() as (here, there):
-        here.connection.send(Kind.INFER, 1, dump(None), [np.zeros(1 << 20, np.uint8)])
+        here.connection.send(FrameKind.INFER, 1, dump(None), [np.zeros(1 << 20, np.uint8)])
         views = [(await there.next()).buffers]
         await asyncio.to_thread(views.clear)
         async with asyncio.timeout(10):
-            while here.connection.arena_used:
+            while here.connection.shared_memory_used:
                 await asyncio.sleep(0.001)
 
 
-async def test_a_full_arena_is_no_limit() -> None:
-    async with connected(size=ARENA_THRESHOLD) as (here, there):
+async def test_buffers_that_do_not_fit_into_shared_memory_follow_in_the_stream() -> None:
+    async with connected(size=SHARED_MEMORY_THRESHOLD) as (here, there):
         arrays = [np.random.default_rng(seed).random(200_000) for seed in range(3)]
-        arrays.insert(1, np.arange(ARENA_THRESHOLD + 1, dtype=np.uint8))
-        here.connection.send(Kind.INFER, 1, dump(None), list(arrays))
+        arrays.insert(1, np.arange(SHARED_MEMORY_THRESHOLD + 1, dtype=np.uint8))
+        here.connection.send(FrameKind.INFER, 1, dump(None), list(arrays))
         frame = await there.next()
         for sent, got in zip(arrays, frame.buffers, strict=True):
             assert bytes(got) == sent.tobytes()
@@ -124,26 +124,26 @@ async def test_a_full_arena_is_no_limit() -> None:
 async def test_frames_keep_their_order_in_both_directions() -> None:
     async with connected() as (here, there):
         for number in range(500):
-            here.connection.send(Kind.INFER, number, dump("x" * number))
-            there.connection.send(Kind.RESULT, number)
+            here.connection.send(FrameKind.INFER, number, dump("x" * number))
+            there.connection.send(FrameKind.RESULT, number)
         assert [(await there.next()).call for _ in range(500)] == list(range(500))
         assert [(await here.next()).call for _ in range(500)] == list(range(500))
 
 
-async def test_a_frame_that_goes_wrong_does_no_harm_to_others(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_frame_whose_handler_fails_does_not_affect_others(caplog: pytest.LogCaptureFixture) -> None:
     async with connected() as (here, there):
-        here.connection.send(Kind.LOG)
-        here.connection.send(Kind.INFER, 3)
+        here.connection.send(FrameKind.LOG)
+        here.connection.send(FrameKind.INFER, 3)
         assert (await there.next()).call == 3
-        assert "this frame is trouble" in caplog.text
+        assert "this frame fails" in caplog.text
 
 
-async def test_the_end_is_told_and_sending_is_harmless_then() -> None:
+async def test_on_lost_is_called_and_sending_afterwards_does_nothing() -> None:
     async with connected() as (here, there):
-        here.connection.send(Kind.INFER, 1)
+        here.connection.send(FrameKind.INFER, 1)
         here.connection.close()
         assert (await there.next()).call == 1
         await asyncio.wait_for(there.lost.wait(), 10)
-        there.connection.send(Kind.RESULT, 1)
-        there.connection.send_threadsafe(Kind.LOG, dump({}))
+        there.connection.send(FrameKind.RESULT, 1)
+        there.connection.send_threadsafe(FrameKind.LOG, dump({}))
         assert there.connection.closed

@@ -1,4 +1,4 @@
-"""Errors on their way to the server."""
+"""Failures: errors that are sent to the server."""
 
 import pickle
 
@@ -16,7 +16,7 @@ def test_an_error_keeps_its_class_and_attributes() -> None:
     assert (str(back), back.retry_after) == ("too much", 7.0)
 
 
-def test_an_error_that_only_the_worker_knows_keeps_text_and_code() -> None:
+def test_an_error_that_cannot_be_pickled_keeps_text_and_code() -> None:
     class Local(InferenceError):
         pass
 
@@ -26,13 +26,13 @@ def test_an_error_that_only_the_worker_knows_keeps_text_and_code() -> None:
     assert MLSrvError("x").code is Code.INTERNAL
 
 
-def test_an_error_whose_class_is_gone_keeps_text_and_code() -> None:
+def test_an_error_whose_class_cannot_be_imported_keeps_text_and_code() -> None:
     _, *rest = dump_error(WorkerEnded("gone"))
     back = load_error((b"cnowhere\nThing\n.", *rest))
     assert (str(back), back.code) == ("gone", Code.INTERNAL)
 
 
-def test_a_traceback_comes_along_unless_the_client_is_to_blame() -> None:
+def test_the_traceback_is_sent_unless_the_client_caused_the_error() -> None:
     try:
         raise KeyError("café\nü")
     except KeyError as cause:
@@ -50,5 +50,5 @@ def test_a_traceback_comes_along_unless_the_client_is_to_blame() -> None:
     ("status", "text"),
     [(0, "exit code 0"), (-9, "signal 9, SIGKILL"), (-99, "signal 99"), (None, "it closed its connection")],
 )
-def test_ends(status: int | None, text: str) -> None:
+def test_describe_exit(status: int | None, text: str) -> None:
     assert describe_exit(status) == text

@@ -1,15 +1,15 @@
-"""Threads that stay answerable for what they run."""
+"""Joining threads: cancelled calls wait for their function."""
 
 import asyncio
 import threading
 
 import pytest
 
-from mlsrv_workers.worker.joining_threads import PatientThreads
+from mlsrv_workers.worker.joining_threads import JoiningThreads
 
 
-async def test_results_and_errors_pass() -> None:
-    threads = PatientThreads(2, "test")
+async def test_results_and_errors_are_passed_on() -> None:
+    threads = JoiningThreads(2, "test")
     assert await threads.run(divmod, 7, 2) == (3, 1)
     with pytest.raises(ZeroDivisionError):
         await threads.run(divmod, 1, 0)
@@ -17,7 +17,7 @@ async def test_results_and_errors_pass() -> None:
 
 
 async def test_a_cancelled_call_ends_with_its_function() -> None:
-    threads = PatientThreads(1, "test")
+    threads = JoiningThreads(1, "test")
     begun, go = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -36,7 +36,7 @@ async def test_a_cancelled_call_ends_with_its_function() -> None:
 
 
 async def test_a_call_that_has_not_begun_ends_at_once() -> None:
-    threads = PatientThreads(1, "test")
+    threads = JoiningThreads(1, "test")
     begun, go, ran = threading.Event(), threading.Event(), []
 
     def work() -> None:

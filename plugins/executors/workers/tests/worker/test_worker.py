@@ -1,4 +1,4 @@
-"""What observers see of requests that are answered in worker processes, and what plugins do there."""
+"""Worker: spans of requests that it answers, and plugins that it loads."""
 
 import asyncio
 import json
@@ -64,7 +64,7 @@ async def test_the_phases_of_a_worker_are_on_the_clock_of_the_server(
         assert timeline.durations()["predict"] >= 50 * MS
 
 
-async def test_waiting_for_a_worker_is_queueing(serve: Any, model: Any) -> None:
+async def test_waiting_for_a_worker_counts_as_queue_time(serve: Any, model: Any) -> None:
     observer = Observer()
     async with serve(model("Sleeper"), plugins=[observer], worker_concurrency=1) as kernel:
         await asyncio.gather(*(kernel.infer(tensor_request("sleeper", [0.1])) for _ in range(2)))
@@ -72,7 +72,7 @@ async def test_waiting_for_a_worker_is_queueing(serve: Any, model: Any) -> None:
     assert waits[0] < 100 * MS <= waits[1]
 
 
-async def test_failures_and_streams_bring_their_phases(serve: Any, model: Any) -> None:
+async def test_failures_and_streams_report_their_phases(serve: Any, model: Any) -> None:
     observer = Observer()
     async with serve(model("Refusing"), model("Many"), plugins=[observer]) as kernel:
         with pytest.raises(MLSrvError, match="no such value"):
@@ -102,7 +102,9 @@ def mlsrv_user_code(settings, model):
 '''
 
 
-async def test_plugins_are_around_model_code_in_the_worker(serve: Any, model: Any, tmp_path: Path) -> None:
+async def test_user_code_hooks_run_around_model_code_in_the_worker(
+    serve: Any, model: Any, tmp_path: Path
+) -> None:
     notes = tmp_path / "notes"
     (tmp_path / "around.py").write_text(AROUND)
     plugin = load_plugin_file(tmp_path / "around.py")

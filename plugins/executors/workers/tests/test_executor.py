@@ -1,7 +1,6 @@
-"""Models in worker processes, through a kernel."""
+"""Executor: models in worker processes, through a kernel."""
 
 import asyncio
-import json
 import logging
 import os
 import signal
@@ -52,7 +51,7 @@ async def test_models_run_in_the_processes_of_the_pool(serve: Any, model: Any) -
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
 
-async def test_collections_do_not_look_at_what_stays(serve: Any, model: Any) -> None:
+async def test_garbage_collections_do_not_visit_objects_of_the_first_model(serve: Any, model: Any) -> None:
     async with serve(model("Frozen"), parallel_workers=1) as kernel:
         frozen = await value(kernel, "frozen")
         assert frozen > 10_000
@@ -61,7 +60,7 @@ async def test_collections_do_not_look_at_what_stays(serve: Any, model: Any) -> 
         assert await value(kernel, "frozen") <= frozen, "only the first model's objects, once"
 
 
-async def test_no_workers_means_in_the_server(serve: Any, model: Any) -> None:
+async def test_without_workers_models_run_in_the_server(serve: Any, model: Any) -> None:
     async with serve(model("Pid"), parallel_workers=0) as kernel:
         assert await value(kernel, "pid") == os.getpid()
     async with serve(model("Pid", fields={"parallel_workers": 0}), model("Pid", "other")) as kernel:
@@ -79,7 +78,7 @@ async def test_a_class_that_no_other_process_can_import_runs_in_the_server(serve
 
 
 @pytest.mark.parametrize("array", [np.arange(6, dtype=np.float32).reshape(2, 3), np.zeros((1024, 1024))])
-async def test_tensors_there_and_back(serve: Any, array: Any) -> None:
+async def test_tensors_round_trip_through_a_worker(serve: Any, array: Any) -> None:
     async with serve(ModelSettings("echo", EchoModel)) as kernel:
         response = await kernel.infer(tensor_request("echo", array))
         assert response.outputs[0].shape == list(array.shape)
@@ -88,7 +87,7 @@ async def test_tensors_there_and_back(serve: Any, array: Any) -> None:
         assert texts.outputs[0].data == ["ä", "b"]
 
 
-async def test_the_same_errors_as_in_the_server(serve: Any, model: Any) -> None:
+async def test_errors_are_the_same_with_and_without_workers(serve: Any, model: Any) -> None:
     found = []
     for workers in (0, 1):
         async with serve(
@@ -103,7 +102,9 @@ async def test_the_same_errors_as_in_the_server(serve: Any, model: Any) -> None:
     assert found[0][3] == ("too much of it", "OVERLOADED")
 
 
-async def test_load_errors_are_the_same_too(serve: Any, model: Any, tmp_path: Path) -> None:
+async def test_load_errors_are_the_same_with_and_without_workers(
+    serve: Any, model: Any, tmp_path: Path
+) -> None:
     found = []
     for workers in (0, 1):
         missing = model("Artifact", file=str(tmp_path / "nothing"))
@@ -124,7 +125,7 @@ async def test_modules_of_two_folders_do_not_mix(serve: Any, model: Any) -> None
 
 
 class Memory(Meter):
-    """Remembers what models record."""
+    """Keeps the values that models record."""
 
     values: ClassVar[list[tuple[str, str, float, tuple[str, ...]]]] = []
 
@@ -143,7 +144,9 @@ class Meters:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-async def test_metrics_of_user_code(serve: Any, model: Any, workers: int, eventually: Any) -> None:
+async def test_metrics_of_model_code_reach_the_meters(
+    serve: Any, model: Any, workers: int, eventually: Any
+) -> None:
     Memory.values.clear()
     async with serve(model("Chatty"), parallel_workers=workers, plugins=[Meters()]) as kernel:
         await value(kernel, "chatty")
@@ -154,7 +157,7 @@ async def test_metrics_of_user_code(serve: Any, model: Any, workers: int, eventu
     }
 
 
-async def test_log_records_come_through_the_servers_logging(
+async def test_log_records_of_workers_reach_the_servers_logging(
     serve: Any, model: Any, caplog: pytest.LogCaptureFixture, eventually: Any
 ) -> None:
     async with serve(model("Chatty", parameters={"version": "v1"})) as kernel:
@@ -168,7 +171,7 @@ async def test_log_records_come_through_the_servers_logging(
         assert (record.request_id, record.model, record.version) == ("the-id", "chatty", "v1")
 
 
-async def test_warnings_do_so_too(
+async def test_warnings_of_workers_reach_the_servers_logging(
     serve: Any, model: Any, caplog: pytest.LogCaptureFixture, eventually: Any
 ) -> None:
     async with serve(model("Old")) as kernel:
@@ -195,7 +198,7 @@ async def test_a_failed_request_leaves_one_record_with_the_workers_traceback(
     assert "predict returned a NoneType" in str(failures[1].exc_text)
 
 
-async def test_handlers(serve: Any, model: Any) -> None:
+async def test_custom_handlers_run_in_workers(serve: Any, model: Any) -> None:
     async with serve(model("Chatty")) as kernel:
         names = ["OMP_NUM_THREADS", "PYTHONPATH"]
         looked = await kernel.call("chatty", None, "look", {"names": names}, CallContext())
@@ -209,7 +212,9 @@ async def test_handlers(serve: Any, model: Any) -> None:
         assert await value(kernel, "chatty") > 0
 
 
-async def test_streams_in_step(serve: Any, model: Any, tmp_path: Path) -> None:
+async def test_a_worker_is_at_most_one_window_ahead_of_the_consumer(
+    serve: Any, model: Any, tmp_path: Path
+) -> None:
     notes = tmp_path / "notes"
     async with serve(model("Many", notes=str(notes))) as kernel:
         responses = kernel.stream(tensor_request("many", [1000.0]))
@@ -222,7 +227,7 @@ async def test_streams_in_step(serve: Any, model: Any, tmp_path: Path) -> None:
         assert sum([1 async for _ in kernel.stream(tensor_request("many", [100.0]))]) == 100
 
 
-async def test_streams_of_requests_in_step(serve: Any, model: Any) -> None:
+async def test_the_producer_of_a_stream_waits_for_the_worker(serve: Any, model: Any) -> None:
     given = []
 
     async def requests() -> Any:
@@ -287,7 +292,7 @@ async def test_abandoned_requests_never_reach_a_worker(
     assert notes.read_text().splitlines() == ["done 0.3", "done 0.0"]
 
 
-async def test_priority_goes_first(serve: Any, model: Any, tmp_path: Path) -> None:
+async def test_queued_requests_run_by_priority(serve: Any, model: Any, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     async with serve(model("Sleeper", notes=str(notes)), worker_concurrency=1) as kernel:
         tasks = [asyncio.create_task(value(kernel, "sleeper", 0.2))]
@@ -300,7 +305,7 @@ async def test_priority_goes_first(serve: Any, model: Any, tmp_path: Path) -> No
     assert notes.read_text().split("done ")[1:] == ["0.2\n", "0.01\n", "0.02\n", "0.03\n"]
 
 
-async def test_an_abandoned_call_keeps_its_room_until_it_ends(serve: Any, model: Any) -> None:
+async def test_an_abandoned_call_keeps_its_slot_until_it_ends(serve: Any, model: Any) -> None:
     async with serve(model("Sleeper"), worker_concurrency=1) as kernel:
         began = time.monotonic()
         with pytest.raises(DeadlineExceeded):
@@ -310,7 +315,9 @@ async def test_an_abandoned_call_keeps_its_room_until_it_ends(serve: Any, model:
         assert time.monotonic() - began >= 0.5
 
 
-async def test_a_stuck_worker_is_restarted_if_so_set(serve: Any, model: Any, eventually: Any) -> None:
+async def test_a_stuck_worker_is_restarted_with_on_deadline_restart(
+    serve: Any, model: Any, eventually: Any
+) -> None:
     async with serve(model("Sleeper"), on_deadline="restart") as kernel:
         (before,) = executor(kernel).pids
         with pytest.raises(DeadlineExceeded):
@@ -319,7 +326,7 @@ async def test_a_stuck_worker_is_restarted_if_so_set(serve: Any, model: Any, eve
         assert await value(kernel, "sleeper", 0.0) != before
 
 
-async def test_a_slow_load_does_not_hold_others_up(serve: Any, model: Any) -> None:
+async def test_a_slow_load_does_not_block_requests_to_other_models(serve: Any, model: Any) -> None:
     kernel: Kernel
     async with serve(model("Pid"), model("SlowLoad", seconds=0.5), load_models_at_startup=False) as kernel:
         await kernel.load("pid")
@@ -333,7 +340,7 @@ async def test_a_slow_load_does_not_hold_others_up(serve: Any, model: Any) -> No
         assert longest < 0.3
 
 
-async def test_pools(serve: Any, model: Any) -> None:
+async def test_models_share_pools_or_have_their_own(serve: Any, model: Any) -> None:
     models = [
         model("Pid", "default"),
         model("Pid", "own", fields={"parallel_workers": 2}),
@@ -361,7 +368,7 @@ async def test_pools(serve: Any, model: Any) -> None:
         assert set(executor(kernel).pids) == seen["default"]
 
 
-async def test_signals_for_the_whole_group_do_not_end_workers(serve: Any, model: Any) -> None:
+async def test_sigint_and_sigterm_do_not_end_workers(serve: Any, model: Any) -> None:
     async with serve(model("Pid")) as kernel:
         (pid,) = executor(kernel).pids
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -385,9 +392,7 @@ def mlsrv_settings():
 '''
 
 
-async def test_plugin_files_of_the_server_are_those_of_the_workers(
-    serve: Any, model: Any, tmp_path: Path
-) -> None:
+async def test_workers_load_the_plugin_files_of_the_server(serve: Any, model: Any, tmp_path: Path) -> None:
     from mlsrv.plugins import load_plugin_file
 
     (tmp_path / "other.py").write_text(PLUGIN)
@@ -407,7 +412,7 @@ async def test_settings_that_cannot_be_sent_are_a_load_error(serve: Any) -> None
         assert "its settings cannot be sent to a worker process" in kernel.handle("echo").reason
 
 
-async def test_a_kernel_that_is_left_while_it_loads_leaves_nothing(model: Any) -> None:
+async def test_a_kernel_that_closes_during_a_load_leaves_no_processes(model: Any) -> None:
     import mlsrv_workers.plugin
 
     before = {child.pid for child in psutil.Process().children(recursive=True)}
@@ -420,12 +425,3 @@ async def test_a_kernel_that_is_left_while_it_loads_leaves_nothing(model: Any) -
     async with kernel:
         await asyncio.sleep(0.1)
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
-
-
-def test_json_lines_stay_valid(model: Any, tmp_path: Path) -> None:
-    """A record that a worker sends is formatted by the server, like its own."""
-    from mlsrv_workers.ipc import log_forwarding as logs
-
-    record = logging.LogRecord("a", logging.INFO, "p.py", 3, "x %d", (5,), None)
-    values = logs._plain(record)
-    assert json.loads(json.dumps(values))["msg"] == "x 5"
