@@ -114,15 +114,15 @@ def test_a_header_must_be_a_length_within_the_body(value: str) -> None:
 def test_wishes_follow_the_listed_outputs_or_the_default() -> None:
     tensor = RequestInput("x", [0], "FP32", [])
     every = InferenceRequest([tensor], parameters=Parameters(binary_data_output=True, other=1))
-    assert "anything" in binary.take_wishes(every)
+    assert "anything" in binary.pop_binary_outputs(every)
     assert every.parameters == Parameters(other=1)
     listed = InferenceRequest(
         [tensor],
         parameters=Parameters(binary_data_output=True),
         outputs=[RequestOutput("a", Parameters(binary_data=True)), RequestOutput("b")],
     )
-    assert binary.take_wishes(listed) == {"a"}
-    assert "x" not in binary.take_wishes(InferenceRequest([tensor]))
+    assert binary.pop_binary_outputs(listed) == {"a"}
+    assert "x" not in binary.pop_binary_outputs(InferenceRequest([tensor]))
 
 
 def test_a_response_mixes_forms_and_names_what_is_wrong() -> None:
@@ -145,7 +145,7 @@ def test_a_response_mixes_forms_and_names_what_is_wrong() -> None:
 def test_a_raw_body_takes_its_shape_from_the_model(shape: list[int], size: int, expected: list[int]) -> None:
     request = binary.raw_request(bytes(size), [MetadataTensor("x", "FP32", shape)])
     assert request.inputs[0].shape == expected
-    assert "any" in binary.take_wishes(request)
+    assert "any" in binary.pop_binary_outputs(request)
 
 
 def test_a_raw_text_is_one_element() -> None:

@@ -22,7 +22,7 @@ from mlsrv_protocol.grpc import (
     message_class,
     request_id_of,
 )
-from mlsrv_protocol.grpc.wire import block
+from mlsrv_protocol.grpc.wire_format import len_field
 from mlsrv_protocol.types import (
     InferenceRequest,
     InferenceResponse,
@@ -245,12 +245,12 @@ REFUSED = {
     ),
     "cut off": (b"\x0a\x05ab", "not a ModelInferRequest: it is cut off"),
     "not UTF-8": (b"\x0a\x01\xff", "not valid UTF-8"),
-    "name not UTF-8": (block(0x2A, b"\x0a\x01\xff"), "not valid UTF-8"),
+    "name not UTF-8": (len_field(0x2A, b"\x0a\x01\xff"), "not valid UTF-8"),
     "damaged contents": (
-        block(0x2A, b"\x0a\x01x\x12\x05INT32\x1a\x01\x01" + block(0x2A, b"\x12\x05a")),
+        len_field(0x2A, b"\x0a\x01x\x12\x05INT32\x1a\x01\x01" + len_field(0x2A, b"\x12\x05a")),
         "not a InferTensorContents",
     ),
-    "shape cut off": (block(0x2A, b"\x0a\x01x\x12\x05INT32\x1a\x01\xff"), "cut off"),
+    "shape cut off": (len_field(0x2A, b"\x0a\x01x\x12\x05INT32\x1a\x01\xff"), "cut off"),
 }
 
 
@@ -343,7 +343,7 @@ def test_absent_is_none() -> None:
     )
 
 
-LONG = block(0x7A, bytes(5000))
+LONG = len_field(0x7A, bytes(5000))
 """A field that nobody knows, and that makes any message a large one."""
 
 
@@ -377,10 +377,10 @@ def test_raw_data_is_a_view_of_the_message() -> None:
 def test_repeated_and_unpacked_fields_are_merged() -> None:
     """Encoders may write a message in parts, and numbers one by one."""
     head = b"\x0a\x01x\x12\x04FP32" + b"\x18\x01" + b"\x1a\x01\x03"
-    parts = block(0x2A, b"\x35" + np.float32(1).tobytes()) + block(
-        0x2A, block(0x32, np.float32([2, 3]).tobytes())
+    parts = len_field(0x2A, b"\x35" + np.float32(1).tobytes()) + len_field(
+        0x2A, len_field(0x32, np.float32([2, 3]).tobytes())
     )
-    body = block(0x2A, head + parts)
+    body = len_field(0x2A, head + parts)
     theirs = Request.FromString(body)
     assert list(theirs.inputs[0].contents.fp32_contents) == [1, 2, 3]
     request, typed = decode_request(body)
@@ -403,12 +403,12 @@ def test_texts_whose_shape_counts_characters() -> None:
 def test_any_number_but_zero_is_true() -> None:
     head = b"\x0a\x01x\x12\x04BOOL\x1a\x01\x03"
     for packed in (b"\x01\x00\x05", b"\x01\x00\xac\x02"):
-        body = block(0x2A, head + block(0x2A, block(0x0A, packed)))
+        body = len_field(0x2A, head + len_field(0x2A, len_field(0x0A, packed)))
         assert decode_request(body)[0].inputs[0].data.tolist() == [True, False, True]
 
 
 def test_unknown_fields_are_ignored() -> None:
-    body = message(id="1") + b"\xf8\x06\x01" + block(0x7A, b"?") + b"\x7d1234" + b"\x7912345678"
+    body = message(id="1") + b"\xf8\x06\x01" + len_field(0x7A, b"?") + b"\x7d1234" + b"\x7912345678"
     assert decode_request(body)[0].id == "1"
 
 
@@ -493,7 +493,12 @@ def test_messages_of_streams() -> None:
 
 @pytest.mark.parametrize(
     ("body", "expected"),
-    [(one("FP99", [1]) + block(0x1A, b"7"), "7"), (b"", ""), (b"\x1a\x09", ""), (block(0x1A, b"\xff"), "")],
+    [
+        (one("FP99", [1]) + len_field(0x1A, b"7"), "7"),
+        (b"", ""),
+        (b"\x1a\x09", ""),
+        (len_field(0x1A, b"\xff"), ""),
+    ],
 )
 def test_the_id_of_a_wrong_request(body: bytes, expected: str) -> None:
     assert request_id_of(body) == expected

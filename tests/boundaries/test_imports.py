@@ -110,15 +110,18 @@ def test_the_protocol_needs_little() -> None:
 
 def _may_need(module: str, top: str) -> bool:
     """Whether a part of the protocol with an extra of its own may import something that others may not."""
-    return in_part(module, "mlsrv_protocol.grpc") or (
-        top == "httpx" and in_part(module, "mlsrv_protocol.client")
-    )
+    return _needs_grpc(module) or (top == "httpx" and in_part(module, "mlsrv_protocol.client"))
+
+
+def _needs_grpc(module: str) -> bool:
+    """Return whether a module of the protocol belongs to its extra `grpc`."""
+    return in_part(module, "mlsrv_protocol.grpc") or module == "mlsrv_protocol.client.grpc_channel"
 
 
 def test_nothing_imports_the_grpc_form_by_accident() -> None:
     for module, path in room_at("protocol").modules():
         names = {name for name in imported(path) if in_part(name, "mlsrv_protocol.grpc")}
-        assert not names or in_part(module, "mlsrv_protocol.grpc"), f"{module} imports {names}"
+        assert not names or _needs_grpc(module), f"{module} imports {names}"
 
 
 def test_the_kernel_needs_little() -> None:

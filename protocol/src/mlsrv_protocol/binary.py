@@ -12,8 +12,8 @@ from attrs import define
 from mlsrv_protocol.datatypes import Datatype
 from mlsrv_protocol.errors import InvalidOutput, InvalidPayload
 from mlsrv_protocol.inference import InferenceRequest, InferenceResponse, RequestInput, ResponseOutput
-from mlsrv_protocol.jsontext import dumps, loads_message
-from mlsrv_protocol.messages import TensorData
+from mlsrv_protocol.json_text import dumps, loads_message
+from mlsrv_protocol.message import TensorData
 from mlsrv_protocol.metadata import MetadataTensor
 from mlsrv_protocol.parameters import Parameters
 from mlsrv_protocol.quoting import clip
@@ -39,7 +39,7 @@ NONE: Container[str] = ()
 
 
 @define
-class _Rest:
+class _BinarySection:
     """What follows the JSON text, taken tensor by tensor in the order in which the text lists them."""
 
     body: bytes | memoryview
@@ -87,9 +87,9 @@ def decode_request(body: bytes | bytearray | memoryview, json_length: int) -> In
         InvalidPayload: the JSON breaks a rule of the protocol, or the binary data is too short or too long.
     """
     view = memoryview(body).toreadonly()
-    rest = _Rest(view, json_length)
-    request = InferenceRequest.parse_obj(loads_message(view[:json_length], "inputs"), rest)
-    rest.check_empty()
+    section = _BinarySection(view, json_length)
+    request = InferenceRequest.parse_obj(loads_message(view[:json_length], "inputs"), section)
+    section.check_empty()
     return request
 
 
@@ -101,9 +101,9 @@ def decode_response(body: bytes | bytearray | memoryview, json_length: int) -> I
         InvalidPayload: the body is not a response of the protocol.
     """
     view = memoryview(body).toreadonly()
-    rest = _Rest(view, json_length)
-    response = InferenceResponse.parse_obj(loads_message(view[:json_length], "outputs"), rest)
-    rest.check_empty()
+    section = _BinarySection(view, json_length)
+    response = InferenceResponse.parse_obj(loads_message(view[:json_length], "outputs"), section)
+    section.check_empty()
     return response
 
 
@@ -158,7 +158,7 @@ def _raw_shape(declared: MetadataTensor, size: int) -> list[int]:
     return shape
 
 
-def take_wishes(request: InferenceRequest) -> Container[str]:
+def pop_binary_outputs(request: InferenceRequest) -> Container[str]:
     """The names of the outputs that the client wants binary. The parameters that say so are taken out of the
     request: they are about the wire, not for the model.
 
@@ -180,7 +180,7 @@ def encode_response(response: InferenceResponse, wanted: Container[str]) -> tupl
 
     Args:
         response: data may be any that the JSON form takes.
-        wanted: the outputs that go binary, see `take_wishes`.
+        wanted: the outputs that go binary, see `pop_binary_outputs`.
 
     Raises:
         InvalidOutput: the response cannot be written; the sentence names the output.
@@ -192,11 +192,11 @@ def encode_response(response: InferenceResponse, wanted: Container[str]) -> tupl
     outputs: list[dict[str, Any]] = []
     for index, output in enumerate(response.outputs):
         try:
-            outputs.append(_described(output, pieces) if output.name in wanted else output.to_plain())
+            outputs.append(_describe_tensor(output, pieces) if output.name in wanted else output.to_plain())
         except InvalidPayload as error:
             raise InvalidOutput(f"outputs[{index}] {clip(output.name)}: {error}") from None
     plain["outputs"] = outputs
-    return _assembled(plain, pieces, InvalidOutput)
+    return _body_pieces(plain, pieces, InvalidOutput)
 
 
 def encode_request(request: InferenceRequest) -> tuple[int, list[Raw]]:
@@ -211,7 +211,7 @@ def encode_request(request: InferenceRequest) -> tuple[int, list[Raw]]:
     inputs: list[dict[str, Any]] = []
     for index, tensor in enumerate(request.inputs):
         try:
-            inputs.append(_described(tensor, pieces))
+            inputs.append(_describe_tensor(tensor, pieces))
         except InvalidPayload as error:
             raise InvalidPayload(f"inputs[{index}] {clip(tensor.name)}: {error}") from None
     plain["inputs"] = inputs
@@ -229,10 +229,10 @@ def encode_request(request: InferenceRequest) -> tuple[int, list[Raw]]:
             }
             for output in request.outputs
         ]
-    return _assembled(plain, pieces, InvalidPayload)
+    return _body_pieces(plain, pieces, InvalidPayload)
 
 
-def _described(tensor: RequestInput | ResponseOutput, pieces: list[Raw]) -> dict[str, Any]:
+def _describe_tensor(tensor: RequestInput | ResponseOutput, pieces: list[Raw]) -> dict[str, Any]:
     """The JSON part of a binary tensor; its data is appended to `pieces`."""
     check_name(tensor.name)
     shape = [int(length) for length in tensor.shape]
@@ -248,7 +248,7 @@ def _described(tensor: RequestInput | ResponseOutput, pieces: list[Raw]) -> dict
     }
 
 
-def _assembled(
+def _body_pieces(
     plain: dict[str, Any], pieces: list[Raw], failure: type[InvalidPayload] | type[InvalidOutput]
 ) -> tuple[int, list[Raw]]:
     try:

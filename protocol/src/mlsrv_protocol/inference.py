@@ -6,34 +6,25 @@ from typing import Any, Self, TypeVar
 from attrs import cmp_using, define, field
 from attrs.setters import NO_OP
 
+from mlsrv_protocol.converters import to_datatype, to_list, to_parameters, to_shape
 from mlsrv_protocol.datatypes import Datatype
 from mlsrv_protocol.errors import InvalidOutput, InvalidPayload, MLSrvError
-from mlsrv_protocol.jsontext import Body, loads_message
-from mlsrv_protocol.messages import (
-    Fields,
-    Message,
-    TensorData,
-    present,
-    same_data,
-    to_datatype,
-    to_list,
-    to_parameters,
-    to_shape,
-)
+from mlsrv_protocol.json_text import Body, loads_message
+from mlsrv_protocol.message import Fields, Message, TensorData, present, same_data
 from mlsrv_protocol.parameters import Parameters
-from mlsrv_protocol.quoting import clip
-from mlsrv_protocol.reading import (
-    Tail,
-    read_array,
-    read_object,
-    read_optional_text,
-    read_parameters,
-    read_tensor,
-    read_text,
-    read_wanted,
+from mlsrv_protocol.parsing import (
+    BinaryData,
+    parse_array,
+    parse_object,
+    parse_optional_text,
+    parse_parameters,
+    parse_requested_output,
+    parse_tensor,
+    parse_text,
 )
+from mlsrv_protocol.quoting import clip
+from mlsrv_protocol.serializing import serialize_tensor
 from mlsrv_protocol.validation import check_request_parameters, check_unique
-from mlsrv_protocol.writing import write_tensor
 
 T = TypeVar("T", bound="Tensor")
 
@@ -76,7 +67,7 @@ class Tensor(Message):
         Raises:
             InvalidPayload: the fields do not fit each other.
         """
-        return write_tensor(self.name, self.shape, self.datatype, self.data, self.parameters)
+        return serialize_tensor(self.name, self.shape, self.datatype, self.data, self.parameters)
 
 
 @define(on_setattr=NO_OP)
@@ -97,7 +88,7 @@ class RequestInput(Tensor):
     @classmethod
     def parse_obj(cls, obj: Any) -> Self:
         """See `Message.parse_obj`."""
-        return cls.construct(*read_tensor(obj, "inputs", 0))
+        return cls.construct(*parse_tensor(obj, "inputs", 0))
 
 
 @define(on_setattr=NO_OP)
@@ -118,7 +109,7 @@ class RequestOutput(Message):
     @classmethod
     def parse_obj(cls, obj: Any) -> Self:
         """See `Message.parse_obj`."""
-        return cls.construct(*read_wanted(obj, 0))
+        return cls.construct(*parse_requested_output(obj, 0))
 
 
 def _inputs(values: Iterable[RequestInput | dict[str, Any]]) -> list[RequestInput]:
@@ -180,22 +171,22 @@ class InferenceRequest(Message):
             {
                 "id": self.id,
                 "parameters": self.parameters,
-                "inputs": _plain_tensors(self.inputs, "inputs", InvalidPayload),
+                "inputs": _serialize_tensors(self.inputs, "inputs", InvalidPayload),
                 "outputs": self.outputs,
             }
         )
 
     @classmethod
-    def parse_obj(cls, obj: Any, tail: Tail | None = None) -> Self:
-        """See `Message.parse_obj`. Unknown keys are ignored. `tail` holds the data of binary inputs."""
-        fields = read_object(obj, "The request")
-        inputs = _read_tensors(RequestInput, fields.get("inputs"), "inputs", tail)
+    def parse_obj(cls, obj: Any, binary_data: BinaryData | None = None) -> Self:
+        """See `Message.parse_obj`. Unknown keys are ignored. `binary_data` is that of binary inputs."""
+        fields = parse_object(obj, "The request")
+        inputs = _parse_tensors(RequestInput, fields.get("inputs"), "inputs", binary_data)
         given, wanted = fields.get("parameters"), fields.get("outputs")
-        parameters = None if given is None else read_parameters(given)
+        parameters = None if given is None else parse_parameters(given)
         if parameters is not None:
             check_request_parameters(parameters)
-        outputs = None if wanted is None else _read_wanted(wanted)
-        return cls.construct(inputs, read_optional_text(fields.get("id"), "id"), parameters, outputs)
+        outputs = None if wanted is None else _parse_requested_outputs(wanted)
+        return cls.construct(inputs, parse_optional_text(fields.get("id"), "id"), parameters, outputs)
 
     @classmethod
     def parse_raw(cls, text: Body) -> Self:
@@ -212,7 +203,7 @@ class ResponseOutput(Tensor):
     @classmethod
     def parse_obj(cls, obj: Any) -> Self:
         """See `Message.parse_obj`."""
-        return cls.construct(*read_tensor(obj, "outputs", 0))
+        return cls.construct(*parse_tensor(obj, "outputs", 0))
 
 
 def _outputs(values: Iterable[ResponseOutput | dict[str, Any]]) -> list[ResponseOutput]:
@@ -268,20 +259,20 @@ class InferenceResponse(Message):
             plain["id"] = self.id
         if self.parameters is not None and (parameters := self.parameters.dict()):
             plain["parameters"] = parameters
-        plain["outputs"] = _plain_tensors(self.outputs, "outputs", InvalidOutput)
+        plain["outputs"] = _serialize_tensors(self.outputs, "outputs", InvalidOutput)
         return plain
 
     @classmethod
-    def parse_obj(cls, obj: Any, tail: Tail | None = None) -> Self:
-        """See `Message.parse_obj`. Unknown keys are ignored. `tail` holds the data of binary outputs."""
-        fields = read_object(obj, "The response")
-        outputs = _read_tensors(ResponseOutput, fields.get("outputs"), "outputs", tail)
+    def parse_obj(cls, obj: Any, binary_data: BinaryData | None = None) -> Self:
+        """See `Message.parse_obj`. Unknown keys are ignored. `binary_data` is that of binary outputs."""
+        fields = parse_object(obj, "The response")
+        outputs = _parse_tensors(ResponseOutput, fields.get("outputs"), "outputs", binary_data)
         return cls.construct(
-            read_text(fields.get("model_name"), "model_name"),
+            parse_text(fields.get("model_name"), "model_name"),
             outputs,
-            read_optional_text(fields.get("model_version"), "model_version"),
-            read_optional_text(fields.get("id"), "id"),
-            read_parameters(fields.get("parameters")),
+            parse_optional_text(fields.get("model_version"), "model_version"),
+            parse_optional_text(fields.get("id"), "id"),
+            parse_parameters(fields.get("parameters")),
         )
 
     @classmethod
@@ -301,29 +292,29 @@ class InferenceErrorResponse(Message):
     @classmethod
     def parse_obj(cls, obj: Any) -> Self:
         """See `Message.parse_obj`."""
-        return cls(read_text(read_object(obj, "The body").get("error"), "error"))
+        return cls(parse_text(parse_object(obj, "The body").get("error"), "error"))
 
 
-def _read_tensors(cls: type[T], value: object, group: str, tail: Tail | None) -> list[T]:
+def _parse_tensors(cls: type[T], value: object, group: str, binary_data: BinaryData | None) -> list[T]:
     tensors = [
-        cls.construct(*read_tensor(item, group, index, tail))
-        for index, item in enumerate(read_array(value, group))
+        cls.construct(*parse_tensor(item, group, index, binary_data))
+        for index, item in enumerate(parse_array(value, group))
     ]
     if len(tensors) > 1:
         check_unique((tensor.name for tensor in tensors), group)
     return tensors
 
 
-def _read_wanted(wanted: object) -> list[RequestOutput]:
+def _parse_requested_outputs(wanted: object) -> list[RequestOutput]:
     outputs = [
-        RequestOutput.construct(*read_wanted(item, index))
-        for index, item in enumerate(read_array(wanted, "outputs"))
+        RequestOutput.construct(*parse_requested_output(item, index))
+        for index, item in enumerate(parse_array(wanted, "outputs"))
     ]
     check_unique((output.name for output in outputs), "outputs")
     return outputs
 
 
-def _plain_tensors(tensors: Sequence[Tensor], group: str, failure: type[MLSrvError]) -> list[Fields]:
+def _serialize_tensors(tensors: Sequence[Tensor], group: str, failure: type[MLSrvError]) -> list[Fields]:
     plain = []
     for index, tensor in enumerate(tensors):
         try:

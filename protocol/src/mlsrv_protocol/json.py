@@ -6,9 +6,9 @@ from typing import Any
 
 from mlsrv_protocol.errors import InvalidOutput, InvalidPayload, MLSrvError
 from mlsrv_protocol.inference import InferenceRequest, InferenceResponse
-from mlsrv_protocol.jsontext import Body, dumps, loads, loads_message
+from mlsrv_protocol.json_text import Body, dumps, loads, loads_message
+from mlsrv_protocol.parsing import parse_object
 from mlsrv_protocol.quoting import clip
-from mlsrv_protocol.reading import read_object
 
 __all__ = [
     "decode_json_object",
@@ -71,7 +71,7 @@ def decode_json_object(body: Body) -> dict[str, Any]:
     Raises:
         InvalidPayload: the body is not a JSON object.
     """
-    return read_object(loads(body), "The body")
+    return parse_object(loads(body), "The body")
 
 
 def encode_error(message: str) -> bytes:

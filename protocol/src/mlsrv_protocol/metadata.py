@@ -8,18 +8,19 @@ from typing import Any, Self
 from attrs import define, field
 from attrs.setters import NO_OP
 
+from mlsrv_protocol.converters import to_datatype, to_list, to_parameters, to_shape
 from mlsrv_protocol.datatypes import Datatype
 from mlsrv_protocol.errors import InvalidPayload
-from mlsrv_protocol.messages import Message, to_datatype, to_list, to_parameters, to_shape
+from mlsrv_protocol.message import Message
 from mlsrv_protocol.parameters import Parameters
-from mlsrv_protocol.quoting import clip
-from mlsrv_protocol.reading import (
-    read_array,
-    read_datatype,
-    read_object,
-    read_parameters,
-    read_text,
+from mlsrv_protocol.parsing import (
+    parse_array,
+    parse_datatype,
+    parse_object,
+    parse_parameters,
+    parse_text,
 )
+from mlsrv_protocol.quoting import clip
 
 
 @define(on_setattr=NO_OP)
@@ -34,18 +35,18 @@ class MetadataTensor(Message):
     @classmethod
     def parse_obj(cls, obj: Any) -> Self:
         """See `Message.parse_obj`."""
-        fields = read_object(obj, "The tensor")
-        shape = read_array(fields.get("shape"), "shape")
+        fields = parse_object(obj, "The tensor")
+        shape = parse_array(fields.get("shape"), "shape")
         for length in shape:
             if type(length) is not int or length < -1:
                 raise InvalidPayload(
                     f"shape contains {clip(length)}; each dimension must be an integer from -1 up."
                 )
         return cls(
-            read_text(fields.get("name"), "name"),
-            read_datatype(fields.get("datatype")),
+            parse_text(fields.get("name"), "name"),
+            parse_datatype(fields.get("datatype")),
             shape,
-            read_parameters(fields.get("parameters")),
+            parse_parameters(fields.get("parameters")),
         )
 
 
@@ -67,14 +68,14 @@ class MetadataModelResponse(Message):
     @classmethod
     def parse_obj(cls, obj: Any) -> Self:
         """See `Message.parse_obj`."""
-        fields = read_object(obj, "The model's metadata")
+        fields = parse_object(obj, "The model's metadata")
         return cls(
-            read_text(fields.get("name"), "name"),
-            read_text(fields.get("platform", ""), "platform"),
+            parse_text(fields.get("name"), "name"),
+            parse_text(fields.get("platform", ""), "platform"),
             _texts(fields.get("versions"), "versions"),
-            [MetadataTensor.parse_obj(item) for item in read_array(fields.get("inputs", []), "inputs")],
-            [MetadataTensor.parse_obj(item) for item in read_array(fields.get("outputs", []), "outputs")],
-            read_parameters(fields.get("parameters")),
+            [MetadataTensor.parse_obj(item) for item in parse_array(fields.get("inputs", []), "inputs")],
+            [MetadataTensor.parse_obj(item) for item in parse_array(fields.get("outputs", []), "outputs")],
+            parse_parameters(fields.get("parameters")),
         )
 
 
@@ -89,13 +90,13 @@ class MetadataServerResponse(Message):
     @classmethod
     def parse_obj(cls, obj: Any) -> Self:
         """See `Message.parse_obj`."""
-        fields = read_object(obj, "The server's metadata")
+        fields = parse_object(obj, "The server's metadata")
         return cls(
-            read_text(fields.get("name"), "name"),
-            read_text(fields.get("version"), "version"),
+            parse_text(fields.get("name"), "name"),
+            parse_text(fields.get("version"), "version"),
             _texts(fields.get("extensions"), "extensions"),
         )
 
 
 def _texts(value: object, what: str) -> list[str]:
-    return [] if value is None else [read_text(item, what) for item in read_array(value, what)]
+    return [] if value is None else [parse_text(item, what) for item in parse_array(value, what)]

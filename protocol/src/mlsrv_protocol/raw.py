@@ -13,7 +13,7 @@ import numpy.typing as npt
 from mlsrv_protocol import strings
 from mlsrv_protocol.datatypes import Datatype
 from mlsrv_protocol.errors import InvalidPayload
-from mlsrv_protocol.messages import TensorData
+from mlsrv_protocol.message import TensorData
 from mlsrv_protocol.tensors import numeric
 from mlsrv_protocol.validation import check_count, quote_shape
 

@@ -9,10 +9,11 @@ from typing import Any, Self
 from attrs import define, field
 from attrs.setters import NO_OP
 
+from mlsrv_protocol.converters import to_list
 from mlsrv_protocol.errors import InvalidPayload
-from mlsrv_protocol.messages import Message, to_list
+from mlsrv_protocol.message import Message
+from mlsrv_protocol.parsing import parse_array, parse_object, parse_optional_text, parse_text
 from mlsrv_protocol.quoting import clip
-from mlsrv_protocol.reading import read_array, read_object, read_optional_text, read_text
 
 
 class State(str, Enum):
@@ -37,7 +38,7 @@ class RepositoryIndexRequest(Message):
     @classmethod
     def parse_obj(cls, obj: Any) -> Self:
         """See `Message.parse_obj`."""
-        ready = read_object(obj, "The body").get("ready")
+        ready = parse_object(obj, "The body").get("ready")
         if ready is None or type(ready) is bool:
             return cls(ready)
         raise InvalidPayload(f"ready is {clip(ready)}; it must be true or false.")
@@ -55,12 +56,12 @@ class RepositoryIndexResponseItem(Message):
     @classmethod
     def parse_obj(cls, obj: Any) -> Self:
         """See `Message.parse_obj`."""
-        fields = read_object(obj, "The model")
+        fields = parse_object(obj, "The model")
         return cls(
-            read_text(fields.get("name"), "name"),
+            parse_text(fields.get("name"), "name"),
             _state(fields.get("state")),
-            read_optional_text(fields.get("version"), "version"),
-            read_optional_text(fields.get("reason"), "reason") or "",
+            parse_optional_text(fields.get("version"), "version"),
+            parse_optional_text(fields.get("reason"), "reason") or "",
         )
 
 
@@ -83,7 +84,7 @@ class RepositoryIndexResponse(Message):
     @classmethod
     def parse_obj(cls, obj: Any) -> Self:
         """See `Message.parse_obj`; the plain form is a list."""
-        return cls([RepositoryIndexResponseItem.parse_obj(item) for item in read_array(obj, "The index")])
+        return cls([RepositoryIndexResponseItem.parse_obj(item) for item in parse_array(obj, "The index")])
 
 
 @define(on_setattr=NO_OP)
@@ -95,7 +96,7 @@ class RepositoryLoadErrorResponse(Message):
     @classmethod
     def parse_obj(cls, obj: Any) -> Self:
         """See `Message.parse_obj`."""
-        return cls(read_optional_text(read_object(obj, "The body").get("error"), "error"))
+        return cls(parse_optional_text(parse_object(obj, "The body").get("error"), "error"))
 
 
 @define(on_setattr=NO_OP)
@@ -107,7 +108,7 @@ class RepositoryUnloadErrorResponse(Message):
     @classmethod
     def parse_obj(cls, obj: Any) -> Self:
         """See `Message.parse_obj`."""
-        return cls(read_optional_text(read_object(obj, "The body").get("error"), "error"))
+        return cls(parse_optional_text(parse_object(obj, "The body").get("error"), "error"))
 
 
 def _state(value: object) -> State:

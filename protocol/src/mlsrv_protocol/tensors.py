@@ -29,7 +29,7 @@ _FLOATS = frozenset({int, float, _NONE, str})
 _BITS = frozenset({int, bool})
 _TRUTHS = frozenset({0, 1})
 _PLAIN = frozenset({int, float, _NONE, str, bool, bytes, dict})
-_NAMED = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_FLOAT_WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def numeric(data: Any, datatype: Datatype) -> Array:
@@ -113,7 +113,7 @@ def _integers(leaves: list[Any], types: set[type], datatype: Datatype) -> Array:
 def _floats(leaves: list[Any], types: set[type], datatype: Datatype) -> Array:
     if str in types:
         try:
-            leaves = [_NAMED[value] if type(value) is str else value for value in leaves]
+            leaves = [_FLOAT_WORDS[value] if type(value) is str else value for value in leaves]
         except KeyError:
             refuse(leaves, datatype)
     if (
@@ -204,7 +204,7 @@ def _fits(value: Any, datatype: Datatype) -> bool:
                 type(value) is int or _is_whole(value)
             )
         return bool(datatype.lowest <= value <= datatype.highest) or _rounds(value, datatype)
-    return datatype.is_float and (value is None or (type(value) is str and value in _NAMED))
+    return datatype.is_float and (value is None or (type(value) is str and value in _FLOAT_WORDS))
 
 
 def _rounds(value: float, datatype: Datatype) -> bool:

@@ -9,7 +9,7 @@ from mlsrv_protocol.inference import (
     RequestOutput,
     ResponseOutput,
 )
-from mlsrv_protocol.messages import TensorData
+from mlsrv_protocol.message import TensorData
 from mlsrv_protocol.metadata import MetadataModelResponse, MetadataServerResponse, MetadataTensor
 from mlsrv_protocol.parameters import Parameters
 from mlsrv_protocol.repository import (

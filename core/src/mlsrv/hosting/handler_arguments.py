@@ -12,8 +12,8 @@ from attrs import frozen
 from mlsrv.context import CallContext
 from mlsrv.errors import InferenceError, InvalidPayload, ModelLoadError
 from mlsrv.handlers import HandlerRequest, Handlers, route_key, shown
-from mlsrv_protocol.jsontext import loads
-from mlsrv_protocol.messages import Message
+from mlsrv_protocol.json_text import loads
+from mlsrv_protocol.message import Message
 
 _NO_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 _TAKEN = frozenset(

@@ -1,4 +1,4 @@
-"""The asynchronous client."""
+"""Async client: an asyncio client of one server."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from mlsrv_protocol.client import calls
-from mlsrv_protocol.client.channels import make_channel, run_async
+from mlsrv_protocol.client.channel import make_channel
 from mlsrv_protocol.client.result import Result
+from mlsrv_protocol.client.retries import run_async
 from mlsrv_protocol.metadata import MetadataModelResponse, MetadataServerResponse
 from mlsrv_protocol.repository import RepositoryIndexResponseItem
 
@@ -21,13 +22,12 @@ class AsyncClient:
         url: `http://`, `https://`, `grpc://` or `grpcs://`, host and port.
         timeout: seconds for one attempt.
         retries: further attempts when no connection could be made, or when the server is overloaded and the
-        call
-            is safe to repeat. An inference counts as safe only if it is said to be.
+            call is safe to repeat. An inference counts as safe only with `repeatable=True`.
         headers: sent with each call.
         verify: for TLS: the path of a PEM file with authorities; True takes those of the system.
 
     Raises:
-        InvalidPayload: the URL is none of a server.
+        InvalidPayload: the URL is not that of a server.
     """
 
     def __init__(
@@ -69,17 +69,17 @@ class AsyncClient:
         as_json: bool = False,
         repeatable: bool = False,
     ) -> Result:
-        """Ask a model.
+        """Run an inference.
 
         Args:
             model: its name.
             inputs: arrays by name (anything that numpy takes), or a whole `InferenceRequest`.
-            version: of the model; the server chooses without it.
-            outputs: names of the outputs that are wanted; all without it.
+            version: of the model; None lets the server choose.
+            outputs: names of the outputs to return; None means all.
             parameters: of the request.
-            id: of the request; the server makes one without it.
+            id: of the request; None lets the server make one.
             as_json: over HTTP, send and receive JSON in place of binary tensors.
-            repeatable: whether it may be sent again if the server is overloaded or the connection breaks.
+            repeatable: send it again if the server is overloaded or the connection breaks.
 
         Raises:
             InvalidPayload: the inputs cannot be sent.
@@ -92,31 +92,31 @@ class AsyncClient:
         )
 
     async def live(self) -> bool:
-        """Whether the server is alive."""
+        """Return whether the server is alive."""
         return await run_async(self._channel, calls.live(), self._retries)
 
     async def ready(self) -> bool:
-        """Whether every model that should be loaded is ready."""
+        """Return whether every model that should be loaded is ready."""
         return await run_async(self._channel, calls.ready(), self._retries)
 
     async def metadata(self) -> MetadataServerResponse:
-        """Name, version and extensions of the server."""
+        """Return name, version and extensions of the server."""
         return await run_async(self._channel, calls.server_metadata(), self._retries)
 
     async def model_ready(self, name: str, version: str | None = None) -> bool:
-        """Whether a model answers requests."""
+        """Return whether a model is ready for requests."""
         return await run_async(self._channel, calls.model_ready(name, version), self._retries)
 
     async def model_metadata(self, name: str, version: str | None = None) -> MetadataModelResponse:
-        """Platform, versions, inputs and outputs of a model."""
+        """Return platform, versions, inputs and outputs of a model."""
         return await run_async(self._channel, calls.model_metadata(name, version), self._retries)
 
     async def index(self, only_ready: bool = False) -> list[RepositoryIndexResponseItem]:
-        """Every version of every model with its state and reason."""
+        """List every version of every model with its state and reason."""
         return await run_async(self._channel, calls.index(only_ready), self._retries)
 
     async def load(self, name: str) -> None:
-        """Load or reload all versions of a model; returns when they serve."""
+        """Load or reload all versions of a model; return when they are ready."""
         await run_async(self._channel, calls.control(name, "load"), self._retries)
 
     async def unload(self, name: str) -> None:
@@ -124,5 +124,5 @@ class AsyncClient:
         await run_async(self._channel, calls.control(name, "unload"), self._retries)
 
     async def statistics(self, name: str | None = None, version: str | None = None) -> list[dict[str, Any]]:
-        """What models have done so far."""
+        """Return the statistics of models since they were loaded: counts, and durations in nanoseconds."""
         return await run_async(self._channel, calls.statistics(name, version), self._retries)

@@ -1,5 +1,7 @@
-"""The calls, without any transport: each has its form over HTTP and over gRPC, and knows how to read the
-answer."""
+"""Calls: each with its HTTP and its gRPC form, and the functions that read the responses.
+
+No transport is involved; a `Channel` makes a call.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -11,9 +13,9 @@ from attrs import field, frozen
 from mlsrv_protocol import binary
 from mlsrv_protocol.client.result import Result
 from mlsrv_protocol.datatypes import Datatype
-from mlsrv_protocol.inference import InferenceRequest, InferenceResponse, RequestInput, RequestOutput
+from mlsrv_protocol.inference import InferenceRequest, RequestInput, RequestOutput
 from mlsrv_protocol.json import decode_response, encode_request
-from mlsrv_protocol.jsontext import dumps, loads
+from mlsrv_protocol.json_text import dumps, loads
 from mlsrv_protocol.metadata import MetadataModelResponse, MetadataServerResponse
 from mlsrv_protocol.parameters import Parameters
 from mlsrv_protocol.repository import RepositoryIndexResponse, RepositoryIndexResponseItem
@@ -21,7 +23,7 @@ from mlsrv_protocol.repository import RepositoryIndexResponse, RepositoryIndexRe
 T = TypeVar("T")
 
 Inputs: TypeAlias = InferenceRequest | Mapping[str, Any]
-"""What a model is asked: a request, or arrays (anything numpy takes) by the name of the input."""
+"""A request, or arrays (anything numpy takes) by the name of the input."""
 
 
 _DURATIONS = (
@@ -37,8 +39,8 @@ _DURATIONS = (
 
 
 @frozen
-class Reply:
-    """An HTTP answer; header names in lower case."""
+class HttpResponse:
+    """An HTTP response; header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -50,56 +52,57 @@ class Call(Generic[T]):
     """One call.
 
     Attributes:
-        rpc: its name in gRPC.
-        fields: of its gRPC message; an inference is given as its request instead.
-        read_message: the meaning of gRPC's response message.
-        method, path, body, headers: its HTTP form.
-        read_reply: the meaning of an HTTP answer.
-        asks: whether the statuses of health calls are answers, not failures.
-        repeatable: whether it may be sent again if it is not known whether the server has got it.
+        rpc: its method of the gRPC service.
+        fields: of its gRPC request message; for an inference, the `InferenceRequest`.
+        read_grpc: returns the result for the gRPC response message (for an inference, the
+            `InferenceResponse`).
+        method, path, body, headers: of its HTTP request.
+        read_http: returns the result for the HTTP response.
+        is_health_check: statuses 400 and 503 are results, not failures.
+        repeatable: safe to send again when the server may already have received it.
     """
 
     rpc: str
     fields: Mapping[str, Any] | InferenceRequest
-    read_message: Callable[[Any], T]
+    read_grpc: Callable[[Any], T]
     method: str
     path: str
-    read_reply: Callable[[Reply], T]
+    read_http: Callable[[HttpResponse], T]
     body: bytes = b""
     headers: Mapping[str, str] = field(factory=dict)
-    asks: bool = False
+    is_health_check: bool = False
     repeatable: bool = True
 
 
 def live() -> Call[bool]:
-    """Whether the server is alive."""
+    """Return the call that asks whether the server is alive."""
     return _health("ServerLive", {}, "/v2/health/live", "live")
 
 
 def ready() -> Call[bool]:
-    """Whether the server is ready."""
+    """Return the call that asks whether the server is ready."""
     return _health("ServerReady", {}, "/v2/health/ready", "ready")
 
 
 def model_ready(name: str, version: str | None) -> Call[bool]:
-    """Whether a model is ready."""
-    return _health("ModelReady", _named(name, version), _path(name, version) + "/ready", "ready")
+    """Return the call that asks whether a model is ready."""
+    return _health("ModelReady", _model_fields(name, version), _path(name, version) + "/ready", "ready")
 
 
 def server_metadata() -> Call[MetadataServerResponse]:
-    """What the server is."""
+    """Return the call for the metadata of the server."""
     return Call(
         "ServerMetadata",
         {},
         lambda message: MetadataServerResponse(message.name, message.version, list(message.extensions)),
         "GET",
         "/v2",
-        lambda reply: MetadataServerResponse.parse_raw(reply.body),
+        lambda response: MetadataServerResponse.parse_raw(response.body),
     )
 
 
 def model_metadata(name: str, version: str | None) -> Call[MetadataModelResponse]:
-    """What a model is."""
+    """Return the call for the metadata of a model."""
 
     def read(message: Any) -> MetadataModelResponse:
         def tensors(found: Any) -> list[Any]:
@@ -115,16 +118,16 @@ def model_metadata(name: str, version: str | None) -> Call[MetadataModelResponse
 
     return Call(
         "ModelMetadata",
-        _named(name, version),
+        _model_fields(name, version),
         read,
         "GET",
         _path(name, version),
-        lambda reply: MetadataModelResponse.parse_raw(reply.body),
+        lambda response: MetadataModelResponse.parse_raw(response.body),
     )
 
 
 def index(only_ready: bool) -> Call[list[RepositoryIndexResponseItem]]:
-    """The models of the repository."""
+    """Return the call for the index of the repository."""
 
     def read(message: Any) -> list[RepositoryIndexResponseItem]:
         return [
@@ -138,43 +141,47 @@ def index(only_ready: bool) -> Call[list[RepositoryIndexResponseItem]]:
         read,
         "POST",
         "/v2/repository/index",
-        lambda reply: RepositoryIndexResponse.parse_raw(reply.body).items,
+        lambda response: RepositoryIndexResponse.parse_raw(response.body).items,
         dumps({"ready": True}) if only_ready else b"{}",
     )
 
 
 def control(name: str, verb: str) -> Call[None]:
-    """Load or unload a model."""
+    """Return the call that loads or unloads a model; `verb` is `load` or `unload`."""
     return Call(
         f"RepositoryModel{verb.capitalize()}",
         {"model_name": name},
         lambda message: None,
         "POST",
         f"/v2/repository/models/{quote(name, safe='')}/{verb}",
-        lambda reply: None,
+        lambda response: None,
         b"{}",
         repeatable=False,
     )
 
 
 def statistics(name: str | None, version: str | None) -> Call[list[dict[str, Any]]]:
-    """What models have done."""
+    """Return the call for the statistics of one model, or of all when `name` is None."""
 
     def read(message: Any) -> list[dict[str, Any]]:
         return [_statistics(one) for one in message.model_stats]
 
     return Call(
         "ModelStatistics",
-        _named(name or "", version),
+        _model_fields(name or "", version),
         read,
         "GET",
         "/v2/models/stats" if name is None else _path(name, version) + "/stats",
-        lambda reply: list(loads(reply.body)["model_stats"]),
+        lambda response: list(loads(response.body)["model_stats"]),
     )
 
 
 def infer(request: InferenceRequest, *, as_json: bool, repeatable: bool) -> Call[Result]:
-    """An inference: binary tensors over HTTP unless JSON is asked for."""
+    """Return the call for an inference; over HTTP with binary tensors, or with JSON if `as_json`.
+
+    Raises:
+        InvalidPayload: the request cannot be written.
+    """
     headers: dict[str, str] = {}
     if as_json:
         body = encode_request(request)
@@ -204,7 +211,7 @@ def make_request(
     parameters: Mapping[str, Any] | None,
     id: str | None,
 ) -> InferenceRequest:
-    """The request for some inputs; a finished one is addressed and otherwise left as it is.
+    """Return the request for some inputs; of a given `InferenceRequest`, a copy addressed to the model.
 
     Raises:
         InvalidPayload: an array has no datatype of the protocol.
@@ -235,14 +242,12 @@ def _tensor(name: str, value: Any) -> RequestInput:
     return RequestInput(name, list(array.shape), datatype, data)
 
 
-def _read_inference(reply: Reply) -> Result:
-    length = reply.headers.get(binary.HEADER)
-    response: InferenceResponse
+def _read_inference(response: HttpResponse) -> Result:
+    length = response.headers.get(binary.HEADER)
     if length is None:
-        response = decode_response(reply.body)
-    else:
-        response = binary.decode_response(reply.body, binary.read_header(length, len(reply.body)))
-    return Result(response)
+        return Result(decode_response(response.body))
+    json_length = binary.read_header(length, len(response.body))
+    return Result(binary.decode_response(response.body, json_length))
 
 
 def _health(rpc: str, fields: Mapping[str, Any], path: str, name: str) -> Call[bool]:
@@ -252,8 +257,8 @@ def _health(rpc: str, fields: Mapping[str, Any], path: str, name: str) -> Call[b
         lambda message: bool(getattr(message, name)),
         "GET",
         path,
-        lambda reply: reply.status == 200,
-        asks=True,
+        lambda response: response.status == 200,
+        is_health_check=True,
     )
 
 
@@ -271,7 +276,7 @@ def _statistics(message: Any) -> dict[str, Any]:
     }
 
 
-def _named(name: str, version: str | None) -> dict[str, str]:
+def _model_fields(name: str, version: str | None) -> dict[str, str]:
     return {"name": name, "version": version or ""}
 
 

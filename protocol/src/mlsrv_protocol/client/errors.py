@@ -1,4 +1,4 @@
-"""What can go wrong for a client."""
+"""Errors of the client."""
 
 from mlsrv_protocol.errors import Code, MLSrvError
 
@@ -20,9 +20,9 @@ class ServerError(MLSrvError):
     """The server answered with a failure.
 
     Args:
-        message: its sentence.
-        code: what it means, as far as the answer tells.
-        retry_after: seconds after which the server asks to be tried again, or None.
+        message: the server's sentence.
+        code: its kind, by the status of the response.
+        retry_after: seconds to wait before another attempt, as the server asks; or None.
     """
 
     def __init__(self, message: str, code: Code = Code.INTERNAL, retry_after: float | None = None) -> None:
@@ -41,7 +41,7 @@ class ConnectionFailed(MLSrvError):
 
 
 def code_of(status: int, retry_after: float | None) -> Code:
-    """What an HTTP status means."""
+    """Return the code for an HTTP status; 503 with `Retry-After` is an overload."""
     if status == 503 and retry_after is not None:
         return Code.OVERLOADED
     return _CODES.get(status, Code.INVALID_ARGUMENT if 400 <= status < 500 else Code.INTERNAL)

@@ -1,4 +1,4 @@
-"""The answer to an inference, output by output."""
+"""Result: the outputs of an inference as numpy arrays."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

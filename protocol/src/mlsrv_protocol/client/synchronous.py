@@ -1,4 +1,4 @@
-"""The synchronous client."""
+"""Client: a synchronous client of one server."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from mlsrv_protocol.client import calls
-from mlsrv_protocol.client.channels import make_channel, run
+from mlsrv_protocol.client.channel import make_channel
 from mlsrv_protocol.client.result import Result
+from mlsrv_protocol.client.retries import run
 from mlsrv_protocol.metadata import MetadataModelResponse, MetadataServerResponse
 from mlsrv_protocol.repository import RepositoryIndexResponseItem
 
@@ -21,13 +22,12 @@ class Client:
         url: `http://`, `https://`, `grpc://` or `grpcs://`, host and port.
         timeout: seconds for one attempt.
         retries: further attempts when no connection could be made, or when the server is overloaded and the
-        call
-            is safe to repeat. An inference counts as safe only if it is said to be.
+            call is safe to repeat. An inference counts as safe only with `repeatable=True`.
         headers: sent with each call.
         verify: for TLS: the path of a PEM file with authorities; True takes those of the system.
 
     Raises:
-        InvalidPayload: the URL is none of a server.
+        InvalidPayload: the URL is not that of a server.
     """
 
     def __init__(
@@ -69,17 +69,17 @@ class Client:
         as_json: bool = False,
         repeatable: bool = False,
     ) -> Result:
-        """Ask a model.
+        """Run an inference.
 
         Args:
             model: its name.
             inputs: arrays by name (anything that numpy takes), or a whole `InferenceRequest`.
-            version: of the model; the server chooses without it.
-            outputs: names of the outputs that are wanted; all without it.
+            version: of the model; None lets the server choose.
+            outputs: names of the outputs to return; None means all.
             parameters: of the request.
-            id: of the request; the server makes one without it.
+            id: of the request; None lets the server make one.
             as_json: over HTTP, send and receive JSON in place of binary tensors.
-            repeatable: whether it may be sent again if the server is overloaded or the connection breaks.
+            repeatable: send it again if the server is overloaded or the connection breaks.
 
         Raises:
             InvalidPayload: the inputs cannot be sent.
@@ -90,31 +90,31 @@ class Client:
         return run(self._channel, calls.infer(request, as_json=as_json, repeatable=repeatable), self._retries)
 
     def live(self) -> bool:
-        """Whether the server is alive."""
+        """Return whether the server is alive."""
         return run(self._channel, calls.live(), self._retries)
 
     def ready(self) -> bool:
-        """Whether every model that should be loaded is ready."""
+        """Return whether every model that should be loaded is ready."""
         return run(self._channel, calls.ready(), self._retries)
 
     def metadata(self) -> MetadataServerResponse:
-        """Name, version and extensions of the server."""
+        """Return name, version and extensions of the server."""
         return run(self._channel, calls.server_metadata(), self._retries)
 
     def model_ready(self, name: str, version: str | None = None) -> bool:
-        """Whether a model answers requests."""
+        """Return whether a model is ready for requests."""
         return run(self._channel, calls.model_ready(name, version), self._retries)
 
     def model_metadata(self, name: str, version: str | None = None) -> MetadataModelResponse:
-        """Platform, versions, inputs and outputs of a model."""
+        """Return platform, versions, inputs and outputs of a model."""
         return run(self._channel, calls.model_metadata(name, version), self._retries)
 
     def index(self, only_ready: bool = False) -> list[RepositoryIndexResponseItem]:
-        """Every version of every model with its state and reason."""
+        """List every version of every model with its state and reason."""
         return run(self._channel, calls.index(only_ready), self._retries)
 
     def load(self, name: str) -> None:
-        """Load or reload all versions of a model; returns when they serve."""
+        """Load or reload all versions of a model; return when they are ready."""
         run(self._channel, calls.control(name, "load"), self._retries)
 
     def unload(self, name: str) -> None:
@@ -122,5 +122,5 @@ class Client:
         run(self._channel, calls.control(name, "unload"), self._retries)
 
     def statistics(self, name: str | None = None, version: str | None = None) -> list[dict[str, Any]]:
-        """What models have done so far."""
+        """Return the statistics of models since they were loaded: counts, and durations in nanoseconds."""
         return run(self._channel, calls.statistics(name, version), self._retries)

@@ -13,7 +13,7 @@ from mlsrv_protocol.grpc.inference import (
     encode_stream_error,
     request_id_of,
 )
-from mlsrv_protocol.grpc.messages import HEALTH, INFERENCE, REFLECTION, file_of, message_class, parse
+from mlsrv_protocol.grpc.message_classes import HEALTH, INFERENCE, REFLECTION, file_of, message_class, parse
 
 __all__ = [
     "HEALTH",

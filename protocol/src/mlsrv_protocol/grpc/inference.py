@@ -8,9 +8,9 @@ from mlsrv_protocol.grpc.parameters import (
     encode_parameters,
     to_parameters,
 )
-from mlsrv_protocol.grpc.small import decode_small
+from mlsrv_protocol.grpc.small_requests import decode_small
 from mlsrv_protocol.grpc.tensors import Span, decode_tensors, encode_tensors, size_of
-from mlsrv_protocol.grpc.wire import Malformed, block, fields, head, text, utf8
+from mlsrv_protocol.grpc.wire_format import Malformed, fields, len_field, len_header, text, utf8
 from mlsrv_protocol.inference import (
     InferenceRequest,
     InferenceResponse,
@@ -137,10 +137,10 @@ def encode_request(request: InferenceRequest, *, typed: bool = False) -> bytes:
     """
     wanted: list[Raw] = []
     for output in request.outputs or ():
-        found = block(_MODEL_NAME, utf8(check_name(output.name)))
+        found = len_field(_MODEL_NAME, utf8(check_name(output.name)))
         if output.parameters is not None:
             found += encode_parameters(output.parameters, _MODEL_VERSION)
-        wanted.append(block(_WANTED, found))
+        wanted.append(len_field(_WANTED, found))
     tensors = encode_tensors(request.inputs, (_TENSOR, _RAW_INPUT), typed, "inputs", InvalidPayload)
     return b"".join([_opening(request), *wanted, *tensors])
 
@@ -174,14 +174,16 @@ def encode_response(
         *encode_tensors(response.outputs, (_TENSOR, _RAW_OUTPUT), typed, "outputs", InvalidOutput),
     ]
     if stream:
-        pieces.insert(0, head(_INFER_RESPONSE, size_of(pieces)))
+        pieces.insert(0, len_header(_INFER_RESPONSE, size_of(pieces)))
     return b"".join(pieces)
 
 
 def encode_stream_error(message: str, request_id: str | None) -> bytes:
     """The ModelStreamInferResponse that says why one request of a stream failed."""
-    response = block(_ID, request_id.encode("utf-8", "replace")) if request_id else b""
-    return block(_ERROR_MESSAGE, message.encode("utf-8", "replace")) + block(_INFER_RESPONSE, response)
+    response = len_field(_ID, request_id.encode("utf-8", "replace")) if request_id else b""
+    return len_field(_ERROR_MESSAGE, message.encode("utf-8", "replace")) + len_field(
+        _INFER_RESPONSE, response
+    )
 
 
 def decode_stream_response(body: bytes) -> InferenceResponse | str:
@@ -207,11 +209,11 @@ def decode_stream_response(body: bytes) -> InferenceResponse | str:
 
 
 def _opening(message: InferenceRequest | InferenceResponse) -> bytes:
-    found = block(_MODEL_NAME, utf8(message.model_name)) if message.model_name else b""
+    found = len_field(_MODEL_NAME, utf8(message.model_name)) if message.model_name else b""
     if message.model_version:
-        found += block(_MODEL_VERSION, utf8(message.model_version))
+        found += len_field(_MODEL_VERSION, utf8(message.model_version))
     if message.id:
-        found += block(_ID, utf8(message.id))
+        found += len_field(_ID, utf8(message.id))
     if message.parameters is not None:
         found += encode_parameters(message.parameters, _PARAMETER)
     return found

@@ -5,7 +5,7 @@ from struct import Struct
 from typing import Any, TypeAlias
 
 from mlsrv_protocol.errors import InvalidPayload
-from mlsrv_protocol.grpc.wire import block, fields, signed, text, utf8, varint
+from mlsrv_protocol.grpc.wire_format import fields, len_field, signed, text, utf8, varint
 from mlsrv_protocol.parameters import Parameters
 from mlsrv_protocol.quoting import clip
 
@@ -62,7 +62,7 @@ def encode_entry(tag: int, key: str, value: Any) -> bytes:
     if kind is None:
         logger.debug("The parameter %s was left out: gRPC cannot carry %s", clip(key), clip(value))
         return b""
-    return block(tag, block(_KEY, utf8(key)) + block(_VALUE, kind))
+    return len_field(tag, len_field(_KEY, utf8(key)) + len_field(_VALUE, kind))
 
 
 def _decode_value(body: bytes, start: int, stop: int) -> Value | None:
@@ -85,7 +85,7 @@ def _encode_value(value: Any) -> bytes | None:
     if hasattr(value, "dtype") and hasattr(value, "item"):  # a numpy scalar
         value = value.item()
     if isinstance(value, str):
-        return block(_STRING, utf8(value))
+        return len_field(_STRING, utf8(value))
     if isinstance(value, bool):
         return b"\x08\x01" if value else b"\x08\x00"
     if isinstance(value, float):

@@ -7,11 +7,11 @@ import numpy as np
 
 from mlsrv_protocol.datatypes import Datatype
 from mlsrv_protocol.errors import InvalidPayload, MLSrvError
-from mlsrv_protocol.grpc.messages import InferTensorContents, parse
+from mlsrv_protocol.grpc.message_classes import InferTensorContents, parse
 from mlsrv_protocol.grpc.parameters import Value, decode_entry, encode_parameters, to_parameters
-from mlsrv_protocol.grpc.wire import block, fields, head, numbers, packed, signed, text, utf8
+from mlsrv_protocol.grpc.wire_format import fields, len_field, len_header, numbers, packed, signed, text, utf8
 from mlsrv_protocol.inference import RequestInput, ResponseOutput
-from mlsrv_protocol.messages import TensorData
+from mlsrv_protocol.message import TensorData
 from mlsrv_protocol.parameters import Parameters
 from mlsrv_protocol.quoting import clip
 from mlsrv_protocol.raw import Raw, from_raw, octets, to_raw
@@ -33,7 +33,7 @@ Parts = tuple[str, list[int], Datatype, TensorData, Parameters | None]
 
 _NAME, _DATATYPE, _SHAPE, _LENGTH, _PARAMETER, _CONTENTS = 0x0A, 0x12, 0x1A, 0x18, 0x22, 0x2A
 _DATATYPES = {datatype.value.encode(): datatype for datatype in Datatype}
-_NAMED = {datatype: block(_DATATYPE, datatype.value.encode()) for datatype in Datatype}
+_DATATYPE_FIELDS = {datatype: len_field(_DATATYPE, datatype.value.encode()) for datatype in Datatype}
 TYPED = {
     Datatype.BOOL: ("bool_contents", np.bool_),
     Datatype.INT8: ("int_contents", np.int32),
@@ -129,12 +129,12 @@ def encode_tensors(
             if typed:
                 contents = _to_contents(tensor.data, datatype, shape, expected)
                 size = size_of(contents)
-                description += head(_CONTENTS, size)
-                described += [head(tag, len(description) + size) + description, *contents]
+                description += len_header(_CONTENTS, size)
+                described += [len_header(tag, len(description) + size) + description, *contents]
             else:
                 data = to_raw(tensor.data, datatype, shape, expected)
-                described.append(block(tag, description))
-                last += [head(raw_tag, _size(data)), data]
+                described.append(len_field(tag, description))
+                last += [len_header(raw_tag, _size(data)), data]
         except InvalidPayload as error:
             raise failure(f"{group}[{at}] {clip(tensor.name)}: {error}") from None
     return described + last
@@ -264,14 +264,14 @@ def _to_contents(data: TensorData, datatype: Datatype, shape: list[int], expecte
     if not expected:
         return []
     if datatype in _IN_MEMORY:
-        return [head(_IN_MEMORY[datatype], array.nbytes), array.data]
+        return [len_header(_IN_MEMORY[datatype], array.nbytes), array.data]
     return [InferTensorContents(**{name: array.tolist()}).SerializeToString()]
 
 
 def _description(tensor: RequestInput | ResponseOutput, datatype: Datatype, shape: list[int]) -> bytes:
-    found = block(_NAME, utf8(check_name(tensor.name))) + _NAMED[datatype]
+    found = len_field(_NAME, utf8(check_name(tensor.name))) + _DATATYPE_FIELDS[datatype]
     if shape:
-        found += block(_SHAPE, packed(shape))
+        found += len_field(_SHAPE, packed(shape))
     if tensor.parameters is not None:
         found += encode_parameters(tensor.parameters, _PARAMETER)
     return found

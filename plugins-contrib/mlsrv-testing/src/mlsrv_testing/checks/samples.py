@@ -16,7 +16,7 @@ from mlsrv.hosting.warmup import sample_request, warm_up_requests
 from mlsrv.kernel.kernel import Kernel
 from mlsrv.settings import KernelModelSettings, ModelSettings
 from mlsrv_protocol.errors import InvalidPayload
-from mlsrv_protocol.jsontext import loads
+from mlsrv_protocol.json_text import loads
 from mlsrv_protocol.types import InferenceRequest
 
 

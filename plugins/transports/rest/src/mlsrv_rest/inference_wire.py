@@ -32,7 +32,7 @@ def decode(
     """
     size = binary.read_header(length, len(body))
     request = binary.decode_request(body, size) if size else binary.raw_request(body, declared())
-    return request, binary.take_wishes(request)
+    return request, binary.pop_binary_outputs(request)
 
 
 def encode(response: InferenceResponse, wanted: Container[str]) -> Reply:

@@ -16,7 +16,7 @@ from mlsrv.types import (
     RequestInput,
 )
 from mlsrv_protocol.json import dumps
-from mlsrv_protocol.reading import read_parameters
+from mlsrv_protocol.parsing import parse_parameters
 
 
 def read(fields: dict[str, Any], metadata: MetadataModelResponse) -> InferenceRequest:
@@ -38,7 +38,7 @@ def read(fields: dict[str, Any], metadata: MetadataModelResponse) -> InferenceRe
         raise InvalidPayload("parameters must be an object.")
     inputs = [_tensor(tensor, fields.pop(tensor.name)) for tensor in metadata.inputs if tensor.name in fields]
     parameters = {**fields, **more}
-    return InferenceRequest(inputs, id=request_id, parameters=read_parameters(parameters))
+    return InferenceRequest(inputs, id=request_id, parameters=parse_parameters(parameters))
 
 
 def write(response: InferenceResponse) -> bytes:

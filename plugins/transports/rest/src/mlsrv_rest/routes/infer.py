@@ -9,7 +9,7 @@ from typing import Final
 
 from mlsrv.kernel import Kernel
 from mlsrv_protocol import Parameters
-from mlsrv_protocol.binary import HEADER, NONE, take_wishes
+from mlsrv_protocol.binary import HEADER, NONE, pop_binary_outputs
 from mlsrv_protocol.json import decode_request
 from mlsrv_rest.calls import Call
 from mlsrv_rest.headers import accepts_gzip, context_of
@@ -52,7 +52,7 @@ class Infer:
         else:
             request = decode_request(body)
             if request.outputs is not None or request.parameters is not None:
-                wanted = take_wishes(request)
+                wanted = pop_binary_outputs(request)
         request.model_name = name
         request.model_version = version
         if request.parameters is None:

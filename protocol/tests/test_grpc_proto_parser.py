@@ -8,7 +8,7 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorP
 
 from mlsrv_protocol.errors import InvalidPayload
 from mlsrv_protocol.grpc import HEALTH, INFERENCE, REFLECTION, Descriptors, file_of, message_class, parse
-from mlsrv_protocol.grpc.schema import read_schema
+from mlsrv_protocol.grpc.proto_parser import parse_proto
 
 TEXT = """
 // A comment; with { signs }
@@ -27,7 +27,7 @@ service Talk { rpc Say(stream Outer) returns (Outer); }
 
 
 def test_everything_that_is_known() -> None:
-    file = read_schema("x.proto", TEXT)
+    file = parse_proto("x.proto", TEXT)
     (outer,) = file.message_type
     assert (file.name, file.syntax, file.package) == ("x.proto", "proto3", "a.b")
     assert [(field.name, field.number, field.type_name) for field in outer.field] == [
@@ -62,7 +62,7 @@ def test_everything_that_is_known() -> None:
 )
 def test_what_is_not_known_is_said(text: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        read_schema("x.proto", f'syntax = "proto3"; package p; {text}')
+        parse_proto("x.proto", f'syntax = "proto3"; package p; {text}')
 
 
 @pytest.mark.parametrize("symbol", [INFERENCE, HEALTH, *REFLECTION])

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlsrv_protocol import buffers
-from mlsrv_protocol.buffers import load_arrays
+from mlsrv_protocol import large_json
+from mlsrv_protocol.large_json import load_arrays
 
 
 def message(data: str, datatype: str = "FP32", rest: str = "") -> bytes:
@@ -150,7 +150,7 @@ def test_many_small_tensors_and_many_keys_are_left_alone() -> None:
 
 
 def test_the_parser_is_kept_and_lent_to_one_thread_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buffers, "_spare", [])
+    monkeypatch.setattr(large_json, "_spare", [])
     bodies = [message(str([number] * 2000), "INT32") for number in range(4)]
     wrong: list[object] = []
 
@@ -166,14 +166,14 @@ def test_the_parser_is_kept_and_lent_to_one_thread_at_a_time(monkeypatch: pytest
     for thread in threads:
         thread.join(timeout=60)
     assert not wrong
-    assert 1 <= len(buffers._spare) <= 4
+    assert 1 <= len(large_json._spare) <= 4
 
 
 def test_the_parser_of_a_very_large_message_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buffers, "_spare", [])
-    monkeypatch.setattr(buffers, "_KEEP", 100)
+    monkeypatch.setattr(large_json, "_spare", [])
+    monkeypatch.setattr(large_json, "_KEEP", 100)
     assert load_arrays(message("[1]"), "inputs") is not None
-    assert buffers._spare == []
+    assert large_json._spare == []
 
 
 LEAVES = (

@@ -1,14 +1,12 @@
 """What every message of the protocol has in common: JSON form, conversions of fields, comparison of data."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from typing import Any, ClassVar, Self, TypeAlias, TypeGuard, TypeVar
+from typing import Any, ClassVar, Self, TypeAlias
 
 import attrs
 import numpy as np
 
-from mlsrv_protocol.datatypes import Datatype
-from mlsrv_protocol.jsontext import dumps, loads
+from mlsrv_protocol.json_text import dumps, loads
 from mlsrv_protocol.parameters import Parameters
 
 Fields = dict[str, Any]
@@ -21,10 +19,6 @@ of `str` or `bytes` for BYTES. A model author may also give a shaped array, an a
 (nested) lists; they are normalised when encoded.
 """
 
-M = TypeVar("M")
-
-_DATATYPES = dict(Datatype.__members__)
-
 
 class Message(ABC):
     """A message that knows its JSON form. The names of the methods are those that users of MLServer know."""
@@ -33,7 +27,7 @@ class Message(ABC):
     __attrs_attrs__: ClassVar[tuple["attrs.Attribute[Any]", ...]]
 
     def to_plain(self) -> Any:
-        """The fields that are present, for `jsontext.dumps`: arrays and other messages may be inside."""
+        """The fields that are present, for `json_text.dumps`: arrays and other messages may be inside."""
         return present({field.name: getattr(self, field.name) for field in self.__attrs_attrs__})
 
     def dict(self, *, exclude: Exclude | None = None) -> Any:
@@ -86,41 +80,6 @@ def present(fields: Fields) -> Fields:
         for name, value in fields.items()
         if value is not None and not (isinstance(value, Parameters) and not value.dict())
     }
-
-
-def to_datatype(value: Datatype | str) -> Datatype:
-    """Converter of a `datatype` field."""
-    if type(value) is Datatype:
-        return value
-    known = _DATATYPES.get(value) if type(value) is str else None
-    return known or Datatype(value)
-
-
-def to_parameters(value: Parameters | dict[str, Any] | None) -> Parameters | None:
-    """Converter of a `parameters` field."""
-    return Parameters(**value) if isinstance(value, dict) else value
-
-
-def to_shape(value: Iterable[int]) -> list[int]:
-    """Converter of a `shape` field: tuples, as `array.shape` gives them, become lists."""
-    return value if type(value) is list else list(value)
-
-
-def to_list(cls: type[M], values: Iterable[M | dict[str, Any]]) -> list[M]:
-    """Converter of a field that holds messages: dicts become instances of `cls`; a list without dicts is kept
-    as it is.
-    """
-    if isinstance(values, list) and all_are(cls, values):
-        return values
-    return [cls(**value) if isinstance(value, dict) else value for value in values]
-
-
-def all_are(cls: type[M], values: list[Any]) -> TypeGuard[list[M]]:
-    """Whether every value is an instance of exactly `cls`."""
-    for value in values:  # noqa: SIM110  # a generator inside all() costs more than the whole loop
-        if type(value) is not cls:
-            return False
-    return True
 
 
 def same_data(left: TensorData, right: TensorData) -> bool:

@@ -16,7 +16,7 @@ _SCALARS = {
 }
 
 
-def read_schema(name: str, text: str) -> FileDescriptorProto:
+def parse_proto(name: str, text: str) -> FileDescriptorProto:
     """The descriptor of one .proto file.
 
     Args:

@@ -136,12 +136,12 @@ def utf8(value: str) -> bytes:
         raise InvalidPayload("a string has a lone surrogate, which UTF-8 cannot carry.") from None
 
 
-def head(tag: int, size: int) -> bytes:
+def len_header(tag: int, size: int) -> bytes:
     """What comes before the `size` bytes of a field of wire type `LENGTH`; `tag` is below 128."""
     return _SMALL[tag] + varint(size)
 
 
-def block(tag: int, content: bytes) -> bytes:
+def len_field(tag: int, content: bytes) -> bytes:
     """A field of wire type `LENGTH`; `tag` is below 128."""
     size = len(content)
     return _SMALL[tag] + (_SMALL[size] if size < 128 else varint(size)) + content

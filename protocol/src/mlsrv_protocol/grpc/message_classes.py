@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
 from mlsrv_protocol.errors import InvalidPayload
-from mlsrv_protocol.grpc.schema import read_schema
+from mlsrv_protocol.grpc.proto_parser import parse_proto
 
 INFERENCE = "inference.GRPCInferenceService"
 HEALTH = "grpc.health.v1.Health"
@@ -33,7 +33,7 @@ for _name, _text in (
         _read("reflection.proto").replace("grpc.reflection.v1;", "grpc.reflection.v1alpha;"),
     ),
 ):
-    _pool.AddSerializedFile(read_schema(_name, _text).SerializeToString())
+    _pool.AddSerializedFile(parse_proto(_name, _text).SerializeToString())
 
 
 def message_class(name: str) -> Any:

@@ -4,13 +4,13 @@ from typing import Any
 
 from mlsrv_protocol import strings
 from mlsrv_protocol.datatypes import Datatype, bf16_to_float32
-from mlsrv_protocol.messages import TensorData
+from mlsrv_protocol.message import TensorData
 from mlsrv_protocol.parameters import Parameters
 from mlsrv_protocol.tensors import numeric
 from mlsrv_protocol.validation import as_integers, check_count, check_name, check_shape
 
 
-def write_tensor(
+def serialize_tensor(
     name: str, shape: list[int], datatype: Datatype, data: TensorData, parameters: Parameters | None
 ) -> dict[str, Any]:
     """The plain form of an input or output: data is a flat array, or a flat list of str for BYTES.

@@ -7,7 +7,7 @@ import numpy as np
 from mlsrv_protocol import strings
 from mlsrv_protocol.datatypes import Datatype
 from mlsrv_protocol.errors import InvalidPayload
-from mlsrv_protocol.messages import TensorData
+from mlsrv_protocol.message import TensorData
 from mlsrv_protocol.parameters import Parameters
 from mlsrv_protocol.quoting import clip
 from mlsrv_protocol.tensors import numeric, numeric_list
@@ -24,14 +24,14 @@ _SCALARS = frozenset({str, int, bool})
 _ELSEWHERE = ("binary_data_size", "shared_memory_region")
 
 
-def read_object(value: object, what: str) -> dict[str, Any]:
+def parse_object(value: object, what: str) -> dict[str, Any]:
     """`value` as the JSON object that it must be."""
     if type(value) is dict:
         return value
     raise _not_an_object(value, what)
 
 
-def read_array(value: object, what: str) -> list[Any]:
+def parse_array(value: object, what: str) -> list[Any]:
     """`value` as the JSON array that it must be."""
     if type(value) is list:
         return value
@@ -40,7 +40,7 @@ def read_array(value: object, what: str) -> list[Any]:
     raise InvalidPayload(f"{what} is {clip(value)}; it must be an array.")
 
 
-def read_text(value: object, what: str) -> str:
+def parse_text(value: object, what: str) -> str:
     """`value` as the string that it must be."""
     if type(value) is str:
         return value
@@ -49,18 +49,18 @@ def read_text(value: object, what: str) -> str:
     raise InvalidPayload(f"{what} is {clip(value)}; it must be a string.")
 
 
-def read_optional_text(value: object, what: str) -> str | None:
+def parse_optional_text(value: object, what: str) -> str | None:
     """`value` as a string, or None when it is absent or null."""
     if value is None or type(value) is str:
         return value
-    return read_text(value, what)
+    return parse_text(value, what)
 
 
-def read_parameters(value: object) -> Parameters | None:
+def parse_parameters(value: object) -> Parameters | None:
     """`parameters` of anything; absent, null and empty objects are all None."""
     if value is None or value == {}:
         return None
-    values = read_object(value, "parameters")
+    values = parse_object(value, "parameters")
     for inner in values.values():
         if type(inner) not in _SCALARS:
             check_parameter_values(values)
@@ -68,7 +68,7 @@ def read_parameters(value: object) -> Parameters | None:
     return Parameters(**values)
 
 
-def read_datatype(value: object) -> Datatype:
+def parse_datatype(value: object) -> Datatype:
     """The datatype of that name."""
     if isinstance(value, str):
         return _DATATYPES.get(value) or Datatype(value)
@@ -77,21 +77,21 @@ def read_datatype(value: object) -> Datatype:
     raise InvalidPayload(f"datatype is {clip(value)}; it is one of {', '.join(Datatype)}.")
 
 
-class Tail(Protocol):
+class BinaryData(Protocol):
     """The binary data behind a JSON text, handed out tensor by tensor."""
 
     def take(self, size: object, datatype: Datatype, shape: list[int], expected: int) -> TensorData:
         """The elements in the next `size` bytes; raises InvalidPayload."""
 
 
-def read_tensor(
-    value: object, group: str, index: int, tail: Tail | None = None
+def parse_tensor(
+    value: object, group: str, index: int, binary_data: BinaryData | None = None
 ) -> tuple[str, list[int], Datatype, TensorData, Parameters | None]:
     """Name, shape, datatype, data and parameters of one entry of `inputs` or of a response's `outputs`.
 
-    The data is a flat array of the datatype's dtype, or a flat list for BYTES: of str from JSON, of bytes
-    from the tail; its length fits the shape (except of a `BareText`). A tensor with `binary_data_size` takes
-    its data from `tail`.
+    The data is a flat array of the datatype's dtype, or a flat list for BYTES: of `str` from JSON, of `bytes`
+    from `binary_data`. Its length fits the shape (except of a `BareText`). A tensor with the parameter
+    `binary_data_size` takes its data from `binary_data`.
 
     Raises:
         InvalidPayload: anything is wrong; the sentence starts with the place, such as `inputs[0] "x"`.
@@ -103,15 +103,15 @@ def read_tensor(
         name = check_name(fields.get("name"))
         shape: Any = fields.get("shape")
         expected = check_shape(shape)
-        datatype = read_datatype(fields.get("datatype"))
+        datatype = parse_datatype(fields.get("datatype"))
         given = fields.get("parameters")
-        parameters = None if given is None else read_parameters(given)
-        if tail is not None and parameters is not None and "binary_data_size" in parameters.extra:
+        parameters = None if given is None else parse_parameters(given)
+        if binary_data is not None and parameters is not None and "binary_data_size" in parameters.extra:
             if fields.get("data") is not None:
                 raise InvalidPayload("data and parameters.binary_data_size are both set; send one of them.")
             size = parameters.extra.pop("binary_data_size")
-            return name, shape, datatype, tail.take(size, datatype, shape, expected), parameters
-        data = _read_data(fields.get("data"), datatype, expected, parameters)
+            return name, shape, datatype, binary_data.take(size, datatype, shape, expected), parameters
+        data = _parse_data(fields.get("data"), datatype, expected, parameters)
         if len(data) != expected:
             if datatype is not Datatype.BYTES:
                 check_count(len(data), shape, expected)
@@ -123,11 +123,11 @@ def read_tensor(
     raise InvalidPayload(f"{_place(value, group, index)}: {problem}")
 
 
-def read_wanted(value: object, index: int) -> tuple[str, Parameters | None]:
+def parse_requested_output(value: object, index: int) -> tuple[str, Parameters | None]:
     """Name and parameters of one entry of a request's `outputs`."""
     try:
-        fields = read_object(value, "the output")
-        parameters = read_parameters(fields.get("parameters"))
+        fields = parse_object(value, "the output")
+        parameters = parse_parameters(fields.get("parameters"))
         refuse_shared_memory(parameters)
         return check_name(fields.get("name")), parameters
     except InvalidPayload as error:
@@ -135,7 +135,7 @@ def read_wanted(value: object, index: int) -> tuple[str, Parameters | None]:
     raise InvalidPayload(f"{_place(value, 'outputs', index)}: {problem}")
 
 
-def _read_data(data: Any, datatype: Datatype, expected: int, parameters: Parameters | None) -> TensorData:
+def _parse_data(data: Any, datatype: Datatype, expected: int, parameters: Parameters | None) -> TensorData:
     if parameters is not None and parameters.extra:
         for key in _ELSEWHERE:
             if key in parameters.extra:

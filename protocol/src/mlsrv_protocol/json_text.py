@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from mlsrv_protocol.buffers import load_arrays
 from mlsrv_protocol.errors import InvalidPayload
+from mlsrv_protocol.large_json import load_arrays
 
 Body: TypeAlias = bytes | bytearray | memoryview | str
 
@@ -65,10 +65,10 @@ def dumps(data: Any) -> bytes:
     Raises:
         TypeError: something in it has no JSON form; the text says what.
     """
-    text = orjson.dumps(data, default=_plain, option=_OPTIONS)
+    text = orjson.dumps(data, default=_default, option=_OPTIONS)
     # Non-finite numbers are written as null. Only the infinities should read differently.
     if b"null" in text and any(np.isinf(array).any() for array in _float_arrays(data)):
-        return orjson.dumps(data, default=_plain_or_array)
+        return orjson.dumps(data, default=_default_with_infinities)
     return text
 
 
@@ -86,7 +86,7 @@ def _float_arrays(data: Any) -> Iterator[Array]:
             pending.append(value.to_plain())
 
 
-def _plain(value: Any) -> Any:
+def _default(value: Any) -> Any:
     if hasattr(type(value), "to_plain"):  # on the type: parameters answer to any name that a client made up
         return value.to_plain()
     if isinstance(value, np.ndarray):
@@ -96,14 +96,14 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"a value of type {type(value).__name__} has no JSON form")
 
 
-def _plain_or_array(value: Any) -> Any:
+def _default_with_infinities(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
         if value.dtype.kind == "f" and np.isinf(value).any():
             return orjson.Fragment(_with_infinities(value))
-        return orjson.Fragment(orjson.dumps(value, default=_plain, option=_OPTIONS))
-    return _plain(value)
+        return orjson.Fragment(orjson.dumps(value, default=_default, option=_OPTIONS))
+    return _default(value)
 
 
 def _with_infinities(array: Array) -> bytes:

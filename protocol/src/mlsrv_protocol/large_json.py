@@ -40,7 +40,7 @@ _REFUSALS = (ValueError, TypeError, RuntimeError, LookupError)
 """What simdjson raises for text, types, numbers, depths and keys that it cannot take."""
 
 
-class _Unsure(ValueError):
+class _FallBack(ValueError):
     """The short cut cannot vouch for the message."""
 
 
@@ -70,10 +70,10 @@ def _load(parser: simdjson.Parser, body: bytes, key: str) -> dict[str, Any]:
     message = _fields(parser.parse(body))
     tensors = message.pop(key, None)
     if not isinstance(tensors, simdjson.Array) or len(tensors) * _BYTES_PER_TENSOR > len(body):
-        raise _Unsure
+        raise _FallBack
     found = [_fields(tensor) for tensor in tensors]
     if not any(tensor.get("datatype") in _KINDS for tensor in found):
-        raise _Unsure
+        raise _FallBack
     arrays = 1 + _unwrap(message)
     for tensor in found:
         data, kind = tensor.get("data"), _KINDS.get(tensor.get("datatype"))
@@ -86,7 +86,7 @@ def _load(parser: simdjson.Parser, body: bytes, key: str) -> dict[str, Any]:
     # as_buffer flattens whatever it meets. Every array that was seen here has its bracket in the text, so
     # when there are no more brackets than that, there is no array that was not seen.
     if body.count(b"[") != arrays:
-        raise _Unsure
+        raise _FallBack
     message[key] = found
     return message
 
@@ -94,10 +94,10 @@ def _load(parser: simdjson.Parser, body: bytes, key: str) -> dict[str, Any]:
 def _fields(value: Any) -> dict[str, Any]:
     """The fields of an object; values that are objects and arrays are still simdjson's."""
     if not isinstance(value, simdjson.Object) or len(value) > _MAX_KEYS:
-        raise _Unsure
+        raise _FallBack
     fields = {name: value[name] for name in value}
     if len(fields) != len(value):  # a repeated key
-        raise _Unsure
+        raise _FallBack
     return fields
 
 
@@ -129,7 +129,7 @@ def _count_arrays(data: simdjson.Array) -> int:
     if len(lengths) == 1:
         return 1
     if len(lengths) > _MAX_NESTING or _SATURATED in lengths:
-        raise _Unsure
+        raise _FallBack
     return 1 + _count_rows(data, lengths[1:])
 
 
@@ -138,7 +138,7 @@ def _count_rows(data: simdjson.Array, lengths: list[int]) -> int:
     rows = 0
     for row in data:
         if type(row) is not simdjson.Array or len(row) != length:
-            raise _Unsure
+            raise _FallBack
         rows += 1
         if deeper:
             rows += _count_rows(row, deeper)

@@ -1,4 +1,4 @@
-"""Calls of the client over gRPC."""
+"""gRPC channel: makes the client's calls with grpcio."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlsrv_protocol.client.calls import Call
 from mlsrv_protocol.client.errors import ConnectionFailed, ServerError
 from mlsrv_protocol.errors import Code
 from mlsrv_protocol.grpc.inference import decode_response, encode_request
-from mlsrv_protocol.grpc.messages import message_class, parse
+from mlsrv_protocol.grpc.message_classes import message_class, parse
 from mlsrv_protocol.inference import InferenceRequest
 
 T = TypeVar("T")
@@ -31,7 +31,15 @@ _STATUS = {
 
 
 class GrpcChannel:
-    """Calls over gRPC."""
+    """A channel over gRPC.
+
+    Args:
+        target: host and port.
+        tls: encrypt the connection.
+        timeout: seconds for one call.
+        headers: sent with each call as metadata.
+        verify: for TLS: the path of a PEM file with authorities; anything else takes gRPC's own.
+    """
 
     def __init__(
         self, target: str, tls: bool, timeout: float, headers: Mapping[str, str], verify: Any
@@ -44,34 +52,34 @@ class GrpcChannel:
         self._channel: Any = None
 
     def run(self, call: Call[T]) -> T:
-        """Make a call and wait."""
+        """Make a call once and wait for its result."""
         if self._channel is None:
             self._channel = self._open(grpc)
         method = self._channel.unary_unary(f"/inference.GRPCInferenceService/{call.rpc}")
         try:
-            body = method(_message(call), timeout=self._timeout, metadata=self._metadata)
+            body = method(_request_bytes(call), timeout=self._timeout, metadata=self._metadata)
         except grpc.RpcError as error:
-            self._refuse(error)
-        return _understood(call, body)
+            self._raise_error(error)
+        return _read_response(call, body)
 
     async def run_async(self, call: Call[T]) -> T:
-        """Make a call."""
+        """Make a call once."""
         if self._channel is None:
             self._channel = self._open(grpc.aio)
         method = self._channel.unary_unary(f"/inference.GRPCInferenceService/{call.rpc}")
         try:
-            body = await method(_message(call), timeout=self._timeout, metadata=self._metadata)
+            body = await method(_request_bytes(call), timeout=self._timeout, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
-            self._refuse(error)
-        return _understood(call, body)
+            self._raise_error(error)
+        return _read_response(call, body)
 
     def close(self) -> None:
-        """Close the channel."""
+        """Close the channel that `run` opened."""
         if self._channel is not None:
             self._channel.close()
 
     async def close_async(self) -> None:
-        """Close the channel."""
+        """Close the channel that `run_async` opened."""
         if self._channel is not None:
             await self._channel.close()
 
@@ -84,7 +92,7 @@ class GrpcChannel:
             authorities = Path(self._verify).read_bytes()
         return module.secure_channel(self._target, grpc.ssl_channel_credentials(authorities), options=options)
 
-    def _refuse(self, error: grpc.RpcError) -> NoReturn:
+    def _raise_error(self, error: grpc.RpcError) -> NoReturn:
         name, text = error.code().name, str(error.details())
         if name == "UNAVAILABLE" and "connect" in text.lower():
             raise ConnectionFailed(
@@ -93,13 +101,13 @@ class GrpcChannel:
         raise ServerError(text, _STATUS.get(name, Code.INTERNAL)) from error
 
 
-def _message(call: Call[Any]) -> bytes:
+def _request_bytes(call: Call[Any]) -> bytes:
     if isinstance(call.fields, InferenceRequest):
         return encode_request(call.fields)
     return bytes(message_class(f"inference.{call.rpc}Request")(**call.fields).SerializeToString())
 
 
-def _understood(call: Call[T], body: bytes) -> T:
+def _read_response(call: Call[T], body: bytes) -> T:
     if isinstance(call.fields, InferenceRequest):
-        return call.read_message(decode_response(body))
-    return call.read_message(parse(message_class(f"inference.{call.rpc}Response"), body))
+        return call.read_grpc(decode_response(body))
+    return call.read_grpc(parse(message_class(f"inference.{call.rpc}Response"), body))

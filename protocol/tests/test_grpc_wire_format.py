@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlsrv_protocol.errors import InvalidPayload
-from mlsrv_protocol.grpc.wire import (
+from mlsrv_protocol.grpc.wire_format import (
     MAX_FIELDS,
     Malformed,
-    block,
     fields,
+    len_field,
     numbers,
     read_varint,
     signed,
@@ -33,7 +33,7 @@ def test_signed_numbers(value: int, expected: int) -> None:
 
 
 def test_the_fields_of_a_message() -> None:
-    body = b"\x08\x96\x01" + block(0x12, b"ab") + b"\x1d1234" + b"\x2112345678" + b"\x82\x01\x01z"
+    body = b"\x08\x96\x01" + len_field(0x12, b"ab") + b"\x1d1234" + b"\x2112345678" + b"\x82\x01\x01z"
     assert list(fields(body, 0, len(body))) == [
         (0x08, 150, 0),
         (0x12, 5, 7),

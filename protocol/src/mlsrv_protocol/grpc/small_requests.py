@@ -11,10 +11,10 @@ from google.protobuf.message import DecodeError
 
 from mlsrv_protocol.datatypes import Datatype
 from mlsrv_protocol.errors import InvalidPayload
-from mlsrv_protocol.grpc.messages import message_class
+from mlsrv_protocol.grpc.message_classes import message_class
 from mlsrv_protocol.grpc.tensors import TYPED
 from mlsrv_protocol.inference import InferenceRequest, RequestInput
-from mlsrv_protocol.messages import TensorData
+from mlsrv_protocol.message import TensorData
 from mlsrv_protocol.raw import from_raw
 from mlsrv_protocol.tensors import numeric
 from mlsrv_protocol.validation import check_name, check_shape
@@ -23,7 +23,7 @@ _ModelInferRequest = message_class("inference.ModelInferRequest")
 _DATATYPES = {datatype.value: datatype for datatype in Datatype}
 
 
-class _Unsure(ValueError):
+class _FallBack(ValueError):
     """The short cut cannot vouch for the request."""
 
 
@@ -31,7 +31,7 @@ def decode_small(body: bytes) -> tuple[InferenceRequest, bool] | None:
     """As `decode_request`, or None. The data is not a view of `body`."""
     try:
         return _decode(_ModelInferRequest.FromString(body))
-    except (DecodeError, InvalidPayload, _Unsure):
+    except (DecodeError, InvalidPayload, _FallBack):
         return None
 
 
@@ -39,15 +39,15 @@ def _decode(message: Any) -> tuple[InferenceRequest, bool]:
     tensors, raw = message.inputs, message.raw_input_contents
     typed = not raw
     if len(tensors) != 1 or len(raw) > 1 or message.parameters or message.outputs:
-        raise _Unsure
+        raise _FallBack
     tensor = tensors[0]
     if tensor.parameters or tensor.HasField("contents") is not typed:
-        raise _Unsure
+        raise _FallBack
     shape = list(tensor.shape)
     expected = check_shape(shape)
     datatype = _DATATYPES.get(tensor.datatype)
     if datatype is None:
-        raise _Unsure
+        raise _FallBack
     if typed:
         data = _typed(tensor.contents, datatype, expected)
     else:
@@ -66,8 +66,8 @@ def _decode(message: Any) -> tuple[InferenceRequest, bool]:
 def _typed(contents: Any, datatype: Datatype, expected: int) -> TensorData:
     given = contents.ListFields()
     if len(given) != 1 or datatype not in TYPED:
-        raise _Unsure
+        raise _FallBack
     (field, values), (name, kind) = given[0], TYPED[datatype]
     if field.name != name or len(values) != expected:
-        raise _Unsure
+        raise _FallBack
     return list(values) if datatype is Datatype.BYTES else numeric(np.array(values, dtype=kind), datatype)

@@ -1,0 +1,63 @@
+"""Channels: connections to one server, chosen by the scheme of its URL."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+from mlsrv_protocol.client.calls import Call
+from mlsrv_protocol.client.http_channel import HttpChannel
+from mlsrv_protocol.errors import InvalidPayload
+
+T = TypeVar("T")
+
+SCHEMES = ("http", "https", "grpc", "grpcs")
+
+
+class Channel(Protocol):
+    """The connections to one server.
+
+    A call raises `ServerError` when the server refuses it, and `ConnectionFailed` when it cannot be reached.
+    """
+
+    def run(self, call: Call[T]) -> T:
+        """Make a call once and wait for its result."""
+
+    async def run_async(self, call: Call[T]) -> T:
+        """Make a call once."""
+
+    def close(self) -> None:
+        """Close the connections that `run` opened."""
+
+    async def close_async(self) -> None:
+        """Close the connections that `run_async` opened."""
+
+
+def check_url(url: str) -> tuple[str, str]:
+    """Return the scheme of a server's URL and its host and port.
+
+    Raises:
+        InvalidPayload: the scheme is none of `SCHEMES`, or there is no host.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in SCHEMES or not parts.netloc:
+        raise InvalidPayload(
+            f"{url!r} is not the URL of a server; write http://HOST:PORT, or https, grpc or grpcs."
+        )
+    return parts.scheme, parts.netloc
+
+
+def make_channel(url: str, timeout: float, headers: Mapping[str, str], verify: Any) -> Channel:
+    """Return the channel for a URL; it connects with its first call. The arguments are those of `Client`.
+
+    Raises:
+        InvalidPayload: the URL is not that of a server.
+    """
+    scheme, target = check_url(url)
+    if scheme.startswith("http"):
+        return HttpChannel(url, timeout, headers, verify)
+    # Imported by name and late: grpcio is an extra that only these URLs need.
+    made: Channel = import_module("mlsrv_protocol.client.grpc_channel").GrpcChannel(
+        target, scheme == "grpcs", timeout, headers, verify
+    )
+    return made
