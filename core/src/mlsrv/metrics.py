@@ -27,6 +27,15 @@ RowRecorder: TypeAlias = Callable[[tuple[float, ...]], None]
 Reading: TypeAlias = Callable[[], Iterable[tuple[Sequence[str], float]]]
 """Gives the values of a gauge now, each with the values of its labels."""
 
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Buckets for durations."""
+
+BYTES = tuple(float(4**power) for power in range(3, 16))
+"""Buckets for sizes: 64 bytes to 1 GiB."""
+
+COUNTS = tuple(float(2**power) for power in range(13))
+"""Buckets for numbers of requests and rows."""
+
 MOST_METRICS = 1000
 """Metrics that the code of one model may have."""
 

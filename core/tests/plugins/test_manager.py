@@ -12,11 +12,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 import mlsrv
 from mlsrv.errors import ConfigurationError, OfferClash, PluginError
 from mlsrv.executor import ModelInfo
 from mlsrv.interceptor import Interceptor, Phase
+from mlsrv.metrics import Metric
 from mlsrv.plugins import Plugins, load_plugin_file
 from mlsrv.settings import ModelSettings, setting, settings_class
 from mlsrv.types import State
@@ -473,3 +475,42 @@ def test_the_lightest_import_of_a_plugin_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+A = Metric("toys_made", "Toys that were made.", "counter", ("shop",))
+
+
+def listing(name: str, *metrics: object) -> object:
+    """A plugin of this name that lists metrics."""
+
+    class Plugin:
+        @mlsrv.hookimpl
+        def mlsrv_metrics(self) -> object:
+            return metrics
+
+    plugin = Plugin()
+    plugin.__name__ = name  # type: ignore[attr-defined]  # which a plugin is called by
+    return plugin
+
+
+def test_the_metrics_of_every_plugin_are_listed() -> None:
+    other = evolve(A, name="toys_sold")
+    plugins = Plugins([listing("b", A), listing("a", other), listing("c")], discover=False)
+    assert plugins.metrics() == [other, A]
+    assert Plugins([listing("a", A), listing("b", A)], discover=False).metrics() == [A]
+
+
+def test_two_metrics_of_one_name_are_an_error_that_names_both_plugins() -> None:
+    plugins = Plugins([listing("a", A), listing("b", evolve(A, labels=()))], discover=False)
+    with pytest.raises(OfferClash, match=r"metric.*toys_made.*a.*b"):
+        plugins.metrics()
+
+
+def test_a_plugin_that_lists_something_else_is_named() -> None:
+    with pytest.raises(PluginError, match="The plugin a: mlsrv_metrics returned a str, not a Metric"):
+        Plugins([listing("a", "toys")], discover=False).metrics()
+
+
+def test_the_kernel_lists_its_own_metrics() -> None:
+    names = [metric.name for metric in mlsrv.Kernel(discover=False).plugins.metrics()]
+    assert "model_infer_request_success" in names

@@ -6,8 +6,13 @@ from collections.abc import Iterable, Mapping
 
 from attrs import field, frozen
 
-from mlsrv.telemetry.kernel_metrics import BATCH_WAITING, DURATION, IN_FLIGHT, WORKER_WAITING, WORKERS
+from mlsrv.telemetry.kernel_metrics import DURATION, IN_FLIGHT
 from mlsrv_cli.top.sample import ModelSample, Sample
+
+BATCH_WAITING = "mlsrv_batch_queue"
+WORKERS = "mlsrv_workers"
+WORKER_WAITING = "mlsrv_worker_queue"
+"""Metrics of plugins, which a server may be without."""
 
 
 @frozen
@@ -144,7 +149,7 @@ def _now(one: ModelSample, now: Sample) -> dict[str, float | None]:
     labels = {"model_name": one.name, "model_version": one.version}
     return {
         "in_flight": now.metrics.total(IN_FLIGHT.name, **labels),
-        "queue": now.metrics.total(BATCH_WAITING.name, **labels),
+        "queue": now.metrics.total(BATCH_WAITING, **labels),
     }
 
 
@@ -171,13 +176,13 @@ def _pools(now: Sample) -> tuple[Pool, ...]:
     if now.metrics is None:
         return ()
     count = now.metrics.total
-    names = dict.fromkeys(labels.get("pool", "") for labels, _ in now.metrics.series(WORKERS.name))
+    names = dict.fromkeys(labels.get("pool", "") for labels, _ in now.metrics.series(WORKERS))
     return tuple(
         Pool(
             name,
-            int(count(WORKERS.name, pool=name, state="alive") or 0),
-            int(count(WORKERS.name, pool=name, state="missing") or 0),
-            int(count(WORKER_WAITING.name, pool=name) or 0),
+            int(count(WORKERS, pool=name, state="alive") or 0),
+            int(count(WORKERS, pool=name, state="missing") or 0),
+            int(count(WORKER_WAITING, pool=name) or 0),
         )
         for name in names
     )

@@ -1,22 +1,33 @@
-"""What the kernel itself offers, in the form of a plugin."""
+"""KernelPlugin: the part of the kernel that uses the hooks of plugins."""
 
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 from mlsrv.plugins.discovery import PluginRow
 from mlsrv.plugins.markers import hookimpl
 from mlsrv.plugins.offers import ExecutorOffer
 from mlsrv.settings.server import KERNEL_DISTRIBUTION
 
+if TYPE_CHECKING:
+    from mlsrv.metrics import Metric
+
 
 class KernelPlugin:
-    """Offers the executor ``inline``."""
+    """Executor ``inline``, and the metrics of the kernel."""
 
     @hookimpl
     def mlsrv_executors(self) -> ExecutorOffer:
-        """Models in this process."""
+        """Return the executor that runs models in this process."""
         return ExecutorOffer("inline", "mlsrv.hosting.inline_executor:InlineExecutor")
+
+    @hookimpl
+    def mlsrv_metrics(self) -> tuple[Metric, ...]:
+        """Return the metrics of models and of requests to them."""
+        from mlsrv.telemetry.kernel_metrics import METRICS
+
+        return METRICS
 
 
 def kernel_plugin() -> PluginRow:

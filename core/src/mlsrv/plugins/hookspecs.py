@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mlsrv.hosting.call_scope import UserCodeContext
     from mlsrv.interceptor import Interceptor
     from mlsrv.kernel.kernel import Kernel
+    from mlsrv.metrics import Metric
     from mlsrv.plugin_resources import Shared
     from mlsrv.plugins.offers import (
         CodecOffer,
@@ -229,6 +230,30 @@ def mlsrv_meters() -> MeterOffer | Iterable[MeterOffer]:
         >>> kernel = mlsrv.Kernel(plugins=[Plugin()], discover=False)
         >>> [offer.name for offer in kernel.plugins.offers(mlsrv.MeterOffer)]
         ['statsd']
+    """
+
+
+@hookspec
+def mlsrv_metrics() -> Metric | Iterable[Metric]:
+    """List the metrics that a plugin records, for tables, dashboards and alert rules of a backend.
+
+    Called when the metrics are asked for (`Plugins.metrics`), in the main process, at boot or without a boot. The
+    metrics need not be recorded yet.
+
+    Returns:
+        One metric or several. None means none. Two metrics of one name that differ are an error.
+
+    Example:
+        >>> import mlsrv
+        >>> from mlsrv.metrics import Metric
+        >>> SENT = Metric("pigeons_sent", "Pigeons that were sent.", "counter", ("loft",))
+        >>> class Plugin:
+        ...     @mlsrv.hookimpl
+        ...     def mlsrv_metrics(self):
+        ...         return SENT
+        >>> kernel = mlsrv.Kernel(plugins=[Plugin()], discover=False)
+        >>> SENT in kernel.plugins.metrics()
+        True
     """
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mlsrv.hosting.call_scope import UserCodeContext
     from mlsrv.interceptor import Interceptor
     from mlsrv.kernel.kernel import Kernel
+    from mlsrv.metrics import Metric
     from mlsrv.plugin_resources import Shared
     from mlsrv.settings import ModelSettings
     from mlsrv_protocol.types import State
@@ -143,6 +144,25 @@ class Plugins:
             PluginError: an implementation raised.
         """
         return [(row.label, result) for row, result in self._each(hook, **arguments) if result is not None]
+
+    def metrics(self) -> list[Metric]:
+        """Return every metric that the plugins list, in the order of plugin names.
+
+        Raises:
+            PluginError: an implementation raised, or returned something else.
+            OfferClash: two plugins list different metrics under one name.
+        """
+        from mlsrv.metrics import Metric
+
+        found: dict[str, tuple[PluginRow, Metric]] = {}
+        for row, result in self._each("mlsrv_metrics"):
+            for metric in _several(result):
+                if not isinstance(metric, Metric):
+                    raise _wrong(row, "mlsrv_metrics", metric, "a Metric")
+                other, known = found.setdefault(metric.name, (row, metric))
+                if known != metric:
+                    raise OfferClash.between("metric", metric.name, other.label, row.label)
+        return [metric for _, metric in found.values()]
 
     def select_runtime(self, model: ModelSettings, files: Sequence[Path]) -> str | None:
         """The first answer of ``mlsrv_select_runtime``, or None."""

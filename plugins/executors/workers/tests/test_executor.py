@@ -18,7 +18,6 @@ from mlsrv.errors import DeadlineExceeded, MLSrvError, ModelLoadError
 from mlsrv.kernel import Kernel
 from mlsrv.metrics import Meter, Metric, Recorder, nothing
 from mlsrv.settings import ModelSettings
-from mlsrv.telemetry.kernel_metrics import METRICS
 from mlsrv.testing import EchoModel, FailingModel, tensor_request, text_request
 from mlsrv_workers.executor import WorkersExecutor
 
@@ -129,8 +128,12 @@ class Memory(Meter):
 
     values: ClassVar[list[tuple[str, str, float, tuple[str, ...]]]] = []
 
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__(kernel)
+        self.known = kernel.plugins.metrics()
+
     def bind(self, metric: Metric, labels: Any) -> Recorder:
-        if metric in METRICS:
+        if metric in self.known:
             return nothing
         return lambda value: self.values.append((metric.name, metric.kind, value, tuple(labels)))
 

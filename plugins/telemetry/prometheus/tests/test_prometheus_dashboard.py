@@ -14,12 +14,14 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 import mlsrv_prometheus
-from mlsrv.telemetry.kernel_metrics import BATCH_ROWS, METRICS, SUCCESS
+from mlsrv import Kernel
 from mlsrv.testing import tensor_request
+from mlsrv_prometheus import names
 from mlsrv_prometheus.__main__ import FILES, TEXTS, main
 from mlsrv_prometheus.alerts import ALERTS
 from mlsrv_prometheus.dashboard import ROWS
-from mlsrv_prometheus.queries import equals, mean, quantile, rate, series
+from mlsrv_prometheus.names import BATCH_ROWS, SUCCESS
+from mlsrv_prometheus.queries import counter, equals, gauge, mean, quantile, rate
 
 PACKAGE = Path(mlsrv_prometheus.__file__).parent
 README = PACKAGE.parent.parent / "README.md"
@@ -107,6 +109,20 @@ async def test_every_expression_names_metrics_and_labels_that_exist(serve: Any, 
             assert set(grouped[0].split(", ")) <= seen[grouped[1]], expression
 
 
+def test_every_name_is_a_metric_that_a_plugin_lists_of_that_kind() -> None:
+    known = {metric.name: metric for metric in Kernel().plugins.metrics()}
+    suffixes = {"counter": {"_total"}, "gauge": {""}, "histogram": {"_bucket", "_sum", "_count"}}
+    whole = "\n".join(_unquoted(expression) for expression in EXPRESSIONS)
+    named = [value for name, value in vars(names).items() if name.isupper()]
+    assert len(named) >= 20
+    for name in named:
+        found = re.findall(rf"\b{name}(_total|_bucket|_sum|_count|)(?:\{{([^}}]*)\}})?(?![\w])", whole)
+        assert found, f"no expression is about {name}"
+        assert {suffix for suffix, _ in found} <= suffixes[known[name].kind], name
+        for _, selected in found:
+            assert set(re.findall(r"(\w+)=", selected)) <= set(known[name].labels), name
+
+
 def _unquoted(expression: str) -> str:
     return re.sub(r'"[^"]*"', '""', expression)
 
@@ -119,14 +135,13 @@ def test_the_rules_are_what_prometheus_reads() -> None:
 
 
 def test_queries() -> None:
-    assert series(SUCCESS, model=equals("m")) == 'model_infer_request_success_total{model="m"}'
+    assert gauge("mlsrv_workers") == "mlsrv_workers"
+    assert counter(SUCCESS, model=equals("m")) == 'model_infer_request_success_total{model="m"}'
     assert (
         rate(SUCCESS, "model", window="1m") == "sum by (model) (rate(model_infer_request_success_total[1m]))"
     )
     assert "sum by (le, model_name) (rate(mlsrv_batch_rows_bucket[" in quantile(0.5, BATCH_ROWS, "model_name")
     assert mean(BATCH_ROWS, "model_name").count("mlsrv_batch_rows_") == 2
-    with pytest.raises(ValueError, match="has no label phase"):
-        series(SUCCESS, phase=equals("x"))
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,4 +153,4 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     assert main(["nonsense"]) == 2
     assert capsys.readouterr().err.startswith("usage: ")
-    assert all(f"`{metric.name}" in TEXTS["metrics"]() for metric in METRICS)
+    assert all(f"`{metric.name}" in TEXTS["metrics"]() for metric in Kernel().plugins.metrics())

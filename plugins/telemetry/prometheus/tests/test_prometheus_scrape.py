@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlsrv.telemetry.kernel_metrics import METRICS
 from mlsrv.testing import tensor_request
 
 MODEL = {"model_name": "m", "model_version": ""}
@@ -196,7 +195,7 @@ async def test_every_name_is_in_the_table(serve: Any, model: Any) -> None:
         await served.post(asking(1.0))
         await served.call(asking(1.0))
         found = await served.scrape()
-    own = {metric.name for metric in METRICS}
+        own = {metric.name for metric in served.kernel.plugins.metrics()}
     user = {"orders", "price", "stock", "surprise"}
     others = {name for name in found.families if not name.startswith(("process_", "python_"))} - user
     assert others <= own

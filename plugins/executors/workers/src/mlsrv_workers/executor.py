@@ -16,9 +16,9 @@ from mlsrv.executor import Executor, Placement
 from mlsrv.handlers import Arguments
 from mlsrv.metrics import Metric
 from mlsrv.settings import ModelSettings
-from mlsrv.telemetry.kernel_metrics import PARALLEL_QUEUE, WORKER_ENDS, WORKER_MEMORY, WORKER_WAITING, WORKERS
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 from mlsrv_workers.environments.environments import Environment, Environments, has_environment
+from mlsrv_workers.metrics import PARALLEL_QUEUE, WORKER_ENDS, WORKER_MEMORY, WORKER_WAITING, WORKERS
 from mlsrv_workers.pool.pool import Pool
 from mlsrv_workers.pool.process_memory import resident_bytes
 from mlsrv_workers.pool.replicated_models import ReplicatedModel

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import mlsrv
 from mlsrv_workers.settings import WorkerModelSettings, WorkerSettings
+
+if TYPE_CHECKING:
+    from mlsrv.metrics import Metric
 
 
 @mlsrv.hookimpl
@@ -16,3 +21,11 @@ def mlsrv_settings() -> list[mlsrv.SettingsOffer]:
 def mlsrv_executors() -> mlsrv.ExecutorOffer:
     """Offer the executor "workers"."""
     return mlsrv.ExecutorOffer("workers", "mlsrv_workers.executor:WorkersExecutor")
+
+
+@mlsrv.hookimpl
+def mlsrv_metrics() -> tuple[Metric, ...]:
+    """Return the metrics of pools of worker processes."""
+    from mlsrv_workers.metrics import METRICS
+
+    return METRICS

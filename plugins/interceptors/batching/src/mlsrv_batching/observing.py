@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from mlsrv.context import CallContext
-from mlsrv.telemetry.kernel_metrics import BATCH_QUEUE, BATCH_REQUESTS, BATCH_ROWS, BATCH_WAITING
 from mlsrv.telemetry.meters import Meters
 from mlsrv.timeline import Batch, Timeline
+from mlsrv_batching.metrics import BATCH_QUEUE, BATCH_REQUESTS, BATCH_ROWS, BATCH_WAITING
 
 _NAMED = 20
 """Members whose ids are in that of their batch."""

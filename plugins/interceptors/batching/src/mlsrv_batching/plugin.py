@@ -10,6 +10,7 @@ from mlsrv_batching.settings import BatchingSettings
 if TYPE_CHECKING:
     from mlsrv.executor import ModelInfo
     from mlsrv.interceptor import Interceptor
+    from mlsrv.metrics import Metric
 
 
 @mlsrv.hookimpl
@@ -39,3 +40,11 @@ def mlsrv_rest_routes(kernel: mlsrv.Kernel) -> list[Any]:
     from mlsrv_batching.routes import routes
 
     return routes(kernel)
+
+
+@mlsrv.hookimpl
+def mlsrv_metrics() -> tuple[Metric, ...]:
+    """Return the metrics of batches."""
+    from mlsrv_batching.metrics import METRICS
+
+    return METRICS

@@ -10,9 +10,9 @@ from typing import ClassVar
 from mlsrv.context import CallContext
 from mlsrv.dataplane.statistics import Duration
 from mlsrv.interceptor import CallNext, Interceptor, Phase
-from mlsrv.telemetry.kernel_metrics import CACHE_HITS, CACHE_MISSES
 from mlsrv.telemetry.meters import Meters
 from mlsrv_cache.content import content_key, copy_of, size_of
+from mlsrv_cache.metrics import CACHE_HITS, CACHE_MISSES
 from mlsrv_cache.settings import CacheSettings
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 

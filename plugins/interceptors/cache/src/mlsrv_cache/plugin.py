@@ -9,6 +9,7 @@ from mlsrv_cache.settings import CacheModelSettings, CacheSettings
 
 if TYPE_CHECKING:
     from mlsrv.interceptor import Interceptor
+    from mlsrv.metrics import Metric
 
 
 @mlsrv.hookimpl
@@ -26,3 +27,11 @@ def mlsrv_interceptors(kernel: mlsrv.Kernel, model: mlsrv.ModelSettings) -> Inte
     from mlsrv_cache.cache import ResponseCache
 
     return ResponseCache(model.name, model.version, settings, kernel.metrics)
+
+
+@mlsrv.hookimpl
+def mlsrv_metrics() -> tuple[Metric, ...]:
+    """Return the metrics of caches."""
+    from mlsrv_cache.metrics import METRICS
+
+    return METRICS

@@ -6,7 +6,7 @@ import json
 
 from attrs import frozen
 
-from mlsrv.telemetry.kernel_metrics import (
+from mlsrv_prometheus.names import (
     DURATION,
     FAILURE,
     MODEL_READY,
@@ -16,7 +16,7 @@ from mlsrv.telemetry.kernel_metrics import (
     WORKER_ENDS,
     WORKERS,
 )
-from mlsrv_prometheus.queries import equals, matches, quantile, rate, series
+from mlsrv_prometheus.queries import counter, equals, gauge, matches, quantile, rate
 
 WINDOW = "5m"
 
@@ -48,7 +48,7 @@ def _failing(share: float) -> str:
 ALERTS = (
     Alert(
         "ModelNotReady",
-        f"{series(MODEL_READY)} == 0",
+        f"{gauge(MODEL_READY)} == 0",
         "5m",
         "critical",
         "The model {{ $labels.model_name }} {{ $labels.model_version }} does not answer.",
@@ -83,14 +83,14 @@ ALERTS = (
     ),
     Alert(
         "WorkersMissing",
-        f"{series(WORKERS, state=equals('missing'))} > 0",
+        f"{gauge(WORKERS, state=equals('missing'))} > 0",
         "5m",
         "critical",
         "{{ $value }} workers of the pool {{ $labels.pool }} are missing.",
     ),
     Alert(
         "WorkersKeepEnding",
-        f"increase({series(WORKER_ENDS)}[15m]) > 3",
+        f"increase({counter(WORKER_ENDS)}[15m]) > 3",
         "0m",
         "warning",
         "Workers of the pool {{ $labels.pool }} keep ending.",

@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from mlsrv.telemetry.kernel_metrics import (
+from mlsrv_prometheus.names import (
     BATCH_QUEUE,
     BATCH_ROWS,
     BATCH_WAITING,
@@ -33,7 +33,7 @@ from mlsrv.telemetry.kernel_metrics import (
     WORKER_WAITING,
     WORKERS,
 )
-from mlsrv_prometheus.queries import equals, matches, mean, quantile, rate, series
+from mlsrv_prometheus.queries import equals, gauge, matches, mean, quantile, rate
 
 SCHEMA = 36
 WIDTH, HEIGHT = 8, 8
@@ -109,7 +109,7 @@ ROWS = (
             Panel(
                 "In flight",
                 "short",
-                [(series(IN_FLIGHT, **_MODEL), "{{model_name}} {{model_version}}")],
+                [(gauge(IN_FLIGHT, **_MODEL), "{{model_name}} {{model_version}}")],
                 stacked=True,
             ),
         ],
@@ -136,12 +136,12 @@ ROWS = (
                 "Requests that wait",
                 "short",
                 [
-                    (series(BATCH_WAITING, **_MODEL), "{{model_name}}, to be batched"),
+                    (gauge(BATCH_WAITING, **_MODEL), "{{model_name}}, to be batched"),
                     (
                         quantile(0.95, BATCH_QUEUE, "model_name", **_MODEL),
                         "{{model_name}}, when one comes (p95)",
                     ),
-                    (series(WORKER_WAITING), "pool {{pool}}"),
+                    (gauge(WORKER_WAITING), "pool {{pool}}"),
                 ],
             ),
             Panel(
@@ -165,17 +165,17 @@ ROWS = (
             Panel(
                 "Models by state",
                 "short",
-                [(f"sum by (state) ({series(MODEL_STATE)})", "{{state}}")],
+                [(f"sum by (state) ({gauge(MODEL_STATE)})", "{{state}}")],
                 stacked=True,
             ),
-            Panel("Workers", "short", [(series(WORKERS), "{{pool}} {{state}}")], stacked=True),
+            Panel("Workers", "short", [(gauge(WORKERS), "{{pool}} {{state}}")], stacked=True),
             Panel("Workers that ended", "short", [(rate(WORKER_ENDS, "pool"), "{{pool}}")]),
             Panel(
                 "Memory of the server",
                 "bytes",
                 [
                     ("process_resident_memory_bytes", "{{instance}}"),
-                    (series(WORKER_MEMORY), "{{instance}}, pool {{pool}}"),
+                    (gauge(WORKER_MEMORY), "{{instance}}, pool {{pool}}"),
                 ],
                 stacked=True,
             ),
@@ -196,7 +196,7 @@ ROWS = (
             ),
             Panel("HTTP latency (p95)", "s", [(quantile(0.95, REST_SECONDS, "path"), "{{path}}")]),
             Panel(
-                "HTTP requests in progress", "short", [(series(REST_IN_PROGRESS), "{{method}}")], stacked=True
+                "HTTP requests in progress", "short", [(gauge(REST_IN_PROGRESS), "{{method}}")], stacked=True
             ),
             Panel(
                 "gRPC calls",
@@ -288,7 +288,7 @@ def _model_variable() -> dict[str, Any]:
         "name": "model",
         "label": "Model",
         "datasource": SOURCE,
-        "query": f"label_values({series(MODEL_STATE)}, model_name)",
+        "query": f"label_values({gauge(MODEL_STATE)}, model_name)",
         "refresh": 2,
         "multi": True,
         "includeAll": True,

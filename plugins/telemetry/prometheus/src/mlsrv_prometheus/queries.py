@@ -1,8 +1,6 @@
-"""PromQL queries: built from declared metrics, so that every name in a query exists."""
+"""PromQL about metrics by name. Tests compare names, kinds and labels with the metrics that plugins list."""
 
 from __future__ import annotations
-
-from mlsrv.metrics import Metric
 
 WINDOW = "$__rate_interval"
 
@@ -17,33 +15,32 @@ def matches(pattern: str) -> str:
     return f'=~"{pattern}"'
 
 
-def series(metric: Metric, suffix: str = "", **labels: str) -> str:
-    """Return a selector; `labels` are conditions, made by `equals` and `matches`.
-
-    Raises:
-        ValueError: the metric has no such label.
-    """
-    unknown = labels.keys() - set(metric.labels)
-    if unknown:
-        raise ValueError(f"{metric.name} has no label {', '.join(sorted(unknown))}")
-    total = "_total" if metric.kind == "counter" else ""
-    conditions = ",".join(f"{name}{condition}" for name, condition in labels.items())
-    return f"{metric.name}{total}{suffix}" + (f"{{{conditions}}}" if conditions else "")
+def gauge(name: str, **labels: str) -> str:
+    """Return the selector of a gauge; `labels` are conditions, made by `equals` and `matches`."""
+    conditions = ",".join(f"{label}{condition}" for label, condition in labels.items())
+    return name + (f"{{{conditions}}}" if conditions else "")
 
 
-def rate(metric: Metric, *by: str, window: str = WINDOW, suffix: str = "", **labels: str) -> str:
-    """Return the increase a second of a counter, or of the count or sum of a histogram."""
-    return f"sum by ({', '.join(by)}) (rate({series(metric, suffix, **labels)}[{window}]))"
+def counter(name: str, **labels: str) -> str:
+    """Return the selector of a counter; its name is that of the `Metric`."""
+    return gauge(f"{name}_total", **labels)
 
 
-def quantile(which: float, metric: Metric, *by: str, window: str = WINDOW, **labels: str) -> str:
-    """Return a quantile of a histogram."""
-    return (
-        f"histogram_quantile({which}, {rate(metric, 'le', *by, window=window, suffix='_bucket', **labels)})"
-    )
+def rate(name: str, *by: str, window: str = WINDOW, **labels: str) -> str:
+    """Return the growth of a counter in a second, summed by labels."""
+    return _rate(counter(name, **labels), by, window)
 
 
-def mean(metric: Metric, *by: str, window: str = WINDOW, **labels: str) -> str:
-    """Return the mean of a histogram."""
-    summed = rate(metric, *by, window=window, suffix="_sum", **labels)
-    return f"{summed} / {rate(metric, *by, window=window, suffix='_count', **labels)}"
+def quantile(which: float, name: str, *by: str, window: str = WINDOW, **labels: str) -> str:
+    """Return a quantile of a histogram, by labels."""
+    return f"histogram_quantile({which}, {_rate(gauge(f'{name}_bucket', **labels), ('le', *by), window)})"
+
+
+def mean(name: str, *by: str, window: str = WINDOW, **labels: str) -> str:
+    """Return the mean of a histogram, by labels."""
+    summed, counted = (_rate(gauge(f"{name}_{part}", **labels), by, window) for part in ("sum", "count"))
+    return f"{summed} / {counted}"
+
+
+def _rate(selector: str, by: tuple[str, ...], window: str) -> str:
+    return f"sum by ({', '.join(by)}) (rate({selector}[{window}]))"

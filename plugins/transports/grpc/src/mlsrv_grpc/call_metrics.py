@@ -11,8 +11,8 @@ from typing import Any, TypeAlias, cast
 import grpc
 
 from mlsrv.metrics import Recorder
-from mlsrv.telemetry.kernel_metrics import GRPC_HANDLED, GRPC_RECEIVED, GRPC_SECONDS, GRPC_SENT, GRPC_STARTED
 from mlsrv.telemetry.meters import Meters
+from mlsrv_grpc.metrics import GRPC_HANDLED, GRPC_RECEIVED, GRPC_SECONDS, GRPC_SENT, GRPC_STARTED
 from mlsrv_grpc.status import Rpc
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"

@@ -11,6 +11,8 @@ from mlsrv_grpc.settings import GrpcSettings
 if TYPE_CHECKING:
     import pluggy
 
+    from mlsrv.metrics import Metric
+
 
 @mlsrv.hookimpl
 def mlsrv_addhooks(pluginmanager: pluggy.PluginManager) -> None:
@@ -28,3 +30,11 @@ def mlsrv_settings() -> mlsrv.SettingsOffer:
 def mlsrv_transports() -> mlsrv.TransportOffer:
     """Offer gRPC as a way in."""
     return mlsrv.TransportOffer("grpc", "mlsrv_grpc.transport:GrpcTransport")
+
+
+@mlsrv.hookimpl
+def mlsrv_metrics() -> tuple[Metric, ...]:
+    """Return the metrics of gRPC calls."""
+    from mlsrv_grpc.metrics import METRICS
+
+    return METRICS

@@ -11,6 +11,8 @@ from mlsrv_rest.settings import RestSettings
 if TYPE_CHECKING:
     import pluggy
 
+    from mlsrv.metrics import Metric
+
 
 @mlsrv.hookimpl
 def mlsrv_addhooks(pluginmanager: pluggy.PluginManager) -> None:
@@ -28,3 +30,11 @@ def mlsrv_settings() -> mlsrv.SettingsOffer:
 def mlsrv_transports() -> mlsrv.TransportOffer:
     """Offer REST as a way in."""
     return mlsrv.TransportOffer("rest", "mlsrv_rest.transport:RestTransport")
+
+
+@mlsrv.hookimpl
+def mlsrv_metrics() -> tuple[Metric, ...]:
+    """Return the metrics of HTTP requests."""
+    from mlsrv_rest.metrics import METRICS
+
+    return METRICS

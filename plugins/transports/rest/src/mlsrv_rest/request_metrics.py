@@ -10,8 +10,8 @@ from starlette.types import ASGIApp
 from mlsrv.kernel import Kernel
 from mlsrv.metrics import RowRecorder, nothing
 from mlsrv.settings import KernelSettings
-from mlsrv.telemetry.kernel_metrics import REST_IN_PROGRESS, REST_REQUESTS, REST_SECONDS
 from mlsrv.telemetry.meters import Meters
+from mlsrv_rest.metrics import REST_IN_PROGRESS, REST_REQUESTS, REST_SECONDS
 from mlsrv_rest.reply import Message, Receive, Scope, Send
 from mlsrv_rest.routes.common import ROUTE
 
