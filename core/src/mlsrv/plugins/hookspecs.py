@@ -237,8 +237,8 @@ def mlsrv_meters() -> MeterOffer | Iterable[MeterOffer]:
 def mlsrv_metrics() -> Metric | Iterable[Metric]:
     """List the metrics that a plugin records, for tables, dashboards and alert rules of a backend.
 
-    Called when the metrics are asked for (`Plugins.metrics`), in the main process, at boot or without a boot. The
-    metrics need not be recorded yet.
+    Called when the metrics are asked for (`Plugins.metrics`), in the main process, whether the kernel has
+    booted or not.
 
     Returns:
         One metric or several. None means none. Two metrics of one name that differ are an error.

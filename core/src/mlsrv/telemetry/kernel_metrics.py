@@ -1,4 +1,4 @@
-"""Metrics of the kernel itself, of models and of requests to them. Names and labels of MLServer's are kept."""
+"""Metrics of the kernel itself: models, and requests to them. Names and labels of MLServer's are kept."""
 
 from __future__ import annotations
 
