@@ -1,6 +1,6 @@
-"""Settings of the server and of models, and how plugins add theirs.
+"""Settings: those of the server and of models, and the tools with which plugins add theirs.
 
-What plugins write their settings classes with is light; the rest is imported when it is first used.
+The names that plugins need to write settings classes are imported at once, the others on first use.
 """
 
 from __future__ import annotations

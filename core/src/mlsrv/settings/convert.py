@@ -1,4 +1,4 @@
-"""The one strict converter for settings: unknown keys are errors, and every problem is told with its path."""
+"""Conversion: the one strict converter for settings; unknown keys are errors, and each problem has its path."""
 
 from __future__ import annotations
 
@@ -160,8 +160,10 @@ def _field_value(field: attrs.Attribute[Any], value: object) -> Any:
 
 
 def from_text(text: str, wanted: Any) -> Any:
-    """The plain value that a text from the environment or the command line stands for: JSON where a list, an
-    object or null is wanted, else the text itself."""
+    """Return the plain value of a text from the environment or the command line.
+
+    Where a list, an object or null is wanted the text is read as JSON, else it is the value itself.
+    """
     members = get_args(wanted) if _is_union(wanted) else (wanted,)
     if str in members and not text.lstrip().startswith(("{", "[")):
         return None if text == "null" and type(None) in members else text

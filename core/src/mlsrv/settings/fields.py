@@ -1,4 +1,4 @@
-"""How settings classes are written: frozen attrs classes with flat, documented fields."""
+"""Fields: how settings classes are written, as frozen attrs classes with flat, documented fields."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _T = TypeVar("_T")
 def setting(
     default: Any = attrs.NOTHING, *, help: str, factory: Any = None, at_least: float | None = None
 ) -> Any:
-    """A field of a settings class.
+    """Define a field of a settings class.
 
     Args:
         default: its value when no source sets it.
@@ -44,11 +44,11 @@ def settings_class(cls: type[_T]) -> type[_T]:
 
 
 def help_of(attribute: attrs.Attribute[Any]) -> str:
-    """The help text of a field."""
+    """Return the help text of a field."""
     return str(attribute.metadata.get("help", ""))
 
 
 def default_of(attribute: attrs.Attribute[Any]) -> Any:
-    """The default of a field, made afresh."""
+    """Return the default of a field, a new one each time."""
     default: Any = attribute.default
     return default.factory() if hasattr(default, "factory") else default

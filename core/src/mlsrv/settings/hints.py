@@ -1,4 +1,4 @@
-"""What to tell somebody who wrote a key that nobody knows."""
+"""Hints: the sentence about an unknown key, with the nearest known key or the plugin to install."""
 
 from __future__ import annotations
 
@@ -87,12 +87,12 @@ RUNTIMES = (
 def explain_unknown(
     key: str, known: Iterable[str], distributions: Iterable[str] = (), failed: Mapping[str, str] | None = None
 ) -> str:
-    """One sentence about an unknown key: the plugin that is missing or broken, or the nearest known name.
+    """Return one sentence about an unknown key: the missing or broken plugin, or the nearest known key.
 
     Args:
         key: what was written.
         known: the keys that exist.
-        distributions: those that are loaded; one of them does not own the key, whatever it did in other
+        distributions: those that are loaded; a loaded one does not own the key, even if it did in other
             versions.
         failed: plugins that are installed and did not load, with the reason.
     """
@@ -119,8 +119,9 @@ def explain_unknown(
 
 
 def explain_runtime(wanted: str) -> str:
-    """What to install for an ``implementation`` that is not there, as the end of a sentence; empty if nobody
-    knows.
+    """Return what to install for an unknown ``implementation``, as the end of a sentence.
+
+    The text is empty when no plugin is known to have it.
 
     Names of runtimes are known, and dotted paths into packages of runtimes, MLServer's included.
     """

@@ -20,7 +20,7 @@ from mlsrv_protocol.types import MetadataTensor
 
 @settings_class
 class KernelModelSettings:
-    """The model settings that the kernel itself owns; every other one belongs to a plugin."""
+    """The model settings that the kernel owns; all others belong to plugins."""
 
     platform: str = setting("", help="Framework that trained the model, shown in its metadata.")
     versions: list[str] = setting(
@@ -102,7 +102,7 @@ class ModelSettings(FlatSettings):
 
     @classmethod
     def parse_obj(cls, values: Mapping[str, Any], source: Path | None = None) -> ModelSettings:
-        """From plain data, as in the file; ``model`` is another spelling of ``name``.
+        """Make settings from plain data, as in the file. ``model`` is another spelling of ``name``.
 
         Raises:
             ConfigurationError: names the source and the field.
@@ -139,8 +139,9 @@ class ModelSettings(FlatSettings):
         return made
 
     def resolve(self, owners: Sequence[Owner], environment: Layer | None = None) -> ModelSettings:
-        """The same settings with every field of the kernel and of plugins converted; `environment` beats the
-        file.
+        """Return the same settings with every field of the kernel and of plugins converted.
+
+        Values of `environment` take precedence over those of the file.
 
         Raises:
             ConfigurationError: with one sentence for each unknown key and each value of a wrong type.
@@ -151,8 +152,10 @@ class ModelSettings(FlatSettings):
         return made
 
     def copy(self, **changes: Any) -> ModelSettings:
-        """A copy with other values for attributes (`name`, `implementation`, `parameters`, `inputs`,
-        `outputs`)."""
+        """Return a copy with other values for attributes.
+
+        They are `name`, `implementation`, `parameters`, `inputs` and `outputs`.
+        """
         made = ModelSettings.__new__(ModelSettings)
         made.__dict__.update(self.__dict__)
         made.inputs, made.outputs = list(self.inputs), list(self.outputs)

@@ -1,4 +1,4 @@
-"""Model settings from the environment: ``MLSRV_MODEL_…``.
+"""Model environment: model settings from the environment, ``MLSRV_MODEL_…``.
 
 What identifies a model (name, implementation, uri, version, …) describes the one model of a folder that has
 no ``model-settings.json``; every other field is laid over the file of each model.
@@ -43,7 +43,8 @@ class ModelEnvironment:
         self.overlay = attrs.evolve(layer, values=rest)
 
     def default_model(self) -> ModelSettings | None:
-        """The model that the environment describes, or None if it names neither a runtime nor an artifact.
+        """Return the model of the environment, or None if that names neither a runtime nor an artifact.
+
         Its ``uri`` is relative to the working directory.
 
         Raises:
@@ -63,7 +64,7 @@ class ModelEnvironment:
 
 
 def _plain(value: Any) -> Any:
-    """What a text of the environment stands for: JSON if it looks like a list or an object."""
+    """Return the value of a text of the environment: JSON if it looks like a list or an object."""
     if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
         return from_text(value, dict)
     return value

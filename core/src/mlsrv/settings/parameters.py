@@ -1,4 +1,4 @@
-"""The object ``parameters`` of a ``model-settings.json``."""
+"""Parameters: the object ``parameters`` of a ``model-settings.json``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 def has_scheme(uri: str) -> bool:
-    """Whether a URI names its scheme (``s3://bucket/model``, ``models:/name/1``); a path does not."""
+    """Return whether a URI names its scheme (``s3://bucket/model``, ``models:/name/1``); a path does not."""
     return _SCHEME.match(uri) is not None
 
 
@@ -39,7 +39,7 @@ def _object(value: Any) -> dict[str, Any]:
 
 @define(init=False)
 class ModelParameters:
-    """What belongs to one instance of a model.
+    """Parameters of one version of a model.
 
     Attributes:
         uri: the artifact: a file, or a folder in which the runtime finds one. Relative to the settings file.
@@ -79,7 +79,7 @@ class ModelParameters:
         return self.others[name]
 
     def dict(self) -> dict[str, Any]:
-        """Plain data, without what is not set."""
+        """Return plain data, without the fields that are not set."""
         named = {
             "uri": self.uri,
             "version": self.version,

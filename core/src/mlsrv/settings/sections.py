@@ -1,4 +1,4 @@
-"""Flat settings whose fields are owned by several classes: the kernel's own and those of plugins."""
+"""Sections: flat settings whose fields are owned by several classes, the kernel's and those of plugins."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class Layer:
     names: Mapping[str, str] = attrs.field(factory=dict)
 
     def where(self, key: str) -> str:
-        """How to point at a key of this layer."""
+        """Return how messages point at a key of this layer."""
         name = self.names.get(key, key)
         return f"{self.origin} {name}" if self.text else f"{self.origin}: {name}"
 
 
 @attrs.frozen
 class Effective:
-    """One effective value: what it is, where it came from, and what it means."""
+    """One effective value with its origin and its meaning."""
 
     name: str
     value: Any
@@ -68,7 +68,7 @@ class Sections:
     effective: Mapping[str, Effective]
 
     def of(self, cls: type[_T]) -> _T:
-        """The instance of one settings class.
+        """Return the instance of one settings class.
 
         Raises:
             KeyError: no loaded plugin offers this class.
@@ -90,7 +90,7 @@ class Sections:
 
 
 class FlatSettings:
-    """Settings whose fields are owned by the kernel and by plugins, readable side by side: ``settings.host``.
+    """Settings with fields of the kernel and of plugins, readable side by side: ``settings.host``.
 
     Before a kernel resolved them they hold what was written: attributes are the values as they stand there
     (or defaults of the kernel's own fields), and `of` converts the fields of one class alone.
@@ -108,7 +108,7 @@ class FlatSettings:
         return self._layers
 
     def of(self, cls: type[_T]) -> _T:
-        """The instance of one plugin's settings class, or of the kernel's.
+        """Return the instance of one plugin's settings class, or of the kernel's.
 
         Raises:
             KeyError: no loaded plugin offers this class.
@@ -121,7 +121,7 @@ class FlatSettings:
         return resolve([Owner("", cls)], layers).of(cls)
 
     def effective(self) -> Sections:
-        """Every field with its value, origin and meaning.
+        """Return every field with its value, origin and meaning.
 
         Raises:
             ConfigurationError: not yet resolved, and the kernel alone does not know all keys.
@@ -129,7 +129,10 @@ class FlatSettings:
         return resolve([self._own], self._layers) if self._sections is None else self._sections
 
     def plain(self) -> dict[str, Any]:
-        """The effective value of each field by name, for another process: without those that are no JSON."""
+        """Return the effective value of each field by name, for another process.
+
+        Values that JSON cannot carry are left out.
+        """
         return {field.name: field.value for field in self if _is_plain(field.value)}
 
     def __iter__(self) -> Iterator[Effective]:
@@ -209,7 +212,7 @@ def resolve(
 
 
 def _located(path: str, what: str, chosen: Mapping[str, tuple[Any, Layer]], owner: Owner) -> str:
-    """A problem with where the value comes from. A check of a whole class names the setting itself."""
+    """Return a problem with the origin of the value. A check of a whole class names the setting itself."""
     name, colon, rest = what.partition(": ")
     if not path and colon and name in chosen:
         path, what = name, rest
@@ -217,7 +220,7 @@ def _located(path: str, what: str, chosen: Mapping[str, tuple[Any, Layer]], owne
 
 
 def _fields(owners: Sequence[Owner], problems: list[str]) -> _Fields:
-    """Every setting, by name, with its owner."""
+    """Return every setting by name, with its owner."""
     fields: _Fields = {}
     for owner in owners:
         for attribute in attrs.fields(owner.cls):
@@ -236,7 +239,7 @@ def _chosen(
     unknown: Callable[[str], str],
     problems: list[str],
 ) -> dict[str, tuple[Any, Layer]]:
-    """The value of each setting that any layer has, not converted yet, with the layer that it is from."""
+    """Return the value of each setting that a layer has, not converted yet, with its layer."""
     chosen: dict[str, tuple[Any, Layer]] = {}
     for layer in layers:
         for key, value in layer.values.items():

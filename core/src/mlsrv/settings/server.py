@@ -18,7 +18,7 @@ KERNEL_DISTRIBUTION = "mlsrv-core"
 
 @settings_class
 class KernelSettings:
-    """The settings that the kernel itself owns; every other one belongs to a plugin."""
+    """The server settings that the kernel owns; all others belong to plugins."""
 
     debug: bool = setting(False, help="Log more: debug level, and the traceback of every failed request.")
     server_name: str = setting("mlsrv", help="Name of the server in its metadata.")
@@ -106,14 +106,17 @@ class Settings(FlatSettings):
 
     @classmethod
     def from_layers(cls, layers: Sequence[Layer], model_layer: Layer | None = None) -> Settings:
-        """Settings from sources, the weakest first. `model_layer` holds model fields from the environment."""
+        """Make settings from sources, the weakest first.
+
+        `model_layer` holds model fields from the environment.
+        """
         made = cls()
         made._layers = tuple(layers)
         made.model_layer = model_layer
         return made
 
     def resolve(self, owners: Sequence[Owner], failed: Mapping[str, str] | None = None) -> Settings:
-        """The same settings, converted and complete.
+        """Return the same settings, converted and complete.
 
         Args:
             owners: the server settings classes of the plugins.
@@ -153,12 +156,15 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def file_layer(path: Path) -> Layer:
-    """The layer of a ``settings.json``."""
+    """Return the layer of a ``settings.json``."""
     return Layer(str(path), read_object(path))
 
 
 def environment_layers(environ: Mapping[str, str]) -> tuple[Layer, Layer]:
-    """The server's and the models' layer of an environment: ``MLSRV_HTTP_PORT``, ``MLSRV_MODEL_NAME``, …"""
+    """Return the server's and the models' layer of an environment.
+
+    Variables are named ``MLSRV_HTTP_PORT``, ``MLSRV_MODEL_NAME``, …
+    """
     server: dict[str, str] = {}
     model: dict[str, str] = {}
     names: dict[str, str] = {}
