@@ -1,5 +1,4 @@
-"""Codecs: base classes, and the codecs of installed plugins under the names that the specification gives
-them."""
+"""Codecs: base classes, and the codecs of installed plugins under their names in the specification."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""`decode_args`: a model's method whose annotations say how inputs are decoded and what it returns is
-encoded."""
+"""Arguments: `decode_args`, which decodes inputs and encodes results by the annotations of a method."""
 
 from __future__ import annotations
 
@@ -28,8 +27,7 @@ _REQUIRED: Any = inspect.Parameter.empty
 
 
 def decode_args(function: _F) -> _F:
-    """Let a method ``predict`` or ``predict_stream`` take decoded inputs, and return values that are encoded
-    for it.
+    """Let a method ``predict`` or ``predict_stream`` take decoded inputs and return values to be encoded.
 
     ::
 
@@ -104,7 +102,7 @@ def decode_args(function: _F) -> _F:
 
 
 def prepare(model: MLModel) -> None:
-    """Decide on the annotations of a model's decorated methods, so that mistakes show when it is loaded.
+    """Resolve the annotations of a model's decorated methods, so that mistakes show when it is loaded.
 
     Raises:
         TypeError: an annotation means nothing; names method and argument.
@@ -130,7 +128,7 @@ class _Signature:
         self.defaults = {parameter.name: parameter.default for parameter in parameters}
 
     def plan(self, model: MLModel) -> _Plan:
-        """What the annotations mean for a model; decided once for each."""
+        """Return the plan for a model, made once for each."""
         plans: dict[_Signature, _Plan] = vars(model).setdefault("_decode_args", {})
         if self not in plans:
             plans[self] = self._plan(model)
@@ -175,7 +173,7 @@ _Rest: TypeAlias = Callable[[InferenceRequest], Any]
 
 
 class _Plan:
-    """How one model's method gets its arguments and returns its result."""
+    """Makes the arguments of one model's method from a request, and responses from its results."""
 
     def __init__(self, model: MLModel, results: Results) -> None:
         self.results = results
@@ -185,7 +183,7 @@ class _Plan:
         self._model = model
 
     def arguments(self, request: InferenceRequest) -> dict[str, Any]:
-        """The arguments of one call. Raises `InputsNotFound`, `CodecError`."""
+        """Return the arguments of one call. Raises `InputsNotFound`, `CodecError`."""
         return timed("decode", self._arguments, request)
 
     def _arguments(self, request: InferenceRequest) -> dict[str, Any]:
@@ -221,7 +219,7 @@ class _Plan:
 
 
 def _rest(model: MLModel, hint: Any) -> _Rest | None:
-    """What makes one argument of all inputs that no other argument names, or None."""
+    """Return the reader of one argument that takes all inputs not named by another, or None."""
     if hint is dict or get_origin(hint) is dict:
         values = get_args(hint)[1] if hint is not dict else Any
         read = reader(model, values)

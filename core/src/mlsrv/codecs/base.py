@@ -1,4 +1,7 @@
-"""The two base classes of codecs. A codec is a class, never instantiated; its methods are class methods."""
+"""Base: the two base classes of codecs.
+
+A codec is a class, never instantiated; its methods are class methods.
+"""
 
 from __future__ import annotations
 
@@ -22,27 +25,27 @@ class InputCodec:
 
     @classmethod
     def can_encode(cls, payload: Any) -> bool:
-        """Whether `encode_output` takes this payload."""
+        """Return whether `encode_output` takes this payload."""
         return False
 
     @classmethod
     def decode_input(cls, request_input: RequestInput) -> Any:
-        """The Python value of an input of a request. Raises `mlsrv.errors.CodecError`."""
+        """Return the Python value of an input of a request. Raises `mlsrv.errors.CodecError`."""
         raise _lacks(cls, "decode_input")
 
     @classmethod
     def encode_output(cls, name: str, payload: Any, **kwargs: Any) -> ResponseOutput:
-        """The output of a response that carries `payload`. Raises `mlsrv.errors.CodecError`."""
+        """Return the output of a response that carries `payload`. Raises `mlsrv.errors.CodecError`."""
         raise _lacks(cls, "encode_output")
 
     @classmethod
     def decode_output(cls, response_output: ResponseOutput) -> Any:
-        """The Python value of an output of a response (clients)."""
+        """Return the Python value of an output of a response (clients)."""
         raise _lacks(cls, "decode_output")
 
     @classmethod
     def encode_input(cls, name: str, payload: Any, **kwargs: Any) -> RequestInput:
-        """The input of a request that carries `payload` (clients)."""
+        """Return the input of a request that carries `payload` (clients)."""
         raise _lacks(cls, "encode_input")
 
 
@@ -59,29 +62,29 @@ class RequestCodec:
 
     @classmethod
     def can_encode(cls, payload: Any) -> bool:
-        """Whether `encode_response` takes this payload."""
+        """Return whether `encode_response` takes this payload."""
         return False
 
     @classmethod
     def decode_request(cls, request: InferenceRequest) -> Any:
-        """The Python value of a request. Raises `mlsrv.errors.CodecError`."""
+        """Return the Python value of a request. Raises `mlsrv.errors.CodecError`."""
         raise _lacks(cls, "decode_request")
 
     @classmethod
     def encode_response(
         cls, model_name: str, payload: Any, model_version: str | None = None, **kwargs: Any
     ) -> InferenceResponse:
-        """The response that carries `payload`. Raises `mlsrv.errors.CodecError`."""
+        """Return the response that carries `payload`. Raises `mlsrv.errors.CodecError`."""
         raise _lacks(cls, "encode_response")
 
     @classmethod
     def decode_response(cls, response: InferenceResponse) -> Any:
-        """The Python value of a response (clients)."""
+        """Return the Python value of a response (clients)."""
         raise _lacks(cls, "decode_response")
 
     @classmethod
     def encode_request(cls, payload: Any, **kwargs: Any) -> InferenceRequest:
-        """The request that carries `payload` (clients)."""
+        """Return the request that carries `payload` (clients)."""
         raise _lacks(cls, "encode_request")
 
 

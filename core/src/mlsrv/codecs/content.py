@@ -1,4 +1,4 @@
-"""Which codec applies to what: the precedence rules of content types."""
+"""Content types: the precedence rules that decide which codec applies."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class DecodedInput(RequestInput):
-    """An input whose own content type has been applied: `data` is the Python value, no longer wire data.
+    """An input whose own content type was applied: `data` is the Python value, not the data of the wire.
 
     Request codecs that treat each input by itself (a DataFrame's columns) take such values as they are.
     """
@@ -51,7 +51,10 @@ def _input_codec(model: MLModel, content_type: str | None, where: str) -> AnyInp
 
 
 def apply_codec(codec: AnyInputCodec, request_input: RequestInput) -> Any:
-    """What a codec makes of an input; one that was decoded before is what it is. Raises `CodecError`."""
+    """Return the value of an input, decoded by a codec; a `DecodedInput` is decoded already.
+
+    Raises `CodecError`.
+    """
     if isinstance(request_input, DecodedInput):
         return request_input.data
     try:
@@ -64,22 +67,24 @@ def apply_codec(codec: AnyInputCodec, request_input: RequestInput) -> Any:
 
 
 def input_content_type(model: MLModel, request_input: RequestInput) -> str | None:
-    """The content type of an input: its own, else that of the model's metadata."""
+    """Return the content type of an input: its own, else that of the model's metadata."""
     return _content_type(request_input.parameters) or _declared(model.inputs, request_input.name)
 
 
 def check_content_types(model: MLModel, request: InferenceRequest) -> None:
-    """Raise `CodecNotFound` for a content type that nobody knows."""
+    """Raise `CodecNotFound` for an unknown content type of the request or of an input."""
     _request_codec(model, _content_type(request.parameters))
     for request_input in request.inputs:
         _input_codec(model, _content_type(request_input.parameters), f'input "{request_input.name}"')
 
 
 def decode_input(model: MLModel, request_input: RequestInput, default_codec: AnyInputCodec | None) -> Any:
-    """One input as its codec decodes it: that of its content type, else the default; its data without either.
+    """Return the value of one input.
+
+    The codec is that of its content type, else the default; without either the value is the input's data.
 
     Raises:
-        CodecNotFound: nobody knows its content type.
+        CodecNotFound: its content type is unknown.
         CodecError: it does not fit the codec.
     """
     if isinstance(request_input, DecodedInput):
@@ -90,8 +95,11 @@ def decode_input(model: MLModel, request_input: RequestInput, default_codec: Any
 
 
 def decode_request(model: MLModel, request: InferenceRequest, default_codec: AnyRequestCodec | None) -> Any:
-    """A request as its codec decodes it: that of its content type, else of the model's, else the default;
-    without any, the request with its inputs decoded. Raises as `decode_input`."""
+    """Return the value of a request.
+
+    The codec is that of its content type, else of the model's, else the default; without any, the value is
+    the request with its inputs decoded. Raises as `decode_input`.
+    """
     content_type = _content_type(request.parameters) or model.settings.parameters.content_type
     codec = _request_codec(model, content_type) or default_codec
     request = decode_inputs(model, request)
@@ -99,7 +107,10 @@ def decode_request(model: MLModel, request: InferenceRequest, default_codec: Any
 
 
 def decode_inputs(model: MLModel, request: InferenceRequest) -> InferenceRequest:
-    """The request with a `DecodedInput` for each input that has a content type; the same one if none has."""
+    """Return the request with a `DecodedInput` for each input that has a content type.
+
+    It is the same object if none has.
+    """
     inputs = [_decoded(model, request_input) for request_input in request.inputs]
     if all(new is old for new, old in zip(inputs, request.inputs, strict=True)):
         return request
@@ -132,7 +143,7 @@ def _decoded(model: MLModel, request_input: RequestInput) -> RequestInput:
 
 
 def output_codec(model: MLModel, request_output: RequestOutput) -> AnyInputCodec | None:
-    """The codec that the request, else the model's metadata, names for an output."""
+    """Return the codec that the request, else the model's metadata, names for an output."""
     content_type = _content_type(request_output.parameters) or _declared(model.outputs, request_output.name)
     return _input_codec(model, content_type, f'output "{request_output.name}"')
 
@@ -140,8 +151,9 @@ def output_codec(model: MLModel, request_output: RequestOutput) -> AnyInputCodec
 def encode_output(
     model: MLModel, payload: Any, request_output: RequestOutput, default_codec: AnyInputCodec | None
 ) -> ResponseOutput:
-    """One output, encoded by `output_codec`, else by a codec for the type of the payload, else by the
-    default.
+    """Return one output, encoded by the codec that `output_codec` finds.
+
+    Without one, a codec for the type of the payload does it, else the default.
 
     Raises:
         CodecNotFound: there is none of them.
@@ -155,8 +167,10 @@ def encode_output(
 
 
 def encode_response(model: MLModel, payload: Any, default_codec: AnyRequestCodec | None) -> InferenceResponse:
-    """A whole response, encoded by a codec for the type of the payload, else by the default. Raises as
-    `encode_output`."""
+    """Return a whole response, encoded by a codec for the type of the payload, else by the default.
+
+    Raises as `encode_output`.
+    """
     codec = model.codecs.request_codec_for(payload) or default_codec
     if codec is None:
         raise CodecNotFound.for_payload(payload, f"Model {model.name}, response")

@@ -1,4 +1,4 @@
-"""`decode_args`, under the module name that MLServer gives it."""
+"""Decorator: `decode_args`, under the module name that MLServer gives it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Codecs of a BYTES tensor that is a list, with one Python value for each element."""
+"""Elements: codecs of a BYTES tensor that is a list, with one Python value for each element."""
 
 from __future__ import annotations
 
@@ -35,12 +35,15 @@ class ElementsCodec(InputCodec):
 
     @classmethod
     def decode_element(cls, element: str | bytes) -> Any:
-        """The value of one element, which is `bytes` if it came in binary form. Raises `ValueError`."""
+        """Return the value of one element, which is `bytes` if it came in binary form.
+
+        Raises `ValueError`.
+        """
         raise NotImplementedError
 
     @classmethod
     def encode_element(cls, value: Any) -> str:
-        """The text of one value. Raises `ValueError`."""
+        """Return the text of one value. Raises `ValueError`."""
         raise NotImplementedError
 
     @classmethod

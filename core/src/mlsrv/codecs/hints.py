@@ -1,4 +1,4 @@
-"""What an annotation means: how an input becomes such a value, and how such a value becomes an output."""
+"""Hints: readers of inputs and writers of outputs for the annotations of a method."""
 
 from __future__ import annotations
 
@@ -30,8 +30,10 @@ _SINGLE = (str, bytes, datetime, *_NUMBERS)
 
 
 def simplify(hint: Any) -> Any:
-    """One spelling for each meaning: ``List[str]``, ``Sequence[str]`` -> ``list[str]``; ``NDArray[float32]``
-    -> ``ndarray``; `Annotated` is taken off. A union stays, `None` in it too."""
+    """Return the one spelling of an annotation: ``List[str]`` and ``Sequence[str]`` become ``list[str]``.
+
+    ``NDArray[float32]`` becomes ``ndarray``; `Annotated` is taken off. A union stays, `None` in it too.
+    """
     origin, arguments = get_origin(hint), get_args(hint)
     aliased = getattr(origin or hint, "__value__", None)
     if aliased is not None:  # a `type` statement of Python 3.12, which NDArray is since numpy 2.5
@@ -52,7 +54,7 @@ def simplify(hint: Any) -> Any:
 
 
 def without_none(hint: Any) -> tuple[Any, bool]:
-    """A simplified hint without `None`, and whether it had it."""
+    """Return a simplified hint without `None`, and whether it contained `None`."""
     arguments = get_args(hint)
     if get_origin(hint) not in _UNIONS or NoneType not in arguments:
         return hint, False
@@ -60,13 +62,15 @@ def without_none(hint: Any) -> tuple[Any, bool]:
 
 
 def shown(hint: Any) -> str:
-    """An annotation as its author wrote it, more or less."""
+    """Return an annotation about as its author wrote it, for messages."""
     return hint.__qualname__ if isinstance(hint, type) and not get_args(hint) else str(hint)
 
 
 def codec_for(model: MLModel, hint: Any, kind: Literal["input", "request"]) -> Any:
-    """The first codec whose own ``TypeHint`` is this simplified hint, or None. A subclass of a codec does not
-    take over the hint of its base."""
+    """Return the first codec whose own ``TypeHint`` is this simplified hint, or None.
+
+    A subclass of a codec does not take over the hint of its base.
+    """
     for codec in model.codecs.all(kind):
         owner = codec if isinstance(codec, type) else type(codec)
         hints = vars(owner).get("TypeHint")
@@ -77,7 +81,7 @@ def codec_for(model: MLModel, hint: Any, kind: Literal["input", "request"]) -> A
 
 
 def reader(model: MLModel, hint: Any) -> Read | None:
-    """What makes such a value of an input, or None if nothing does."""
+    """Return the function that makes a value of this type from an input, or None if no codec does."""
     if hint is Any:
         return lambda tensor: decode_input(model, tensor, _natural(model, tensor))
     codec = codec_for(model, hint, "input")
@@ -91,7 +95,7 @@ def reader(model: MLModel, hint: Any) -> Read | None:
 
 
 def writer(model: MLModel, hint: Any) -> Write | None:
-    """What makes an output of such a value, or None if nothing does."""
+    """Return the function that makes an output from a value of this type, or None if no codec does."""
     if hint is Any:
         return lambda name, value: _write_any(model, name, value)
     codec = codec_for(model, hint, "input")
@@ -110,7 +114,7 @@ def writer(model: MLModel, hint: Any) -> Write | None:
 
 
 def _natural(model: MLModel, tensor: RequestInput) -> Any:
-    """What decodes a tensor that nobody has given a content type."""
+    """Return the default codec for the datatype of a tensor without a content type, else None."""
     if input_content_type(model, tensor) is not None:
         return None
     return model.codecs.input_codec("str" if tensor.datatype is Datatype.BYTES else "np")

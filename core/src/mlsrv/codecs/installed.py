@@ -1,4 +1,4 @@
-"""The codecs of our own plugins by name, without importing a plugin before it is used."""
+"""Installed codecs: those of plugins by name, without importing a plugin before its codec is used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PACKAGES = {
 
 
 def installed_codec(module: str, name: str, names: tuple[str, ...] = tuple(PACKAGES)) -> Any:
-    """The codec that `module` has under `name`.
+    """Return the codec that `module` has under `name`.
 
     Raises:
         AttributeError: `name` is none of `names`.

@@ -1,4 +1,4 @@
-"""Codecs that a model's own modules bring along."""
+"""Registration: codecs that the modules of a model define or import."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _Request = TypeVar("_Request", bound=type[RequestCodec])
 
 
 def register_input_codec(codec: _Input) -> _Input:
-    """Let the models whose modules hold this class use it for its ``ContentType``; a class decorator.
+    """Let the models whose modules hold this class use it for its ``ContentType`` (a class decorator).
 
     The codec belongs to a model if a module in the model's folder defines or imports it, or the module that
     defines the model's class, or a base of that, does. Other models do not see it. For every model of a
@@ -31,7 +31,7 @@ def register_input_codec(codec: _Input) -> _Input:
 
 
 def register_request_codec(codec: _Request) -> _Request:
-    """`register_input_codec` for a `RequestCodec`."""
+    """Do the same as `register_input_codec` for a `RequestCodec`."""
     _check(codec, RequestCodec)
     setattr(codec, _MARK, True)
     return codec
@@ -47,8 +47,7 @@ def _check(codec: object, base: type) -> None:
 
 
 def registered_codecs(modules: Iterable[ModuleType]) -> Iterator[tuple[str, CodecOffer]]:
-    """The name of each registered codec class among the names of some modules, with its offer; each class
-    once."""
+    """Yield name and offer of each registered codec class among the names of modules, each once."""
     found: dict[type, CodecOffer] = {}
     for module in modules:
         for value in list(vars(module).values()):

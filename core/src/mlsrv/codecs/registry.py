@@ -1,4 +1,4 @@
-"""Which codecs there are, by content type, by payload and by type hint."""
+"""Registry: codecs by content type, by payload and by type hint."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ Kind: TypeAlias = Literal["input", "request"]
 
 
 def _is_of(payload: object, names: Iterable[str]) -> bool:
-    """Whether the payload's class, or a base of it, is one of "package.ClassName". Only the first part of the
-    module counts, since libraries move their classes between submodules."""
+    """Return whether the payload's class, or a base of it, is one of ``"package.ClassName"``.
+
+    Only the first part of the module counts, since libraries move their classes between submodules.
+    """
     for base in type(payload).__mro__[:-1]:
         if f"{base.__module__.partition('.')[0]}.{base.__qualname__}" in names:
             return True
@@ -52,32 +54,32 @@ class CodecRegistry:
         self._offers[key] = (origin, offer)
 
     def child(self) -> CodecRegistry:
-        """A registry for one model, whose codecs come first and which nobody else sees."""
+        """Return a registry for one model: its codecs come first, and other models do not see them."""
         return CodecRegistry(parent=self)
 
     def content_types(self, kind: Kind) -> list[str]:
-        """Every known content type of a kind, sorted."""
+        """Return every known content type of a kind, sorted."""
         own = {name for of_kind, name in self._offers if of_kind == kind}
         return sorted(own | set(self._parent.content_types(kind) if self._parent else ()))
 
     def input_codec(self, content_type: str) -> AnyInputCodec | None:
-        """The codec of tensors for a content type, or None."""
+        """Return the codec of tensors for a content type, or None."""
         return self._find("input", content_type)  # type: ignore[no-any-return]  # of that kind
 
     def request_codec(self, content_type: str) -> AnyRequestCodec | None:
-        """The codec of whole requests for a content type, or None."""
+        """Return the codec of whole requests for a content type, or None."""
         return self._find("request", content_type)  # type: ignore[no-any-return]  # of that kind
 
     def input_codec_for(self, payload: object) -> AnyInputCodec | None:
-        """The first codec of tensors that encodes `payload`, or None."""
+        """Return the first codec of tensors that encodes `payload`, or None."""
         return next(self._encoders("input", payload), None)
 
     def request_codec_for(self, payload: object) -> AnyRequestCodec | None:
-        """The first codec of whole requests that encodes `payload`, or None."""
+        """Return the first codec of whole requests that encodes `payload`, or None."""
         return next(self._encoders("request", payload), None)
 
     def all(self, kind: Kind) -> Iterator[Any]:
-        """Every codec of a kind, imported; the model's own first. For deciding on type hints."""
+        """Yield every codec of a kind, imported, the model's own first."""
         for of_kind, name in self._offers:
             if of_kind == kind:
                 yield self._find(kind, name)

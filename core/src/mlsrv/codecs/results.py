@@ -1,4 +1,4 @@
-"""What a decorated method returned becomes a response."""
+"""Results: responses from the values that a decorated method returns."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _Expand: TypeAlias = Callable[[str, Any], Iterator[_Output]]
 
 
 class Results:
-    """How the values of one method become responses.
+    """Makes responses from the values of one method.
 
     Args:
         model: whose method it is.
@@ -53,7 +53,7 @@ class Results:
         self._is_tuple = bool(several)
 
     def response(self, value: Any, request: InferenceRequest) -> InferenceResponse:
-        """The response that carries a value.
+        """Return the response that carries a value.
 
         Raises:
             OutputNotFound: the request asks for an output that the value does not have.
@@ -85,7 +85,7 @@ class Results:
             yield from expand(name, item)
 
     def _expand(self, hint: Any) -> _Expand:
-        """What makes outputs of a value with this annotation."""
+        """Return the function that makes outputs from a value with this annotation."""
         hint, optional = without_none(simplify(hint))
         if optional:
             expand = self._expand(hint)

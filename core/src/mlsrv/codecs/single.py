@@ -1,4 +1,4 @@
-"""Requests that are a single tensor."""
+"""Single: request codecs for requests and responses that are one tensor."""
 
 from __future__ import annotations
 

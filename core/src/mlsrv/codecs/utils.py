@@ -1,4 +1,4 @@
-"""Names that authors of codecs import from here, as in MLServer."""
+"""Utils: names that authors of codecs import from here, as in MLServer."""
 
 from __future__ import annotations
 
