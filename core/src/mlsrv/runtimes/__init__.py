@@ -1,4 +1,4 @@
-"""What runtimes of frameworks have in common.
+"""Runtimes: base classes and helpers for the runtimes of frameworks.
 
 A runtime whose models take a table of rows and features derives from `TableModel` and says what its artifact
 knows as `Features` and `TableOutput`; the other functions serve any runtime.

@@ -1,4 +1,4 @@
-"""Numpy arrays as what a runtime takes by default."""
+"""Arrays: the numpy codecs, the default of most runtimes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mlsrv.model import MLModel
 
 
 def array_codecs(model: MLModel) -> tuple[AnyInputCodec, AnyRequestCodec]:
-    """The codecs of the content type ``np``: of a tensor, and of a whole request.
+    """Return the codecs of the content type ``np``: of a tensor, and of a whole request.
 
     Raises:
         ModelLoadError: no plugin offers them.

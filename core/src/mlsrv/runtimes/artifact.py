@@ -1,4 +1,4 @@
-"""Where the file of a model is, and what is said when it cannot be read."""
+"""Artifact: finds the file of a model, and words the error when it cannot be read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlsrv.utils import model_uri
 
 
 def find_artifact(settings: ModelSettings, artifacts: Sequence[str], framework: str) -> Path:
-    """The file of a model.
+    """Return the path of a model's artifact.
 
     Args:
         settings: the model's settings.
@@ -38,7 +38,7 @@ def find_artifact(settings: ModelSettings, artifacts: Sequence[str], framework: 
 
 
 def unreadable(name: str, path: Path, what: str, error: Exception | str, advice: str) -> ModelLoadError:
-    """The error for a file that is damaged, or not what it should be.
+    """Return the error for a file that is damaged or of another kind.
 
     Args:
         name: of the model.

@@ -1,4 +1,4 @@
-"""Values of ``parameters.extra``, checked."""
+"""Extras: checked values of ``parameters.extra``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _T = TypeVar("_T")
 
 
 def extra_value(settings: ModelSettings, key: str, kind: type[_T], default: _T) -> _T:
-    """The value of ``parameters.extra.KEY``.
+    """Return the value of ``parameters.extra.KEY``.
 
     Args:
         settings: the model's settings.
@@ -37,7 +37,9 @@ def extra_value(settings: ModelSettings, key: str, kind: type[_T], default: _T) 
 
 
 def default_output(settings: ModelSettings, outputs: Sequence[str]) -> str:
-    """The output that is sent when a request asks for none: ``parameters.extra.predict_fn``, else the first.
+    """Return the output to send when a request asks for none.
+
+    It is ``parameters.extra.predict_fn``, else the first.
 
     Raises:
         ModelLoadError: the model has no such output.

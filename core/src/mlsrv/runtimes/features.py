@@ -1,4 +1,4 @@
-"""The columns that a model takes."""
+"""Features: the columns that a model takes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LISTED = 12
 
 @frozen
 class Features:
-    """What an artifact tells of its features.
+    """The features of a model, as far as its artifact describes them.
 
     Attributes:
         count: how many there are; None if unknown.
@@ -36,7 +36,7 @@ class Features:
     datatype: Datatype = Datatype.FP32
 
     def inputs(self) -> list[MetadataTensor]:
-        """Metadata: a tensor of shape [-1, 1] for each named feature, else one matrix."""
+        """Return the metadata: a tensor of shape [-1, 1] for each named feature, else one matrix."""
         if not self.names:
             width = -1 if self.count is None else self.count
             return [MetadataTensor(MATRIX, self._common(), [-1, width])]
@@ -47,7 +47,7 @@ class Features:
         ]
 
     def fitted(self, model: str, values: Any) -> Any:
-        """A table with these features in their order.
+        """Return a table with these features in their order.
 
         Args:
             model: its name, for messages.
@@ -78,7 +78,7 @@ class Features:
         return values
 
     def joined(self, model: str, columns: Mapping[str, Any]) -> Any:
-        """An array of shape [rows, features] from one array for each feature.
+        """Return an array of shape [rows, features] from one array for each feature.
 
         Raises:
             InputsNotFound: columns are missing, or not known.

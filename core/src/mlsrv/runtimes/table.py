@@ -1,4 +1,4 @@
-"""The base of runtimes whose models take a table of rows and features."""
+"""Table: the base of runtimes whose models take a table of rows and features."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ logger = logging.getLogger("mlsrv.runtimes")
 
 @frozen
 class TableOutput:
-    """Something that a model computes for a table.
+    """An output that a model computes for a table.
 
     Attributes:
         compute: from what `TableModel.prepare` returned to an array whose first axis are the rows.
@@ -69,14 +69,14 @@ class TableModel(MLModel):
 
     @abstractmethod
     def read(self, path: Path) -> tuple[Features, Mapping[str, TableOutput]]:
-        """Read the artifact, and tell what the model takes and what it can compute. Called by `load`.
+        """Read the artifact, and return the model's features and outputs. Called by `load`.
 
         Raises:
             ModelLoadError: it cannot be used; says what to do.
         """
 
     def prepare(self, values: Any) -> Any:
-        """What the outputs are computed from; done once for a request.
+        """Return the input of `TableOutput.compute`; called once for each request.
 
         Args:
             values: an array of shape [rows, features], or a DataFrame, with the features of the model.
@@ -84,7 +84,7 @@ class TableModel(MLModel):
         return values
 
     def words(self, error: Exception) -> str:
-        """What to tell the client of an error of the framework."""
+        """Return the text for the client about an error of the framework."""
         return str(error)
 
     def load(self) -> bool:  # type: ignore[override]  # a plain method, as it blocks
@@ -125,7 +125,7 @@ class TableModel(MLModel):
         )
 
     async def metadata(self) -> MetadataModelResponse:
-        """What the settings declare, else what the artifact tells."""
+        """Return the metadata that the settings declare, else that of the artifact."""
         found = await super().metadata()
         found.platform = found.platform or self.framework.lower()
         found.inputs = found.inputs or self.features.inputs()
@@ -145,8 +145,9 @@ class TableModel(MLModel):
 
 
 def refused(model: str, error: Exception, words: str | None = None) -> InferenceError:
-    """The client's error for an input that a framework does not like. Raise it ``from`` the framework's
-    error; the log gets its traceback at level DEBUG.
+    """Return the client's error for an input that a framework refuses.
+
+    Raise it ``from`` the framework's error; the log gets its traceback at level DEBUG.
 
     Args:
         model: its name.

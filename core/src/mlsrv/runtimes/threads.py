@@ -1,4 +1,4 @@
-"""How many threads a framework may use for one request."""
+"""Threads: how many of them a framework may use for one request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mlsrv.settings import ModelSettings
 
 
 def thread_count(settings: ModelSettings) -> int:
-    """``parameters.extra.threads``, else this process's share of the cores.
+    """Return ``parameters.extra.threads``, else this process's share of the cores.
 
     The share is ``OMP_NUM_THREADS`` where that is set, as it is in worker processes, else the cores that the
     process may run on. Libraries built on OpenMP would find it by themselves, others would take all cores.
