@@ -1,4 +1,4 @@
-"""For tests of plugins and of applications that embed a kernel: tiny models, requests, contract suites.
+"""Testing: tiny models, requests and fixtures for tests of plugins and of applications that embed a kernel.
 
 The suites and everything that needs pytest are in `mlsrv_testing.contracts`; the fixtures in
 `mlsrv.testing.fixtures` (``pytest_plugins = ["mlsrv.testing.fixtures"]``).

@@ -1,5 +1,8 @@
-"""Pytest fixtures; enable them with ``pytest_plugins = ["mlsrv.testing.fixtures"]`` in the topmost conftest,
-or with ``from mlsrv.testing.fixtures import *`` in any other."""
+"""Fixtures: for pytest.
+
+Enable them with ``pytest_plugins = ["mlsrv.testing.fixtures"]`` in the topmost conftest, or with ``from
+mlsrv.testing.fixtures import *`` in any other.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ PATIENCE = 5.0
 
 @pytest.fixture
 def free_port() -> int:
-    """A TCP port of the loopback interface that nobody uses at this moment."""
+    """Return a TCP port of the loopback interface that is free at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -32,19 +35,19 @@ def free_port() -> int:
 
 @pytest.fixture
 def echo_model() -> ModelSettings:
-    """Settings of a model "echo" that answers with its inputs."""
+    """Return settings of a model "echo" that answers with its inputs."""
     return ModelSettings(name="echo", implementation=EchoModel)
 
 
 @pytest.fixture
 def make_kernel() -> Callable[..., Kernel]:
-    """`mlsrv.testing.make_kernel`."""
+    """Return the function `mlsrv.testing.make_kernel`."""
     return kernels.make_kernel
 
 
 @pytest.fixture
 def untouched_process() -> Iterator[None]:
-    """Fails the test if it changes environment variables, or the handlers or level of the root logger."""
+    """Fail the test if it changes environment variables, or the handlers or level of the root logger."""
     environment, log = dict(os.environ), _root_logger()
     yield
     changed = {
@@ -57,9 +60,11 @@ def untouched_process() -> Iterator[None]:
 
 @pytest.fixture
 def no_leaks(untouched_process: None) -> Iterator[None]:
-    """Fails the test if it leaves threads, child processes, open files, sockets or shared memory behind
-    (those of Linux are seen), or what `untouched_process` watches. What ends within `PATIENCE` seconds is not
-    held against it."""
+    """Fail the test if it leaves threads, processes, open files, sockets or shared memory behind.
+
+    Other than threads, they are seen on Linux only. It also does what `untouched_process` does. Things that
+    end within `PATIENCE` seconds are accepted.
+    """
     before = Belongings.now()
     yield
     left = before.outlived(PATIENCE)

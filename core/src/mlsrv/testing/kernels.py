@@ -1,4 +1,4 @@
-"""Kernels for tests."""
+"""Kernels: made for tests."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from mlsrv.settings import ModelSettings
 def make_kernel(
     *models: ModelSettings, plugins: Sequence[object] = (), discover: bool = False, **settings: Any
 ) -> Kernel:
-    """A kernel that is alone in the process and on the network: only the given plugins, the loopback address,
-    and a free port wherever a plugin has a setting called ``…_port`` that is not given.
+    """Return a kernel that is isolated in the process and on the network.
+
+    It has the given plugins only, the loopback address, and a free port for each setting ``…_port`` of a
+    plugin that is not given.
 
     Args:
         models: its models.

@@ -1,4 +1,4 @@
-"""What a process holds, for tests that must leave nothing behind."""
+"""Leaks: threads, processes, descriptors and shared memory of this process, compared before and after a test."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ from attrs import frozen
 
 @frozen
 class Belongings:
-    """What this process holds at one moment; of other systems than Linux, only the threads are known."""
+    """Resources of this process at one moment; on systems other than Linux only its threads."""
 
     things: frozenset[str]
 
     @classmethod
     def now(cls) -> Belongings:
-        """What there is now."""
+        """Return the resources of this moment."""
         gc.collect()
         return cls(frozenset([*_threads(), *_children(), *_descriptors(), *_shared_memory()]))
 
     def outlived(self, seconds: float) -> list[str]:
-        """What there is now and was not then, sorted, after up to `seconds` of waiting for it to go."""
+        """Return the resources of now that are not among these, sorted.
+
+        Waits up to `seconds` for them to go.
+        """
         end = time.monotonic() + seconds
         while left := sorted(Belongings.now().things - self.things):
             if time.monotonic() >= end:

@@ -1,4 +1,4 @@
-"""A meter that keeps what is recorded, for tests to look at."""
+"""Meters: one that keeps recorded values in memory, for assertions."""
 
 from __future__ import annotations
 
@@ -42,5 +42,5 @@ class MemoryMeter(Meter):
         return end
 
     def read(self, name: str) -> dict[tuple[str, ...], float]:
-        """A watched gauge now, by its labels."""
+        """Return the values of a watched gauge now, by their labels."""
         return {tuple(labels): value for labels, value in self.readings[name]()}

@@ -1,4 +1,4 @@
-"""Tiny models. Each can be named by its dotted path, so that it runs in other processes too."""
+"""Models: tiny ones. Each can be named by its dotted path, so that it runs in other processes too."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class FailingModel(MLModel):
 
 
 class ScriptedModel(MLModel):
-    """Does what the first text of a request says.
+    """Does what the first text of a request commands.
 
     - ``echo``: answers with its inputs.
     - ``raise``, ``refuse``, ``exit``, ``wrong``: raises a `ValueError` or an `InferenceError`, calls
@@ -128,7 +128,7 @@ class ScriptedModel(MLModel):
 
     @custom_handler(rest_path="/double")
     async def double(self, value: int) -> int:
-        """Twice the value."""
+        """Return twice the value."""
         return 2 * value
 
     async def _wait(self) -> InferenceResponse:

@@ -1,4 +1,4 @@
-"""Plugins made in one line."""
+"""Plugins: made in one line for tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mlsrv.plugins.offers import (
 
 
 class Offering:
-    """A plugin that offers what it is given: ``Kernel(plugins=[Offering(CodecOffer("toy", ToyCodec))])``.
+    """A plugin of given offers: ``Kernel(plugins=[Offering(CodecOffer("toy", ToyCodec))])``.
 
     Args:
         offers: any offers.
@@ -35,35 +35,35 @@ class Offering:
 
     @hookimpl
     def mlsrv_settings(self) -> Iterator[SettingsOffer]:
-        """The settings among the offers."""
+        """Return the settings among the offers."""
         return self._of(SettingsOffer)
 
     @hookimpl
     def mlsrv_codecs(self) -> Iterator[CodecOffer]:
-        """The codecs among the offers."""
+        """Return the codecs among the offers."""
         return self._of(CodecOffer)
 
     @hookimpl
     def mlsrv_runtimes(self) -> Iterator[RuntimeOffer]:
-        """The runtimes among the offers."""
+        """Return the runtimes among the offers."""
         return self._of(RuntimeOffer)
 
     @hookimpl
     def mlsrv_repositories(self) -> Iterator[RepositoryOffer]:
-        """The repositories among the offers."""
+        """Return the repositories among the offers."""
         return self._of(RepositoryOffer)
 
     @hookimpl
     def mlsrv_executors(self) -> Iterator[ExecutorOffer]:
-        """The executors among the offers."""
+        """Return the executors among the offers."""
         return self._of(ExecutorOffer)
 
     @hookimpl
     def mlsrv_transports(self) -> Iterator[TransportOffer]:
-        """The transports among the offers."""
+        """Return the transports among the offers."""
         return self._of(TransportOffer)
 
     @hookimpl
     def mlsrv_meters(self) -> Iterator[MeterOffer]:
-        """The meters among the offers."""
+        """Return the meters among the offers."""
         return self._of(MeterOffer)

@@ -1,4 +1,4 @@
-"""A repository without files."""
+"""Repositories: one in memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mlsrv.repository import Listing, ModelRepository
 
 
 class MemoryRepository(ModelRepository):
-    """Lists what it is given, at the time when it is asked.
+    """Lists the models that it was given.
 
     The setting ``model_repository_implementation`` names it ("mlsrv.testing.MemoryRepository"), and
     ``model_repository_implementation_args`` hold the models: ``{"models": […]}``. The list may change while
@@ -20,5 +20,5 @@ class MemoryRepository(ModelRepository):
         self.models = models
 
     async def list(self) -> list[Listing]:
-        """What is there now."""
+        """Return the models that are in the list now."""
         return [*self.models]

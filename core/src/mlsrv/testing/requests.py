@@ -1,4 +1,4 @@
-"""Requests in one line."""
+"""Requests: made in one line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlsrv_protocol.types import InferenceRequest, RequestInput
 def text_request(
     model: str, texts: Sequence[str], *, name: str = "input", id: str | None = None
 ) -> InferenceRequest:
-    """A request with one BYTES input of shape [len(texts)]."""
+    """Return a request with one BYTES input of shape [len(texts)]."""
     tensor = RequestInput(name=name, shape=[len(texts)], datatype=Datatype.BYTES, data=list(texts))
     return InferenceRequest(inputs=[tensor], id=id, model_name=model)
 
@@ -22,7 +22,7 @@ def text_request(
 def tensor_request(
     model: str, values: Any, *, name: str = "input", id: str | None = None
 ) -> InferenceRequest:
-    """A request with one numeric input: the array's shape, datatype and flat data."""
+    """Return a request with one numeric input: the array's shape, datatype and flat data."""
     array = np.asarray(values)
     datatype = Datatype.from_numpy(array.dtype)
     tensor = RequestInput(name=name, shape=list(array.shape), datatype=datatype, data=array.reshape(-1))
