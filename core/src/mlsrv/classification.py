@@ -85,7 +85,7 @@ class Classification(Interceptor):
 
 
 def classes_of(output: ResponseOutput, count: int, labels: Sequence[str]) -> ResponseOutput:
-    """The highest values of an output, as texts.
+    """Return the highest values of an output, as texts.
 
     Raises:
         InvalidPayload: the output is not numeric, or too large.
@@ -144,7 +144,7 @@ def _counts(outputs: Sequence[RequestOutput]) -> dict[str, int]:
 
 
 def _without(request: InferenceRequest) -> InferenceRequest:
-    """The request without these parameters; the caller keeps the one that it made."""
+    """Return the request without these parameters; the caller keeps the one that it made."""
     if request.outputs is None:
         return request
     return attrs.evolve(request, outputs=[_plain(output) for output in request.outputs])

@@ -1,4 +1,4 @@
-"""What travels with a request beside its payload."""
+"""Context: the data that travels with a request beside its payload."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ os.register_at_fork(after_in_child=_new_prefix)
 
 
 def new_request_id() -> str:
-    """A request id of 32 hexadecimal digits, unique across processes, without a system call."""
+    """Return a request id of 32 hexadecimal digits, unique across processes, without a system call."""
     return f"{_prefix}{next(_counter) & 0xFFFFFFFFFFFF:012x}"
 
 
@@ -45,13 +45,13 @@ class CallContext:
 
     Attributes:
         request_id: the id that the client sees in the response and the operator in the log.
-        deadline: `time.monotonic` seconds after which nobody waits for the answer any more, or None.
+        deadline: `time.monotonic` seconds after which the answer is not awaited any more, or None.
         priority: 0 is the default, 1 the highest, larger numbers are less urgent (OIP schedule policy).
         headers: request headers (REST), metadata (gRPC) or message headers (Kafka), names in lower case.
         trace: W3C trace context headers (``traceparent``, ``tracestate``) of the caller; may be empty.
         transport: name of the transport that took the request, ``""`` for an embedding app.
         links: of a batch, the contexts of its members.
-        timeline: collects what the request spends its time on, or None when nobody observes it.
+        timeline: collects the phases of the request, or None when no interceptor observes it.
         model, version: of the model that the kernel handed it to; empty before that.
         worker: number of the worker process that it was sent to, or None.
         reported: whether the log has a record of its failure already; see
@@ -75,12 +75,15 @@ class CallContext:
 
     @classmethod
     def with_timeout(cls, seconds: float, **values: object) -> CallContext:
-        """A context whose deadline is `seconds` from now."""
+        """Return a context whose deadline is `seconds` from now."""
         return cls(deadline=time.monotonic() + seconds, **values)  # type: ignore[arg-type]  # fields of this class
 
     @property
     def cancelled(self) -> bool:
-        """True once nobody waits for the answer. Long-running user code may poll it, from any thread."""
+        """Whether the request was given up or its deadline has passed.
+
+        Long-running user code may poll it, from any thread.
+        """
         return self._cancelled or (self.deadline is not None and time.monotonic() >= self.deadline)
 
     @property
@@ -110,7 +113,7 @@ class CallContext:
             self._callbacks.append(callback)
 
     def check(self) -> None:
-        """Raise if nobody waits for the answer any more: called before work starts, and between its parts.
+        """Raise if the request was given up or is late; called before work starts, and between its parts.
 
         Raises:
             RequestCancelled, DeadlineExceeded

@@ -1,4 +1,4 @@
-"""Every error that mlsrv raises on purpose.
+"""Errors: the tree of all errors that mlsrv raises on purpose.
 
 Each class carries a transport-neutral `Code`; a transport maps the code, never the class::
 
@@ -92,12 +92,12 @@ class CodecNotFound(InferenceError):
 
     @classmethod
     def for_content_type(cls, content_type: str, known: Iterable[str], where: str) -> CodecNotFound:
-        """Nobody knows a content type."""
+        """Return the error for an unknown content type."""
         return cls(f'{where}: unknown content type "{content_type}"; known are {_listed(known)}.')
 
     @classmethod
     def for_payload(cls, payload: object, where: str) -> CodecNotFound:
-        """No codec encodes values of a type."""
+        """Return the error for a value whose type no codec encodes."""
         kind = type(payload)
         return cls(
             f"{where}: no codec encodes a {kind.__module__}.{kind.__qualname__}; name a content type for it."
@@ -109,12 +109,12 @@ class InputsNotFound(InferenceError):
 
     @classmethod
     def missing(cls, model: str, names: Iterable[str], expected: Iterable[str]) -> InputsNotFound:
-        """Inputs that the model needs were not sent."""
+        """Return the error for needed inputs that were not sent."""
         return cls(f"Model {model} needs the inputs {_listed(names)}; it takes {_listed(expected)}.")
 
     @classmethod
     def unknown(cls, model: str, names: Iterable[str], expected: Iterable[str]) -> InputsNotFound:
-        """Inputs were sent that the model does not know."""
+        """Return the error for inputs that the model does not take."""
         return cls(f"Model {model} does not know the inputs {_listed(names)}; it takes {_listed(expected)}.")
 
 
@@ -123,7 +123,7 @@ class OutputNotFound(InferenceError):
 
     @classmethod
     def unknown(cls, model: str, name: str, known: Iterable[str]) -> OutputNotFound:
-        """The model has no output of this name."""
+        """Return the error for a requested output that the model does not have."""
         return cls(f'Model {model} has no output "{name}"; it has {_listed(known)}.')
 
 
@@ -134,7 +134,7 @@ class ModelNotFound(MLSrvError):
 
     @classmethod
     def of(cls, name: str, version: str | None = None) -> ModelNotFound:
-        """There is no such model, or no such version of it."""
+        """Return the error for an unknown model, or an unknown version of it."""
         return cls(f"{_model(name, version)} not found")
 
 
@@ -145,7 +145,7 @@ class ModelNotReady(MLSrvError):
 
     @classmethod
     def of(cls, name: str, version: str | None, state: str, reason: str = "") -> ModelNotReady:
-        """The model is in a state, for a reason, in which it cannot answer."""
+        """Return the error for a model in a state in which it cannot answer, with the reason."""
         because = f": {reason}" if reason else ""
         return cls(f"{_model(name, version)} is not ready ({state}){because}")
 
@@ -165,7 +165,10 @@ class Overloaded(MLSrvError):
 
     @classmethod
     def of(cls, what: str, full: str, reason: str) -> Overloaded:
-        """So much (``"8 requests"``) waits or runs already; `reason` is a label of the metric."""
+        """Return the error of a full limit.
+
+        `full` says what fills it (``"8 requests"``); `reason` is a label of the metric.
+        """
         made = cls(f"{what} is overloaded: {full} are already waiting or running; try again later.")
         made.reason = reason
         return made
@@ -178,7 +181,7 @@ class TooLarge(MLSrvError):
 
     @classmethod
     def of(cls, limit: int) -> TooLarge:
-        """A body has more than `limit` bytes."""
+        """Return the error for a body of more than `limit` bytes."""
         return cls(f"The request body is larger than the limit of {limit} bytes.")
 
 
@@ -201,12 +204,14 @@ class Unsupported(MLSrvError):
 
 
 class ModelFailed(MLSrvError):
-    """User code raised an exception that is none of ours. The log has the traceback, the client this
-    sentence."""
+    """User code raised an exception that is not an error of mlsrv.
+
+    The log has the traceback, the client this sentence.
+    """
 
     @classmethod
     def of(cls, name: str, version: str | None, error: BaseException) -> ModelFailed:
-        """The model raised an error, whose text is told up to 300 characters."""
+        """Return the error for an exception of a model, with up to 300 characters of its text."""
         text = " ".join(str(error).split())[:300]
         return cls(f"{_model(name, version)} failed: {type(error).__name__}{': ' if text else ''}{text}")
 
@@ -220,7 +225,7 @@ class InvalidModelURI(ModelLoadError):
 
     @classmethod
     def of(cls, name: str, uri: str | None) -> InvalidModelURI:
-        """Nothing is at a URI, or there is none."""
+        """Return the error for a URI that leads nowhere, or for none."""
         if uri is None:
             return cls(f"Model {name} has no parameters.uri and no folder of its own; set parameters.uri.")
         return cls(f"Model {name}: parameters.uri {uri!r} is neither a file nor a folder.")
@@ -231,13 +236,15 @@ class ModelParametersMissing(ModelLoadError):
 
     @classmethod
     def of(cls, name: str, parameter: str) -> ModelParametersMissing:
-        """A parameter of a model is missing."""
+        """Return the error for a missing parameter of a model."""
         return cls(f"Model {name} needs the parameter {parameter}; add it to model-settings.json.")
 
 
 class ModelsFailed(ModelLoadError):
-    """Models failed to load at the start, and the settings say that the server must not go on without them.
-    `problems` has one sentence for each."""
+    """Models failed to load at the start, and the settings say that the server must not run without them.
+
+    `problems` has one sentence for each.
+    """
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = list(problems)
@@ -252,7 +259,7 @@ class RepositoryError(MLSrvError):
 
 
 class ConfigurationError(MLSrvError):
-    """Settings are wrong. `problems` has one sentence for each thing that is."""
+    """Settings are wrong. `problems` has one sentence for each fault."""
 
     code = Code.INVALID_ARGUMENT
 
@@ -273,7 +280,7 @@ class OfferClash(ConfigurationError):
 
     @classmethod
     def between(cls, kind: str, name: str, first: str, second: str) -> OfferClash:
-        """Two distributions offer one name."""
+        """Return the error for one name that two distributions offer."""
         return cls(
             f'The {kind} "{name}" is offered by both {first} and {second}; block or uninstall one of them.'
         )

@@ -1,4 +1,4 @@
-"""Where models run: in this process, in worker processes, in a cluster."""
+"""Executor: places models in this process, in worker processes or in a cluster."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 @frozen
 class ModelInfo:
-    """What a loaded model says of itself; plain data, so that it crosses process boundaries.
+    """Description of a loaded model; plain data, so that it crosses process boundaries.
 
     Attributes:
-        platform, versions, inputs, outputs, parameters: the model's metadata, after `MLModel.load` had its
-            say.
+        platform, versions, inputs, outputs, parameters: the model's metadata, as it is after
+            `MLModel.load`.
         check_inputs: whether requests must have just these inputs.
         streams: whether it has a `predict_stream` of its own.
         predicts: whether it has a `predict` of its own.
@@ -49,7 +49,7 @@ class ModelInfo:
 
 
 class Placement(ABC):
-    """A model that was loaded somewhere. `mlsrv.hosting.model_host.ModelHost` is the one in this process."""
+    """A loaded model, wherever it runs. `mlsrv.hosting.model_host.ModelHost` is the one in this process."""
 
     info: ModelInfo
 
@@ -65,8 +65,10 @@ class Placement(ABC):
 
     @abstractmethod
     async def call(self, method: str, arguments: Arguments, context: CallContext) -> Any:
-        """Call a custom handler of the model by its attribute name; arguments and answer are as in
-        `mlsrv.kernel.kernel.Kernel.call`."""
+        """Call a custom handler of the model by its attribute name.
+
+        Arguments and answer are as in `mlsrv.kernel.kernel.Kernel.call`.
+        """
 
     @abstractmethod
     async def unload(self) -> None:
@@ -74,7 +76,7 @@ class Placement(ABC):
 
     @property
     def problem(self) -> str | None:
-        """Why it cannot answer now (for example, its workers are being replaced), or None."""
+        """Reason why the model cannot answer now (for example, its workers are being replaced), or None."""
         return None
 
 
@@ -96,7 +98,7 @@ class Executor(ABC):
 
     @abstractmethod
     def claims(self, model: ModelSettings) -> bool:
-        """Whether this model should run here."""
+        """Return whether this model should run here."""
 
     @abstractmethod
     async def load(self, model: ModelSettings) -> Placement:
@@ -104,5 +106,5 @@ class Executor(ABC):
 
     @property
     def problem(self) -> str | None:
-        """Why the executor as a whole is unhealthy, or None."""
+        """Reason why the executor as a whole is unhealthy, or None."""
         return None

@@ -78,7 +78,7 @@ def custom_handler(
 
 @frozen
 class HandlerRequest:
-    """What a transport hands to a custom handler, in place of its arguments.
+    """The request that a transport hands to a custom handler, in place of arguments.
 
     Attributes:
         body: as it came.
@@ -100,7 +100,7 @@ request is a `Reply` with a body of bytes."""
 
 @frozen
 class Reply:
-    """What a custom handler answers.
+    """The answer of a custom handler, with a status and headers.
 
     Attributes:
         body: `bytes`, `str`, a message, or whatever JSON can carry.
@@ -113,7 +113,7 @@ class Reply:
     headers: Mapping[str, str] = field(factory=dict)
 
     def encoded(self) -> Reply:
-        """The same with a body of `bytes`, ready for any transport."""
+        """Return the same with a body of `bytes`, ready for any transport."""
         kind, body = "application/json", self.body
         if isinstance(body, bytes | bytearray | memoryview):
             kind, body = "application/octet-stream", bytes(body)
@@ -128,7 +128,7 @@ class Reply:
 
 
 def handlers_of(cls: type) -> dict[str, Mapping[str, Any]]:
-    """The custom handlers of a class: attribute name -> the options that they were marked with."""
+    """Return the custom handlers of a class: attribute name -> the options of its mark."""
     found: dict[str, Mapping[str, Any]] = {}
     for name in dir(cls):
         options = getattr(inspect.getattr_static(cls, name, None), _MARK, None)
@@ -142,7 +142,7 @@ def check_root_paths(
     handlers: Handlers,
     others: Iterable[tuple[str, Handlers]],
 ) -> None:
-    """Refuse a model whose handlers at the root of the server are taken by another one.
+    """Refuse a model that offers a path at the root of the server which another model offers there.
 
     Args:
         name: of the model.
@@ -165,7 +165,7 @@ def check_root_paths(
 def find_handler(
     handlers: Handlers, verb: str, segments: Sequence[str], *, root: bool
 ) -> tuple[str | None, dict[str, str], set[str]]:
-    """The handler for a path, without the part before it.
+    """Return the handler for a path, which is given without the part before it.
 
     Returns:
         Its attribute name (None if there is none for this verb), the values of the segments in braces, and
@@ -202,10 +202,10 @@ def _match(pattern: Sequence[str], segments: Sequence[str]) -> dict[str, str] | 
 
 
 def route_key(options: Mapping[str, Any]) -> tuple[str, str]:
-    """What two routes have in common when one hides the other."""
+    """Return the key of a route; two routes of one key hide each other."""
     return re.sub(r"{\w+}", "{}", options["rest_path"]), options["rest_method"]
 
 
 def shown(options: Mapping[str, Any]) -> str:
-    """A route, for messages."""
+    """Return a route for messages: verb and path."""
     return f"{options['rest_method']} {options['rest_path']}"

@@ -1,4 +1,4 @@
-"""What stands between a transport and an executor: observation, admission, caching, batching."""
+"""Interceptor: stands between transports and one model, to observe, guard, cache or batch requests."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Interceptor(ABC):
     phase: ClassVar[Phase] = Phase.GUARD
 
     observes: ClassVar[bool] = False
-    """Whether it reads ``context.timeline`` (see `mlsrv.timeline`); if no interceptor of a model does,
-    nothing is measured."""
+    """True if it reads ``context.timeline`` (see `mlsrv.timeline`). If no interceptor of a model does, nothing
+    is measured."""
 
     async def __aenter__(self) -> Interceptor:
         return self
@@ -51,12 +51,14 @@ class Interceptor(ABC):
         return None
 
     def statistics(self) -> Mapping[str, Duration]:
-        """What it has counted for the model's statistics, by the names of the statistics extension
-        (``cache_hit``, ``cache_miss``)."""
+        """Return counts for the model's statistics.
+
+        The keys are names of the statistics extension: ``cache_hit``, ``cache_miss``.
+        """
         return {}
 
     def refused(self, error: MLSrvError) -> None:
-        """Hear of a request that was refused before it came here: there are too many, or it is too large."""
+        """Note a request that was refused before it came here: one too many, or too large."""
         return None
 
     @abstractmethod

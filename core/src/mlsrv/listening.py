@@ -1,4 +1,4 @@
-"""Listening sockets and TLS, for transports: what is wrong with either is told before anything is served."""
+"""Listening: sockets and TLS for transports; every fault is reported before a request is served."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BACKLOG = 2048
 
 
 def bind(host: str, port: int, *, server: str, setting: str) -> socket.socket:
-    """A TCP socket that listens and does not block.
+    """Return a TCP socket that listens and does not block.
 
     Args:
         host: a name or an address, IPv4 or IPv6.
@@ -45,25 +45,25 @@ def bind(host: str, port: int, *, server: str, setting: str) -> socket.socket:
 
 
 def unusable(host: str, port: int, reason: str, server: str, setting: str) -> ConfigurationError:
-    """The error about an address that cannot be used."""
+    """Return the error about an address that cannot be used."""
     return ConfigurationError(
         f"{server} cannot listen on {host}:{port}: {reason}; choose another address with host and {setting}."
     )
 
 
 def url(bound: socket.socket, scheme: str) -> str:
-    """Where a socket is reached."""
+    """Return the URL of a listening socket."""
     host, port = bound.getsockname()[:2]
     return f"{scheme}://{host_and_port(host, port)}"
 
 
 def host_and_port(host: str, port: int) -> str:
-    """As in a URL: an IPv6 address stands in brackets."""
+    """Return host and port as in a URL, with an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def tls_context(cert: str, key: str | None, ca: str | None, *, setting: str) -> ssl.SSLContext:
-    """The TLS of a server: version 1.2 or later, and clients with a certificate where `ca` is given.
+    """Return the TLS context of a server: version 1.2 or later, with client certificates where `ca` is given.
 
     Args:
         cert: a PEM file with the certificate chain.

@@ -1,4 +1,4 @@
-"""Metrics, as user code and plugins see them; backends are plugins (see the hook ``mlsrv_meters``)."""
+"""Metrics: the API for user code and plugins; backends are plugins (hook ``mlsrv_meters``)."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _check_buckets(_metric: Metric, _attribute: Attribute[Any], value: tuple[flo
 
 @frozen
 class Metric:
-    """One metric.
+    """One metric: its name, kind, labels and buckets.
 
     Attributes:
         name: as the backend shows it; it may add what its conventions want (``_total``).
@@ -82,23 +82,28 @@ class Metric:
 
 
 class Meter(ABC):
-    """A backend. One is made for each boot of a kernel."""
+    """A backend of metrics. One is made for each boot of a kernel."""
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
 
     @abstractmethod
     def bind(self, metric: Metric, labels: Sequence[str]) -> Recorder:
-        """What records one series; asked once for each, when a model is loaded or when it first turns up.
-        `labels` are in the order of the metric's.
+        """Return the recorder of one series.
+
+        It is asked for once, when a model is loaded or when the series first occurs; `labels` are in the
+        order of the metric's.
 
         Raises:
             MetricClash: the backend cannot have this metric.
         """
 
     def bind_row(self, row: Sequence[tuple[Metric, Sequence[str]]]) -> RowRecorder:
-        """What records one value of each of several series, metrics with their labels, at once: those of a
-        request cost one call then. Unless overridden, each is recorded on its own. Raises as `bind`."""
+        """Return the recorder of several series (metrics with their labels) that get their values together.
+
+        The values of a request then cost one call. Unless overridden, each is recorded on its own. Raises as
+        `bind`.
+        """
         recorders = [self.bind(metric, labels) for metric, labels in row]
 
         def record(values: tuple[float, ...]) -> None:
@@ -108,13 +113,15 @@ class Meter(ABC):
         return record
 
     def watch(self, metric: Metric, reading: Reading) -> Callable[[], None]:
-        """Show a gauge whose values are read when the backend exports, on the event loop. Calling the result
-        ends that. A backend that only takes what it is sent shows none."""
+        """Export a gauge whose values are read when the backend exports, on the event loop.
+
+        Calling the result ends that. A backend that is only sent values exports none.
+        """
         return _nothing_to_end
 
 
 def nothing(value: object) -> None:
-    """The recorder when there is no meter."""
+    """Record nothing: the recorder of a kernel without meters."""
 
 
 def _nothing_to_end() -> None:
@@ -126,15 +133,14 @@ Record: TypeAlias = Callable[[Metric, float, Sequence[str]], None]
 
 
 def discard(metric: Metric, value: float, labels: Sequence[str]) -> None:
-    """What records when nobody listens."""
+    """Record nothing: takes the values that user code logs where there is no meter."""
 
 
 _MODEL_LABELS = ("model_name", "model_version")
 
 
 class ModelMetrics:
-    """The metrics that one model's user code registers and logs; labelled with the model's name and
-    version."""
+    """Metrics that the user code of one model registers and logs, labelled with its name and version."""
 
     def __init__(self, name: str, version: str | None, record: Record) -> None:
         self.name = name
@@ -145,7 +151,7 @@ class ModelMetrics:
 
     @property
     def registered(self) -> tuple[Metric, ...]:
-        """Those that there are so far."""
+        """The metrics that are registered so far."""
         return tuple(self._metrics.values())
 
     def register(
@@ -177,7 +183,7 @@ class ModelMetrics:
 
 
 def clash(known: Metric, other: Metric) -> str:
-    """One sentence on why two metrics of one name cannot both be."""
+    """Return one sentence on the difference between two metrics of one name."""
     if known.kind != other.kind:
         difference = f"is a {known.kind} already, and cannot be a {other.kind}, too"
     elif known.labels != other.labels:
@@ -218,8 +224,10 @@ def register(
 
 
 def log(**values: float) -> None:
-    """Record values of metrics of the model that is running. Unknown names become histograms; outside a model
-    nothing happens, so that model code can be tried without a server.
+    """Record values of metrics of the model that is running.
+
+    Unknown names become histograms. Outside a model nothing happens, so that model code can be tried without
+    a server.
 
     Raises:
         ValueError: a name cannot be one, a value is no number, or a counter would shrink.

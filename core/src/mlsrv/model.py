@@ -1,4 +1,4 @@
-"""The base class of all inference runtimes."""
+"""Model: the base class of all inference runtimes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class MLModel:
 
     @property
     def codecs(self) -> CodecRegistry:
-        """The codecs that this model may use: those of the kernel's plugins and its own module's."""
+        """The codecs that this model may use: those of the kernel's plugins and those of its own modules."""
         if self._codecs is None:
             from mlsrv.hosting.catalog import Catalog
 
@@ -88,12 +88,14 @@ class MLModel:
         raise Unsupported(f"Model {self.name} answers streams only; use infer_stream.")
 
     def predict_stream(self, payloads: AsyncIterator[InferenceRequest]) -> AsyncIterator[InferenceResponse]:
-        """Answer with any number of responses: override it with an async generator. A model that does not
-        answers a stream with one `predict` for each request."""
+        """Answer with any number of responses: override it with an async generator.
+
+        A model without one answers a stream with one `predict` for each request.
+        """
         raise Unsupported(f"Model {self.name} does not stream.")
 
     async def metadata(self) -> MetadataModelResponse:
-        """The model's metadata, asked once after `load`."""
+        """Return the model's metadata; called once after `load`."""
         return MetadataModelResponse(
             name=self.name,
             platform=self.settings.platform,
@@ -103,14 +105,17 @@ class MLModel:
         )
 
     def custom_handlers(self) -> Handlers:
-        """The handlers that the model offers, asked once after `load`: those that its class marks with
-        `mlsrv.handlers.custom_handler`. Override it to let the settings decide which, and where they lie."""
+        """Return the custom handlers; called once after `load`.
+
+        They are the methods that the class marks with `mlsrv.handlers.custom_handler`. Override it to let the
+        settings decide which, and at which path.
+        """
         return handlers_of(type(self))
 
     def decode(
         self, request_input: RequestInput, default_codec: type[InputCodec] | InputCodec | None = None
     ) -> Any:
-        """The Python value of one input.
+        """Return the Python value of one input.
 
         The codec is, first match wins: the content type of the input, that of the model's metadata for it,
         `default_codec`; without any, the raw ``data``.
@@ -126,9 +131,12 @@ class MLModel:
         inference_request: InferenceRequest,
         default_codec: type[RequestCodec] | RequestCodec | None = None,
     ) -> Any:
-        """The Python value of a whole request: the content type of the request, then
-        ``parameters.content_type`` of the model's settings, then `default_codec`; without any, the request
-        itself. Raises as `decode`."""
+        """Return the Python value of a whole request.
+
+        The codec is that of the content type of the request, else of ``parameters.content_type`` in the
+        model's settings, else `default_codec`; without any, the value is the request itself. Raises as
+        `decode`.
+        """
         return timed("decode", decode_request, self, inference_request, default_codec)
 
     def encode(
@@ -137,12 +145,18 @@ class MLModel:
         request_output: RequestOutput,
         default_codec: type[InputCodec] | InputCodec | None = None,
     ) -> ResponseOutput:
-        """One output: by the content type that the request asks for, then that of the model's metadata, then
-        the type of `payload`, then `default_codec`. Raises as `decode`."""
+        """Return one output.
+
+        It is encoded by the content type that the request asks for, else that of the model's metadata, else
+        the type of `payload`, else `default_codec`. Raises as `decode`.
+        """
         return timed("encode", encode_output, self, payload, request_output, default_codec)
 
     def encode_response(
         self, payload: Any, default_codec: type[RequestCodec] | RequestCodec | None = None
     ) -> InferenceResponse:
-        """A whole response: by the type of `payload`, then `default_codec`. Raises as `decode`."""
+        """Return a whole response, encoded by the type of `payload`, else by `default_codec`.
+
+        Raises as `decode`.
+        """
         return timed("encode", encode_response, self, payload, default_codec)

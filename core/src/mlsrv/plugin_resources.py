@@ -1,4 +1,4 @@
-"""What the hooks of a plugin share with each other in one process."""
+"""Plugin resources: objects that the hooks of a plugin share in one process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ logger = logging.getLogger("mlsrv.plugins")
 
 
 class Closable(Protocol):
-    """Something that is closed at the end."""
+    """An object that is closed at the end."""
 
     def close(self) -> None:
         """End it. It may block, and is called in a thread of its own."""
@@ -28,14 +28,14 @@ class Shared:
         self._objects: dict[type[Closable], Closable] = {}
 
     def get(self, kind: type[_T], make: Callable[[], _T]) -> _T:
-        """The object of a class, made when it is first asked for."""
+        """Return the object of a class, made when it is first asked for."""
         found = self._objects.get(kind)
         if not isinstance(found, kind):
             found = self._objects[kind] = make()
         return found
 
     async def close(self) -> None:
-        """Close all, the latest first; what fails then is logged. They are made again when somebody asks."""
+        """Close all, the latest first. Failures are logged. `get` makes a new object afterwards."""
         objects, self._objects = self._objects, {}
         for kind, found in reversed(objects.items()):
             try:

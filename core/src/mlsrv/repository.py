@@ -1,4 +1,4 @@
-"""Where models come from."""
+"""Repository: lists the models that can be loaded."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class BrokenModel:
     """A model that the repository found but cannot describe; it shows up in the index with its reason.
 
     Attributes:
-        name: what is known of its name, for example the folder's.
+        name: its name as far as it is known, for example the folder's.
         source: the file that is wrong.
         reason: one sentence.
-        version: its version, if that much is known.
+        version: its version, if it is known.
     """
 
     name: str
@@ -46,14 +46,14 @@ class ModelRepository(ABC):
 
     @abstractmethod
     async def list(self) -> builtins.list[Listing]:
-        """Every model and version, read afresh. May be slow; must not block the event loop."""
+        """Return every model and version, read anew. It may be slow, but must not block the event loop."""
 
     async def find(self, name: str) -> builtins.list[Listing]:
-        """Every version of one model; an empty list if there is none."""
+        """Return every version of one model; an empty list if there is none."""
         return [found for found in await self.list() if found.name == name]
 
     async def stamps(self) -> Mapping[str, Hashable] | None:
-        """What tells a change, for the setting ``model_repository_poll``.
+        """Return a stamp for each model, which changes with it, for the setting ``model_repository_poll``.
 
         Returns:
             By the ``source`` of everything that `list` finds now, a value that differs as soon as its

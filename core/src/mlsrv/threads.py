@@ -1,4 +1,4 @@
-"""Threads for code of models that blocks."""
+"""Threads: daemon threads for code of models that blocks."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ class Threads:
         self._closed = False
 
     async def run(self, function: Callable[..., _T], /, *args: Any, **kwargs: Any) -> _T:
-        """Call a function in a thread, with the caller's context variables. Cancelling drops a call that has
-        not begun; one that has goes on, and its result is thrown away.
+        """Call a function in a thread, with the caller's context variables.
+
+        Cancelling drops a call that has not begun; one that has begun goes on, and its result is discarded.
 
         Raises:
             RequestCancelled: the pool was closed before the call began.
@@ -77,7 +78,7 @@ class Threads:
 
 
 async def run_in_own_thread(function: Callable[..., _T], /, *args: Any, **kwargs: Any) -> _T:
-    """Call a function in a thread of its own, for what may take long and must not hold up others."""
+    """Call a function in a thread of its own, for work that may take long and must not delay other calls."""
     threads = Threads(1, f"mlsrv-{getattr(function, '__name__', 'call')}")
     try:
         return await threads.run(function, *args, **kwargs)
@@ -100,7 +101,7 @@ class _Job:
             return
         try:
             result = self.work()
-        except BaseException as error:  # user code; whatever it raises belongs to the one who called it
+        except BaseException as error:  # user code; what it raises belongs to the caller
             self.refuse(error)
         else:
             self._settle(self.future.set_result, result)
@@ -117,7 +118,7 @@ class _Job:
         try:
             self.loop.call_soon_threadsafe(self._unless_done, settle, outcome)
         except RuntimeError:
-            return  # the loop is closed: nobody waits any more
+            return  # the loop is closed: no caller waits any more
 
     def _unless_done(self, settle: Callable[[Any], None], outcome: object) -> None:
         if not self.future.done():

@@ -1,7 +1,7 @@
-"""What one request spent its time on, for those who observe it.
+"""Timeline: the phases of one request, for interceptors that observe.
 
-Nobody observes most of the time, and then nothing is measured: ``context.timeline`` is None. An interceptor
-whose class says ``observes = True`` finds a `Timeline` there, filled when ``call_next`` has returned.
+Without an observing interceptor nothing is measured: ``context.timeline`` is None. An interceptor whose class
+says ``observes = True`` finds a `Timeline` there, filled when ``call_next`` has returned.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Batch:
 
 
 class Timeline:
-    """The phases of one request.
+    """The phases of one request, each with its begin and end.
 
     ``queue`` is waiting for a thread or a free worker, ``batch`` waiting for others to be joined with,
     ``decode`` and ``encode`` the work of codecs. ``predict`` is a whole call of user code, with the decoding
@@ -62,25 +62,25 @@ class Timeline:
         self.batches: list[Batch] = []
 
     def add(self, phase: str, begin: int, end: int) -> None:
-        """Note that something took place, from any thread."""
+        """Add a phase that took place, from any thread."""
         if len(self.spans) < MOST_SPANS:
             self.spans.append((phase, begin, end))
         else:
             self.sums[phase] = self.sums.get(phase, 0) + end - begin
 
     def extend(self, spans: Iterable[Span], sums: dict[str, int]) -> None:
-        """Add what another timeline has."""
+        """Add the contents of another timeline."""
         for span in spans:
             self.add(*span)
         for phase, ns in sums.items():
             self.sums[phase] = self.sums.get(phase, 0) + ns
 
     def plain(self) -> Spans:
-        """The spans and the sums, to be sent to another process."""
+        """Return the spans and the sums, to be sent to another process."""
         return self.spans, self.sums
 
     def durations(self) -> dict[str, int]:
-        """Nanoseconds by phase; ``predict`` is without what was spent on decoding and encoding."""
+        """Return nanoseconds by phase; ``predict`` is without the time of decoding and encoding."""
         if len(self.spans) == 1:
             phase, begin, end = self.spans[0]
             return {phase: end - begin}
@@ -104,25 +104,27 @@ class Watch:
         self._began = monotonic_ns()
 
     def lap(self, phase: str) -> None:
-        """What took place from the beginning, or the last lap, until now."""
+        """Add a phase that lasted from the beginning, or from the last lap, until now."""
         now = monotonic_ns()
         self.timeline.add(phase, self._began, now)
         self._began = now
 
     def stop(self) -> None:
-        """The end of the user code; whoever comes second changes nothing."""
+        """Add the phase ``predict``, at the end of the user code. A second call has no effect."""
         if self._began:
             self.timeline.add("predict", self._began, monotonic_ns())
             self._began = 0
 
 
 current_watch: ContextVar[Watch | None] = ContextVar("mlsrv_watch", default=None)
-"""What times the user code that is running; None if nobody observes its request."""
+"""Times the user code that is running; None if its request is not observed."""
 
 
 def timed(phase: str, function: Callable[..., _T], /, *args: Any) -> _T:
-    """Call a function, and note how long it took if somebody observes. What it calls that is timed too counts
-    once."""
+    """Call a function, and note its duration if the request is observed.
+
+    Timed calls inside it are not counted again.
+    """
     watch = current_watch.get()
     if watch is None or watch.busy:
         return function(*args)

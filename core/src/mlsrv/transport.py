@@ -1,4 +1,4 @@
-"""A way in for requests: REST, gRPC, Kafka, …"""
+"""Transport: a way in for requests (REST, gRPC, Kafka, …)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Transport(ABC):
-    """Takes requests from somewhere, hands them to the kernel, and writes the answers back.
+    """Takes requests from clients, hands them to the kernel, and writes the answers back.
 
     The kernel makes one instance per boot. `start` and `stop` are idempotent. A transport translates bytes
     and errors; it decides nothing about models.
@@ -21,8 +21,8 @@ class Transport(ABC):
     """Protocol extensions that this transport serves, listed in the server metadata once it is started."""
 
     takes_requests: ClassVar[bool] = True
-    """Whether models can be asked over it. A server that has only others, such as one for metrics, does not
-    start."""
+    """True if requests to models come over it. A server without any such transport does not start: one for
+    metrics is not enough."""
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
@@ -41,10 +41,10 @@ class Transport(ABC):
 
     @property
     def endpoints(self) -> Sequence[str]:
-        """Where it listens once started, as URLs, for example ``["http://127.0.0.1:8080"]``."""
+        """URLs at which it listens once started, for example ``["http://127.0.0.1:8080"]``."""
         return ()
 
     @property
     def problem(self) -> str | None:
-        """Why it no longer takes requests, one sentence, or None."""
+        """Reason why it no longer takes requests, in one sentence, or None."""
         return None

@@ -1,4 +1,4 @@
-"""Helpers for authors of runtimes."""
+"""Utils: helpers for authors of runtimes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlsrv.settings.parameters import has_scheme
 
 
 def model_uri(settings: ModelSettings, wellknown_filenames: Sequence[str] = ()) -> str:
-    """Where the model's artifact is.
+    """Return where the model's artifact is.
 
     Args:
         settings: the model's settings.
@@ -43,7 +43,7 @@ def model_uri(settings: ModelSettings, wellknown_filenames: Sequence[str] = ()) 
 
 
 def local_path(uri: str | None) -> Path | None:
-    """The path that a URI without scheme, or of the scheme ``file``, means; None for any other."""
+    """Return the path of a URI without scheme, or of the scheme ``file``; None for any other."""
     if not uri:
         return None
     if not has_scheme(uri):
@@ -53,5 +53,5 @@ def local_path(uri: str | None) -> Path | None:
 
 
 async def get_model_uri(settings: ModelSettings, wellknown_filenames: Sequence[str] = ()) -> str:
-    """`model_uri`, awaitable, as authors of async ``load`` methods know it."""
+    """Return `model_uri`, awaitable, as authors of async ``load`` methods know it."""
     return model_uri(settings, wellknown_filenames)
