@@ -41,8 +41,10 @@ class Interceptor(ABC):
     phase: ClassVar[Phase] = Phase.GUARD
 
     observes: ClassVar[bool] = False
-    """True if it reads ``context.timeline`` (see `mlsrv.timeline`). If no interceptor of a model does, nothing
-    is measured."""
+    """True if it reads ``context.timeline`` (see `mlsrv.timeline`).
+
+    If no interceptor of a model does, nothing is measured.
+    """
 
     async def __aenter__(self) -> Interceptor:
         return self

@@ -1,4 +1,4 @@
-"""Conversion: the one strict converter for settings; unknown keys are errors, and each problem has its path."""
+"""Conversion: the one strict converter for settings; each unknown key is an error with its path."""
 
 from __future__ import annotations
 

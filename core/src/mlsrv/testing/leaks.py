@@ -1,4 +1,4 @@
-"""Leaks: threads, processes, descriptors and shared memory of this process, compared before and after a test."""
+"""Leaks: threads, processes, files and shared memory of this process, compared before and after a test."""
 
 from __future__ import annotations
 
