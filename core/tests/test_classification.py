@@ -53,7 +53,7 @@ def test_there_are_no_more_classes_than_elements() -> None:
 
 
 @pytest.mark.parametrize("shape", [[0], [2, 0], [0, 3]])
-def test_nothing_has_no_classes(shape: list[int]) -> None:
+def test_an_empty_output_has_no_classes(shape: list[int]) -> None:
     found = classes(np.empty(shape, np.float32), 3, shape=shape)
     assert found.data == []
     assert math.prod(found.shape) == 0
@@ -125,7 +125,7 @@ async def test_labels_come_from_the_metadata_and_other_outputs_stay() -> None:
             assert z.data == [5]
 
 
-async def test_streams_too() -> None:
+async def test_responses_of_a_stream_are_classified() -> None:
     async with serving() as kernel:
         await kernel.loaded()
         found = [response.outputs[0].data async for response in kernel.stream(asking(1))]

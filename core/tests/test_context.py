@@ -1,4 +1,4 @@
-"""What travels with a request."""
+"""Context: deadline, cancellation, request ids."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Custom handlers: where they are, what their arguments get, what they answer, and who is in whose way."""
+"""Custom handlers: their paths, arguments and answers, and clashes between models."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ async def test_replies() -> None:
         ("predict", HandlerRequest(), Unsupported, "has no handler predict"),
     ],
 )
-async def test_what_a_client_gets_wrong(
+async def test_wrong_requests_of_clients(
     method: str, request_: HandlerRequest, kind: type[MLSrvError], sentence: str
 ) -> None:
     with pytest.raises(kind, match=sentence):

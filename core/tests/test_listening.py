@@ -13,7 +13,7 @@ from mlsrv.errors import ConfigurationError
 from mlsrv.listening import bind, host_and_port, tls_context, url
 
 
-def test_it_listens_at_once_and_says_where() -> None:
+def test_a_bound_socket_listens_and_has_a_url() -> None:
     with bind("127.0.0.1", 0, server="REST", setting="http_port") as bound:
         host, port = bound.getsockname()
         assert url(bound, "https") == f"https://{host}:{port}"
@@ -21,7 +21,7 @@ def test_it_listens_at_once_and_says_where() -> None:
         socket.create_connection((host, port), timeout=5).close()
 
 
-def test_a_port_that_another_one_has() -> None:
+def test_a_port_that_is_in_use() -> None:
     with bind("127.0.0.1", 0, server="REST", setting="http_port") as first:
         port = first.getsockname()[1]
         with pytest.raises(ConfigurationError) as caught:

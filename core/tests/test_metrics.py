@@ -133,7 +133,7 @@ async def test_a_model_that_calls_another_keeps_its_own_labels() -> None:
         assert memory(kernel).short[-1] == ("outer", 1.0, ("outer", ""))
 
 
-async def test_several_meters_all_hear() -> None:
+async def test_every_meter_records_each_value() -> None:
     async with kernel_of("first", "second") as kernel:
         await kernel.loaded()
         assert (
@@ -169,14 +169,14 @@ def test_a_metric_is_registered_once() -> None:
         ({"name": "y", "buckets": (2, 1)}, "must rise"),
     ],
 )
-def test_what_is_no_metric_is_refused(arguments: dict[str, Any], message: str) -> None:
+def test_invalid_metrics_are_refused(arguments: dict[str, Any], message: str) -> None:
     metrics = ModelMetrics("m", None, discard)
     with pytest.raises(ValueError, match=message):
         metrics.register(**arguments)
     assert metrics.registered == ()
 
 
-def test_what_is_no_value_is_refused() -> None:
+def test_invalid_values_are_refused() -> None:
     metrics = ModelMetrics("m", None, discard)
     metrics.register("x", kind="counter")
     with pytest.raises(ValueError, match="the counter x only grows, and cannot take -1"):
@@ -207,7 +207,7 @@ def clashing(name: str, kind: str) -> ModelSettings:
     return ModelSettings(name=name, implementation=Clashing, parameters={"extra": {"kind": kind}})
 
 
-async def test_a_model_whose_metric_is_another_ones_does_not_load() -> None:
+async def test_a_model_whose_metric_clashes_with_another_models_does_not_load() -> None:
     kinds = {"a": "counter", "b": "gauge", "c": "nonsense", "d": "counter"}
     models = [clashing(name, kind) for name, kind in kinds.items()]
     settings = {"load_models_at_startup": False}

@@ -20,7 +20,7 @@ async def requests() -> AsyncIterator[InferenceRequest]:
     yield text_request("m", ["a"])
 
 
-async def test_what_the_settings_declare_is_the_metadata() -> None:
+async def test_the_metadata_is_that_of_the_settings() -> None:
     model = MLModel(SETTINGS)
     assert (model.name, model.version, model.ready) == ("m", "v1", False)
     metadata = await model.metadata()
@@ -30,13 +30,13 @@ async def test_what_the_settings_declare_is_the_metadata() -> None:
     assert len(SETTINGS.inputs) == 1
 
 
-async def test_loading_and_unloading_need_not_be_written() -> None:
+async def test_load_and_unload_are_optional() -> None:
     model = MLModel(SETTINGS)
     assert await model.load()
     assert await model.unload()
 
 
-async def test_what_is_not_written_is_unsupported() -> None:
+async def test_a_method_that_is_not_overridden_is_unsupported() -> None:
     model = MLModel(SETTINGS)
     with pytest.raises(Unsupported, match=r"^Model m answers streams only"):
         await model.predict(text_request("m", ["a"]))

@@ -1,4 +1,4 @@
-"""What the hooks of a plugin share."""
+"""Plugin resources: objects that the hooks of a plugin share."""
 
 import logging
 import threading
@@ -35,7 +35,7 @@ async def test_one_object_of_each_class_until_it_is_closed() -> None:
     assert shared.get(Line, Line) is not line
 
 
-async def test_what_fails_to_close_is_logged_and_holds_up_nothing(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failing_close_is_logged_and_the_others_are_closed(caplog: pytest.LogCaptureFixture) -> None:
     shared = Shared()
     line = shared.get(Line, Line)
     shared.get(Broken, Broken)

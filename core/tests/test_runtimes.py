@@ -1,4 +1,4 @@
-"""What runtimes share, tried with one that knows its features as an artifact would tell them."""
+"""Helpers of runtimes, tried with one that knows its features as an artifact would describe them."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ async def test_a_table_comes_as_a_matrix_or_as_columns(artifact: Path) -> None:
         }
 
 
-async def test_what_does_not_fit_is_the_clients_fault(artifact: Path) -> None:
+async def test_values_that_do_not_fit_are_the_clients_fault(artifact: Path) -> None:
     async with Kernel({"executor": "inline"}, models=[settings(artifact)]) as kernel:
         await kernel.loaded()
         for request, text in [
@@ -114,7 +114,7 @@ async def test_what_does_not_fit_is_the_clients_fault(artifact: Path) -> None:
             await ask(kernel, tensor_request("m", ROWS), "mean")
 
 
-async def test_inputs_that_the_settings_declare_are_held_to(artifact: Path) -> None:
+async def test_requests_are_checked_against_inputs_of_the_settings(artifact: Path) -> None:
     declared = settings(artifact)
     declared.inputs = [mlsrv.types.MetadataTensor("rows", Datatype.FP32, [-1, 2])]
     async with Kernel({"executor": "inline"}, models=[declared]) as kernel:
@@ -144,14 +144,14 @@ def test_the_artifact_is_found_or_missed_with_a_sentence(artifact: Path, tmp_pat
         find_artifact(remote, [], "Sums")
 
 
-def test_without_a_codec_of_arrays_it_says_what_to_install() -> None:
+def test_the_error_without_a_codec_of_arrays_says_what_to_install() -> None:
     model = MLModel(ModelSettings(name="m"))
     model.bind(CodecRegistry())
     with pytest.raises(ModelLoadError, match=r"Model m needs .* \"np\" \(pip install mlsrv-numpy\)"):
         array_codecs(model)
 
 
-def test_only_the_first_line_of_why_is_told() -> None:
+def test_only_the_first_line_of_a_reason_is_reported() -> None:
     error = unreadable("m", Path("a.b"), "a sum", ValueError("\nfirst.\nsecond"), "try again")
     assert str(error) == "Model m: a.b cannot be read as a sum (ValueError: first); try again."
     assert "(no reason given)" in str(unreadable("m", Path("a.b"), "a sum", "", "try again"))

@@ -40,7 +40,7 @@ def test_requests_in_one_line() -> None:
     assert tensor_request("m", np.float32([1])).inputs[0].datatype == "FP32"
 
 
-async def test_the_slow_model_takes_its_time() -> None:
+async def test_the_slow_model_waits_as_long_as_its_settings_say() -> None:
     model = ModelSettings(name="m", implementation=SlowModel, parameters={"extra": {"seconds": 0.01}})
     async with make_kernel(model) as kernel:
         await kernel.loaded()

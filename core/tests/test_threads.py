@@ -1,4 +1,4 @@
-"""Threads for code that blocks: context, errors, cancellation, and an exit that nothing holds up."""
+"""Threads for code that blocks: context, errors, cancellation, and an exit without delay."""
 
 import asyncio
 import contextvars
@@ -79,7 +79,9 @@ async def test_an_exception_reaches_the_caller(raised: Exception) -> None:
         (StopIteration(7), "StopIteration: 7"),
     ],
 )
-async def test_what_would_end_the_loop_becomes_a_runtime_error(raised: BaseException, text: str) -> None:
+async def test_exceptions_that_would_end_the_loop_are_runtime_errors(
+    raised: BaseException, text: str
+) -> None:
     def fail() -> None:
         raise raised
 
@@ -107,7 +109,7 @@ async def test_a_cancelled_call_that_has_not_begun_never_runs() -> None:
     assert ran == ["third"]
 
 
-async def test_close_refuses_what_has_not_begun_and_what_comes_later() -> None:
+async def test_close_refuses_waiting_and_later_calls() -> None:
     threads = Threads(1, "pool")
     release, begun = threading.Event(), threading.Event()
 

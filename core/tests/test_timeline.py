@@ -1,4 +1,4 @@
-"""What observers see of a request: its phases, in the order of the clock, and nothing without observers."""
+"""Timeline: the phases of a request in the order of the clock, measured with an observer only."""
 
 import asyncio
 import time
@@ -137,7 +137,7 @@ async def durations(cls: type[MLModel]) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("cls", [Coded, CodedAsync, Decorated])
-async def test_codecs_and_prediction_are_told_apart(cls: type[MLModel]) -> None:
+async def test_time_of_codecs_is_not_time_of_prediction(cls: type[MLModel]) -> None:
     found = await durations(cls)
     assert found["decode"] >= 10 * MS
     assert found["encode"] >= 20 * MS
@@ -188,7 +188,7 @@ async def test_two_observers_share_one_timeline() -> None:
     assert one.seen[0] is two.seen[0]
 
 
-async def test_nothing_is_measured_when_nobody_observes() -> None:
+async def test_nothing_is_measured_without_an_observer() -> None:
     watched: list[object] = []
 
     class Plain(MLModel):
@@ -224,7 +224,7 @@ async def test_a_model_that_calls_another_with_its_own_context_keeps_its_own_pha
     assert [phase for phase, _, _ in outer.spans] == ["decode", "decode", "predict"]
 
 
-def test_what_is_timed_inside_of_something_timed_counts_once() -> None:
+def test_nested_timed_calls_count_once() -> None:
     timeline = Timeline()
     token = current_watch.set(Watch(timeline))
     try:

@@ -1,4 +1,4 @@
-"""Where a model's artifact is."""
+"""The path of a model's artifact."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def of(uri: object) -> ModelSettings:
     return ModelSettings(name="m", parameters={"uri": None if uri is None else str(uri)})
 
 
-def test_a_file_is_itself(tmp_path: Path) -> None:
+def test_the_uri_of_a_file_is_its_path(tmp_path: Path) -> None:
     path = tmp_path / "weights.bin"
     path.touch()
     assert model_uri(of(path), ["model.joblib"]) == str(path)
@@ -38,7 +38,7 @@ def test_a_file_uri_is_unquoted(tmp_path: Path) -> None:
     assert model_uri(of(path.as_uri())) == str(path)
 
 
-def test_other_schemes_are_the_runtimes_business() -> None:
+def test_a_uri_of_another_scheme_is_returned_unchanged() -> None:
     assert model_uri(of("s3://bucket/model")) == "s3://bucket/model"
     assert model_uri(of("models:/iris/1")) == "models:/iris/1"
 

@@ -607,7 +607,7 @@ async def test_each_request_of_a_stream_is_decoded(cls: type[MLModel]) -> None:
 
 
 @pytest.mark.parametrize("cls", [Counting, CountingInThreads])
-async def test_a_stream_refuses_what_a_request_would_be_refused_for(cls: type[MLModel]) -> None:
+async def test_a_request_of_a_stream_is_checked_like_any_other(cls: type[MLModel]) -> None:
     with pytest.raises(InputsNotFound, match="needs the inputs t"):
         await stream(cls, InferenceRequest([], model_name="m"))
 

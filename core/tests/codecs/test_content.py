@@ -1,5 +1,4 @@
-"""Which codec applies: the request, then the model's metadata, then the default; and who sees which
-codecs."""
+"""Content types: precedence of request, metadata and default, and the codecs that a model sees."""
 
 from __future__ import annotations
 
@@ -172,7 +171,7 @@ def test_a_value_error_of_a_codec_is_the_clients_fault(model: MLModel) -> None:
         model.decode_request(InferenceRequest([given("x", "a", "bad")]))
 
 
-def test_what_a_client_sends_as_decoded_is_ignored(model: MLModel) -> None:
+def test_a_decoded_payload_from_a_client_is_ignored(model: MLModel) -> None:
     tensor = RequestInput("x", [1], "BYTES", ["1"], {"content_type": "a", "_decoded_payload": "injected"})
     request = InferenceRequest([tensor], parameters={"_decoded_payload": "injected", "content_type": "whole"})
     assert model.decode(tensor) == "a:1"

@@ -1,4 +1,4 @@
-"""The names that users import codecs by."""
+"""Names under which users import codecs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_codec_that_is_not_installed_says_what_to_install(monkeypatch: pytest.
         _ = mlsrv.codecs.PandasCodec
 
 
-def test_what_is_broken_inside_a_plugin_is_not_hidden(
+def test_an_import_error_inside_a_plugin_is_not_hidden(
     monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)

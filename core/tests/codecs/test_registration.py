@@ -188,7 +188,7 @@ async def test_a_class_that_is_given_directly_has_the_codecs_of_its_module() -> 
         ),
     ],
 )
-def test_what_cannot_be_registered(register: Any, codec: Any, sentence: str) -> None:
+def test_classes_that_cannot_be_registered(register: Any, codec: Any, sentence: str) -> None:
     with pytest.raises(TypeError, match=sentence):
         register(codec)
 

@@ -1,4 +1,4 @@
-"""Which codec encodes what."""
+"""Registry of codecs: by content type and by payload."""
 
 from mlsrv.codecs import CodecRegistry, InputCodec
 from mlsrv.plugins.offers import CodecOffer

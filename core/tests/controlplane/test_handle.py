@@ -96,7 +96,7 @@ async def test_one_more_than_the_limit_is_refused(placement: Waiting) -> None:
     await instance.infer(REQUEST, CallContext())
 
 
-async def test_who_is_refused_hears_how_long_requests_take(placement: Waiting) -> None:
+async def test_a_refusal_says_when_to_retry(placement: Waiting) -> None:
     instance = instance_of(placement, limit=1)
     for seconds, asked in ((20, 20.0), (600, LONGEST_RETRY)):
         instance._statistics.success = Duration(count=2, ns=2 * seconds * 10**9)
@@ -138,7 +138,7 @@ async def exhaust(responses: AsyncIterator[InferenceResponse]) -> None:
         pass
 
 
-async def test_whatever_happens_a_request_leaves(placement: Waiting) -> None:
+async def test_a_request_leaves_admission_however_it_ends(placement: Waiting) -> None:
     instance = instance_of(placement, limit=1)
     placement.failure = ValueError("no")
     placement.open.set()
@@ -152,7 +152,7 @@ async def test_whatever_happens_a_request_leaves(placement: Waiting) -> None:
     assert instance.in_flight == 0
 
 
-async def test_a_deadline_cuts_a_request_and_tells_it(placement: Waiting) -> None:
+async def test_a_deadline_ends_a_request_and_cancels_its_context(placement: Waiting) -> None:
     instance = instance_of(placement)
     context = CallContext.with_timeout(0.02, request_id="r")
     with pytest.raises(DeadlineExceeded) as caught:
@@ -162,13 +162,13 @@ async def test_a_deadline_cuts_a_request_and_tells_it(placement: Waiting) -> Non
     assert instance.in_flight == 0
 
 
-async def test_a_deadline_cuts_a_custom_handler(placement: Waiting) -> None:
+async def test_a_deadline_ends_a_custom_handler(placement: Waiting) -> None:
     instance = instance_of(placement)
     with pytest.raises(DeadlineExceeded):
         await instance.call("extra", {}, CallContext.with_timeout(0.02))
 
 
-async def test_a_deadline_cuts_a_stream_between_its_responses(placement: Waiting) -> None:
+async def test_a_deadline_ends_a_stream_between_its_responses(placement: Waiting) -> None:
     instance = instance_of(placement)
     responses = instance.stream(requests(), CallContext.with_timeout(0.02))
     await anext(responses)
@@ -177,7 +177,7 @@ async def test_a_deadline_cuts_a_stream_between_its_responses(placement: Waiting
     assert (instance.in_flight, placement.closed_streams) == (0, 1)
 
 
-async def test_an_answer_in_time_is_an_answer(placement: Waiting) -> None:
+async def test_an_answer_before_the_deadline_is_returned(placement: Waiting) -> None:
     instance = instance_of(placement)
     placement.open.set()
     assert (await instance.infer(REQUEST, CallContext.with_timeout(60))).model_name == "m"
@@ -235,7 +235,7 @@ async def test_closing_a_stream_closes_the_models(placement: Waiting) -> None:
     assert (placement.closed_streams, instance.in_flight, context.cancelled) == (1, 0, True)
 
 
-async def test_close_waits_for_what_is_in_flight(placement: Waiting) -> None:
+async def test_close_waits_for_requests_in_flight(placement: Waiting) -> None:
     instance = instance_of(placement)
     running = asyncio.ensure_future(instance.infer(REQUEST, CallContext()))
     await placement.reached.wait()
@@ -268,7 +268,7 @@ async def test_an_unload_that_raises_is_logged(placement: Waiting, caplog: pytes
     assert "stuck" in caplog.text
 
 
-async def test_a_handle_says_why_it_does_not_answer(placement: Waiting) -> None:
+async def test_the_problem_of_a_handle_that_does_not_answer(placement: Waiting) -> None:
     handle = ModelHandle("m", "v1")
     assert (handle.label, handle.ready, handle.info) == ("m version v1", False, None)
     assert handle.problem == "its state is UNAVAILABLE"

@@ -257,7 +257,7 @@ async def test_versions_that_left_the_repository_are_unloaded() -> None:
         assert await ask(kernel) == "one"
 
 
-async def test_one_bad_version_does_not_keep_the_others_away() -> None:
+async def test_a_version_that_fails_does_not_stop_the_others_from_loading() -> None:
     models = [model("m", Failing, "1"), model("m", answering("two"), "2")]
     async with shelved(models, load_models_at_startup=False) as kernel:
         await kernel.loaded()
@@ -269,7 +269,7 @@ async def test_one_bad_version_does_not_keep_the_others_away() -> None:
 # --- many callers ------------------------------------------------------------------------------------
 
 
-async def test_callers_who_come_during_a_load_share_one_more() -> None:
+async def test_callers_during_a_load_share_one_further_load() -> None:
     gate, loads = Gate(), []
     models: list[ModelSettings] = []
 
@@ -431,7 +431,7 @@ async def test_a_hook_that_raises_fails_the_load_with_the_plugins_name() -> None
         )
 
 
-async def test_settings_that_are_wrong_fail_their_model_alone() -> None:
+async def test_wrong_settings_fail_their_model_only() -> None:
     models = [model("bad", paltform="x", max_in_flight=0), model("good")]
     async with shelved(models) as kernel:
         await kernel.loaded()
@@ -470,7 +470,7 @@ async def test_names_that_cannot_be_addressed_or_leave_the_repository(name: str)
 
 
 @pytest.mark.parametrize("name", ["m", "my model", "modèle", "模型", "a.b-c_d", "..m", "v1:2", "👩‍🔬"])
-async def test_names_that_are_fine(name: str) -> None:
+async def test_valid_names(name: str) -> None:
     async with shelved([model(name)]) as kernel:
         await kernel.loaded()
         assert await ask(kernel, name) == "hi"
@@ -526,7 +526,7 @@ async def test_an_unknown_executor_names_those_that_there_are() -> None:
 # --- limits of one model -----------------------------------------------------------------------------
 
 
-async def test_the_models_own_limit_beats_the_servers() -> None:
+async def test_the_models_own_limit_takes_precedence_over_the_servers() -> None:
     gate = Gate()
     models = [model("m", waiting_model(gate), max_in_flight=1), model("n", waiting_model(gate))]
     async with Kernel({"max_in_flight": 2}, models=models, discover=False) as kernel:
@@ -565,7 +565,7 @@ async def test_a_deadline_reaches_a_model_that_runs_in_a_thread() -> None:
 # --- the end -----------------------------------------------------------------------------------------
 
 
-async def test_a_load_that_hangs_does_not_hold_up_the_end() -> None:
+async def test_a_load_that_hangs_does_not_delay_the_stop() -> None:
     gate, release = Gate(), threading.Event()
     blocked = threading.Event()
 
@@ -604,7 +604,7 @@ async def test_an_unload_that_hangs_is_left_behind(caplog: pytest.LogCaptureFixt
     release.set()
 
 
-async def test_a_request_that_hangs_is_cut_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_request_that_hangs_is_cancelled_and_counted(caplog: pytest.LogCaptureFixture) -> None:
     gate = Gate()
     async with Kernel(
         {"shutdown_timeout": 0.05}, models=[model("m", waiting_model(gate))], discover=False

@@ -52,7 +52,7 @@ async def test_ready_means_that_every_model_of_the_start_answers() -> None:
     assert (kernel.ready, kernel.problems()) == (False, ["The server is stopping."])
 
 
-async def test_a_model_that_failed_at_the_start_is_missed() -> None:
+async def test_a_model_that_failed_at_the_start_makes_the_server_unready() -> None:
     models = [model("m", Failing, "v1"), model("n")]
     async with shelved(models) as kernel:
         await kernel.loaded()
@@ -62,7 +62,7 @@ async def test_a_model_that_failed_at_the_start_is_missed() -> None:
         assert kernel.ready
 
 
-async def test_a_model_that_was_unloaded_on_purpose_is_not_missed() -> None:
+async def test_a_model_that_was_unloaded_through_the_api_does_not_make_the_server_unready() -> None:
     async with shelved([model("m"), model("n", Failing)]) as kernel:
         await kernel.loaded()
         await kernel.unload("m")
@@ -71,7 +71,7 @@ async def test_a_model_that_was_unloaded_on_purpose_is_not_missed() -> None:
         assert await index(kernel) == [("m", None, "UNAVAILABLE", ""), ("n", None, "UNAVAILABLE", "")]
 
 
-async def test_a_model_that_fails_when_it_is_first_asked_for_does_not_take_the_server_down() -> None:
+async def test_a_failed_first_load_through_the_api_does_not_make_the_server_unready() -> None:
     async with shelved([model("m"), model("late", Failing)], load_models_at_startup=False) as kernel:
         await kernel.loaded()
         assert kernel.ready
@@ -82,7 +82,7 @@ async def test_a_model_that_fails_when_it_is_first_asked_for_does_not_take_the_s
         assert kernel.handle("late").reason == "Model late failed to load: ValueError: no such weights"
 
 
-async def test_a_sick_executor_or_placement_is_a_problem() -> None:
+async def test_an_unhealthy_executor_or_placement_is_a_problem() -> None:
     class Sick(Executor):
         sick = False
 

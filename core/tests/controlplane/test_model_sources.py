@@ -1,4 +1,4 @@
-"""Where a kernel looks for models."""
+"""Model sources: given models, the repository, the environment."""
 
 import logging
 from typing import Any
@@ -34,7 +34,7 @@ async def test_without_a_root_there_is_no_repository() -> None:
     assert await Kernel(discover=False).listing() == []
 
 
-async def test_a_model_that_is_there_twice_counts_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_model_that_two_sources_list_is_listed_once(caplog: pytest.LogCaptureFixture) -> None:
     first = model("m", version="v1")
     broken = BrokenModel("m", "/models/b/model-settings.json", "the name is taken", "v1")
     listing = await shelved([first, broken, model("m", version="v1"), model("m")]).listing()
@@ -49,7 +49,7 @@ async def test_a_model_that_is_there_twice_counts_once(caplog: pytest.LogCapture
     ]
 
 
-def test_a_model_that_is_given_twice_is_a_mistake() -> None:
+def test_a_model_that_is_given_twice_is_refused() -> None:
     with pytest.raises(ConfigurationError) as caught:
         Kernel(
             models=[model("m"), model("m"), model("n", version="1"), model("n", version="1")], discover=False
@@ -66,7 +66,7 @@ async def test_the_repository_is_made_once_and_asked_each_time() -> None:
     assert kernel._sources.repository() is kernel._sources.repository()
 
 
-async def test_a_repository_that_raises_says_so() -> None:
+async def test_an_exception_of_a_repository_is_a_repository_error() -> None:
     with pytest.raises(
         RepositoryError, match=r"^The model repository cannot be read: OSError: disk on fire$"
     ):

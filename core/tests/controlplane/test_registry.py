@@ -1,4 +1,4 @@
-"""Which version is meant, and why a model does not answer."""
+"""Registry: the default version, and the errors of models that do not answer."""
 
 import random
 from typing import Any
@@ -36,7 +36,7 @@ def make_live(registry: Registry, name: str, version: str | None) -> Any:
         ["a", "b"],
     ],
 )
-def test_versions_are_ordered_as_people_count(ordered: list[str | None]) -> None:
+def test_versions_are_ordered_by_their_numbers(ordered: list[str | None]) -> None:
     shuffled = list(ordered)
     random.Random(1).shuffle(shuffled)
     assert sorted(shuffled, key=version_key) == ordered
@@ -68,7 +68,7 @@ def test_an_unloaded_version_leaves_the_table(registry: Registry) -> None:
     assert registry.live == {("m", "v9"): nine, ("m", None): nine, ("other", None): other}
 
 
-def test_why_a_model_does_not_answer(registry: Registry) -> None:
+def test_the_error_of_a_model_that_does_not_answer(registry: Registry) -> None:
     handle = registry.ensure("m", "v1")
     handle.reason = "no such weights"
     assert isinstance(registry.why_not("n", None), ModelNotFound)

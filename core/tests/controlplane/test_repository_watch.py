@@ -68,7 +68,7 @@ def test_it_takes_a_number_of_seconds(seconds: object) -> None:
         Kernel({"model_repository_poll": seconds}, discover=False)
 
 
-async def test_a_start_that_failed_is_made_up_for() -> None:
+async def test_models_of_a_failed_start_are_loaded_later() -> None:
     models: list[Any] = [RepositoryError("The shelf is locked.")]
     async with watching(models, {}) as kernel:
         await kernel.loaded()

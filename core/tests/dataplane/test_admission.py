@@ -1,4 +1,4 @@
-"""What is let in: limits of one model and of all, in requests and in bytes."""
+"""Admission: limits of one model and of all models, in requests and in bytes."""
 
 import pickle
 
@@ -45,7 +45,7 @@ def test_bytes_are_limited() -> None:
     admission.enter(60)
 
 
-def test_what_would_never_be_let_in_is_too_large() -> None:
+def test_a_request_over_the_limit_alone_is_too_large() -> None:
     admission = Admission("Model m", "model", 10, 100)
     sentence = r"^Model m takes requests of 100 bytes of data at most; this one has 101\.$"
     with pytest.raises(TooLarge, match=sentence) as caught:
@@ -54,7 +54,7 @@ def test_what_would_never_be_let_in_is_too_large() -> None:
     assert (admission.requests, admission.bytes) == (0, 0)
 
 
-def test_several_share_the_limits_of_the_whole() -> None:
+def test_several_models_share_the_limits_of_the_server() -> None:
     whole = Admission("The server", "server", 3, 100)
     first, second = (Admission(f"Model {name}", "model", 2, 90, whole) for name in "ab")
     first.enter(10)
@@ -92,6 +92,6 @@ def test_the_size_of_a_request(data: object, size: int) -> None:
     assert size_of([tensor, tensor]) == 2 * size
 
 
-def test_the_size_of_what_custom_handlers_get() -> None:
+def test_the_size_of_a_request_to_a_custom_handler() -> None:
     assert size_of_arguments(HandlerRequest(body=b"12345")) == 5
     assert size_of_arguments({"a": "b"}) == 0

@@ -94,7 +94,7 @@ async def test_other_deviations(sent: InferenceRequest, error: type[MLSrvError],
     assert str(caught.value) == sentence
 
 
-async def test_what_fits_is_handed_on() -> None:
+async def test_a_valid_request_is_passed_on() -> None:
     guard = declared(x=[-1, 4])
     response = InferenceResponse(model_name="m")
 

@@ -1,4 +1,4 @@
-"""What the kernel measures by itself: requests, phases, sizes, refusals and states of models."""
+"""Metrics of the kernel: requests, phases, sizes, refusals and states of models."""
 
 import asyncio
 from collections.abc import Callable
@@ -80,7 +80,7 @@ async def test_streams_count_once() -> None:
     assert found.counts["mlsrv_response_payload_bytes", "m", ""] == 5 + 1 + 2
 
 
-async def test_every_way_not_to_be_answered() -> None:
+async def test_every_reason_of_a_rejection() -> None:
     slow = ModelSettings(
         name="slow", implementation=SlowModel, max_in_flight=1, parameters={"extra": {"seconds": 30}}
     )

@@ -29,7 +29,7 @@ def test_a_timeout_is_a_deadline_and_only_shortens() -> None:
     assert context.deadline == sooner
 
 
-def test_zero_is_none() -> None:
+def test_a_timeout_of_zero_is_no_timeout() -> None:
     context = CallContext()
     apply_schedule(asked(timeout=0, priority=0), context)
     apply_schedule(InferenceRequest([]), context)
@@ -38,12 +38,12 @@ def test_zero_is_none() -> None:
 
 @pytest.mark.parametrize("wrong", [-1, 1.5, "1", True, [1]])
 @pytest.mark.parametrize("name", ["timeout", "priority"])
-def test_anything_else_is_refused(name: str, wrong: object) -> None:
+def test_values_that_are_not_whole_numbers_are_refused(name: str, wrong: object) -> None:
     with pytest.raises(InvalidPayload, match=name):
         apply_schedule(asked(**{name: wrong}), CallContext())
 
 
-async def test_the_kernel_keeps_to_it() -> None:
+async def test_the_kernel_applies_timeout_and_priority() -> None:
     slow = ModelSettings(name="slow", implementation=SlowModel, parameters={"extra": {"seconds": 20}})
     async with Kernel(models=[slow], discover=False) as kernel:
         await kernel.loaded()

@@ -1,4 +1,4 @@
-"""What models have done so far."""
+"""Statistics: counts and durations of each version of a model."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def test_requests_failures_and_executions_are_counted() -> None:
             kernel.statistics("nope")
 
 
-def test_what_interceptors_count_is_shown() -> None:
+def test_counts_of_interceptors_are_shown() -> None:
     statistics = Statistics()
     statistics.answered(1)
     plain = statistics.to_plain("m", None, {"cache_hit": Duration(1, 500), "cache_miss": Duration(2)})

@@ -1,4 +1,4 @@
-"""What plugins put around model code: seen by it, and harmless when it fails."""
+"""Call scopes: context managers of plugins around model code, harmless when they fail."""
 
 import contextlib
 import logging
@@ -73,7 +73,7 @@ def kernel_of(*plugins: object) -> Kernel:
     return Kernel({"server_name": "here"}, plugins=plugins, models=[model], discover=False)
 
 
-async def test_model_code_finds_it_and_errors_pass_through_it() -> None:
+async def test_model_code_runs_in_the_scope_and_errors_pass_through_it() -> None:
     plugin = Plugin()
     async with kernel_of(plugin) as kernel:
         await kernel.loaded()
@@ -89,7 +89,7 @@ async def test_model_code_finds_it_and_errors_pass_through_it() -> None:
     assert live.get() == "nothing"
 
 
-async def test_what_fails_there_is_logged_and_changes_no_answer(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failing_scope_is_logged_and_changes_no_answer(caplog: pytest.LogCaptureFixture) -> None:
     class Broken:
         @mlsrv.hookimpl
         def mlsrv_user_code(self) -> UserCodeContext:
@@ -149,7 +149,7 @@ class Noted(WholeCall):
         raise RuntimeError("even if it fails")
 
 
-async def test_one_for_a_whole_stream_is_closed_at_its_end(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_scope_of_a_stream_is_closed_at_its_end(caplog: pytest.LogCaptureFixture) -> None:
     notes: list[str] = []
 
     class Whole:

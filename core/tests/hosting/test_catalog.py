@@ -1,4 +1,4 @@
-"""Runtimes: which one a model gets, and what is said when there is none."""
+"""Runtimes: the one that a model gets, and the error when there is none."""
 
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ def test_settings_files_and_hidden_files_are_no_artifacts(tmp_path: Path) -> Non
         found.select(model(tmp_path))
 
 
-def test_a_well_known_name_beats_a_pattern(tmp_path: Path) -> None:
+def test_a_well_known_name_takes_precedence_over_a_pattern(tmp_path: Path) -> None:
     assert catalog(TOY, JSON).select(model(tmp_path, "model.toy", "preprocessing.json")) == "toy"
 
 
@@ -95,7 +95,7 @@ def test_names_aliases_and_dotted_paths(wanted: str) -> None:
     assert (cls, code) == (EchoModel, None)
 
 
-def test_a_class_means_itself() -> None:
+def test_a_class_is_its_own_runtime() -> None:
     assert catalog().runtime_class(ModelSettings(name="m", implementation=EchoModel))[0] is EchoModel
 
 
@@ -116,7 +116,7 @@ def test_a_class_means_itself() -> None:
         ("broken", 'Model m: the runtime "broken" of offering cannot be imported: No module named'),
     ],
 )
-def test_what_cannot_be_a_runtime(wanted: str, sentence: str) -> None:
+def test_implementations_that_are_not_runtimes(wanted: str, sentence: str) -> None:
     found = catalog(TOY, RuntimeOffer("broken", "nowhere:Model"))
     with pytest.raises(ModelLoadError) as caught:
         found.runtime_class(ModelSettings(name="m", implementation=wanted))
@@ -154,7 +154,7 @@ def test_two_runtimes_of_one_alias_clash() -> None:
         Catalog(Plugins(plugins, discover=False))
 
 
-async def test_the_kernel_uses_what_was_selected(tmp_path: Path) -> None:
+async def test_the_kernel_uses_the_selected_runtime(tmp_path: Path) -> None:
     models = [model(tmp_path, "model.toy")]
     async with Kernel(plugins=[Offering(TOY)], models=models, discover=False) as kernel:
         await kernel.loaded()

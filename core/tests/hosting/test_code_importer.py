@@ -1,4 +1,4 @@
-"""Custom code: a model's folder is importable for that model, whole and fresh, and for nobody else."""
+"""Custom code: a model's folder is importable for that model only, and read anew at each load."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ async def test_every_way_to_import(a: Folder, statements: str, late: bool) -> No
     assert await answer(a) == "mine"
 
 
-async def test_the_standard_library_and_mlsrv_stay_what_they_are(a: Folder) -> None:
+async def test_the_standard_library_and_mlsrv_are_never_replaced(a: Folder) -> None:
     a.write(
         models="""
         import json, mlsrv
@@ -396,7 +396,7 @@ async def test_two_loads_at_once_do_not_mix(a: Folder, b: Folder, monkeypatch: p
         assert (await ask(kernel, "a"), await ask(kernel, "b")) == ("loud of a", "loud of b")
 
 
-async def test_a_module_that_others_have_imported_stays_theirs(
+async def test_a_module_that_was_imported_elsewhere_stays_as_it_is(
     a: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed = tmp_path / "site"
@@ -464,7 +464,7 @@ async def test_threads_of_the_model_find_its_classes(a: Folder) -> None:
     assert await answer(a) == "loud of a"
 
 
-async def test_the_names_mean_nothing_outside_of_the_model(a: Folder, b: Folder) -> None:
+async def test_the_modules_cannot_be_imported_outside_of_the_model(a: Folder, b: Folder) -> None:
     for folder in (a, b):
         folder.write(models="class Mine(Model):\n    def answer(self): return 'x'", transformers="X = 1")
     b.write(models="import transformers, kitchen\nclass Mine(Model): pass")

@@ -30,7 +30,7 @@ async def test_plain_code_runs_in_as_many_threads_as_the_settings_say() -> None:
     assert set(names) == {"mlsrv-inline-1", "mlsrv-inline-2"}
 
 
-async def test_its_threads_end_with_the_kernel() -> None:
+async def test_the_threads_end_with_the_kernel() -> None:
     Named.barrier = threading.Barrier(1)
     async with Kernel(models=[model("m", Named)], discover=False) as kernel:
         await kernel.loaded()
@@ -40,7 +40,7 @@ async def test_its_threads_end_with_the_kernel() -> None:
     assert not thread.is_alive()
 
 
-async def test_it_takes_every_model_and_yields_to_every_other_executor() -> None:
+async def test_the_inline_executor_takes_every_model_and_yields_to_every_other_executor() -> None:
     async with Kernel(models=[model("m", EchoModel)], discover=False) as kernel:
         inline = kernel._executors["inline"]
         assert isinstance(inline, InlineExecutor)

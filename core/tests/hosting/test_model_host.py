@@ -1,4 +1,4 @@
-"""One model in its process: where its code runs, what its failures become, what it leaves behind."""
+"""Model host: threads of its code, errors for its failures, and nothing left behind."""
 
 import asyncio
 import contextlib
@@ -130,7 +130,7 @@ async def test_a_plain_function_around_an_async_one(make: Make) -> None:
 # --- loading ------------------------------------------------------------
 
 
-async def test_info_is_what_load_made_of_it(make: Make) -> None:
+async def test_the_info_describes_the_model_after_load(make: Make) -> None:
     class Model(EchoModel):
         async def load(self) -> bool:
             self.inputs = [MetadataTensor(name="x", datatype="FP32", shape=[-1, 4])]
@@ -215,7 +215,7 @@ class WrongMetadata(EchoModel):
         (int, "Model m: <class 'int'> is the class int, not a subclass of mlsrv.MLModel."),
     ],
 )
-async def test_a_failing_load_says_why(make: Make, cls: object, sentence: str) -> None:
+async def test_the_error_of_a_failing_load_has_the_reason(make: Make, cls: object, sentence: str) -> None:
     host = make(cls)
     with pytest.raises(ModelLoadError) as caught:
         await host.load()
@@ -224,7 +224,7 @@ async def test_a_failing_load_says_why(make: Make, cls: object, sentence: str) -
         await host.infer(request(), CallContext())
 
 
-async def test_a_load_that_fails_late_unloads_what_was_loaded(make: Make) -> None:
+async def test_a_load_that_fails_late_unloads_the_model(make: Make) -> None:
     unloaded: list[str] = []
 
     class Model(WrongMetadata):
@@ -295,7 +295,7 @@ class Panic(BaseException):
 @pytest.mark.parametrize(
     "error", [ValueError("boom"), SystemExit(3), Panic("boom"), asyncio.CancelledError(), StopIteration()]
 )
-async def test_whatever_predict_raises_fails_one_request(
+async def test_any_exception_of_predict_fails_one_request(
     make: Make,
     kind: Callable[[BaseException], type[MLModel]],
     error: BaseException,
@@ -309,11 +309,11 @@ async def test_whatever_predict_raises_fails_one_request(
     assert type(error).__name__ in str(caught.value)
     assert "Traceback" not in str(caught.value)
     assert type(error).__name__ in repr(caught.value.__cause__)
-    assert caplog.records == []  # whoever answers the request says so
+    assert caplog.records == []  # the transport logs it
     await host.unload()
 
 
-async def test_errors_of_ours_pass_unchanged(make: Make) -> None:
+async def test_mlsrv_errors_pass_unchanged(make: Make) -> None:
     host = make(failing(InferenceError("x must be positive")))
     await host.load()
     with pytest.raises(InferenceError, match=r"^x must be positive$"):
@@ -364,7 +364,7 @@ async def test_a_wrong_return_type_of_a_callable_without_code(make: Make) -> Non
     await host.unload()
 
 
-async def test_a_model_that_only_streams_says_so(make: Make) -> None:
+async def test_predict_on_a_model_that_only_streams_is_unsupported(make: Make) -> None:
     class Model(MLModel):
         async def predict_stream(
             self, payloads: AsyncIterator[InferenceRequest]
@@ -409,7 +409,7 @@ async def test_one_object_for_many_answers_keeps_the_ids_apart(make: Make) -> No
 # --- context ------------------------------------------------------------
 
 
-async def test_nothing_of_a_call_stays_in_the_callers_context(make: Make) -> None:
+async def test_a_call_leaves_no_context_variables_behind(make: Make) -> None:
     host = make(EchoModel)
     await host.load()
     await host.infer(request(), CallContext())
@@ -423,7 +423,7 @@ async def test_nothing_of_a_call_stays_in_the_callers_context(make: Make) -> Non
     assert current_metrics.get() is None
 
 
-async def test_a_call_that_nobody_waits_for_does_not_run(make: Make) -> None:
+async def test_a_cancelled_or_late_call_does_not_run(make: Make) -> None:
     host = make(EchoModel)
     await host.load()
     late, gone = CallContext(deadline=0.0), CallContext()
@@ -547,7 +547,7 @@ async def test_a_stream_element_of_the_wrong_type(make: Make) -> None:
 
 
 @pytest.mark.parametrize("asynchronous", [True, False])
-async def test_a_stream_that_raises_keeps_what_it_sent(make: Make, asynchronous: bool) -> None:
+async def test_the_responses_before_an_exception_in_a_stream_are_sent(make: Make, asynchronous: bool) -> None:
     class Async(MLModel):
         async def predict_stream(self, payloads: Any) -> Any:
             yield answered("one")

@@ -65,7 +65,7 @@ async def load(warm_up: Any, cls: type[MLModel] = Recorder, **settings: Any) -> 
         return kernel.handle("m").reason
 
 
-async def test_nothing_by_default() -> None:
+async def test_there_is_no_warm_up_by_default() -> None:
     assert await load(False) == ""
     assert Recorder.seen == []
 
@@ -131,7 +131,7 @@ async def test_a_warm_up_that_fails_fails_the_load(warm_up: Any, sentence: str) 
     assert Recorder.unloaded == ["m"]
 
 
-async def test_whatever_the_model_raises_is_the_reason() -> None:
+async def test_any_exception_of_the_warm_up_is_the_reason() -> None:
     class Broken(Recorder):
         async def predict(self, payload: InferenceRequest) -> InferenceResponse:
             raise KeyError("weights")

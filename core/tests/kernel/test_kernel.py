@@ -50,7 +50,7 @@ def test_settings_may_be_typed_or_plain() -> None:
     assert Kernel(plugins=plugins, discover=False).settings.greeting == "hello"
 
 
-def test_wrong_settings_are_told_at_once() -> None:
+def test_wrong_settings_are_refused_at_construction() -> None:
     with pytest.raises(ConfigurationError) as caught:
         Kernel({"hots": "x", "max_in_flight": "many"}, discover=False)
     assert caught.value.problems == [
@@ -142,7 +142,7 @@ async def test_parts_are_entered_in_order_and_left_in_reverse(events: list[str])
     assert events[3:] == ["unload model", "leave b", "leave a", "leave executor"]
 
 
-async def test_a_failed_boot_leaves_what_was_entered(events: list[str]) -> None:
+async def test_a_failed_boot_exits_every_entered_part(events: list[str]) -> None:
     plugins = [EXECUTOR, Spanning("a", events), Spanning("b", events, enter=OSError("no database"))]
     kernel = kernel_of(plugins=plugins)
     with pytest.raises(PluginError, match=r"^The plugin b failed to start: OSError: no database$"):
@@ -164,7 +164,7 @@ async def test_an_executor_that_cannot_be_entered(events: list[str]) -> None:
     assert events == ["enter executor", "leave executor"]
 
 
-def test_an_executor_that_nobody_offers_is_told_before_anything_starts() -> None:
+def test_an_unknown_executor_is_refused_before_the_start() -> None:
     with pytest.raises(ConfigurationError, match=r'^executor: unknown "wrokers"; installed are inline\.$'):
         Kernel({"executor": "wrokers"}, discover=False)
 
@@ -177,7 +177,7 @@ def test_an_executor_that_nobody_offers_is_told_before_anything_starts() -> None
         (EchoModel, 'The executor "bad" is <class'),
     ],
 )
-async def test_an_offer_that_leads_nowhere(target: Any, sentence: str, events: list[str]) -> None:
+async def test_an_offer_whose_target_does_not_exist(target: Any, sentence: str, events: list[str]) -> None:
     plugins = [Offering(mlsrv.ExecutorOffer("bad", target)), EXECUTOR]
     with pytest.raises(ConfigurationError) as caught:
         await kernel_of(plugins=plugins).__aenter__()
@@ -195,7 +195,7 @@ async def test_a_lifespan_that_fails_at_the_end_lets_the_others_end(
     assert events[3:] == ["leave b", "leave a", "leave executor"]
 
 
-async def test_starting_twice_is_a_mistake_and_stopping_twice_is_not() -> None:
+async def test_starting_twice_is_refused_and_stopping_twice_is_not() -> None:
     kernel = kernel_of(model("m"))
     async with kernel:
         with pytest.raises(RuntimeError, match=r"running already"):
@@ -252,7 +252,7 @@ async def test_infer() -> None:
         assert (await kernel.infer(text_request("m", ["a"]), context)).id == "given"
 
 
-async def test_what_the_model_raises_is_an_error_of_ours() -> None:
+async def test_an_exception_of_a_model_becomes_an_mlsrv_error() -> None:
     async with kernel_of(model("m", FailingModel)) as kernel:
         await kernel.loaded()
         with pytest.raises(MLSrvError) as caught:
@@ -261,7 +261,7 @@ async def test_what_the_model_raises_is_an_error_of_ours() -> None:
         assert caught.value.code is Code.INTERNAL
 
 
-async def test_what_a_plugin_raises_is_an_error_of_ours_too(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_exception_of_a_plugin_becomes_an_mlsrv_error(caplog: pytest.LogCaptureFixture) -> None:
     class Broken(Interceptor):
         async def __call__(self, request: Any, context: Any, call_next: Any) -> Any:
             raise KeyError("secret detail")

@@ -1,4 +1,4 @@
-"""Serving: transports start and stop in time, whatever they do."""
+"""Serving: transports start and stop in bounded time."""
 
 import asyncio
 from collections.abc import Sequence
@@ -165,7 +165,7 @@ class Draining(Noting):
         self.events.append("cut")
 
 
-async def test_what_is_cut_is_told(events: list[str], caplog: pytest.LogCaptureFixture) -> None:
+async def test_cancelled_requests_are_logged(events: list[str], caplog: pytest.LogCaptureFixture) -> None:
     gate = Gate()
     models = [model("m", waiting_model(gate)), model("n", waiting_model(gate)), model("idle")]
     async with kernel_of(Draining, models=models, shutdown_timeout=0.05) as kernel:
@@ -201,7 +201,7 @@ async def test_cancelling_stops_the_transports(events: list[str]) -> None:
     assert events == ["start first", "stop first 10.0"]
 
 
-async def test_what_stop_raises_comes_out_after_stopping(events: list[str]) -> None:
+async def test_an_exception_of_stop_is_raised_after_the_transports_stopped(events: list[str]) -> None:
     async def broken() -> None:
         raise OSError("no signal")
 
@@ -231,7 +231,7 @@ SENTENCES = [
 ]
 
 
-async def test_by_default_the_others_are_served(events: list[str]) -> None:
+async def test_by_default_a_failed_model_does_not_stop_the_server(events: list[str]) -> None:
     stop = asyncio.Event()
     async with kernel_of(First, models=MODELS) as kernel:
         serving = asyncio.ensure_future(kernel.serve(stop.wait))
@@ -242,7 +242,7 @@ async def test_by_default_the_others_are_served(events: list[str]) -> None:
         await serving
 
 
-async def test_or_the_server_gives_up(events: list[str]) -> None:
+async def test_with_on_load_failure_exit_the_server_ends(events: list[str]) -> None:
     async with kernel_of(First, models=MODELS, on_load_failure="exit") as kernel:
         with pytest.raises(ModelsFailed) as caught:
             await kernel.serve(asyncio.Event().wait)
@@ -251,7 +251,7 @@ async def test_or_the_server_gives_up(events: list[str]) -> None:
     assert events == ["start first", "stop first 10.0"]
 
 
-async def test_a_server_whose_models_are_fine_does_not_give_up(events: list[str]) -> None:
+async def test_with_on_load_failure_exit_a_server_without_failures_goes_on(events: list[str]) -> None:
     stop = asyncio.Event()
     async with kernel_of(First, models=MODELS[2:], on_load_failure="exit") as kernel:
         serving = asyncio.ensure_future(kernel.serve(stop.wait))

@@ -136,7 +136,7 @@ def test_a_broken_plugin_keeps_its_error_and_the_others_work(
     assert [offer.name for offer in fine.offers] == ["fine"]
 
 
-def test_a_plugin_that_fails_late_takes_back_what_it_offered(install: Install) -> None:
+def test_a_plugin_that_fails_late_leaves_no_offers(install: Install) -> None:
     source = (
         "@mlsrv.hookimpl\ndef mlsrv_codecs():\n    return mlsrv.CodecOffer('acme', 'a:B')\n"
         "@mlsrv.hookimpl\ndef mlsrv_transports():\n    raise RuntimeError('late')\n"
@@ -262,7 +262,7 @@ def test_an_object_that_is_installed_too_counts_once(install: Install) -> None:
     assert len([row for row in plugins.rows if row.plugin is module]) == 1
 
 
-def test_what_made_it_is_remembered_for_other_processes() -> None:
+def test_the_origin_of_a_plugin_is_remembered_for_other_processes() -> None:
     plugin = Named("x")
     plugins = Plugins([plugin], discover=False, block=["rest"])
     assert (plugins.given, plugins.discovering, plugins.blocked) == ((plugin,), False, frozenset({"rest"}))
@@ -286,7 +286,7 @@ class Recorder:
             raise self._error
 
 
-def test_a_listener_that_raises_does_not_silence_the_others(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_listener_that_raises_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
     heard: list[str] = []
     plugins = Plugins(
         [Recorder("b", heard, ValueError("deaf")), Recorder("c", heard), Recorder("a", heard)], discover=False

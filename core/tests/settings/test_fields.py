@@ -1,4 +1,4 @@
-"""How settings classes are written."""
+"""Fields of settings classes."""
 
 import attrs
 import pytest
@@ -23,7 +23,7 @@ def test_a_class_is_frozen_and_documented() -> None:
     ]
 
 
-def test_defaults_are_made_afresh() -> None:
+def test_each_default_is_a_new_object() -> None:
     port, names = attrs.fields(Some)
     assert default_of(port) == 8080
     assert default_of(names) == []

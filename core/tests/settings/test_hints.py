@@ -1,4 +1,4 @@
-"""What is said about a key that nobody knows."""
+"""Hints: the sentence about an unknown key."""
 
 from mlsrv.settings.hints import explain_unknown
 

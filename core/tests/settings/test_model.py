@@ -74,7 +74,7 @@ def test_shapes_may_be_tuples() -> None:
     assert found.inputs[0].shape == [1, 2]
 
 
-def test_every_problem_of_the_identity_is_told() -> None:
+def test_every_problem_of_the_identity_is_reported() -> None:
     with pytest.raises(ConfigurationError) as caught:
         ModelSettings.parse_obj(
             {
@@ -217,7 +217,7 @@ def test_a_copy_is_independent() -> None:
     assert changed.of(KernelModelSettings) == original.of(KernelModelSettings)
 
 
-def test_they_travel_between_processes(tmp_path: Path) -> None:
+def test_settings_travel_between_processes(tmp_path: Path) -> None:
     path = write(tmp_path, name="m", inputs=[TENSOR], max_batch_size=4, parameters={"pool": "gpu"})
     original = ModelSettings.parse_file(path).resolve(OWNERS)
     again = pickle.loads(pickle.dumps(original))

@@ -12,7 +12,7 @@ def environment(**variables: str) -> ModelEnvironment:
     return ModelEnvironment(environment_layers(variables)[1])
 
 
-def test_what_identifies_a_model_makes_the_default_one() -> None:
+def test_identifying_fields_make_the_default_model() -> None:
     found = environment(
         MLSRV_MODEL_NAME="m",
         MLSRV_MODEL_IMPLEMENTATION="sklearn",

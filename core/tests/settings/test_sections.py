@@ -40,7 +40,7 @@ def test_later_layers_win_and_origins_are_kept() -> None:
     assert (found.port, found.host) == (2, "c")
 
 
-def test_every_problem_is_told_with_its_source() -> None:
+def test_every_problem_is_reported_with_its_source() -> None:
     file = Layer("settings.json", {"hots": "a", "debug": "maybe"})
     environment = Layer("environment", {"port": "x", "names": "{"}, text=True, names={"port": "MLSRV_PORT"})
     with pytest.raises(ConfigurationError) as caught:
@@ -53,7 +53,7 @@ def test_every_problem_is_told_with_its_source() -> None:
     ]
 
 
-def test_a_value_that_is_overridden_is_not_judged() -> None:
+def test_an_overridden_value_is_not_checked() -> None:
     found = resolve(OWNERS, [Layer("settings.json", {"port": "x"}), Layer("code", {"port": 5})])
     assert found.port == 5
 
@@ -76,7 +76,7 @@ class Checked:
             raise ValueError(f"limit: expected no negative number, got {self.limit}")
 
 
-def test_what_a_whole_class_checks_is_told_with_where_the_value_is_from() -> None:
+def test_a_problem_found_by_a_whole_class_names_the_origin_of_the_value() -> None:
     layer = Layer("command line", {"limit": -1}, names={"limit": "--limit"})
     with pytest.raises(
         ConfigurationError, match=r"^command line: --limit: expected no negative number, got -1$"
@@ -89,7 +89,7 @@ def test_a_misspelt_key_that_is_taken_elsewhere() -> None:
         resolve(OWNERS, [Layer("code", {"paramters": {}})], others=["parameters"])
 
 
-def test_a_class_that_nobody_offers() -> None:
+def test_a_settings_class_without_an_offer() -> None:
     @settings_class
     class Absent:
         depth: int = setting(1, help="A depth.")

@@ -34,7 +34,7 @@ class Rest:
 OWNERS = [Owner("mlsrv-rest", Rest)]
 
 
-def test_command_line_beats_environment_beats_file_beats_default(tmp_path: Path) -> None:
+def test_the_order_is_command_line_environment_file_default(tmp_path: Path) -> None:
     path = tmp_path / "settings.json"
     path.write_text('{"http_port": 1, "server_name": "file", "debug": "true"}')
     server, _ = environment_layers({"MLSRV_HTTP_PORT": "2", "MLSRV_SERVER_NAME": "environment"})
@@ -62,7 +62,7 @@ def test_environment_names_in_any_case_and_json_values() -> None:
     assert found.of(Rest).cors_settings == Cors(allow_origins=["*"])
 
 
-def test_model_fields_of_the_environment_are_apart() -> None:
+def test_model_fields_of_the_environment_are_a_layer_of_their_own() -> None:
     server, model = environment_layers(
         {"MLSRV_MODEL_NAME": "m", "MLSRV_MODEL_REPOSITORY_ROOT": "/models", "MLSRV_MODEL_URI": "x"}
     )
@@ -128,7 +128,7 @@ def test_unresolved_settings_have_a_wrong_value() -> None:
         Settings(http_port="x").of(Rest)
 
 
-def test_resolving_leaves_the_original_alone() -> None:
+def test_resolving_does_not_change_the_original() -> None:
     original = Settings(http_port="1")
     resolved = original.resolve(OWNERS)
     assert resolved.http_port == 1
@@ -141,7 +141,7 @@ def test_a_class_that_no_plugin_offers() -> None:
         Settings().resolve(()).of(Rest)
 
 
-def test_they_travel_between_processes() -> None:
+def test_settings_travel_between_processes() -> None:
     found = pickle.loads(pickle.dumps(Settings(http_port=1).resolve(OWNERS)))
     assert found.of(Rest).http_port == 1
 

@@ -16,7 +16,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == "mlsrv.access"]
 
 
-async def test_a_line_says_who_asked_what_and_how_it_went(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_line_has_client_request_status_and_duration(caplog: pytest.LogCaptureFixture) -> None:
     context = CallContext("r1", model="m", version="v1", worker=2)
     with caplog.at_level(logging.INFO, "mlsrv"):
         async with AccessLog() as log:
@@ -40,7 +40,7 @@ async def test_a_line_says_who_asked_what_and_how_it_went(caplog: pytest.LogCapt
     assert about == {"request_id": "r1", "model": "m", "version": "v1", "worker": 2}
 
 
-async def test_health_checks_are_there_on_debug_level(caplog: pytest.LogCaptureFixture) -> None:
+async def test_health_checks_are_logged_on_debug_level(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, "mlsrv"):
         async with AccessLog() as log:
             log.note(Access("rest", "GET /v2/health/live", 200, 0.001, quiet=True))
@@ -71,7 +71,7 @@ def slow(caplog: pytest.LogCaptureFixture) -> Iterator[Slow]:
     logger.removeHandler(handler)
 
 
-async def test_what_comes_too_fast_is_dropped_and_counted(slow: Slow) -> None:
+async def test_lines_over_the_limit_are_dropped_and_counted(slow: Slow) -> None:
     async with AccessLog() as log:
         log.note(Access("rest", "first", 200, 0.0))
         assert slow.begun.wait(20)
@@ -84,7 +84,7 @@ async def test_what_comes_too_fast_is_dropped_and_counted(slow: Slow) -> None:
     assert len(slow.written) == LIMIT + 2
 
 
-async def test_a_kernel_has_one_only_where_it_is_asked_for() -> None:
+async def test_a_kernel_has_an_access_log_only_if_the_setting_is_on() -> None:
     async with Kernel(discover=False) as kernel:
         assert kernel.access is None
     kernel = Kernel({"access_log": True}, discover=False)
@@ -95,7 +95,7 @@ async def test_a_kernel_has_one_only_where_it_is_asked_for() -> None:
     assert not any(thread.name == "mlsrv-access-log" for thread in threading.enumerate())
 
 
-async def test_lines_that_come_together_say_so(caplog: pytest.LogCaptureFixture, slow: Slow) -> None:
+async def test_a_line_that_others_follow_is_marked(caplog: pytest.LogCaptureFixture, slow: Slow) -> None:
     async with AccessLog() as log:
         log.note(Access("rest", "first", 200, 0.0))
         assert slow.begun.wait(20)

@@ -1,4 +1,4 @@
-"""What log records say of requests, and the one record of a request that failed."""
+"""Request logging: fields of log records, and the one record of a failed request."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Talkative(MLModel):
         return True
 
 
-async def test_code_of_models_finds_the_fields_of_its_request() -> None:
+async def test_log_records_of_model_code_have_the_fields_of_its_request() -> None:
     model = ModelSettings(name="m", implementation=Talkative, parameters={"version": "v1"})
     async with Kernel(models=[model], discover=False) as kernel:
         await kernel.loaded()
@@ -128,7 +128,7 @@ async def test_a_failed_request_leaves_one_record(caplog: pytest.LogCaptureFixtu
 
 
 @pytest.mark.parametrize("error", [InferenceError("x must be positive"), Overloaded("too many")])
-def test_what_was_refused_is_there_on_debug_level_only(
+def test_a_refused_request_is_logged_on_debug_level_only(
     error: MLSrvError, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
