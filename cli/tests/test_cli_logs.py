@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import pytest
 
-from mlsrv_cli.logs import GatheringHandler, JsonFormatter, TextFormatter
+from mlsrv_cli.logs import CoalescingHandler, JsonFormatter, TextFormatter
 
 CHATTY = """
 import logging
@@ -71,7 +71,7 @@ def test_lines_that_come_together_are_written_at_once() -> None:
             self.writes.append(text)
             return len(text)
 
-    handler = GatheringHandler(Out())
+    handler = CoalescingHandler(Out())
     handler.emit(record("one", more=True))
     handler.emit(record("two", more=True))
     assert Out.writes == []

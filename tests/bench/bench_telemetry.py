@@ -53,8 +53,8 @@ import mlsrv
 from mlsrv.testing import EchoModel
 
 def log_as_the_command_line_does():
-    from mlsrv_cli.logs import GatheringHandler, RequestFilter, TextFormatter
-    handler = GatheringHandler(open(os.devnull, "w"))
+    from mlsrv_cli.logs import CoalescingHandler, RequestFilter, TextFormatter
+    handler = CoalescingHandler(open(os.devnull, "w"))
     handler.setFormatter(TextFormatter())
     handler.addFilter(RequestFilter())
     logging.getLogger("mlsrv.access").addHandler(handler)

@@ -13,7 +13,7 @@ import rich_click as click
 from mlsrv.errors import ConfigurationError
 from mlsrv.kernel import Kernel
 from mlsrv.settings import Effective, Settings
-from mlsrv_cli.inspection import Inspected, models_of, problems_of
+from mlsrv_cli.inspection import ModelInspection, models_of, problems_of
 from mlsrv_cli.options import SettingsCommand, command_settings, loaded_plugins, settings_options
 from mlsrv_cli.sources import make_importable
 from mlsrv_cli.tables import print_table
@@ -85,7 +85,7 @@ def _kernel(ctx: click.Context, folder: Path, settings: Settings) -> Kernel:
     return Kernel(settings, plugins=loaded.files, block=loaded.block)
 
 
-def _print_model(model: Inspected) -> None:
+def _print_model(model: ModelInspection) -> None:
     title = f"Model {model.name}" + (f" version {model.version}" if model.version else "")
     if model.problems:
         print(title)

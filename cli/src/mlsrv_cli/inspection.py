@@ -17,7 +17,7 @@ from mlsrv.settings.server import KERNEL_DISTRIBUTION
 
 
 @attrs.frozen
-class Inspected:
+class ModelInspection:
     """A model as it would be loaded.
 
     Attributes:
@@ -34,7 +34,7 @@ class Inspected:
     problems: Sequence[str]
 
 
-def models_of(kernel: Kernel) -> list[Inspected]:
+def models_of(kernel: Kernel) -> list[ModelInspection]:
     """Return every model of the kernel's repository.
 
     Args:
@@ -69,16 +69,16 @@ def problems_of(kernel: Kernel) -> list[str]:
     return problems
 
 
-def _inspected(kernel: Kernel, found: Listing) -> Inspected:
+def _inspected(kernel: Kernel, found: Listing) -> ModelInspection:
     if isinstance(found, BrokenModel):
-        return Inspected(found.name, found.version, found.source, (), [found.reason])
+        return ModelInspection(found.name, found.version, found.source, (), [found.reason])
     source = str(found.source or "environment")
     try:
         settings = kernel.resolve_model(found)
     except ConfigurationError as error:
-        return Inspected(found.name, found.version, source, (), error.problems)
+        return ModelInspection(found.name, found.version, source, (), error.problems)
     values = [*_identity(settings, source), *settings.effective()]
-    return Inspected(found.name, found.version, source, values, ())
+    return ModelInspection(found.name, found.version, source, values, ())
 
 
 def _identity(model: ModelSettings, source: str) -> list[Effective]:

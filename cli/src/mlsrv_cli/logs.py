@@ -99,7 +99,7 @@ class JsonFormatter(logging.Formatter):
             # What a record brings along never takes the place of what every line has.
             if key not in _STANDARD and key not in fields:
                 fields[key] = value
-        said = {key: _plain(value) for key, value in fields.items() if value is not None}
+        said = {key: _json_value(value) for key, value in fields.items() if value is not None}
         return json.dumps(said)
 
     def _exception(self, record: logging.LogRecord) -> str | None:
@@ -107,7 +107,7 @@ class JsonFormatter(logging.Formatter):
         return self.formatException(record.exc_info) if record.exc_info else record.exc_text
 
 
-class GatheringHandler(logging.StreamHandler[TextIO]):
+class CoalescingHandler(logging.StreamHandler[TextIO]):
     """Writes lines that arrive together (see `mlsrv.telemetry.access_log.Access.record`) in one system call,
     because each call may make Python switch threads twice."""
 
@@ -155,7 +155,7 @@ def configure(settings: KernelSettings, *, level: str | None = None) -> None:
     if settings.logging_settings is not None:
         _apply(settings.logging_settings)
     else:
-        handler = GatheringHandler(_whole_lines(sys.stdout))
+        handler = CoalescingHandler(_whole_lines(sys.stdout))
         handler.setFormatter(JsonFormatter() if settings.use_structured_logging else TextFormatter())
         logging.getLogger().addHandler(handler)
         # Other libraries' debug lines would drown ours.
@@ -216,7 +216,7 @@ def _field(record: logging.LogRecord, name: str) -> Any:
     return getattr(record, name, None)
 
 
-def _plain(value: object) -> object:
+def _json_value(value: object) -> object:
     if isinstance(value, float):
         return value if isfinite(value) else str(value)
     return value if isinstance(value, str | int) else str(value)

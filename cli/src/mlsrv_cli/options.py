@@ -29,7 +29,7 @@ _GIVEN = "mlsrv_cli.given"
 
 
 @attrs.frozen
-class Loaded:
+class LoadedPlugins:
     """The plugins of this run.
 
     Attributes:
@@ -52,7 +52,7 @@ class Loaded:
         return self.plugins.failures()
 
 
-def load_plugins(files: Iterable[str | Path] = (), block: Iterable[str] = ()) -> Loaded:
+def load_plugins(files: Iterable[str | Path] = (), block: Iterable[str] = ()) -> LoadedPlugins:
     """Load the installed plugins and those in files.
 
     Raises:
@@ -60,7 +60,7 @@ def load_plugins(files: Iterable[str | Path] = (), block: Iterable[str] = ()) ->
     """
     modules = [load_plugin_file(Path(file)) for file in files]
     block = tuple(block)
-    return Loaded(Plugins(modules, block=block), modules, block)
+    return LoadedPlugins(Plugins(modules, block=block), modules, block)
 
 
 def plugin_options(function: _F) -> _F:
@@ -134,9 +134,9 @@ class SettingsCommand(click.RichCommand):
         return [*super().get_params(ctx), *ctx.meta.get(_OPTIONS, ())]
 
 
-def loaded_plugins(ctx: click.Context) -> Loaded:
+def loaded_plugins(ctx: click.Context) -> LoadedPlugins:
     """Return the plugins that a `SettingsCommand` has loaded."""
-    found: Loaded = ctx.meta[_LOADED]
+    found: LoadedPlugins = ctx.meta[_LOADED]
     return found
 
 
@@ -178,7 +178,7 @@ def _values_of(args: Sequence[str], option: str) -> Iterator[str]:
                 yield found
 
 
-def _setting_options(loaded: Loaded) -> Iterator[click.Option]:
+def _setting_options(loaded: LoadedPlugins) -> Iterator[click.Option]:
     for owner in (Owner(KERNEL_DISTRIBUTION, KernelSettings), *loaded.owners("server")):
         for attribute in attrs.fields(owner.cls):
             kinds = _kinds(attribute.type)

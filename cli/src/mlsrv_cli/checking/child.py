@@ -21,7 +21,7 @@ import attrs
 
 from mlsrv.errors import ConfigurationError, MLSrvError
 from mlsrv.plugins import PluginRow, Plugins
-from mlsrv_cli.checking.order import Order
+from mlsrv_cli.checking.check_request import CheckRequest
 from mlsrv_cli.options import load_plugins
 from mlsrv_cli.sources import make_importable
 
@@ -32,47 +32,47 @@ if TYPE_CHECKING:
 _GRACE = 5.0
 
 
-class Teller:
+class EventWriter:
     """Writes the progress of a check for the parent process, and ends this process if a case takes too long.
 
     Args:
         out: where to; one event a line.
-        order: has the time limit.
+        request: has the time limit.
     """
 
-    def __init__(self, out: TextIO, order: Order) -> None:
+    def __init__(self, out: TextIO, request: CheckRequest) -> None:
         self._out = out
-        self._stacks = order.stacks.open("w", encoding="utf-8")
+        self._stacks = request.stacks.open("w", encoding="utf-8")
         # A coroutine that takes too long fails by itself, with the place where it waits.
-        self._limit = order.timeout + _GRACE
+        self._limit = request.timeout + _GRACE
         faulthandler.enable(self._stacks)
 
-    def tell(self, event: str, *arguments: Any) -> None:
+    def write(self, event: str, *arguments: Any) -> None:
         """Write one event: the name of a method of `Listener`, or an end of the check."""
         self._out.write(json.dumps([event, *arguments]) + "\n")
         self._out.flush()
 
     def plugin(self, name: str, distribution: str, version: str) -> None:
-        self.tell("plugin", name, distribution, version)
+        self.write("plugin", name, distribution, version)
 
     def subject(self, number: int, label: str) -> None:
-        self.tell("subject", number, label)
+        self.write("subject", number, label)
 
     def prepared(self, number: int, suite: str, missing: str) -> None:
-        self.tell("prepared", number, suite, missing)
+        self.write("prepared", number, suite, missing)
 
     def collected(self, number: int, cases: Sequence[str]) -> None:
-        self.tell("collected", number, list(cases))
+        self.write("collected", number, list(cases))
 
     def begins(self, number: int, case: str) -> None:
         self._stacks.seek(0)
         self._stacks.truncate()
-        self.tell("begins", number, case)
+        self.write("begins", number, case)
         # This needs no lock of the interpreter: it works while code in C holds that for ever.
         faulthandler.dump_traceback_later(self._limit, file=self._stacks, exit=True)
 
     def ended(self, number: int, case: Case) -> None:
-        self.tell("ended", number, attrs.asdict(case))
+        self.write("ended", number, attrs.asdict(case))
 
     def overrun(self, place: str) -> None:
         """Save the place at which the coroutine of a case waits, next to the stacks of the threads."""
@@ -81,38 +81,38 @@ class Teller:
 
     def rests(self) -> None:
         faulthandler.cancel_dump_traceback_later()
-        self.tell("rests")
+        self.write("rests")
 
 
 def main() -> None:
     """Run the check that is requested on the standard input."""
-    order: Order = pickle.load(sys.stdin.buffer)
-    tempfile.tempdir = str(order.folder)  # which the parent removes, also when this process dies
+    request: CheckRequest = pickle.load(sys.stdin.buffer)
+    tempfile.tempdir = str(request.folder)  # which the parent removes, also when this process dies
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what plugins print must not come between the events
     if hasattr(os, "register_at_fork"):
         # The parent reads to the end, which must not wait for what a plugin has forked.
         os.register_at_fork(after_in_child=out.close)
-    teller = Teller(out, order)
-    teller.plugin(order.name, "", "")
-    teller.begins(-1, "the plugins are loaded")
+    events = EventWriter(out, request)
+    events.plugin(request.name, "", "")
+    events.begins(-1, "the plugins are loaded")
     try:
-        _check(order, teller)
+        _check(request, events)
     except MLSrvError as error:
         kind = "misconfigured" if isinstance(error, ConfigurationError) else "failed"
-        teller.tell(kind, getattr(error, "problems", [str(error)]))
+        events.write(kind, getattr(error, "problems", [str(error)]))
     else:
-        teller.tell("done")
+        events.write("done")
 
 
-def _check(order: Order, teller: Teller) -> None:
+def _check(request: CheckRequest, events: EventWriter) -> None:
     from mlsrv_testing.checks.checking import run_check
     from mlsrv_testing.contracts.running import Limit, limit
 
-    limit.set(Limit(order.timeout, teller.overrun))
-    make_importable(order.given.model or Path())
-    plugins = load_plugins(order.plugin_files, order.block).plugins
-    run_check(find_plugin(order.name, plugins), plugins, order.given, teller, order.settled)
+    limit.set(Limit(request.timeout, events.overrun))
+    make_importable(request.given.model or Path())
+    plugins = load_plugins(request.plugin_files, request.block).plugins
+    run_check(find_plugin(request.name, plugins), plugins, request.given, events, request.settled)
 
 
 def find_plugin(name: str, plugins: Plugins) -> PluginRow:

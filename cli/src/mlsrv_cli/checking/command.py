@@ -15,7 +15,7 @@ import attrs
 import rich_click as click
 
 from mlsrv.errors import ConfigurationError
-from mlsrv_cli.checking.order import Order
+from mlsrv_cli.checking.check_request import CheckRequest
 from mlsrv_cli.checking.printing import print_report
 from mlsrv_cli.options import plugin_options
 from mlsrv_cli.sources import assignments
@@ -92,8 +92,8 @@ def check(
     given = Given(values, model, read_samples(samples), suites)
     with tempfile.TemporaryDirectory(prefix="mlsrv-check-") as folder, _progress(name) as progress:
         findings = Findings(progress)
-        order = Order(name, plugin_files, block, given, timeout, Path(folder))
-        supervise(order, findings)
+        request = CheckRequest(name, plugin_files, block, given, timeout, Path(folder))
+        supervise(request, findings)
     report = findings.report()
     if as_json:
         print(json.dumps(attrs.asdict(report) | {"passed": report.passed}, indent=2))

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import attrs
 
 from mlsrv.errors import ConfigurationError, MLSrvError
-from mlsrv_cli.checking.order import Order
+from mlsrv_cli.checking.check_request import CheckRequest
 from mlsrv_testing.checks.findings import Findings
 from mlsrv_testing.checks.report import Case
 
@@ -27,31 +27,31 @@ _FRAMES = 8
 """Lines that are told of the stack of one thread."""
 
 
-def supervise(order: Order, findings: Findings) -> None:
+def supervise(request: CheckRequest, findings: Findings) -> None:
     """Check a plugin in separate processes.
 
     A case that takes too long, or ends its process, has failed; the cases after it in its suite are not run,
     all others are.
 
     Args:
-        order: what to check.
+        request: what to check.
         findings: is told everything.
 
     Raises:
         MLSrvError: the check cannot be made.
     """
-    why = _run(order, findings)
+    why = _run(request, findings)
     while why is not None and findings.broke_off(why):
-        why = _run(attrs.evolve(order, settled=findings.settled), findings)
+        why = _run(attrs.evolve(request, settled=findings.settled), findings)
 
 
-def _run(order: Order, findings: Findings) -> str | None:
+def _run(request: CheckRequest, findings: Findings) -> str | None:
     """Run one process to its end; return the reason if it broke off, or None if it finished."""
     with _process() as process:
         assert process.stdin is not None
         assert process.stdout is not None
         with contextlib.suppress(BrokenPipeError), process.stdin:  # its end is told below
-            pickle.dump(order, process.stdin)
+            pickle.dump(request, process.stdin)
         for line in process.stdout:
             event, *arguments = json.loads(line)
             if event == "done":
@@ -61,7 +61,7 @@ def _run(order: Order, findings: Findings) -> str | None:
             if event == "ended":
                 arguments[1] = Case(**arguments[1])
             getattr(findings, event)(*arguments)
-        return _why(process.wait(), order)
+        return _why(process.wait(), request)
 
 
 @contextlib.contextmanager
@@ -81,10 +81,10 @@ def _process() -> Iterator[subprocess.Popen[bytes]]:
         process.stdout.close()  # type: ignore[union-attr]  # it is a pipe
 
 
-def _why(code: int, order: Order) -> str:
-    stacks = order.stacks.read_text(encoding="utf-8", errors="replace") if order.stacks.exists() else ""
+def _why(code: int, request: CheckRequest) -> str:
+    stacks = request.stacks.read_text(encoding="utf-8", errors="replace") if request.stacks.exists() else ""
     if re.search(r"^Timeout \(", stacks, re.MULTILINE):
-        what = f"it did not end within {order.timeout:g} seconds"
+        what = f"it did not end within {request.timeout:g} seconds"
     elif code < 0:
         what = f"it killed the process: {signal.Signals(-code).name}"
     else:

@@ -116,7 +116,7 @@ def _state(row: Row) -> Text:
     return Text(row.state, style=_GOOD.get(row.state, "red"))
 
 
-def _plain(
+def _formatted(
     show: Callable[[float | None], str], value: Callable[[Row], float | None]
 ) -> Callable[[Row], Text]:
     return lambda row: Text(show(value(row)))
@@ -129,15 +129,15 @@ def _errors(row: Row) -> Text:
 COLUMNS: Sequence[Column] = (
     Column("model", _name, right=False),
     Column("state", _state, right=False),
-    Column("req/s", _plain(number, lambda row: row.rate)),
+    Column("req/s", _formatted(number, lambda row: row.rate)),
     Column("err/s", _errors, 50),
-    Column("mean", _plain(seconds, lambda row: row.mean), 60),
-    Column("p50", _plain(seconds, lambda row: row.p50), 90),
-    Column("p95", _plain(seconds, lambda row: row.p95), 90),
-    Column("p99", _plain(seconds, lambda row: row.p99), 72),
-    Column("busy", _plain(number, lambda row: row.in_flight), 80),
-    Column("queue", _plain(number, lambda row: row.queue), 90),
-    Column("batch", _plain(number, lambda row: row.batch), 80),
+    Column("mean", _formatted(seconds, lambda row: row.mean), 60),
+    Column("p50", _formatted(seconds, lambda row: row.p50), 90),
+    Column("p95", _formatted(seconds, lambda row: row.p95), 90),
+    Column("p99", _formatted(seconds, lambda row: row.p99), 72),
+    Column("busy", _formatted(number, lambda row: row.in_flight), 80),
+    Column("queue", _formatted(number, lambda row: row.queue), 90),
+    Column("batch", _formatted(number, lambda row: row.batch), 80),
 )
 
 

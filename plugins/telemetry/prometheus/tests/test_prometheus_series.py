@@ -1,4 +1,4 @@
-"""Counting: nothing is lost between threads, and buckets are Prometheus's."""
+"""Series: no value is lost between threads, and buckets are those of Prometheus."""
 
 import threading
 from collections.abc import Callable
@@ -9,22 +9,22 @@ from prometheus_client import Histogram as Theirs
 
 from mlsrv.metrics import Metric
 from mlsrv_prometheus.family import Family
-from mlsrv_prometheus.series import MOST_PENDING, Counter, Gauge, Histogram, Pending, Series
+from mlsrv_prometheus.series import BUFFER_LIMIT, Counter, Gauge, Histogram, SampleBuffer, Series
 
 
 def test_counters_add_and_gauges_keep_the_last() -> None:
     counter, gauge = Counter(("a",)), Gauge(())
-    for number in range(3 * MOST_PENDING):
+    for number in range(3 * BUFFER_LIMIT):
         counter.recorder()(1.0)
         gauge.recorder()(float(number))
-    assert all(len(pending) < MOST_PENDING for pending in counter.pending), "what is kept is bounded"
-    counter.settle()
-    gauge.settle()
-    assert (counter.value, gauge.value) == (3.0 * MOST_PENDING, 3.0 * MOST_PENDING - 1)
+    assert all(len(buffer) < BUFFER_LIMIT for buffer in counter.buffers), "what is kept is bounded"
+    counter.flush()
+    gauge.flush()
+    assert (counter.value, gauge.value) == (3.0 * BUFFER_LIMIT, 3.0 * BUFFER_LIMIT - 1)
 
 
-def settled_beside(work: Callable[[], None], *series: Series) -> None:
-    """Do something 20,000 times in each of four threads, while series are worked up, and once more then."""
+def flushed_concurrently(work: Callable[[], None], *series: Series) -> None:
+    """Do something 20,000 times in each of four threads, beside flushes, and flush at the end."""
 
     def repeat() -> None:
         for _ in range(20_000):
@@ -35,29 +35,29 @@ def settled_beside(work: Callable[[], None], *series: Series) -> None:
         thread.start()
     while any(thread.is_alive() for thread in threads):
         for each in series:
-            each.settle()
+            each.flush()
     for each in series:
-        each.settle()
+        each.flush()
 
 
 def test_no_value_of_any_thread_is_lost() -> None:
     series = Histogram((), (0.5,))
     record = series.recorder()
 
-    settled_beside(lambda: record(1.0), series)
+    flushed_concurrently(lambda: record(1.0), series)
     assert (series.counts.tolist(), series.sum) == ([0, 80_000], 80_000.0)
 
 
 def test_rows_stay_together_between_threads() -> None:
     counter, histogram = Counter(()), Histogram((), (0.5,))
-    row, alone = Pending([counter, histogram]).row_recorder(), counter.recorder()
+    row, alone = SampleBuffer([counter, histogram]).row_recorder(), counter.recorder()
 
     def work() -> None:
         row((3.0, 0.25))
         alone(1.0)
 
-    settled_beside(work, histogram, counter)
-    assert all(len(pending) == 0 for pending in (*counter.pending, *histogram.pending))
+    flushed_concurrently(work, histogram, counter)
+    assert all(len(buffer) == 0 for buffer in (*counter.buffers, *histogram.buffers))
     assert (counter.value, histogram.counts.tolist(), histogram.sum) == (320_000.0, [80_000, 0], 20_000.0)
 
 
@@ -83,5 +83,5 @@ def test_histograms_are_those_of_prometheus_client(buckets: tuple[float, ...]) -
 def test_a_value_that_is_no_number_is_above_all_bounds() -> None:
     series = Histogram((), (1.0,))
     series.recorder()(float("nan"))
-    series.settle()
+    series.flush()
     assert series.counts.tolist() == [0, 1]

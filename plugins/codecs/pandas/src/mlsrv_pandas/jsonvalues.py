@@ -75,7 +75,7 @@ def to_json_texts(name: str, values: Iterable[Any], use_bytes: bool) -> list[Any
     texts: list[Any] = []
     try:
         for value in values:
-            text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain)
+            text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_json_value)
             texts.append(text.encode() if use_bytes else text)
     except (TypeError, ValueError, RecursionError) as error:
         raise CodecError(
@@ -84,7 +84,7 @@ def to_json_texts(name: str, values: Iterable[Any], use_bytes: bool) -> list[Any
     return texts
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     raise TypeError(f"it holds a {type(value).__name__}")

@@ -79,7 +79,7 @@ def _values(tensor: Tensor, content_type: str | None) -> Any:
             flat = numeric(tensor.data, tensor.datatype)
             found: Any = bf16_to_float32(flat) if tensor.datatype is Datatype.BF16 else flat
         elif content_type == JSON:
-            found = _AsTheyAre(from_json_texts(tensor))
+            found = _ObjectCells(from_json_texts(tensor))
         else:
             found = _converted(tensor, content_type)
     except InvalidPayload as error:
@@ -103,7 +103,7 @@ def _converted(tensor: Tensor, content_type: str | None) -> list[Any]:
     return values
 
 
-class _AsTheyAre(list[Any]):
+class _ObjectCells(list[Any]):
     """Cells of any type, for which pandas infers no dtype."""
 
 
@@ -125,19 +125,19 @@ def _decoded(tensor: DecodedInput) -> Any:
     if isinstance(values, np.ndarray):
         if values.ndim <= 1 or values.size == len(values):
             return values.reshape(-1)
-        return _AsTheyAre(values)
+        return _ObjectCells(values)
     if isinstance(values, pd.Series):
         return values.reset_index(drop=True)
     if isinstance(values, list | tuple):
         json_valued = tensor.parameters is not None and tensor.parameters.content_type == JSON
-        return _AsTheyAre(values) if json_valued else list(values)
+        return _ObjectCells(values) if json_valued else list(values)
     raise CodecError(
         f'Column "{tensor.name}" was decoded as a {type(values).__name__}, which is not a list of rows.'
     )
 
 
 def _inferred(values: Any) -> Column:
-    if isinstance(values, _AsTheyAre):
+    if isinstance(values, _ObjectCells):
         return pd.Series(list(values), dtype=object)
     if isinstance(values, list):
         kinds = set(map(type, values))

@@ -54,7 +54,7 @@ def read(name: str, path: Path) -> Artifact:
     try:
         _check(path, form)
         model = catboost.CatBoost().load_model(str(path), format=form)
-        found = _described(model)
+        found = _artifact_of(model)
     except (ValueError, catboost.CatBoostError) as error:
         raise unreadable(
             name,
@@ -85,7 +85,7 @@ def _check(path: Path, form: str) -> None:
         raise ValueError("it has no trees")
 
 
-def _described(model: Any) -> Artifact:
+def _artifact_of(model: Any) -> Artifact:
     metadata = model.get_metadata()
     keys = set(metadata.keys())
     parameters = json.loads(metadata["params"]) if "params" in keys else {}

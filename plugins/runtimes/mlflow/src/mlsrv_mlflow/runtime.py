@@ -79,7 +79,7 @@ class MLflowRuntime(MLModel):
         except (MlflowException, ValueError, TypeError, KeyError) as error:
             if isinstance(error, MlflowException) and error.get_http_status_code() >= 500:
                 raise
-            raise refused(self.name, error, _explained(error)) from error
+            raise refused(self.name, error, _error_text(error)) from error
         return self._response(result, payload.outputs)
 
     async def metadata(self) -> MetadataModelResponse:
@@ -183,7 +183,7 @@ def _fitting(payload: InferenceRequest) -> str:
     return "pd" if are_columns else "dict"
 
 
-def _explained(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     """Return the cause in an error of MLflow, without the data and the schema that MLflow puts before it."""
     if isinstance(error, MlflowException):
         return str(error.message).rpartition(". Error: ")[2]

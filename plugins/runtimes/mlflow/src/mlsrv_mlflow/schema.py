@@ -59,7 +59,8 @@ class Interface:
         example."""
         if signature is None:
             return cls.like(example)
-        inputs, outputs = dict(_named("input", signature.inputs)), dict(_named("output", signature.outputs))
+        inputs = dict(_named_specs("input", signature.inputs))
+        outputs = dict(_named_specs("output", signature.outputs))
         is_named = bool(inputs) and signature.inputs.has_input_names()
         specs = {name: spec for name, spec in inputs.items() if isinstance(spec, TensorSpec)}
         return cls(
@@ -86,7 +87,7 @@ class Interface:
         return cls()
 
 
-def _named(prefix: str, schema: Schema | None) -> Iterator[tuple[str, ColSpec | TensorSpec]]:
+def _named_specs(prefix: str, schema: Schema | None) -> Iterator[tuple[str, ColSpec | TensorSpec]]:
     for number, spec in enumerate(schema.inputs if schema is not None else (), 1):
         yield f"{prefix}-{number}" if spec.name is None else str(spec.name), spec
 

@@ -142,7 +142,7 @@ class Column:
             if isinstance(value, float) and value != value:
                 value = None  # how a DataFrame marks a missing text
             if value is not None and not isinstance(value, str):
-                raise self._refused(model, f"{_plain(value)!r} was sent")
+                raise self._refused(model, f"{_python_value(value)!r} was sent")
             texts[place] = value
         return texts
 
@@ -150,7 +150,7 @@ class Column:
         """Return the numbers of an array of objects; None is a missing number."""
         for value in array.ravel():
             if isinstance(value, str | bytes):
-                raise self._refused(model, f"the text {_plain(value)!r} was sent")
+                raise self._refused(model, f"the text {_python_value(value)!r} was sent")
         try:
             return np.array(array.tolist(), dtype=np.float64)
         except (TypeError, ValueError):
@@ -212,7 +212,7 @@ def _by_name(model: str, columns: Sequence[Column], values: Any) -> Mapping[str,
     return {column.name: values[:, number] for number, column in enumerate(columns)}
 
 
-def _plain(value: Any) -> Any:
+def _python_value(value: Any) -> Any:
     """Return a value as a Python object instead of a numpy scalar."""
     return value.item() if isinstance(value, np.generic) else value
 

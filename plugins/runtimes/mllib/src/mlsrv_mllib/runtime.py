@@ -14,12 +14,12 @@ from mlsrv.runtimes import array_codecs, default_output, refused, unreadable
 from mlsrv.types import InferenceRequest, InferenceResponse, MetadataModelResponse, RequestOutput
 from mlsrv.utils import local_path, model_uri
 from mlsrv_mllib.columns import fitted_columns
+from mlsrv_mllib.error_text import error_text
 from mlsrv_mllib.pipeline import PipelineScorer
 from mlsrv_mllib.rdd import RDDScorer, format_of
 from mlsrv_mllib.saved import Saved, saved_in
 from mlsrv_mllib.scorer import Scorer
 from mlsrv_mllib.session import SESSION, configuration, is_alive
-from mlsrv_mllib.words import explained
 
 
 class MLlibModel(MLModel):
@@ -82,7 +82,7 @@ class MLlibModel(MLModel):
                     f"Model {self.name}: Spark's session, or its Java process, has ended; load the model "
                     "again."
                 ) from error
-            raise refused(self.name, error, explained(error)) from error
+            raise refused(self.name, error, error_text(error)) from error
         return InferenceResponse(
             model_name=self.name,
             model_version=self.version,
@@ -135,7 +135,7 @@ class MLlibModel(MLModel):
         if _release(by) > _release(__version__):
             advice = f"it was saved by Spark {by}, but {__version__} is installed: install a newer one"
         path = local_path(uri)
-        return unreadable(self.name, path or Path(uri), "a model of Spark", explained(error), advice)
+        return unreadable(self.name, path or Path(uri), "a model of Spark", error_text(error), advice)
 
     def _decoded(self, payload: InferenceRequest) -> Any:
         content_type = payload.parameters.content_type if payload.parameters is not None else None

@@ -11,7 +11,7 @@ from pyspark.sql.types import DataType, StructField, StructType
 
 from mlsrv.errors import ModelLoadError
 from mlsrv_mllib.columns import DATATYPES, LISTS, VECTOR, Column
-from mlsrv_mllib.words import explained
+from mlsrv_mllib.error_text import error_text
 
 _TAKEN = ("inputCol", "inputCols", "featuresCol", "userCol", "itemCol")
 """Parameters that name what a stage reads. Labels and weights are for training."""
@@ -36,12 +36,12 @@ def leaves(model: Any) -> list[Any]:
 
 def taken(stage: Any) -> list[str]:
     """Return the names of the columns that a stage reads."""
-    return list(_named(stage, _TAKEN))
+    return list(_column_params(stage, _TAKEN))
 
 
 def given(stage: Any) -> list[str]:
     """Return the names of the columns that a stage is meant to produce."""
-    return list(_named(stage, _GIVEN))
+    return list(_column_params(stage, _GIVEN))
 
 
 def inputs(model: str, session: Any, stages: Sequence[Any], declared: Sequence[Column]) -> list[Column]:
@@ -90,7 +90,7 @@ def schema_of(columns: Iterable[Column]) -> StructType:
     )
 
 
-def _named(stage: Any, parameters: Sequence[str]) -> Iterator[str]:
+def _column_params(stage: Any, parameters: Sequence[str]) -> Iterator[str]:
     for name in parameters:
         if stage.hasParam(name) and stage.isDefined(name):
             value = stage.getOrDefault(name)
@@ -119,7 +119,7 @@ def _accepted(
         try:
             return new, stage.transform(session.createDataFrame([], tried)).schema
         except PySparkException as error:
-            refusal = refusal or explained(error)
+            refusal = refusal or error_text(error)
     raise ModelLoadError(
         f"Model {model}: the columns that {type(stage).__name__} takes cannot be found out ({refusal}); "
         'declare all that the model takes as "inputs" in model-settings.json.'

@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 from mlsrv.errors import ModelLoadError
 from mlsrv.runtimes import extra_value, thread_count
 from mlsrv.settings import ModelSettings
-from mlsrv_mllib.words import explained
+from mlsrv_mllib.error_text import error_text
 
 ALWAYS = {
     "spark.app.name": "mlsrv",
@@ -112,7 +112,7 @@ class SharedSession:
             end_jvm()
             raise ModelLoadError(
                 f"Model {model}: Spark cannot be started with the master {wanted['spark.master']} "
-                f"({explained(error)}); what Java says is in the server's error output."
+                f"({error_text(error)}); what Java says is in the server's error output."
             ) from error
         self._configuration = wanted
 

@@ -23,7 +23,7 @@ from mlsrv.types import (
 )
 from mlsrv_onnx.graph import tensors
 from mlsrv_onnx.plugin import ARTIFACTS
-from mlsrv_onnx.session import explained, open_session
+from mlsrv_onnx.session import error_text, open_session
 from mlsrv_onnx.values import fitted, from_value, matrix, to_value
 from mlsrv_protocol.tensors import numeric
 
@@ -68,7 +68,7 @@ class OnnxModel(MLModel):
         try:
             results = self._run([output.name for output in wanted], feeds)
         except InvalidArgument as error:
-            raise refused(self.name, error, explained(error)) from error
+            raise refused(self.name, error, error_text(error)) from error
         return InferenceResponse(
             model_name=self.name,
             model_version=self.version,

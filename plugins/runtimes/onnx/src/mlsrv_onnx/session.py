@@ -41,11 +41,11 @@ def open_session(settings: ModelSettings, path: Path) -> Any:
                     f"read ({why}); install a newer onnxruntime, or export it with an older opset."
                 ) from error
         raise unreadable(
-            settings.name, path, "an ONNX model", explained(error), "export it again, and check it with onnx"
+            settings.name, path, "an ONNX model", error_text(error), "export it again, and check it with onnx"
         ) from error
 
 
-def explained(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """Return an error text of ONNX Runtime without the product's name and error numbers."""
     return str(error).rpartition(" : ")[2].strip() or type(error).__name__
 

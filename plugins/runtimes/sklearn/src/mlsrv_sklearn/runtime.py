@@ -110,9 +110,9 @@ class SKLearnModel(MLModel):
             return values.reshape(-1) if is_column_of_texts else values
         if values.ndim == 1:
             values = values.reshape(-1, 1)
-        return values if self._table_class is None or values.ndim != 2 else self._named(values)
+        return values if self._table_class is None or values.ndim != 2 else self._with_feature_names(values)
 
-    def _named(self, values: Any) -> Any:
+    def _with_feature_names(self, values: Any) -> Any:
         # Without the names that it was fitted with, scikit-learn warns at each request.
         if values.shape[1] != len(self._names):
             raise InferenceError(

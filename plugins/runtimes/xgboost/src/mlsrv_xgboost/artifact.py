@@ -89,7 +89,7 @@ def read(name: str, path: Path, threads: int) -> Artifact:
             name,
             path,
             "a model of XGBoost",
-            explained(error),
+            error_text(error),
             "save it again with save_model, as .json or .ubj (the old binary form is gone since XGBoost 3.1)",
         ) from error
     if is_newer:
@@ -102,7 +102,7 @@ def read(name: str, path: Path, threads: int) -> Artifact:
             xgboost.__version__,
         )
     booster.set_param({"nthread": threads})
-    return _described(booster)
+    return _artifact_of(booster)
 
 
 def saved_by(content: bytes) -> int | None:
@@ -116,7 +116,7 @@ def saved_by(content: bytes) -> int | None:
     return int(found[1]) if found[1] else found[2][0]
 
 
-def explained(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """Return an error text of XGBoost without source locations and memory addresses."""
     text = str(error).partition("Stack trace:")[0]
     return re.sub(
@@ -131,7 +131,7 @@ def _load(content: bytes) -> Any:
     return booster
 
 
-def _described(booster: Any) -> Artifact:
+def _artifact_of(booster: Any) -> Artifact:
     learner = json.loads(booster.save_config())["learner"]
     shape = learner["learner_model_param"]
     classes = int(shape["num_class"])

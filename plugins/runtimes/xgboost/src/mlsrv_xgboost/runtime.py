@@ -11,7 +11,7 @@ import xgboost
 
 from mlsrv.runtimes import Features, TableModel, TableOutput, extra_value, thread_count
 from mlsrv.types import Datatype
-from mlsrv_xgboost.artifact import explained, read
+from mlsrv_xgboost.artifact import error_text, read
 from mlsrv_xgboost.plugin import ARTIFACTS
 
 
@@ -59,7 +59,7 @@ class XGBoostModel(TableModel):
 
     def words(self, error: Exception) -> str:
         """Return the error text of XGBoost without source locations."""
-        return explained(error)
+        return error_text(error)
 
     def _outputs(self) -> dict[str, TableOutput]:
         found = self._artifact

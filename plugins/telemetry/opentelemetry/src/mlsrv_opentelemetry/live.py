@@ -47,7 +47,7 @@ class UnrecordedCall:
         self._span = span
 
     def __enter__(self) -> None:
-        self._token = attach(set_span_in_context(self._span, self._tracing.around()))
+        self._token = attach(set_span_in_context(self._span, self._tracing.current_context()))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         detach(self._token)
@@ -69,7 +69,7 @@ class LiveSpan(WholeCall):
     def __enter__(self) -> None:
         within = get_current()
         if self._span is not INVALID_SPAN:
-            within = set_span_in_context(self._span, self._spans.tracing.around())
+            within = set_span_in_context(self._span, self._spans.tracing.current_context())
         self._token: Token[Context] = attach(within)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:

@@ -18,10 +18,10 @@ from opentelemetry.trace import Span, SpanKind, get_current_span
 
 from mlsrv.settings import ModelSettings
 from mlsrv_opentelemetry.exporters import make_exporter
-from mlsrv_opentelemetry.outbox import Outbox
 from mlsrv_opentelemetry.propagation import headers_of, is_unrecorded, parent_of, unrecorded_headers
 from mlsrv_opentelemetry.providers import PROVIDER, serve_get_tracer
 from mlsrv_opentelemetry.settings import Protocol
+from mlsrv_opentelemetry.span_queue import SpanQueue
 
 _NOWHERE = Context()
 
@@ -76,7 +76,7 @@ class Tracing:
     Attributes:
         provider: of tracers, for user code.
         tracer: makes our own spans, of what is to be recorded.
-        outbox: knows how many spans were lost.
+        span_queue: knows how many spans were lost.
     """
 
     def __init__(self, target: Target) -> None:
@@ -86,7 +86,7 @@ class Tracing:
             {"service.name": name, "service.version": number, "process.pid": os.getpid()}
         )
         self._closed = False
-        self.outbox = Outbox(exporter, target.server, target.limit)
+        self.span_queue = SpanQueue(exporter, target.server, target.limit)
         self._rate = target.rate
         self.provider = self._provider(resource, ParentBasedTraceIdRatio(target.rate))
         self._around = set_value(PROVIDER, self.provider, _NOWHERE)
@@ -130,14 +130,14 @@ class Tracing:
         span = self.tracer.start_span(name, parent, kind, attributes)
         return span if span.is_recording() else None, headers_of(span)
 
-    def around(self) -> Context:
+    def current_context(self) -> Context:
         """Return OpenTelemetry's current context, with this provider for model code."""
         within = get_current()
         return set_value(PROVIDER, self.provider, within) if within else self._around
 
     def _provider(self, resource: Resource, sampler: Sampler) -> TracerProvider:
         provider = TracerProvider(sampler, resource, shutdown_on_exit=False)
-        provider.add_span_processor(self.outbox)
+        provider.add_span_processor(self.span_queue)
         return provider
 
     def close(self) -> None:
@@ -145,9 +145,9 @@ class Tracing:
         if self._closed:
             return
         self._closed = True
-        sending = threading.Thread(target=self.outbox.shutdown, name="mlsrv-tracing-end", daemon=True)
+        sending = threading.Thread(target=self.span_queue.shutdown, name="mlsrv-tracing-end", daemon=True)
         sending.start()
-        sending.join(HOPELESS if self.outbox.failing else PATIENCE)
+        sending.join(HOPELESS if self.span_queue.failing else PATIENCE)
         if sending.is_alive():
-            self.outbox.abort()
+            self.span_queue.abort()
             sending.join(1.0)

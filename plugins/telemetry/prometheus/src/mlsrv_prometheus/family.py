@@ -51,7 +51,7 @@ class Family:
         metric = self._metric
         series = list(self._series.values())
         for each in series:
-            each.settle()
+            each.flush()
         if metric.kind == "histogram":
             histogram = HistogramMetricFamily(self._name, metric.description, labels=metric.labels)
             for each in series:

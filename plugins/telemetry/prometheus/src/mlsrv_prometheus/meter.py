@@ -11,7 +11,7 @@ from prometheus_client import Metric as Samples
 from mlsrv.kernel import Kernel
 from mlsrv.metrics import Meter, Metric, MetricClash, Reading, Recorder, RowRecorder
 from mlsrv_prometheus.family import Family
-from mlsrv_prometheus.series import Pending, Series
+from mlsrv_prometheus.series import SampleBuffer, Series
 from mlsrv_prometheus.settings import PrometheusSettings
 
 logger = logging.getLogger("mlsrv.metrics")
@@ -30,7 +30,7 @@ class PrometheusMeter(Meter):
         self._prefix = kernel.settings.of(PrometheusSettings).metrics_rest_server_prefix
         self._families: dict[str, Family] = {}
         self._owners: dict[str, str] = {}
-        self._rows: dict[tuple[tuple[str, tuple[str, ...]], ...], Pending] = {}
+        self._rows: dict[tuple[tuple[str, tuple[str, ...]], ...], SampleBuffer] = {}
         self._readings: dict[int, tuple[Family, Reading]] = {}
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
@@ -44,7 +44,7 @@ class PrometheusMeter(Meter):
         # A model that is loaded again has the same rows.
         key = tuple((metric.name, tuple(labels)) for metric, labels in row)
         if key not in self._rows:
-            self._rows[key] = Pending([self._series(metric, labels) for metric, labels in row])
+            self._rows[key] = SampleBuffer([self._series(metric, labels) for metric, labels in row])
         return self._rows[key].row_recorder()
 
     def watch(self, metric: Metric, reading: Reading) -> Callable[[], None]:

@@ -1,7 +1,7 @@
-"""The values of one metric with certain labels.
+"""Series: the values of one metric with certain labels.
 
-Recording is one append to a list: it is done for each request, and must cost next to nothing. What is in the
-list is worked up when somebody scrapes, or when it is full.
+Recording happens for each request and must be cheap, so it only appends to a buffer. A buffer is flushed,
+which aggregates its values, at each scrape and when it is full.
 """
 
 from __future__ import annotations
@@ -14,84 +14,84 @@ import numpy as np
 
 from mlsrv.metrics import Recorder, RowRecorder
 
-MOST_PENDING = 1024
-"""Values of a series that are kept before they are worked up."""
+BUFFER_LIMIT = 1024
+"""Values of one series that a buffer holds before it is flushed."""
 
 
 class Series(ABC):
-    """Takes values from any thread, and gives their outcome to any other.
+    """Aggregates values that are recorded in any thread; they may be read from any thread.
 
     Attributes:
         labels: values of the labels, in the order of the metric's.
-        pending: what may have values that were not worked up.
+        buffers: hold values that were not aggregated yet.
     """
 
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = tuple(labels)
-        self.pending: list[Pending] = []
+        self.buffers: list[SampleBuffer] = []
         self._lock = threading.Lock()
-        self._own = Pending([self])
+        self._own = SampleBuffer([self])
 
     def recorder(self) -> Recorder:
-        """What takes one value."""
+        """Return a function that records one value."""
         return self._own.recorder()
 
-    def settle(self) -> None:
-        """Work up what has come so far."""
-        for pending in self.pending:
-            pending.settle()
+    def flush(self) -> None:
+        """Aggregate the values in all buffers."""
+        for buffer in self.buffers:
+            buffer.flush()
 
     def add(self, values: list[float]) -> None:
-        """Work up some values."""
+        """Aggregate values. May be called from any thread."""
         with self._lock:
-            self._add(values)
+            self._aggregate(values)
 
     @abstractmethod
-    def _add(self, values: list[float]) -> None:
-        """Work up some values; called by one thread at a time."""
+    def _aggregate(self, values: list[float]) -> None:
+        """Aggregate values; called by one thread at a time."""
 
 
-class Pending:
-    """Values of series that get theirs together: one of each, then the next of each."""
+class SampleBuffer:
+    """Values of series that are recorded together: one value of each series, then the next of each."""
 
     def __init__(self, series: Sequence[Series]) -> None:
         self._series = tuple(series)
-        self._most = MOST_PENDING * len(self._series)
+        self._most = BUFFER_LIMIT * len(self._series)
         self._values: list[float] = []
         self._lock = threading.Lock()
         for each in self._series:
-            each.pending.append(self)
+            each.buffers.append(self)
 
     def __len__(self) -> int:
         return len(self._values)
 
     def recorder(self) -> Recorder:
-        """What takes one value of the only series."""
-        values, append, most, settle = self._values, self._values.append, self._most, self.settle
+        """Return a function that records one value of the only series."""
+        values, append, most, flush = self._values, self._values.append, self._most, self.flush
 
         def record(value: float) -> None:
             append(value)
             if len(values) >= most:
-                settle()
+                flush()
 
         return record
 
     def row_recorder(self) -> RowRecorder:
-        """What takes one value of each series."""
-        values, extend, most, settle = self._values, self._values.extend, self._most, self.settle
+        """Return a function that records one value of each series."""
+        values, extend, most, flush = self._values, self._values.extend, self._most, self.flush
 
         def record(row: tuple[float, ...]) -> None:
-            extend(row)  # of a tuple: no other thread comes between its values
+            extend(row)  # atomic for a tuple: values of other threads cannot come in between
             if len(values) >= most:
-                settle()
+                flush()
 
         return record
 
-    def settle(self) -> None:
-        """Work up what has come so far."""
+    def flush(self) -> None:
+        """Pass the buffered values on to their series."""
         with self._lock:
             values = self._values[:]
-            # Others may append meanwhile.
+            # Other threads may append meanwhile.
             del self._values[: len(values)]
             if values:
                 for number, series in enumerate(self._series):
@@ -102,7 +102,7 @@ class Scalar(Series):
     """One number.
 
     Attributes:
-        value: of what has been worked up.
+        value: the aggregate of the values that were flushed.
     """
 
     def __init__(self, labels: Sequence[str]) -> None:
@@ -113,19 +113,19 @@ class Scalar(Series):
 class Counter(Scalar):
     """A sum."""
 
-    def _add(self, values: list[float]) -> None:
+    def _aggregate(self, values: list[float]) -> None:
         self.value += sum(values)
 
 
 class Gauge(Scalar):
     """The last value."""
 
-    def _add(self, values: list[float]) -> None:
+    def _aggregate(self, values: list[float]) -> None:
         self.value = values[-1]
 
 
 class Histogram(Series):
-    """How many values there were up to each bound.
+    """Counts of values by upper bound.
 
     Args:
         bounds: rising, without infinity.
@@ -141,7 +141,7 @@ class Histogram(Series):
         self.counts = np.zeros(len(bounds) + 1, np.int64)
         self.sum = 0.0
 
-    def _add(self, values: list[float]) -> None:
+    def _aggregate(self, values: list[float]) -> None:
         buckets = np.searchsorted(self._bounds, values, side="left")
         self.counts += np.bincount(buckets, minlength=len(self.counts))
         self.sum += sum(values)

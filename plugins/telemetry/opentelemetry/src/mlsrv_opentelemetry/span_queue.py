@@ -21,7 +21,7 @@ DELAY = 1.0
 """Seconds that a span waits for others at most."""
 
 
-class Outbox(SpanProcessor):
+class SpanQueue(SpanProcessor):
     """OpenTelemetry's batch processor with a bounded queue: if `limit` spans wait, further ones are dropped.
 
     Ending a span never waits for the collector. Dropped spans are logged once, and their number at the end; a
@@ -66,7 +66,7 @@ class Outbox(SpanProcessor):
         if not full:
             self._batches.on_end(span)
         elif first:
-            logger.warning("Spans are dropped, for %d wait for %s already", self._limit, self._server)
+            logger.warning("Spans are dropped, because %d already wait for %s", self._limit, self._server)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         return self._batches.force_flush(timeout_millis)
@@ -74,7 +74,7 @@ class Outbox(SpanProcessor):
     def shutdown(self) -> None:
         """Send the spans that wait, which takes as long as the collector needs; `abort` ends that."""
         self._batches.shutdown()
-        self._sender.forget()
+        self._sender.stop_capture()
         if self.lost:
             logger.warning("%d spans did not reach %s", self.lost, self._server)
 
@@ -82,12 +82,12 @@ class Outbox(SpanProcessor):
         """Stop sending. May be called from any thread."""
         self._sender.abort()
 
-    def taken(self, count: int) -> None:
+    def dequeued(self, count: int) -> None:
         """Count spans that no longer wait."""
         with self._lock:
             self._waiting -= count
 
-    def fail(self, count: int, reason: str) -> None:
+    def failed(self, count: int, reason: str) -> None:
         """Count spans that could not be sent."""
         with self._lock:
             self.lost += count
@@ -95,7 +95,7 @@ class Outbox(SpanProcessor):
         if first:
             logger.warning("Spans do not reach %s and are dropped: %s", self._server, reason)
 
-    def arrived(self) -> None:
+    def delivered(self) -> None:
         """Record that spans were delivered."""
         with self._lock:
             again, self.failing = self.failing, False
@@ -106,44 +106,44 @@ class Outbox(SpanProcessor):
 class _Sender(SpanExporter):
     """Passes spans to the exporter and reports the result to the queue."""
 
-    def __init__(self, exporter: SpanExporter, outbox: Outbox) -> None:
+    def __init__(self, exporter: SpanExporter, queue: SpanQueue) -> None:
         self._exporter = exporter
-        self._outbox = outbox
+        self._queue = queue
         self._aborted = False
-        self._words = _Words()
+        self._logs = _LogCapture()
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        self._outbox.taken(len(spans))
+        self._queue.dequeued(len(spans))
         if self._aborted:
-            self._outbox.fail(len(spans), self._words.last)
+            self._queue.failed(len(spans), self._logs.last)
             return SpanExportResult.FAILURE
         try:
-            with self._words:
+            with self._logs:
                 result = self._exporter.export(spans)
-        except Exception as error:  # whatever it is, the thread that sends must go on
-            self._words.last = f"{type(error).__name__}: {error}"
+        except Exception as error:  # any error: the sending thread must go on
+            self._logs.last = f"{type(error).__name__}: {error}"
             result = SpanExportResult.FAILURE
         if result is SpanExportResult.SUCCESS:
-            self._outbox.arrived()
+            self._queue.delivered()
         else:
-            self._outbox.fail(len(spans), self._words.last)
+            self._queue.failed(len(spans), self._logs.last)
         return result
 
     def abort(self) -> None:
-        self._aborted = self._words.is_final = True
+        self._aborted = self._logs.is_final = True
         self.shutdown()
 
-    def forget(self) -> None:
+    def stop_capture(self) -> None:
         """Stop capturing the exporter's log records."""
-        self._words.forget()
+        self._logs.stop()
 
     def shutdown(self) -> None:
         exporter, self._exporter = self._exporter, _NOWHERE
-        with self._words:
+        with self._logs:
             exporter.shutdown()
 
 
-class _Words(logging.Filter):
+class _LogCapture(logging.Filter):
     """Captures the exporter's log records of each attempt, keeps them out of the log, and stores the first.
 
     It captures only in threads that are inside its ``with`` block, because other exporters of this process
@@ -158,7 +158,7 @@ class _Words(logging.Filter):
         for name in LOGGERS:
             logging.getLogger(name).addFilter(self)
 
-    def forget(self) -> None:
+    def stop(self) -> None:
         for name in LOGGERS:
             logging.getLogger(name).removeFilter(self)
 
@@ -171,7 +171,7 @@ class _Words(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if not getattr(self._here, "listening", False):
             return True
-        # The first word of an attempt is about the cause, the last one only about giving up.
+        # The first record of an attempt gives the cause, the last one only says that it gave up.
         if self._here.is_new and not self.is_final:
             self.last = record.getMessage()
         self._here.is_new = False

@@ -13,7 +13,7 @@ _NOISE = re.compile(
 _NOTHING = ("An error occurred while calling", "JVM stacktrace")
 
 
-def explained(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """Return the cause of an error of Spark, in one line without class names."""
     text = str(error)
     for line in [*_CAUSE.findall(text)[-1:], *text.splitlines()]:

@@ -16,7 +16,7 @@ from collector import SECONDS, Collector, grpc_collector, http_collector
 from mlsrv.errors import ConfigurationError
 from mlsrv.testing import EchoModel, text_request
 from mlsrv_opentelemetry.exporters import LOGGERS
-from mlsrv_opentelemetry.outbox import Outbox
+from mlsrv_opentelemetry.span_queue import SpanQueue
 from mlsrv_opentelemetry.tracing import PATIENCE, Target, Tracing
 
 ABSENT = "http://127.0.0.1:9"
@@ -45,9 +45,9 @@ class Scripted(SpanExporter):
         self.closed = True
 
 
-def spans(outbox: Outbox, *names: str) -> None:
+def spans(span_queue: SpanQueue, *names: str) -> None:
     provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(outbox)
+    provider.add_span_processor(span_queue)
     for name in names:
         provider.get_tracer("test").start_span(name).end()
 
@@ -62,18 +62,18 @@ def exporter() -> Iterator[Scripted]:
 def test_what_is_too_much_is_dropped_counted_and_said_once(
     exporter: Scripted, caplog: pytest.LogCaptureFixture
 ) -> None:
-    outbox = Outbox(exporter, "there", limit=2)
-    spans(outbox, "a", "b")
+    span_queue = SpanQueue(exporter, "there", limit=2)
+    spans(span_queue, "a", "b")
     assert exporter.waiting.wait(SECONDS)
-    spans(outbox, "c", "d", "e", "f")
-    assert outbox.lost == 2
+    spans(span_queue, "c", "d", "e", "f")
+    assert span_queue.lost == 2
     exporter.go_on.set()
-    outbox.shutdown()
+    span_queue.shutdown()
     assert sorted(exporter.sent) == ["a", "b", "c", "d"]
     assert exporter.closed
     messages = [record.message for record in caplog.records]
     assert messages == [
-        "Spans are dropped, for 2 wait for there already",
+        "Spans are dropped, because 2 already wait for there",
         "2 spans did not reach there",
     ]
 
@@ -84,14 +84,14 @@ def test_failed_exports_are_counted_and_said_once(
 ) -> None:
     exporter.outcome = outcome
     exporter.go_on.set()
-    outbox = Outbox(exporter, "there", limit=100)
+    span_queue = SpanQueue(exporter, "there", limit=100)
     for name in ("a", "b"):
-        spans(outbox, name)
-        assert outbox.force_flush()
-    assert outbox.lost == 2
+        spans(span_queue, name)
+        assert span_queue.force_flush()
+    assert span_queue.lost == 2
     exporter.outcome = SpanExportResult.SUCCESS
-    spans(outbox, "c")
-    outbox.shutdown()
+    spans(span_queue, "c")
+    span_queue.shutdown()
     assert exporter.sent == ["c"]
     first, again, last = [record.message for record in caplog.records]
     assert first.startswith("Spans do not reach there and are dropped: ")
@@ -101,11 +101,11 @@ def test_failed_exports_are_counted_and_said_once(
 
 
 def test_nothing_is_sent_after_an_abort(exporter: Scripted) -> None:
-    outbox = Outbox(exporter, "there", limit=100)
-    outbox.abort()
-    spans(outbox, "a")
-    outbox.shutdown()
-    assert (exporter.sent, exporter.closed, outbox.lost) == ([], True, 1)
+    span_queue = SpanQueue(exporter, "there", limit=100)
+    span_queue.abort()
+    spans(span_queue, "a")
+    span_queue.shutdown()
+    assert (exporter.sent, exporter.closed, span_queue.lost) == ([], True, 1)
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
@@ -117,9 +117,9 @@ def test_an_absent_collector_is_few_lines(caplog: pytest.LogCaptureFixture, prot
     began = time.monotonic()
     tracing.close()
     assert time.monotonic() - began < PATIENCE + 10
-    assert tracing.outbox.lost == 1000
+    assert tracing.span_queue.lost == 1000
     full, failed, last = [record.message for record in caplog.records]
-    assert full == f"Spans are dropped, for 100 wait for {ABSENT} already"
+    assert full == f"Spans are dropped, because 100 already wait for {ABSENT}"
     assert failed.startswith(f"Spans do not reach {ABSENT} and are dropped: ")
     assert "refused" in failed or "UNAVAILABLE" in failed
     assert last == f"1000 spans did not reach {ABSENT}"
@@ -139,7 +139,7 @@ def test_a_collector_that_hangs_holds_up_nothing(caplog: pytest.LogCaptureFixtur
         tracing.close()
         assert time.monotonic() - began < PATIENCE + 10
         released.set()
-    assert tracing.outbox.lost >= 900
+    assert tracing.span_queue.lost >= 900
 
 
 async def test_requests_are_answered_without_a_collector(kernel_of: Any, collector: Collector) -> None:
@@ -149,8 +149,8 @@ async def test_requests_are_answered_without_a_collector(kernel_of: Any, collect
         await kernel.loaded()
         for _ in range(50):
             await kernel.infer(text_request("m", ["a"]))
-        outbox = kernel.shared.get(Tracing, lambda: pytest.fail("there is none")).outbox
-    assert outbox.lost == 100, "two spans of each request"
+        span_queue = kernel.shared.get(Tracing, lambda: pytest.fail("there is none")).span_queue
+    assert span_queue.lost == 100, "two spans of each request"
 
 
 @pytest.mark.parametrize("spelling", ["http://{}", "{}", "http://{}/"])

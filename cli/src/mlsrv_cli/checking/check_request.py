@@ -1,4 +1,4 @@
-"""Check request: everything that the process of a check needs to know."""
+"""Check request: the input of the process that runs a check."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @attrs.frozen
-class Order:
+class CheckRequest:
     """A check to run.
 
     Attributes:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mlsrv_mllib.words import explained
+from mlsrv_mllib.error_text import error_text
 
 UNSEEN = """An error occurred while calling o4129.getResult.
 : org.apache.spark.SparkException: Exception thrown in awaitResult:
@@ -27,4 +27,4 @@ to keep.. SQLSTATE: 39000
     ],
 )
 def test_what_is_told(text: str, said: str) -> None:
-    assert explained(RuntimeError(text)) == said
+    assert error_text(RuntimeError(text)) == said
