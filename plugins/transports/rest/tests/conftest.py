@@ -84,6 +84,11 @@ class Served:
     stop: asyncio.Event
     serving: asyncio.Task[None]
 
+    def blocking_model(self) -> Any:
+        """Return the instance of `Blocking` that is loaded."""
+        placement: Any = self.kernel.handle("blocking").loaded().placement
+        return placement._model
+
     async def wire(self) -> Wire:
         parts = urlsplit(self.url)
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
-from mlsrv_rest.access import CLIENT_GONE, AccessLogged
 
 TENSOR = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}]}
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -55,20 +52,3 @@ async def test_each_request_is_a_line(serve: Any, caplog: pytest.LogCaptureFixtu
     assert (second.request_id, second.model) == ("r1", "failing")
     assert not hasattr(third, "request_id")
     assert 0 < first.duration_ms < 60_000
-
-
-async def test_a_client_that_went_away_is_told_from_a_failure() -> None:
-    noted = []
-
-    # Stands for a running kernel, of which only the log is asked.
-    kernel: Any = SimpleNamespace(access=SimpleNamespace(note=noted.append))
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        return
-
-    scope = {"type": "http", "method": "GET", "path": "/a b", "client": None}
-    receive: Any = None
-    send: Any = None
-    await AccessLogged(app, kernel)(scope, receive, send)
-    (access,) = noted
-    assert (access.request, access.status, access.client) == ("GET /a%20b", CLIENT_GONE, "")

@@ -73,7 +73,7 @@ def test_one_request_has_what_it_may_need() -> None:
     made = settings(http_max_total_body_size=10, http_max_body_size=20)
     assert made.total_limit == 40
     made = settings(http_max_total_body_size=100, http_max_body_size=20, http_max_decompressed_size=30)
-    assert (made.unpacked_limit, made.total_limit) == (30, 100)
+    assert (made.decompressed_limit, made.total_limit) == (30, 100)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,12 @@
 """The Open Inference Protocol over HTTP.
 
-A server loads this distribution as the plugin ``rest``; an application that has a web server of its own
-mounts `create_app`. Importing the package is cheap: the web framework is imported when it is first needed.
+A server loads this distribution as the plugin ``rest``; an application with a web server of its own mounts
+`create_app`. Importing the package is cheap: the web framework is imported on first use.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mlsrv.lazy import lazy_exports
 from mlsrv_rest.settings import CORSSettings, RestSettings
 
 if TYPE_CHECKING:
@@ -14,14 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["CORSSettings", "RestApp", "RestSettings", "RestTransport", "create_app"]
 
-
-def __getattr__(name: str) -> Any:
-    if name in ("RestApp", "create_app"):
-        from mlsrv_rest import app
-
-        return getattr(app, name)
-    if name == "RestTransport":
-        from mlsrv_rest.transport import RestTransport
-
-        return RestTransport
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "RestApp": "mlsrv_rest.app",
+        "create_app": "mlsrv_rest.app",
+        "RestTransport": "mlsrv_rest.transport",
+    },
+)

@@ -1,70 +1,39 @@
-"""The access log of this transport."""
+"""Access log: the record of one HTTP request."""
 
 from __future__ import annotations
 
-from time import perf_counter
 from urllib.parse import quote
 
-from starlette.types import ASGIApp
-
-from mlsrv.kernel import Kernel
-from mlsrv.telemetry.access_log import Access, AccessLog
-from mlsrv_rest.reply import Message, Receive, Scope, Send
+from mlsrv.telemetry.access_log import Access
+from mlsrv_rest.asgi import Scope
 from mlsrv_rest.routes.common import CALL
 
-CLIENT_GONE = 499
-"""Stands for the status of a request whose client went away before it was answered."""
+CLIENT_CLOSED_REQUEST = 499
+"""Status in the log of a request whose client closed the connection before the response began."""
 
 
-class AccessLogged:
-    """An application whose requests are noted for the access log, once they are answered.
+def access_record(scope: Scope, status: int, seconds: float) -> Access:
+    """Return the record of a request that has been answered.
 
     Args:
-        app: the application.
-        kernel: has the log while it runs.
+        scope: of the request, after the application returned.
+        status: of the response; 0 if none began.
+        seconds: from the arrival of the request to the end of its response.
     """
-
-    def __init__(self, app: ASGIApp, kernel: Kernel) -> None:
-        self._app = app
-        self._kernel = kernel
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        log = self._kernel.access
-        if log is None:
-            await self._app(scope, receive, send)
-        else:
-            await self._logged(log, scope, receive, send)
-
-    async def _logged(self, log: AccessLog, scope: Scope, receive: Receive, send: Send) -> None:
-        started = perf_counter()
-        status = CLIENT_GONE
-
-        async def sender(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, sender)
-        finally:
-            seconds = perf_counter() - started
-            path = _path(scope)
-            call, client = scope.get(CALL), scope.get("client")
-            log.note(
-                Access(
-                    "rest",
-                    f"{scope['method']} {path}",
-                    status,
-                    seconds,
-                    client[0] if client else "",
-                    call.asked if call is not None else None,
-                    quiet=path.startswith("/v2/health") or path.endswith("/ready"),
-                )
-            )
+    path = _path(scope)
+    call, client = scope.get(CALL), scope.get("client")
+    return Access(
+        "rest",
+        f"{scope['method']} {path}",
+        status or CLIENT_CLOSED_REQUEST,
+        seconds,
+        client[0] if client else "",
+        call.request_context if call is not None else None,
+        quiet=path.startswith("/v2/health") or path.endswith("/ready"),
+    )
 
 
 def _path(scope: Scope) -> str:
-    """As it was sent, without the query: that may hold what a log must not."""
+    """Return the path as it was sent, without the query, which may hold secrets."""
     raw = scope.get("raw_path")
     return quote(scope["path"]) if raw is None else raw.decode("latin-1").partition("?")[0]

@@ -1,4 +1,4 @@
-"""The application: one ASGI callable, the same under every server and in somebody else's application."""
+"""Application: one ASGI callable, the same under every server and mounted in another application."""
 
 from __future__ import annotations
 
@@ -8,18 +8,24 @@ from starlette.types import ASGIApp
 
 from mlsrv.context import CallContext
 from mlsrv.kernel import Kernel
-from mlsrv.settings import KernelSettings, Owner, Settings
+from mlsrv.settings import Owner, Settings
 from mlsrv.telemetry.request_logging import report
-from mlsrv_rest.access import AccessLogged
-from mlsrv_rest.body_budget import Bodies
-from mlsrv_rest.body_reader import BodyReader, Unread, send_and_close
-from mlsrv_rest.calls import Call, InFlight
+from mlsrv_rest.asgi import Receive, Scope, Send
+from mlsrv_rest.body_budget import BodyBudget
+from mlsrv_rest.body_reader import BodyReader, UnreadBody, send_and_close
+from mlsrv_rest.buffered_response import BufferedResponse
+from mlsrv_rest.calls import ActiveCalls, Call
 from mlsrv_rest.cors import CORS
-from mlsrv_rest.errors import AnswerBroken, ClientGone, error_reply, failure, wrong_method
+from mlsrv_rest.errors import (
+    ClientDisconnected,
+    ResponseInterrupted,
+    error_response,
+    error_to_response,
+    wrong_method,
+)
 from mlsrv_rest.middleware import all_middleware
 from mlsrv_rest.paths import infer_route, infer_target, split
-from mlsrv_rest.reply import Receive, Reply, Scope, Send
-from mlsrv_rest.request_metrics import Metered
+from mlsrv_rest.request_observer import RequestObserver
 from mlsrv_rest.router import Router
 from mlsrv_rest.routes.common import CALL, ROUTE
 from mlsrv_rest.routes.handlers import CustomHandlers
@@ -36,35 +42,33 @@ from mlsrv_rest.settings import RestSettings
 class RestApp:
     """The protocol over HTTP, as an ASGI application.
 
-    Inference requests are matched and answered by hand; everything else goes through Starlette's router.
-    Either way the body is read first, within limits, so that no answer leaves a connection with an unread
-    body behind.
+    Inference requests are routed and answered here, without Starlette, because they are the hot path; all
+    others go through Starlette's router. The body is read first, within limits, so that no response leaves an
+    unread body on its connection.
 
     Args:
-        kernel: answers the requests; it need not run yet.
+        kernel: answers the requests; it need not be running yet.
 
     Raises:
-        ConfigurationError: two plugins bring the same route, or one brings something else than it should.
+        ConfigurationError: two plugins add the same route, or one returns an object of the wrong type.
     """
 
     def __init__(self, kernel: Kernel) -> None:
         settings = rest_settings(kernel)
-        self.in_flight = InFlight()
+        self.calls = ActiveCalls()
         self._infer = Infer(kernel, settings.gzip_enabled)
         groups = (Health(kernel), Metadata(kernel), Repository(kernel), Statistics(kernel), Streaming(kernel))
         own = [route for group in groups for route in group.routes()]
         routes = [*all_routes(kernel, own), CustomHandlers(kernel)]
         self._router = Router(routes, settings.prefix)
-        self.bodies = Bodies(settings.total_limit)
-        self._reader = BodyReader(self.bodies, settings, kernel)
+        self.body_budget = BodyBudget(settings.total_limit)
+        self._reader = BodyReader(self.body_budget, settings, kernel)
         self._prefix = settings.prefix.split("/") if settings.prefix else []
         cors = settings.cors_settings
         self._http: ASGIApp = self._serve if cors is None else CORS(self._serve, cors)
-        for around in reversed(all_middleware(kernel)):
-            self._http = around(self._http)
-        self._http = Metered(self._http, kernel)
-        if kernel.settings.of(KernelSettings).access_log:
-            self._http = AccessLogged(self._http, kernel)
+        for middleware in reversed(all_middleware(kernel)):
+            self._http = middleware(self._http)
+        self._http = RequestObserver(self._http, kernel)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -76,48 +80,52 @@ class RestApp:
             await send({"type": "websocket.close", "code": 1000})
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        call = scope[CALL] = self.in_flight.enter(receive)
+        call = scope[CALL] = self.calls.enter(receive)
         unread = False
         try:
             try:
-                reply = await self._answer(call, scope, receive, send)
-            except Unread as error:
-                reply, unread = failure(_cause(error)), True
+                response = await self._answer(call, scope, receive, send)
+            except UnreadBody as error:
+                response, unread = error_to_response(_cause(error)), True
             except (Exception, asyncio.CancelledError) as error:
-                reply = self._failed(error, call)
-            if reply is not None and unread:
-                # What was read is no longer held, not even by the error.
-                self.bodies.drop(call)
-                await send_and_close(reply, scope, receive, send)
-            elif reply is not None:
-                await reply.send(send)
+                response = self._error_response(error, call)
+            if response is not None and unread:
+                # Nothing holds the part that was read any more, not even the error.
+                self.body_budget.release(call)
+                await send_and_close(response, scope, receive, send)
+            elif response is not None:
+                await response.send(send)
         except asyncio.CancelledError:
-            # Cut while it was being sent: the client does not read, there is nothing more to say to it.
-            if not self.in_flight.was_cut(call):
+            # Aborted while the response was being sent: the client does not read it.
+            if not self.calls.was_aborted(call):
                 raise
         finally:
-            self.in_flight.leave(call)
-            self.bodies.drop(call)
+            self.calls.leave(call)
+            self.body_budget.release(call)
 
-    def _failed(self, error: Exception | asyncio.CancelledError, call: Call) -> Reply | None:
-        """The answer to what was raised, or None if there is none, or nobody to get it."""
-        if isinstance(error, AnswerBroken):
+    def _error_response(
+        self, error: Exception | asyncio.CancelledError, call: Call
+    ) -> BufferedResponse | None:
+        """Return the response to an error, or None if none can be sent."""
+        if isinstance(error, ResponseInterrupted):
             broken = error.__cause__
             if isinstance(broken, asyncio.CancelledError):
                 raise broken from None
             if isinstance(broken, Exception):
-                report(broken, call.asked or CallContext())
+                report(broken, call.request_context or CallContext())
             return None
-        if isinstance(error, ClientGone):
+        if isinstance(error, ClientDisconnected):
             return None
         if isinstance(error, Exception):
-            return failure(error, call.asked)
-        if not self.in_flight.was_cut(call):
+            return error_to_response(error, call.request_context)
+        if not self.calls.was_aborted(call):
             raise error
-        return error_reply(503, "The server is stopping and did not wait for this request any longer.")
+        return error_response(503, "The server is stopping and did not wait for this request any longer.")
 
-    async def _answer(self, call: Call, scope: Scope, receive: Receive, send: Send) -> Reply | None:
-        """The answer, or None if an endpoint has sent it."""
+    async def _answer(
+        self, call: Call, scope: Scope, receive: Receive, send: Send
+    ) -> BufferedResponse | None:
+        """Return the response, or None if an endpoint has sent it."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         body = await self._reader.read(call, headers)
         segments = split(scope, self._prefix)
@@ -132,26 +140,26 @@ class RestApp:
 
 
 def create_app(kernel: Kernel) -> ASGIApp:
-    """The REST application of a kernel, to be mounted in another application or served by any ASGI server.
+    """Return the REST application of a kernel, to be mounted in another application or run by an ASGI server.
 
-    It answers for as long as the kernel runs (``async with kernel``); entering the kernel is the caller's
-    business. The prefix under which it is mounted is taken from the scope.
+    It answers while the kernel runs; the caller must enter the kernel (``async with kernel``). The prefix
+    under which it is mounted is taken from the scope.
 
     Raises:
-        ConfigurationError: two plugins bring the same route.
+        ConfigurationError: two plugins add the same route.
     """
     return RestApp(kernel)
 
 
 def rest_settings(kernel: Kernel) -> RestSettings:
-    """The plugin's settings, or the defaults where an application uses `create_app` without the plugin."""
+    """Return the plugin's settings, or the defaults if the plugin is not loaded (see `create_app`)."""
     try:
         return kernel.settings.of(RestSettings)
     except KeyError:
         return Settings().resolve([Owner("mlsrv-rest", RestSettings)]).of(RestSettings)
 
 
-def _cause(error: Unread) -> Exception:
+def _cause(error: UnreadBody) -> Exception:
     assert isinstance(error.__cause__, Exception)
     return error.__cause__
 

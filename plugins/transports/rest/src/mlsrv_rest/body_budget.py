@@ -1,47 +1,47 @@
-"""The bodies that the server holds: how many bytes they have together."""
+"""Body budget: bounds the bytes of all request bodies that the server holds together."""
 
 from __future__ import annotations
 
 from mlsrv.errors import Overloaded
 from mlsrv_rest.calls import Call
 
-UNCOUNTED = 2**16
+UNCOUNTED_BYTES = 2**16
 """Bytes at the beginning of each body that do not count. An HTTP server buffers as much for each connection
 anyway, and small requests go on while large ones wait."""
 
 _REASON = "http_bytes"
 
 
-class Bodies:
-    """Counts the bytes of bodies, from their arrival until their requests are answered.
+class BodyBudget:
+    """Counts the bytes of bodies from their arrival until their requests are answered.
 
     Args:
-        most: bytes that there may be at once.
+        limit: bytes that may be held at once.
 
     Attributes:
-        bytes: what there is now.
+        held_bytes: bytes that are held now.
     """
 
-    __slots__ = ("_most", "bytes")
+    __slots__ = ("_limit", "held_bytes")
 
-    def __init__(self, most: int) -> None:
-        self.bytes = 0
-        self._most = most
+    def __init__(self, limit: int) -> None:
+        self.held_bytes = 0
+        self._limit = limit
 
-    def expect(self, size: int) -> None:
-        """Raise `Overloaded` if a body of so many bytes more would be too much now."""
-        if self.bytes + size - UNCOUNTED > self._most:
-            raise Overloaded.of("The server", f"{self.bytes} bytes of request bodies", _REASON)
+    def check(self, size: int) -> None:
+        """Raise `Overloaded` if a further body of `size` bytes would exceed the limit."""
+        if self.held_bytes + size - UNCOUNTED_BYTES > self._limit:
+            raise Overloaded.of("The server", f"{self.held_bytes} bytes of request bodies", _REASON)
 
-    def keep(self, call: Call, size: int) -> None:
-        """The body of a call has so many bytes by now, and counts until `drop`. Raises as `expect`."""
-        if size > UNCOUNTED or call.kept:
-            self.drop(call)
-            self.expect(size)
-            call.kept = max(0, size - UNCOUNTED)
-            self.bytes += call.kept
+    def hold(self, call: Call, size: int) -> None:
+        """Count the body of a call, `size` bytes so far, until `release`. Raises as `check`."""
+        if size > UNCOUNTED_BYTES or call.counted_bytes:
+            self.release(call)
+            self.check(size)
+            call.counted_bytes = max(0, size - UNCOUNTED_BYTES)
+            self.held_bytes += call.counted_bytes
 
-    def drop(self, call: Call) -> None:
-        """The body of a call is no longer there."""
-        self.bytes -= call.kept
-        call.kept = 0
+    def release(self, call: Call) -> None:
+        """Stop counting the body of a call. Idempotent."""
+        self.held_bytes -= call.counted_bytes
+        call.counted_bytes = 0

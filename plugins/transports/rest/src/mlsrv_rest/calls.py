@@ -1,4 +1,4 @@
-"""The requests that are being served: who still waits for them or sends them, and how to end them."""
+"""Calls: the requests that are being served, their disconnect guard, their deadlines and their end."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import TypeVar
 from attrs import define
 
 from mlsrv.context import CallContext
-from mlsrv_rest.errors import ClientGone
-from mlsrv_rest.reply import Receive
+from mlsrv_rest.asgi import Receive
+from mlsrv_rest.errors import ClientDisconnected
 
 _T = TypeVar("_T")
 
-PATIENCE = 0.02
-"""Seconds after which somebody begins to listen for the client of a request going away. Most are answered
-sooner, and do not pay for a task that listens."""
+CHECK_SECONDS = 0.02
+"""Seconds between two checks of the active calls. A call that is guarded for longer gets a task that listens
+for the disconnect of its client; most are answered sooner, and do not pay for one."""
 
 
 @define(slots=True, eq=False)
@@ -26,68 +26,71 @@ class Call:
 
     Attributes:
         task: serves it.
-        receive: tells when the client goes away, once the body has been read.
-        context: that of the model's call, while the model works on it, else None.
-        asked: that of the request, once it is understood.
-        gone: whether the client went away, and the task was cancelled for that.
-        kept: bytes of its body that count; see `mlsrv_rest.body_budget`.
-        due: when more of its body must have come, by the monotonic clock; None when nothing is awaited.
-        late: whether it had not, and the task was cancelled for that.
+        receive: reports that the client disconnected, once the body has been read.
+        model_context: context of the model's call while the model works on it, else None.
+        request_context: context of the request, once its head has been parsed.
+        disconnected: whether the task was cancelled because the client disconnected.
+        counted_bytes: bytes of its body that count; see `mlsrv_rest.body_budget`.
+        receive_deadline: time of the monotonic clock by which more of its body must have arrived; None while
+            nothing is awaited.
+        timed_out: whether the task was cancelled because of that deadline.
+        checked: whether a check has seen the call.
+        disconnect_listener: the task that listens for the disconnect, if there is one.
     """
 
     task: asyncio.Task[object]
     receive: Receive
-    context: CallContext | None = None
-    asked: CallContext | None = None
-    gone: bool = False
-    kept: int = 0
-    due: float | None = None
-    late: bool = False
-    seen: bool = False
-    listener: asyncio.Task[None] | None = None
+    model_context: CallContext | None = None
+    request_context: CallContext | None = None
+    disconnected: bool = False
+    counted_bytes: int = 0
+    receive_deadline: float | None = None
+    timed_out: bool = False
+    checked: bool = False
+    disconnect_listener: asyncio.Task[None] | None = None
 
-    async def answered(self, context: CallContext, answer: Awaitable[_T]) -> _T:
-        """Wait for the answer of a model. A client that goes away meanwhile cancels its context and the task.
+    async def wait_for(self, context: CallContext, answer: Awaitable[_T]) -> _T:
+        """Return the answer of a model. A client that disconnects meanwhile cancels `context` and the task.
 
         Raises:
-            ClientGone: the client went away.
+            ClientDisconnected: the client disconnected.
         """
-        self.watch(context)
+        self.guard(context)
         try:
             return await answer
         except asyncio.CancelledError:
-            if not self.gone:
+            if not self.disconnected:
                 raise
             self.task.uncancel()
-            raise ClientGone from None
+            raise ClientDisconnected from None
         finally:
-            self.unwatch()
+            self.unguard()
 
-    def watch(self, context: CallContext) -> None:
-        """From now on until `unwatch`, a client that goes away cancels the context and the task."""
-        self.context = self.asked = context
+    def guard(self, context: CallContext) -> None:
+        """Cancel `context` and the task if the client disconnects before `unguard`."""
+        self.model_context = self.request_context = context
 
-    def unwatch(self) -> None:
-        """The model has answered."""
-        self.context = None
-        if self.listener is not None:
-            self.listener.cancel()
+    def unguard(self) -> None:
+        """End the disconnect guard: the model has answered."""
+        self.model_context = None
+        if self.disconnect_listener is not None:
+            self.disconnect_listener.cancel()
 
     async def listen(self) -> None:
-        """Wait for the client to go away."""
+        """Wait for the client to disconnect, then cancel what `guard` names."""
         message = await self.receive()
-        if message["type"] == "http.disconnect" and self.context is not None:
-            self.gone = True
-            self.context.cancel()
+        if message["type"] == "http.disconnect" and self.model_context is not None:
+            self.disconnected = True
+            self.model_context.cancel()
             self.task.cancel()
 
 
-class InFlight:
-    """Keeps every request that is being served, notices clients that go away or send too slowly, and drains
-    or cuts what is left."""
+class ActiveCalls:
+    """Tracks every request that is being served, detects clients that disconnect or send too slowly, and
+    drains the requests when the server stops."""
 
     def __init__(self) -> None:
-        self._cutting = False
+        self._aborting = False
         self._calls: set[Call] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -95,53 +98,53 @@ class InFlight:
         return len(self._calls)
 
     def enter(self, receive: Receive) -> Call:
-        """Note that the current task serves a request, until `leave`."""
+        """Track a request, served by the current task, until `leave`."""
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("Requests are served in tasks.")
         call = Call(task, receive)
         self._calls.add(call)
         if self._timer is None:
-            self._timer = task.get_loop().call_later(PATIENCE, self._tick)
+            self._timer = task.get_loop().call_later(CHECK_SECONDS, self._check)
         return call
 
     def leave(self, call: Call) -> None:
-        """The request was answered."""
+        """Stop tracking a request: it was answered."""
         self._calls.discard(call)
 
-    def was_cut(self, call: Call) -> bool:
-        """Whether the call's task, which was just cancelled, was cancelled because the server no longer
-        waits. It may then go on, to answer so."""
-        if self._cutting:
+    def was_aborted(self, call: Call) -> bool:
+        """Return whether a call's task was just cancelled by `drain`. If so, the task may go on, to send a
+        response that says so."""
+        if self._aborting:
             call.task.uncancel()
-        return self._cutting
+        return self._aborting
 
-    async def finish(self, grace: float) -> None:
-        """Wait up to `grace` seconds for every request, then cancel those that are left."""
+    async def drain(self, grace: float) -> None:
+        """Wait up to `grace` seconds for every request, then cancel the remaining ones."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace
         while self._calls and (left := deadline - loop.time()) > 0:
             await asyncio.wait({call.task for call in self._calls}, timeout=left)
         if self._calls:
-            self._cutting = True
+            self._aborting = True
             for call in self._calls:
-                if call.context is not None:
-                    call.context.cancel()
+                if call.model_context is not None:
+                    call.model_context.cancel()
                 call.task.cancel()
             await asyncio.wait({call.task for call in self._calls}, timeout=1.0)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _tick(self) -> None:
+    def _check(self) -> None:
         self._timer = None
         now = monotonic()
         for call in self._calls:
-            if call.due is not None and call.due < now and not call.late:
-                call.late = True
+            if call.receive_deadline is not None and call.receive_deadline < now and not call.timed_out:
+                call.timed_out = True
                 call.task.cancel()
-            if call.seen and call.context is not None and call.listener is None:
-                call.listener = asyncio.ensure_future(call.listen())
-            call.seen = True
+            if call.checked and call.model_context is not None and call.disconnect_listener is None:
+                call.disconnect_listener = asyncio.ensure_future(call.listen())
+            call.checked = True
         if self._calls:
-            self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._tick)
+            self._timer = asyncio.get_running_loop().call_later(CHECK_SECONDS, self._check)

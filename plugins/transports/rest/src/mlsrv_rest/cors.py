@@ -1,4 +1,4 @@
-"""Cross-origin requests."""
+"""CORS: cross-origin requests, with refusals in the protocol's error form."""
 
 from __future__ import annotations
 

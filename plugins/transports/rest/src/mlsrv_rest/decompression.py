@@ -1,4 +1,4 @@
-"""Undoing a Content-Encoding, piece by piece."""
+"""Decompression: decodes the Content-Encoding of a body piece by piece."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from collections.abc import Iterator
 from mlsrv.errors import InvalidPayload, TooLarge
 from mlsrv_rest.errors import HTTPProblem
 
-_SLICE = 2**20
-_PIECE = 2**22
-_WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
-_BARE = -15
+_INPUT_BYTES = 2**20
+_OUTPUT_BYTES = 2**22
+_WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+_RAW_DEFLATE = -15
 
 
-def pieces(body: bytes | bytearray, encoding: str, limit: int) -> Iterator[bytes]:
-    """What a body unpacks to, in pieces of up to 4 MiB.
+def decompress(body: bytes | bytearray, encoding: str, limit: int) -> Iterator[bytes]:
+    """Yield the decompressed body in pieces of up to 4 MiB.
 
     Args:
         body: as it was sent.
         encoding: ``"gzip"`` or ``"deflate"``.
-        limit: bytes that there may be in all.
+        limit: bytes that the decompressed body may have.
 
     Raises:
-        HTTPProblem: 415, an encoding that is not known.
-        TooLarge: there is more than `limit` bytes of it.
-        InvalidPayload: it is damaged or cut off.
+        HTTPProblem: 415, the encoding is unknown.
+        TooLarge: it has more than `limit` bytes.
+        InvalidPayload: the body is damaged or truncated.
     """
-    window = _WINDOWS.get(encoding)
+    window = _WINDOW_BITS.get(encoding)
     if window is None:
         raise HTTPProblem(
             415,
@@ -35,11 +35,11 @@ def pieces(body: bytes | bytearray, encoding: str, limit: int) -> Iterator[bytes
             ((b"accept-encoding", b"gzip, deflate"),),
         )
     if encoding == "deflate" and body[:1] and body[0] & 15 != zlib.DEFLATED:
-        # "deflate" means the zlib form; some clients send the bare one.
-        window = _BARE
+        # "deflate" means the zlib format; some clients send raw deflate data.
+        window = _RAW_DEFLATE
     size = 0
     try:
-        for piece in _inflated(body, zlib.decompressobj(window)):
+        for piece in _inflate(body, zlib.decompressobj(window)):
             size += len(piece)
             if size > limit:
                 raise TooLarge(f"The request body unpacks to more than the limit of {limit} bytes.")
@@ -48,16 +48,16 @@ def pieces(body: bytes | bytearray, encoding: str, limit: int) -> Iterator[bytes
         raise InvalidPayload(f"The body is not valid {encoding} data.") from None
 
 
-def _inflated(body: bytes | bytearray, stream: zlib._Decompress) -> Iterator[bytes]:
+def _inflate(body: bytes | bytearray, stream: zlib._Decompress) -> Iterator[bytes]:
     view, read = memoryview(body), 0
     while read < len(view) and not stream.eof:
-        rest: bytes | memoryview = view[read : read + _SLICE]
-        read += _SLICE
+        rest: bytes | memoryview = view[read : read + _INPUT_BYTES]
+        read += _INPUT_BYTES
         full = True
         while full and not stream.eof:
-            piece = stream.decompress(rest, _PIECE)
+            piece = stream.decompress(rest, _OUTPUT_BYTES)
             yield piece
-            rest, full = stream.unconsumed_tail, len(piece) == _PIECE
+            rest, full = stream.unconsumed_tail, len(piece) == _OUTPUT_BYTES
     if not stream.eof:
         raise InvalidPayload("The compressed body is cut off.")
     if stream.unused_data or read < len(view):

@@ -1,4 +1,4 @@
-"""How failures look over HTTP: one table from `Code` to a status, one form of the body."""
+"""Errors: the HTTP status of each `Code`, and responses in the protocol's error form."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from mlsrv.context import CallContext
 from mlsrv.errors import Code, MLSrvError, Overloaded
 from mlsrv.telemetry.request_logging import report
 from mlsrv_protocol.json import encode_error
-from mlsrv_rest.headers import LONGEST_ID, REQUEST_ID
-from mlsrv_rest.reply import JSON, Reply
+from mlsrv_rest.buffered_response import JSON, BufferedResponse
+from mlsrv_rest.headers import MAX_ID_LENGTH, REQUEST_ID
 
 STATUS: dict[Code, int] = {
     Code.INVALID_ARGUMENT: 400,
@@ -20,7 +20,7 @@ STATUS: dict[Code, int] = {
     Code.TOO_LARGE: 413,
     Code.OVERLOADED: 503,
     Code.DEADLINE_EXCEEDED: 504,
-    # Only a server that stops cancels a request whose client is still there.
+    # A request whose client is still connected is cancelled only by a server that stops.
     Code.CANCELLED: 503,
     Code.UNIMPLEMENTED: 501,
     Code.INTERNAL: 500,
@@ -28,12 +28,12 @@ STATUS: dict[Code, int] = {
 
 
 class HTTPProblem(Exception):
-    """A failure that only HTTP knows, such as an unknown path.
+    """An error that exists only in HTTP, such as an unknown path.
 
     Args:
-        status: of the answer.
+        status: of the response.
         message: one sentence for the client.
-        headers: further headers of the answer, names in lower case.
+        headers: further headers of the response, names in lower case.
     """
 
     def __init__(self, status: int, message: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
@@ -42,64 +42,66 @@ class HTTPProblem(Exception):
         self.headers = headers
 
 
-class ClientGone(Exception):
-    """The client closed the connection or gave the request up: there is nobody to answer."""
+class ClientDisconnected(Exception):
+    """The client closed the connection or cancelled the request: no response can be sent."""
 
 
-class AnswerBroken(Exception):
-    """An endpoint failed after its answer began, too late to say so; the cause is what it raised."""
+class ResponseInterrupted(Exception):
+    """An endpoint failed after its response began: no error response can follow. The cause is its
+    exception."""
 
 
-def error_reply(status: int, message: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Reply:
-    """An answer in the protocol's error form: ``{"error": message}``."""
+def error_response(
+    status: int, message: str, headers: tuple[tuple[bytes, bytes], ...] = ()
+) -> BufferedResponse:
+    """Return a response in the protocol's error form: ``{"error": message}``."""
     body = encode_error(message)
-    return Reply(status, [JSON, (b"content-length", b"%d" % len(body)), *headers], body)
+    return BufferedResponse(status, [JSON, (b"content-length", b"%d" % len(body)), *headers], body)
 
 
-def failure(error: Exception, context: CallContext | None = None) -> Reply:
-    """The answer to whatever was raised. The log has it, too, under the id that the client gets in the header
-    ``X-Request-Id``.
+def error_to_response(error: Exception, context: CallContext | None = None) -> BufferedResponse:
+    """Log an error and return the response to it. Its header ``X-Request-Id`` has the id that the log has.
 
     Args:
-        error: what was raised.
-        context: of the request, as far as it was understood.
+        error: the exception.
+        context: of the request, if its head was parsed before the error.
     """
     if isinstance(error, HTTPProblem):
-        return error_reply(error.status, str(error), error.headers)
+        return error_response(error.status, str(error), error.headers)
     context = context or CallContext()
-    message = told(error, context)
-    headers = _id_header(context.request_id)
+    message = client_message(error, context)
+    headers = _request_id_header(context.request_id)
     if not isinstance(error, MLSrvError):
-        return error_reply(500, message, headers)
+        return error_response(500, message, headers)
     if error.code is Code.OVERLOADED:
         seconds = error.retry_after if isinstance(error, Overloaded) else 1.0
         headers = ((b"retry-after", b"%d" % max(1, math.ceil(seconds))), *headers)
-    return error_reply(STATUS[error.code], message, headers)
+    return error_response(STATUS[error.code], message, headers)
 
 
-def told(error: Exception, context: CallContext) -> str:
-    """What a client is told of an error, once the log has it."""
+def client_message(error: Exception, context: CallContext) -> str:
+    """Log an error and return the sentence that the client gets."""
     report(error, context)
     if isinstance(error, MLSrvError):
         return str(error)
     return f"Internal server error (request {context.request_id})"
 
 
-def _id_header(request_id: str) -> tuple[tuple[bytes, bytes], ...]:
-    # A client may choose any text as the id of its request, and then knows it.
-    if len(request_id) > LONGEST_ID or not (request_id.isascii() and request_id.isprintable()):
+def _request_id_header(request_id: str) -> tuple[tuple[bytes, bytes], ...]:
+    # A client may choose an id that no header can carry; the client that chose it knows it.
+    if len(request_id) > MAX_ID_LENGTH or not (request_id.isascii() and request_id.isprintable()):
         return ()
     return ((REQUEST_ID.encode(), request_id.encode()),)
 
 
 def unknown_path(path: str) -> HTTPProblem:
-    """404 for a path that leads nowhere."""
-    shown = path if len(path) <= 200 else path[:200] + "…"
-    return HTTPProblem(404, f"There is nothing at {shown}")
+    """Return 404 for an unknown path."""
+    clipped = path if len(path) <= 200 else path[:200] + "…"
+    return HTTPProblem(404, f"There is nothing at {clipped}")
 
 
 def wrong_method(method: str, allowed: set[str]) -> HTTPProblem:
-    """405 for a path that takes other methods."""
+    """Return 405 for a path that takes other methods."""
     listed = ", ".join(sorted(allowed))
     return HTTPProblem(
         405, f"This path does not take {method}; it takes {listed}.", ((b"allow", listed.encode()),)
@@ -107,7 +109,7 @@ def wrong_method(method: str, allowed: set[str]) -> HTTPProblem:
 
 
 def phrase(status: int) -> str:
-    """What a status that comes without a text means."""
+    """Return the standard phrase of a status."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:

@@ -1,4 +1,4 @@
-"""Headers between HTTP and the messages of the protocol."""
+"""Headers: conversion between HTTP headers and the messages of the protocol."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from mlsrv_protocol import InvalidOutput, InvalidPayload
 from mlsrv_protocol.binary import HEADER
 
 REQUEST_ID: Final = "x-request-id"
-LONGEST_ID: Final = 200
-"""Characters of an id that is taken from a header."""
+MAX_ID_LENGTH: Final = 200
+"""Characters that a request id from a header may have; a longer one is ignored."""
 
 _TRACE: Final = ("traceparent", "tracestate")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t -~\x80-\xff]*")
-# The server itself decides about these, whatever a model (that may just echo what it got) says.
-_OWN = frozenset(
+# Set by the server alone: a model may just echo the headers of its request.
+_SERVER_HEADERS = frozenset(
     (
         "accept-ranges",
         "connection",
@@ -42,7 +42,7 @@ _OWN = frozenset(
 
 
 def accepts_gzip(headers: Mapping[str, str]) -> bool:
-    """Whether the client takes an answer that is compressed so."""
+    """Return whether the client accepts a response that is compressed with gzip."""
     for part in headers.get("accept-encoding", "").split(","):
         coding, _, weight = part.partition(";")
         if coding.strip().lower() == "gzip":
@@ -51,14 +51,14 @@ def accepts_gzip(headers: Mapping[str, str]) -> bool:
 
 
 def context_of(headers: Mapping[str, str], request_id: str | None = None) -> CallContext:
-    """What the headers say of a request, under its own id, else that of ``X-Request-Id``, else a new one.
+    """Return the context of a request. Its id is `request_id`, else that of ``X-Request-Id``, else a new one.
 
     Raises:
         InvalidPayload: as `deadline_of`.
     """
     given = headers.get(REQUEST_ID, "")
     return CallContext(
-        request_id or (given if len(given) <= LONGEST_ID else "") or new_request_id(),
+        request_id or (given if len(given) <= MAX_ID_LENGTH else "") or new_request_id(),
         deadline_of(headers),
         headers=headers,
         trace=trace_of(headers),
@@ -67,12 +67,13 @@ def context_of(headers: Mapping[str, str], request_id: str | None = None) -> Cal
 
 
 def trace_of(headers: Mapping[str, str]) -> dict[str, str]:
-    """The W3C trace context that a client sent; mostly none."""
+    """Return the W3C trace context that the client sent; mostly empty."""
     return {key: headers[key] for key in _TRACE if key in headers} if "traceparent" in headers else {}
 
 
 def deadline_of(headers: Mapping[str, str]) -> float | None:
-    """The deadline that the header ``X-Request-Timeout`` (seconds) sets, in the time of `time.monotonic`.
+    """Return the deadline of the header ``X-Request-Timeout`` (seconds) as a time of `time.monotonic`, or
+    None.
 
     Raises:
         InvalidPayload: it is not a positive number.
@@ -92,13 +93,13 @@ def deadline_of(headers: Mapping[str, str]) -> float | None:
 
 
 def headers_of(response: InferenceResponse) -> dict[str, str]:
-    """The headers that a model gave its response."""
+    """Return the headers that a model set on its response."""
     return (response.parameters.headers if response.parameters is not None else None) or {}
 
 
 def without_headers(response: InferenceResponse) -> InferenceResponse:
-    """The response as its body shows it. It may live on in a cache: it is not changed, a copy shares its
-    tensors."""
+    """Return the response without its headers, for the body. The given one, which a cache may hold, is not
+    changed; a copy shares its tensors."""
     parameters = response.parameters
     if parameters is None or not parameters.headers:
         return response
@@ -113,7 +114,7 @@ def without_headers(response: InferenceResponse) -> InferenceResponse:
 
 
 def response_headers(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
-    """The headers that a model wants, in the form of ASGI. Those that belong to the server are left out.
+    """Return the headers of a model in the form of ASGI, without those that only the server may set.
 
     Raises:
         InvalidOutput: a name or a value cannot be a header; a line break would begin another one.
@@ -121,7 +122,7 @@ def response_headers(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
     found = []
     for name, value in headers.items():
         lower = str(name).lower()
-        if lower in _OWN:
+        if lower in _SERVER_HEADERS:
             continue
         text = str(value)
         if not _NAME.fullmatch(lower) or not _VALUE.fullmatch(text):

@@ -1,7 +1,7 @@
-"""The hooks that this plugin adds to those of the kernel."""
+"""Hook specifications: hooks that this plugin adds to those of the kernel."""
 
 # mypy: disable-error-code="empty-body"
-# A specification has a signature and a docstring, and never a body.
+# A specification has a signature and a docstring, but no body.
 
 from __future__ import annotations
 
@@ -59,28 +59,28 @@ def mlsrv_rest_middleware(kernel: Kernel) -> Callable[[ASGIApp], ASGIApp]:
     """Put ASGI middleware around the REST application, for example to trace requests or to admit them.
 
     Called once for each application that is made (once when the transport starts, once for each
-    `create_app`), in the main process. The middleware sees every HTTP request before anything of it was read;
-    in the scope that it hands on, the application puts ``"mlsrv.route"`` once it knows it: the path with
-    ``{model}`` and ``{version}`` for the names in it, or None for a path that leads nowhere.
+    `create_app`), in the main process. The middleware sees every HTTP request before any of it is read;
+    in the scope that it passes on, the application sets ``"mlsrv.route"`` once it knows it: the path with
+    ``{model}`` and ``{version}`` for the names in it, or None for an unknown path.
 
     Args:
         kernel: the kernel; models are still loading when the hook is called.
 
     Returns:
-        What makes an ASGI application of the one that it is given. Those of plugins whose names come first
-        are outermost. None means none.
+        A function that takes an ASGI application and returns one. The middleware of plugins whose names sort
+        first is outermost. None means none.
 
     Example:
         >>> import asyncio, mlsrv, mlsrv_rest.plugin
         >>> class Plugin:
         ...     @mlsrv.hookimpl
         ...     def mlsrv_rest_middleware(self, kernel):
-        ...         def around(app):
-        ...             async def noting(scope, receive, send):
+        ...         def wrap(app):
+        ...             async def print_route(scope, receive, send):
         ...                 await app(scope, receive, send)
         ...                 print(scope["method"], scope.get("mlsrv.route"))
-        ...             return noting
-        ...         return around
+        ...             return print_route
+        ...         return wrap
         >>> kernel = mlsrv.Kernel(plugins=[mlsrv_rest.plugin, Plugin()], discover=False)
         >>> async def main():
         ...     import httpx

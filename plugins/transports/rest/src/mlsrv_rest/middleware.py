@@ -1,4 +1,4 @@
-"""The middleware of other plugins."""
+"""Middleware: ASGI middleware of other plugins."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _HOOK = "mlsrv_rest_middleware"
 
 
 def all_middleware(kernel: Kernel) -> list[Callable[[ASGIApp], ASGIApp]]:
-    """What plugins put around the application, outermost first.
+    """Return the middleware of all plugins, outermost first.
 
     Raises:
         ConfigurationError: a plugin returned something that cannot be called.
     """
-    # An application may be mounted without the plugin being loaded; then nobody can bring any.
+    # An application may be mounted without the plugin being loaded; the hook does not exist then.
     if not hasattr(kernel.plugins.manager.hook, _HOOK):
         return []
     found = []
-    for label, around in kernel.plugins.each(_HOOK, kernel=kernel):
-        if not callable(around):
+    for label, middleware in kernel.plugins.each(_HOOK, kernel=kernel):
+        if not callable(middleware):
             raise ConfigurationError(
-                f"The plugin {label} returned a {type(around).__name__} for {_HOOK}, "
+                f"The plugin {label} returned a {type(middleware).__name__} for {_HOOK}, "
                 "not a function that makes an application of another one."
             )
-        found.append(around)
+        found.append(middleware)
     return found

@@ -1,21 +1,21 @@
-"""Paths, decoded one segment at a time: what is encoded inside a segment never moves a slash."""
+"""Paths: split into decoded segments, so that an encoded slash stays inside its segment."""
 
 from __future__ import annotations
 
 from urllib.parse import unquote
 
+from mlsrv_rest.asgi import Scope
 from mlsrv_rest.errors import HTTPProblem
-from mlsrv_rest.reply import Scope
 
 _MODELS = ["", "v2", "models"]
 
 
 def split(scope: Scope, prefix: list[str]) -> list[str]:
-    """The decoded segments of a request's path below the application.
+    """Return the decoded segments of a request's path below the application.
 
-    The ``root_path`` of the scope, where somebody else mounted the application, is taken off, then `prefix`,
-    under which a proxy publishes it, if it is there. The first segment is empty, as every path begins with a
-    slash; a slash at the end is not counted.
+    Removes the ``root_path`` of the scope, under which the application is mounted, then `prefix`, under which
+    a proxy publishes it, if present. The first segment is empty, as every path begins with a slash; a slash
+    at the end is ignored.
 
     Raises:
         HTTPProblem: a percent-encoding is not UTF-8 text.
@@ -43,7 +43,7 @@ def _below(segments: list[str], prefix: list[str]) -> list[str]:
 
 
 def infer_target(segments: list[str]) -> tuple[str, str | None] | None:
-    """The model and version that a path asks to infer, or None for any other path."""
+    """Return the model and the version of an inference path, or None for any other path."""
     if segments[-1] != "infer" or segments[:3] != _MODELS or not segments[3]:
         return None
     if len(segments) == 5:
@@ -54,10 +54,10 @@ def infer_target(segments: list[str]) -> tuple[str, str | None] | None:
 
 
 def infer_route(version: str | None) -> str:
-    """The path by which a model is asked to infer, with names for what varies."""
+    """Return the inference path with placeholders for model and version."""
     return "/v2/models/{model}/infer" if version is None else "/v2/models/{model}/versions/{version}/infer"
 
 
 def join(segments: list[str]) -> str:
-    """A path for a router: decoded, except for slashes inside a segment."""
+    """Return a path for a router: decoded, except for slashes inside a segment."""
     return "/".join([segment.replace("/", "%2F") for segment in segments])

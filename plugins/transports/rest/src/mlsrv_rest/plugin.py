@@ -1,4 +1,4 @@
-"""What this distribution offers to the kernel."""
+"""Plugin: what this distribution offers to the kernel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @mlsrv.hookimpl
 def mlsrv_addhooks(pluginmanager: pluggy.PluginManager) -> None:
-    """Add the hook by which other plugins bring routes."""
+    """Add the hooks for routes and middleware of other plugins."""
     pluginmanager.add_hookspecs(hookspecs)
 
 
@@ -28,7 +28,7 @@ def mlsrv_settings() -> mlsrv.SettingsOffer:
 
 @mlsrv.hookimpl
 def mlsrv_transports() -> mlsrv.TransportOffer:
-    """Offer REST as a way in."""
+    """Offer the REST transport."""
     return mlsrv.TransportOffer("rest", "mlsrv_rest.transport:RestTransport")
 
 

@@ -1,76 +1,73 @@
-"""Counts and times HTTP requests with the meters of the kernel."""
+"""Request metrics: counts and durations of HTTP requests by method, route and status."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterator, Sequence
-from time import perf_counter
-
-from starlette.types import ASGIApp
+from collections.abc import Iterator, Sequence
 
 from mlsrv.kernel import Kernel
 from mlsrv.metrics import RowRecorder, nothing
 from mlsrv.settings import KernelSettings
 from mlsrv.telemetry.meters import Meters
 from mlsrv_rest.metrics import REST_IN_PROGRESS, REST_REQUESTS, REST_SECONDS
-from mlsrv_rest.reply import Message, Receive, Scope, Send
-from mlsrv_rest.routes.common import ROUTE
 
 METHODS = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"))
 _HEALTH = "/v2/health/"
 
 
-class Metered:
-    """Middleware that records each request by its method, its route and its status.
+class RequestMetrics:
+    """Records requests with the meters of a kernel.
 
-    Paths that lead nowhere and methods that nobody knows are not recorded, for clients could make a series of
-    each; neither are health checks.
+    Unknown paths and unknown methods are not recorded, because clients could create a series for each of
+    them; health checks are not recorded either.
 
     Args:
-        app: what is measured.
-        kernel: when it runs without a meter, nothing is done.
+        kernel: nothing is recorded while it runs without a meter.
     """
 
-    def __init__(self, app: ASGIApp, kernel: Kernel) -> None:
-        self._app = app
+    def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._name = kernel.settings.of(KernelSettings).server_name
         self._meters: Meters | None = None
         self._rows: dict[tuple[str, str, int], RowRecorder] = {}
         self._in_progress: dict[str, int] = {}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def begin(self, method: str) -> dict[str, int] | None:
+        """Count a request as in progress.
+
+        Returns:
+            The counts by method that `end` must be called with; None if the request is not measured.
+        """
         if self._kernel.metrics is not self._meters:
-            self._begin(self._kernel.metrics)
-        method = scope["method"]
+            self._reset(self._kernel.metrics)
         in_progress = self._in_progress
         if method not in in_progress:
-            await self._app(scope, receive, send)
-            return
-        status = 0
-
-        def noting(message: Message) -> Awaitable[None]:
-            nonlocal status
-            if not status and message["type"] == "http.response.start":
-                status = message["status"]
-            return send(message)
-
-        began = perf_counter()
+            return None
         in_progress[method] += 1
-        try:
-            await self._app(scope, receive, noting)
-        finally:
-            in_progress[method] -= 1
-            route = scope.get(ROUTE)
-            if route is not None and status:
-                record = self._rows.get((method, route, status)) or self._bind(method, route, status)
-                record((1.0, perf_counter() - began))
+        return in_progress
 
-    def _begin(self, meters: Meters) -> None:
-        """The kernel was started (again): its meters are new. Without any, no method is measured."""
+    def end(
+        self, in_progress: dict[str, int], method: str, route: str | None, status: int, seconds: float
+    ) -> None:
+        """Record a request that `begin` counted.
+
+        Args:
+            in_progress: as returned by `begin`; the kernel may have been started again since.
+            method: as given to `begin`.
+            route: the path with placeholders for its variable parts; None for an unknown path.
+            status: of the response; 0 if none began.
+            seconds: its duration.
+        """
+        in_progress[method] -= 1
+        if route is not None and status:
+            record = self._rows.get((method, route, status)) or self._bind(method, route, status)
+            record((1.0, seconds))
+
+    def _reset(self, meters: Meters) -> None:
+        """Use the meters of a kernel that was started (again). Without any, no method is measured."""
         self._meters = meters
         self._rows = {}
         self._in_progress = dict.fromkeys(METHODS if meters else (), 0)
-        meters.watch(REST_IN_PROGRESS, self._reading)
+        meters.watch(REST_IN_PROGRESS, self._read_in_progress)
 
     def _bind(self, method: str, route: str, status: int) -> RowRecorder:
         labels = (method, route, str(status), self._name)
@@ -81,5 +78,5 @@ class Metered:
         self._rows[method, route, status] = record
         return record
 
-    def _reading(self) -> Iterator[tuple[Sequence[str], float]]:
+    def _read_in_progress(self) -> Iterator[tuple[Sequence[str], float]]:
         return (((method, self._name), float(count)) for method, count in self._in_progress.items())

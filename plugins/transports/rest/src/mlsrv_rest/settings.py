@@ -1,4 +1,4 @@
-"""The settings of the HTTP server."""
+"""Settings: keys of the HTTP server and of cross-origin requests."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from mlsrv.settings.fields import setting, settings_class
 
 @settings_class
 class CORSSettings:
-    """Cross-origin requests: which pages of other sites a browser lets talk to this server."""
+    """Cross-origin requests: the pages of other sites that browsers allow to use this server."""
 
-    allow_origins: list[str] = setting(factory=list, help='Origins that may; ["*"] means all.')
-    allow_origin_regex: str | None = setting(None, help="A regular expression for origins that may.")
+    allow_origins: list[str] = setting(factory=list, help='Origins that are allowed; ["*"] means all.')
+    allow_origin_regex: str | None = setting(None, help="A regular expression for origins that are allowed.")
     allow_credentials: bool = setting(False, help="Let browsers send cookies and credentials.")
     allow_methods: list[str] = setting(
-        factory=lambda: ["GET", "POST"], help='Methods that may; ["*"] means all.'
+        factory=lambda: ["GET", "POST"], help='Methods that are allowed; ["*"] means all.'
     )
     allow_headers: list[str] = setting(
-        factory=list, help='Further request headers that may; ["*"] means all.'
+        factory=list, help='Further request headers that are allowed; ["*"] means all.'
     )
     expose_headers: list[str] = setting(factory=list, help="Response headers that the page may read.")
     max_age: int = setting(600, help="Seconds that a browser may remember the answer to a preflight.")
@@ -91,17 +91,18 @@ class RestSettings:
             raise ValueError("http_tls_cert: expected a file, because other TLS settings are given")
 
     @property
-    def unpacked_limit(self) -> int:
-        """Bytes that a compressed body may unpack to."""
+    def decompressed_limit(self) -> int:
+        """Return the bytes that a compressed body may unpack to."""
         return self.http_max_decompressed_size or self.http_max_body_size
 
     @property
     def total_limit(self) -> int:
-        """Bytes that all bodies may have together. While one is unpacked, it is there in both forms."""
-        return max(self.http_max_total_body_size, self.http_max_body_size + self.unpacked_limit)
+        """Return the bytes that all bodies may have together. A body that is decompressed is held in both
+        forms."""
+        return max(self.http_max_total_body_size, self.http_max_body_size + self.decompressed_limit)
 
     @property
     def prefix(self) -> str:
-        """The root path with a slash in front and none behind; empty for none."""
+        """Return the root path with a slash in front and none behind; empty if there is none."""
         inner = self.root_path.strip("/")
         return f"/{inner}" if inner else ""

@@ -1,4 +1,4 @@
-"""REST as a transport of the kernel."""
+"""REST transport: runs the HTTP server for a kernel."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from mlsrv_rest.app import RestApp, rest_settings
 from mlsrv_rest.servers.base import Server
 from mlsrv_rest.settings import RestSettings
 
-_CLOSING_SECONDS = 1.0
-_TURNS = 5
-"""Turns of the event loop after which every request that had been read is with the application."""
+_CLOSE_SECONDS = 1.0
+_HANDOVER_TURNS = 5
+"""Turns of the event loop after which every request that had been read has reached the application."""
 
 
 class RestTransport(Transport):
@@ -45,8 +45,8 @@ class RestTransport(Transport):
         if self._server is not None:
             return
         app = RestApp(self.kernel)
-        server = _server(app, self._settings)
-        tls = _tls(self._settings, server.protocols)
+        server = _make_server(app, self._settings)
+        tls = _tls_context(self._settings, server.protocols)
         host, port = self.kernel.settings.of(KernelSettings).host, self._settings.http_port
         bound = bind(host, port, server="REST", setting="http_port")
         try:
@@ -64,17 +64,17 @@ class RestTransport(Transport):
         if app is None or server is None:
             return
         await server.drain()
-        for _ in range(_TURNS):
+        for _ in range(_HANDOVER_TURNS):
             await asyncio.sleep(0)
-        await app.in_flight.finish(grace)
-        await server.close(_CLOSING_SECONDS)
+        await app.calls.drain(grace)
+        await server.close(_CLOSE_SECONDS)
 
     @property
     def endpoints(self) -> Sequence[str]:
         return self._endpoints
 
 
-def _tls(settings: RestSettings, protocols: list[str]) -> ssl.SSLContext | None:
+def _tls_context(settings: RestSettings, protocols: list[str]) -> ssl.SSLContext | None:
     if settings.http_tls_cert is None:
         return None
     context = tls_context(
@@ -84,8 +84,8 @@ def _tls(settings: RestSettings, protocols: list[str]) -> ssl.SSLContext | None:
     return context
 
 
-def _server(app: RestApp, settings: RestSettings) -> Server:
-    # Each server is imported only when it is chosen.
+def _make_server(app: RestApp, settings: RestSettings) -> Server:
+    # An HTTP server is an optional dependency: only the chosen one is imported.
     if settings.http_server == "hypercorn":
         from mlsrv_rest.servers.hypercorn import HypercornServer
 

@@ -1,4 +1,4 @@
-"""Writes the head of an answer together with what follows: one system call and one packet instead of two."""
+"""Write coalescing: one system call and one packet for the head and the body of a response."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import asyncio
 from typing import Any
 
 _HEAD = b"HTTP/1.1 "
-_COPIED = 2**16
+_COPY_LIMIT = 2**16
 """Bytes up to which copying is cheaper than another system call."""
 
 
-class Joined:
-    """Stands for a transport or a stream writer, and holds the head of an HTTP/1.1 answer back until the next
-    write. That comes at once in most cases; otherwise the head leaves with the next turn of the event loop.
+class CoalescingWriter:
+    """Wraps a transport or a stream writer, and holds the head of an HTTP/1.1 response back until the next
+    write. In most cases that comes at once; otherwise the head is written in the next turn of the event loop.
 
     Args:
-        target: the transport or writer; everything but writing and closing is its own.
+        target: the transport or writer; everything but writing and closing is delegated to it.
     """
 
     def __init__(self, target: Any) -> None:
@@ -26,11 +26,11 @@ class Joined:
         self.is_closing = target.is_closing
 
     def write(self, data: bytes) -> None:
-        """As the target's."""
+        """Write `data`, or hold it back if it is the head of a response."""
         head = self._head
         if head:
             self._head = b""
-            if len(data) <= _COPIED:
+            if len(data) <= _COPY_LIMIT:
                 data = head + data
             else:
                 self._write(head)
@@ -41,12 +41,12 @@ class Joined:
         self._write(data)
 
     def write_eof(self) -> None:
-        """As the target's."""
+        """Flush the head, then close the write end of the target."""
         self._flush()
         self._target.write_eof()
 
     def close(self) -> None:
-        """As the target's."""
+        """Flush the head, then close the target."""
         self._flush()
         self._target.close()
 

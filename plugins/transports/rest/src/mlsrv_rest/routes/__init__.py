@@ -1,1 +1,1 @@
-"""The routes of the protocol, one module for each group."""
+"""Routes: the endpoints of the protocol, one module for each group."""

@@ -1,4 +1,4 @@
-"""What the endpoints have in common."""
+"""Common parts of the endpoints: keys of the scope, path parameters, JSON responses."""
 
 from __future__ import annotations
 
@@ -12,38 +12,40 @@ from mlsrv_protocol.json import dumps
 from mlsrv_rest.headers import context_of
 
 SEGMENTS = "mlsrv_rest.segments"
-"""Key of the scope: the decoded segments of the path. A segment may hold a slash, which path parameters
-cannot tell."""
+"""Key of the scope: the decoded segments of the path. A segment may contain a slash, which Starlette's path
+parameters cannot represent."""
 
 ROUTE = "mlsrv.route"
-"""Key of the scope, for middleware: the path with ``{model}`` and the like for what varies; None for a path
-that leads nowhere."""
-
+"""Key of the scope, for middleware: the path with placeholders such as ``{model}``; None for an unknown
+path."""
 
 CALL = "mlsrv_rest.call"
 """Key of the scope: the `mlsrv_rest.calls.Call`."""
 
 
-def asked(request: Request, request_id: str | None = None) -> CallContext:
-    """The context of a request to a model, whose failure is told under its id from now on. Raises as
-    `context_of`."""
+def begin_context(request: Request, request_id: str | None = None) -> CallContext:
+    """Return the context of a request to a model, and have errors of the request reported under its id.
+
+    Raises:
+        InvalidPayload: as `context_of`.
+    """
     context = context_of(dict(request.headers), request_id)
-    request.scope[CALL].asked = context
+    request.scope[CALL].request_context = context
     return context
 
 
-def model_of(request: Request) -> tuple[str, str | None]:
-    """The model and the version that a path ``/v2/models/{model}[/versions/{version}]…`` names."""
+def model_and_version(request: Request) -> tuple[str, str | None]:
+    """Return the model and the version in a path ``/v2/models/{model}[/versions/{version}]…``."""
     segments: list[str] = request.scope[SEGMENTS]
     return segments[3], segments[5] if "version" in request.path_params else None
 
 
-def named(request: Request, after: str) -> str:
-    """The decoded segment that follows the segment `after`."""
+def segment_after(request: Request, segment: str) -> str:
+    """Return the decoded segment that follows the last occurrence of `segment`."""
     segments: list[str] = request.scope[SEGMENTS]
-    return segments[len(segments) - segments[::-1].index(after)]
+    return segments[len(segments) - segments[::-1].index(segment)]
 
 
-def json(content: Any, status: int = 200) -> Response:
-    """An answer of plain data or a message, as exactly ``application/json``."""
+def json_response(content: Any, status: int = 200) -> Response:
+    """Return a response of plain data or a message, as exactly ``application/json``."""
     return Response(dumps(content), status, media_type="application/json")

@@ -1,5 +1,7 @@
-"""Requests and responses of ``generate``: tensors as plain JSON values by name. Source: Triton's "Generate
-Extension"."""
+"""Generate codec: bodies of ``generate``, with tensors as plain JSON values by name.
+
+Source: Triton's "Generate Extension".
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,11 @@ from mlsrv_protocol.json import dumps
 from mlsrv_protocol.parsing import parse_parameters
 
 
-def read(fields: dict[str, Any], metadata: MetadataModelResponse) -> InferenceRequest:
-    """The request that a body means: keys that are inputs of the model become tensors, a single value as one
-    element; all others, and those of ``parameters``, become request parameters.
+def decode(fields: dict[str, Any], metadata: MetadataModelResponse) -> InferenceRequest:
+    """Return the request in the fields of a body.
+
+    Keys that are inputs of the model become tensors, a single value as one element; all others, and those of
+    ``parameters``, become request parameters.
 
     Raises:
         InferenceError: the model declares no inputs.
@@ -33,16 +37,16 @@ def read(fields: dict[str, Any], metadata: MetadataModelResponse) -> InferenceRe
     request_id = fields.pop("id", None)
     if request_id is not None and not isinstance(request_id, str):
         raise InvalidPayload("id must be a string.")
-    more = fields.pop("parameters", None) or {}
-    if not isinstance(more, dict):
+    extra = fields.pop("parameters", None) or {}
+    if not isinstance(extra, dict):
         raise InvalidPayload("parameters must be an object.")
-    inputs = [_tensor(tensor, fields.pop(tensor.name)) for tensor in metadata.inputs if tensor.name in fields]
-    parameters = {**fields, **more}
+    inputs = [_input(tensor, fields.pop(tensor.name)) for tensor in metadata.inputs if tensor.name in fields]
+    parameters = {**fields, **extra}
     return InferenceRequest(inputs, id=request_id, parameters=parse_parameters(parameters))
 
 
-def write(response: InferenceResponse) -> bytes:
-    """The body that a response means: outputs by name, those of one element without a list."""
+def encode(response: InferenceResponse) -> bytes:
+    """Return the body of a response: outputs by name, those of one element without a list."""
     body: dict[str, Any] = {"model_name": response.model_name}
     if response.model_version is not None:
         body["model_version"] = response.model_version
@@ -50,15 +54,15 @@ def write(response: InferenceResponse) -> bytes:
         body["id"] = response.id
     for output in response.outputs:
         data = output.to_plain()["data"]
-        body[output.name] = data[0].item() if _is_one_number(data) else data[0] if len(data) == 1 else data
+        body[output.name] = data[0].item() if _is_single_number(data) else data[0] if len(data) == 1 else data
     return dumps(body)
 
 
-def _is_one_number(data: Any) -> bool:
+def _is_single_number(data: Any) -> bool:
     return isinstance(data, np.ndarray) and len(data) == 1
 
 
-def _tensor(declared: MetadataTensor, value: Any) -> RequestInput:
+def _input(declared: MetadataTensor, value: Any) -> RequestInput:
     shape: list[int]
     if isinstance(value, list):
         shape, inner = [len(value)], value

@@ -1,5 +1,4 @@
-"""Custom handlers of models: below the path of their model, or at the root of the server where they ask for
-it."""
+"""Custom handlers: routes of models, below the path of their model or at the root of the server."""
 
 from __future__ import annotations
 
@@ -15,13 +14,23 @@ from mlsrv.handlers import HandlerRequest, Reply, find_handler
 from mlsrv.kernel import Kernel
 from mlsrv_rest.errors import HTTPProblem, wrong_method
 from mlsrv_rest.headers import response_headers
-from mlsrv_rest.routes.common import CALL, ROUTE, SEGMENTS, asked
+from mlsrv_rest.routes.common import CALL, ROUTE, SEGMENTS, begin_context
 
-_FOUND = "mlsrv_rest.handler"
+_TARGET = "mlsrv_rest.handler"
 
 
 class _Target(NamedTuple):
-    """What a path leads to: a handler of a model, or only other verbs."""
+    """Handler of a model that a path matches.
+
+    Attributes:
+        model: its name.
+        version: as the path has it.
+        method: name of the handler's method; None if the path takes other verbs only.
+        values: of the path's parameters.
+        verbs: that the path takes.
+        is_shared: whether other models may offer the same path.
+        route: the path with placeholders.
+    """
 
     model: str
     version: str | None
@@ -32,8 +41,8 @@ class _Target(NamedTuple):
     route: str | None
 
 
-class _Rivals(NamedTuple):
-    """What a path at the root leads to that several models share."""
+class _Ambiguous(NamedTuple):
+    """Path at the root that several models share."""
 
     path: str
     models: list[str]
@@ -41,7 +50,7 @@ class _Rivals(NamedTuple):
 
 
 class CustomHandlers(BaseRoute):
-    """One route for all of them, since models come and go."""
+    """Single route for the handlers of all models, since models are loaded and unloaded."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
@@ -52,26 +61,26 @@ class CustomHandlers(BaseRoute):
         target = self._find(scope[SEGMENTS][1:], scope["method"])
         if target is None:
             return Match.NONE, {}
-        return Match.FULL, {_FOUND: target, "endpoint": self, ROUTE: target.route}
+        return Match.FULL, {_TARGET: target, "endpoint": self, ROUTE: target.route}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        target: _Target | _Rivals = scope[_FOUND]
-        if isinstance(target, _Rivals):
-            raise _ambiguous(target)
+        target: _Target | _Ambiguous = scope[_TARGET]
+        if isinstance(target, _Ambiguous):
+            raise _ambiguous_path(target)
         if target.method is None:
             raise wrong_method(scope["method"], target.verbs)
         request = Request(scope, receive)
-        context = asked(request)
-        given = HandlerRequest(
+        context = begin_context(request)
+        handler_request = HandlerRequest(
             await request.body(), context.headers, dict(request.query_params), target.values
         )
-        answering = self._kernel.call(target.model, target.version, target.method, given, context)
-        reply: Reply = await scope[CALL].answered(context, answering)
-        answer = Response(reply.body, reply.status, media_type=reply.headers.get("content-type"))
-        answer.raw_headers.extend(response_headers(dict(reply.headers)))
-        await answer(scope, receive, send)
+        answer = self._kernel.call(target.model, target.version, target.method, handler_request, context)
+        reply: Reply = await scope[CALL].wait_for(context, answer)
+        response = Response(reply.body, reply.status, media_type=reply.headers.get("content-type"))
+        response.raw_headers.extend(response_headers(dict(reply.headers)))
+        await response(scope, receive, send)
 
-    def _find(self, segments: list[str], verb: str) -> _Target | _Rivals | None:
+    def _find(self, segments: list[str], verb: str) -> _Target | _Ambiguous | None:
         if segments[:2] == ["v2", "models"] and len(segments) > 3:
             name, rest = segments[2], segments[3:]
             if rest[0] == "versions" and len(rest) > 2:
@@ -79,15 +88,15 @@ class CustomHandlers(BaseRoute):
             return self._of_model(name, None, verb, rest)
         return self._at_root(segments, verb)
 
-    def _at_root(self, segments: list[str], verb: str) -> _Target | _Rivals | None:
+    def _at_root(self, segments: list[str], verb: str) -> _Target | _Ambiguous | None:
         names = self._kernel.model_names()
         found = [self._of_model(name, None, verb, segments, root=True) for name in names]
         targets = [target for target in found if target is not None]
-        fitting = [target for target in targets if target.method is not None]
-        claiming = [target for target in fitting if not target.is_shared]
-        if len(fitting) > 1 and not claiming:
-            return _Rivals("/".join(["", *segments]), [target.model for target in fitting])
-        return next(iter(claiming or fitting or targets), None)
+        matching = [target for target in targets if target.method is not None]
+        exclusive = [target for target in matching if not target.is_shared]
+        if len(matching) > 1 and not exclusive:
+            return _Ambiguous("/".join(["", *segments]), [target.model for target in matching])
+        return next(iter(exclusive or matching or targets), None)
 
     def _of_model(
         self, name: str, version: str | None, verb: str, segments: list[str], *, root: bool = False
@@ -101,14 +110,14 @@ class CustomHandlers(BaseRoute):
         is_shared = method is None or handlers[method]["shared"]
         if not verbs:
             return None
-        before = "" if root else "/v2/models/{model}" + ("/versions/{version}" if version else "")
-        route = before + handlers[method]["rest_path"] if method is not None else None
+        prefix = "" if root else "/v2/models/{model}" + ("/versions/{version}" if version else "")
+        route = prefix + handlers[method]["rest_path"] if method is not None else None
         return _Target(name, version, method, values, verbs, is_shared, route)
 
 
-def _ambiguous(rivals: _Rivals) -> HTTPProblem:
+def _ambiguous_path(target: _Ambiguous) -> HTTPProblem:
     return HTTPProblem(
         404,
-        f"Several models offer {rivals.path}: {', '.join(rivals.models)}; ask one of them, at "
-        f"/v2/models/NAME{rivals.path}.",
+        f"Several models offer {target.path}: {', '.join(target.models)}; ask one of them, at "
+        f"/v2/models/NAME{target.path}.",
     )

@@ -1,4 +1,4 @@
-"""Inference: the hot path. Plain functions over the ASGI messages, no request objects."""
+"""Inference: the hot path, over ASGI messages without request objects."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from mlsrv.kernel import Kernel
 from mlsrv_protocol import Parameters
 from mlsrv_protocol.binary import HEADER, NONE, pop_binary_outputs
 from mlsrv_protocol.json import decode_request
+from mlsrv_rest.buffered_response import BufferedResponse
 from mlsrv_rest.calls import Call
 from mlsrv_rest.headers import accepts_gzip, context_of
-from mlsrv_rest.inference_wire import Declared, decode, encode
-from mlsrv_rest.reply import Reply
+from mlsrv_rest.infer_codec import DeclaredInputs, decode, encode
 
-GZIP_FROM: Final = 500
-_IN_A_THREAD: Final = 2**16
+MIN_GZIP_BYTES: Final = 500
+_THREAD_BYTES: Final = 2**16
 
 
 class Infer:
     """Answers inference requests.
 
     Args:
-        kernel: has the models.
-        compress: whether responses are compressed for clients that accept it.
+        kernel: answers the requests.
+        gzip_enabled: whether responses are compressed for clients that accept it.
     """
 
-    def __init__(self, kernel: Kernel, compress: bool) -> None:
+    def __init__(self, kernel: Kernel, gzip_enabled: bool) -> None:
         self._kernel = kernel
-        self._compress = compress
+        self._gzip = gzip_enabled
 
     async def __call__(
         self,
@@ -39,16 +39,16 @@ class Infer:
         body: bytes | bytearray,
         name: str,
         version: str | None,
-    ) -> Reply:
-        """The answer to one request, whose body has been read.
+    ) -> BufferedResponse:
+        """Return the response to one request.
 
         Raises:
-            MLSrvError: see `Kernel.infer`, or the body is wrong.
-            ClientGone: the client went away meanwhile; the call was cancelled.
+            MLSrvError: as `Kernel.infer`, or the body is invalid.
+            ClientDisconnected: the client disconnected meanwhile; the call was cancelled.
         """
         wanted: Container[str] = NONE
         if HEADER in headers:
-            request, wanted = decode(body, headers[HEADER], self._declared(name, version))
+            request, wanted = decode(body, headers[HEADER], self._declared_inputs(name, version))
         else:
             request = decode_request(body)
             if request.outputs is not None or request.parameters is not None:
@@ -60,26 +60,26 @@ class Infer:
         request.parameters.headers = headers
         context = context_of(headers, request.id)
         request.id = context.request_id
-        response = await call.answered(context, self._kernel.infer(request, context))
-        reply = encode(response, wanted)
-        if self._compress and len(reply.body) >= GZIP_FROM and accepts_gzip(headers):
-            return await _compressed(reply)
-        return reply
+        answer = await call.wait_for(context, self._kernel.infer(request, context))
+        response = encode(answer, wanted)
+        if self._gzip and len(response.body) >= MIN_GZIP_BYTES and accepts_gzip(headers):
+            return await _compress(response)
+        return response
 
-    def _declared(self, name: str, version: str | None) -> Declared:
-        """Asks for the declared inputs only when a raw body needs them."""
+    def _declared_inputs(self, name: str, version: str | None) -> DeclaredInputs:
+        """Return a function that looks the declared inputs up, which only a raw body needs."""
         return lambda: list(self._kernel.model_metadata(name, version).inputs)
 
 
-async def _compressed(reply: Reply) -> Reply:
-    if len(reply.body) < _IN_A_THREAD:
-        body = gzip.compress(reply.body, 5, mtime=0)
+async def _compress(response: BufferedResponse) -> BufferedResponse:
+    if len(response.body) < _THREAD_BYTES:
+        body = gzip.compress(response.body, 5, mtime=0)
     else:
-        body = await asyncio.to_thread(gzip.compress, reply.body, 5, mtime=0)
-    headers = [(name, value) for name, value in reply.headers if name != b"content-length"]
+        body = await asyncio.to_thread(gzip.compress, response.body, 5, mtime=0)
+    headers = [(name, value) for name, value in response.headers if name != b"content-length"]
     headers += [
         (b"content-length", b"%d" % len(body)),
         (b"content-encoding", b"gzip"),
         (b"vary", b"accept-encoding"),
     ]
-    return Reply(reply.status, headers, body)
+    return BufferedResponse(response.status, headers, body)

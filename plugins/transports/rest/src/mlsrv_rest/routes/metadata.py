@@ -1,5 +1,7 @@
-"""What the server and its models are. Source: Open Inference Protocol, "Server Metadata" and "Model
-Metadata"; the list of models is KServe's."""
+"""Metadata: descriptions of the server and its models.
+
+Source: Open Inference Protocol, "Server Metadata" and "Model Metadata"; the list of models is KServe's.
+"""
 
 from __future__ import annotations
 
@@ -8,28 +10,29 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mlsrv.kernel import Kernel
-from mlsrv_rest.routes.common import json, model_of
+from mlsrv_rest.routes.common import json_response, model_and_version
 
 
 class Metadata:
-    """Descriptions, as JSON objects."""
+    """Metadata endpoints."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
 
     async def server(self, request: Request) -> Response:
-        """Name, version and extensions."""
-        return json(self._kernel.server_metadata())
+        """Answer name, version and extensions of the server."""
+        return json_response(self._kernel.server_metadata())
 
     async def models(self, request: Request) -> Response:
-        """The names of all models, loaded or not."""
-        return json({"models": self._kernel.model_names()})
+        """Answer the names of all models, loaded or not."""
+        return json_response({"models": self._kernel.model_names()})
 
     async def model(self, request: Request) -> Response:
-        """Platform, versions, inputs and outputs of a loaded model."""
-        return json(self._kernel.model_metadata(*model_of(request)))
+        """Answer platform, versions, inputs and outputs of a loaded model."""
+        return json_response(self._kernel.model_metadata(*model_and_version(request)))
 
     def routes(self) -> list[Route]:
+        """Return the routes of this group."""
         return [
             Route("/v2", self.server),
             Route("/v2/models", self.models),

@@ -1,4 +1,4 @@
-"""The routes of other plugins."""
+"""Plugin routes: routes of the protocol and of other plugins, in matching order."""
 
 from __future__ import annotations
 
@@ -14,29 +14,30 @@ _HOOK = "mlsrv_rest_routes"
 
 
 def all_routes(kernel: Kernel, own: list[Route]) -> list[BaseRoute]:
-    """The protocol's own routes and those that plugins bring. Paths without parameters come first, whoever
-    they belong to, and paths that swallow everything last.
+    """Return the routes of the protocol and of all plugins.
+
+    Paths without parameters come first, whichever plugin they belong to, and catch-all paths last.
 
     Raises:
-        ConfigurationError: two of them have the same path and method, or a plugin returned something else.
+        ConfigurationError: two of them have the same path and method, or a plugin returned another type.
     """
     found: list[tuple[str, BaseRoute]] = [("mlsrv-rest", route) for route in own]
-    for label, route in _brought(kernel):
+    for label, route in _plugin_routes(kernel):
         if not isinstance(route, BaseRoute):
             raise ConfigurationError(
                 f"The plugin {label} returned a {type(route).__name__} for {_HOOK}, not a route."
             )
         for other, known in found:
-            if _clash(known, route):
+            if _conflict(known, route):
                 raise ConfigurationError(
-                    f"The route {_shown(route)} comes from both {other} and {label}; block one of them."
+                    f"The route {_describe(route)} comes from both {other} and {label}; block one of them."
                 )
         found.append((label, route))
     return sorted((route for _, route in found), key=_generality)
 
 
-def _brought(kernel: Kernel) -> Iterator[tuple[str, object]]:
-    # An application may be mounted without the plugin being loaded; then nobody can bring routes.
+def _plugin_routes(kernel: Kernel) -> Iterator[tuple[str, object]]:
+    # An application may be mounted without the plugin being loaded; the hook does not exist then.
     if not hasattr(kernel.plugins.manager.hook, _HOOK):
         return
     for label, result in kernel.plugins.each(_HOOK, kernel=kernel):
@@ -44,17 +45,17 @@ def _brought(kernel: Kernel) -> Iterator[tuple[str, object]]:
             yield label, route
 
 
-def _clash(one: BaseRoute, other: BaseRoute) -> bool:
-    if not isinstance(one, Route) or not isinstance(other, Route) or _bare(one) != _bare(other):
+def _conflict(one: BaseRoute, other: BaseRoute) -> bool:
+    if not isinstance(one, Route) or not isinstance(other, Route) or _pattern(one) != _pattern(other):
         return False
     return one.methods is None or other.methods is None or not one.methods.isdisjoint(other.methods)
 
 
-def _bare(route: Route) -> str:
+def _pattern(route: Route) -> str:
     return re.sub(r"{[^}]*}", "{}", route.path)
 
 
-def _shown(route: BaseRoute) -> str:
+def _describe(route: BaseRoute) -> str:
     methods = getattr(route, "methods", None) or {"*"}
     return f"{'/'.join(sorted(methods))} {getattr(route, 'path', route)}"
 

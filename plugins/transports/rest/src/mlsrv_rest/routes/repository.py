@@ -1,5 +1,8 @@
-"""Control of the model repository. Source: Triton's "Model Repository Extension"; the paths with a
-repository's name are accepted and the name ignored, as there is one."""
+"""Repository: control of the model repository.
+
+Source: Triton's "Model Repository Extension". Paths with the name of a repository are accepted and the name
+    is ignored, because there is one repository.
+"""
 
 from __future__ import annotations
 
@@ -13,35 +16,36 @@ from mlsrv.errors import InvalidPayload
 from mlsrv.kernel import Kernel
 from mlsrv.types import RepositoryIndexResponse
 from mlsrv_protocol.json import decode_json_object
-from mlsrv_rest.routes.common import json, named
+from mlsrv_rest.routes.common import json_response, segment_after
 
 
 class Repository:
-    """The index, load and unload."""
+    """Endpoints for the index, loading and unloading."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
 
     async def index(self, request: Request) -> Response:
-        """Every model and version with its state; with ``{"ready": true}`` those that answer requests."""
+        """Answer every model and version with its state; with ``{"ready": true}`` only those that serve."""
         ready = (await _body(request)).get("ready")
         if ready is not None and not isinstance(ready, bool):
             raise InvalidPayload('"ready" must be true or false.')
-        return json(RepositoryIndexResponse(await self._kernel.index(ready or None)))
+        return json_response(RepositoryIndexResponse(await self._kernel.index(ready or None)))
 
     async def load(self, request: Request) -> Response:
-        """Load or reload all versions of a model; answers when they serve."""
+        """Load or reload all versions of a model; answer when they serve."""
         refuse_upload(await _body(request))
-        await self._kernel.load(named(request, "models"))
+        await self._kernel.load(segment_after(request, "models"))
         return Response()
 
     async def unload(self, request: Request) -> Response:
-        """Unload all versions of a model; answers when they are gone."""
+        """Unload all versions of a model; answer when they are unloaded."""
         await _body(request)
-        await self._kernel.unload(named(request, "models"))
+        await self._kernel.unload(segment_after(request, "models"))
         return Response()
 
     def routes(self) -> list[Route]:
+        """Return the routes of this group."""
         found = [Route("/v2/repository/index", self.index, methods=["POST"])]
         for path in ("/v2/repository", "/v2/repository/{repository}"):
             found.append(Route(f"{path}/models/{{model}}/load", self.load, methods=["POST"]))
@@ -50,7 +54,7 @@ class Repository:
 
 
 def refuse_upload(body: dict[str, Any]) -> None:
-    """Models come from the repository alone: a client that could bring its own could run code here.
+    """Refuse to load models that a client sends: they could run any code in the server.
 
     Raises:
         InvalidPayload: the parameters carry a configuration or files.
@@ -68,6 +72,6 @@ def refuse_upload(body: dict[str, Any]) -> None:
 
 
 async def _body(request: Request) -> dict[str, Any]:
-    """The body as an object; clients may send none."""
+    """Return the body as an object; an empty body is an empty object."""
     text = await request.body()
     return decode_json_object(text) if text.strip() else {}

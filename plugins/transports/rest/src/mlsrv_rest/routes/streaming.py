@@ -1,13 +1,14 @@
-"""Streams of responses, as server-sent events: each event is ``data: `` and the JSON of one response.
+"""Streams of responses as server-sent events: each event is ``data: `` and the JSON of one response.
 
-What fails before the first response is answered as any other error; later ones are events ``data: {"error":
+An error before the first response is answered like any other error; a later one is an event ``data: {"error":
 …}``.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AsyncExitStack, aclosing
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -19,133 +20,133 @@ from mlsrv.errors import Unsupported
 from mlsrv.kernel import Kernel
 from mlsrv.types import InferenceRequest, InferenceResponse, Parameters
 from mlsrv_protocol.json import decode_json_object, decode_request, encode_error, encode_response
-from mlsrv_rest.errors import told
+from mlsrv_rest.errors import client_message
 from mlsrv_rest.headers import headers_of, response_headers, without_headers
-from mlsrv_rest.routes import common as requests
 from mlsrv_rest.routes import generate
-from mlsrv_rest.routes.common import CALL, model_of
+from mlsrv_rest.routes.common import CALL, begin_context, model_and_version
 
 AHEAD = 64
-"""Responses that may wait for a slow client before the model has to wait, too."""
+"""Events that may wait for a slow client before the model has to wait, too."""
 
-Form = Callable[[InferenceResponse], bytes]
+Encode = Callable[[InferenceResponse], bytes]
 
 
 class Streaming:
-    """Endpoints that stream, and ``generate``, whose form of the body the streams know, too."""
+    """Endpoints that stream, and ``generate``, whose bodies the streams also accept."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
 
     async def infer_stream(self, request: Request) -> Response:
-        """The request of ``infer``, answered by a stream of its responses."""
-        return await self._streamed(request, decode_request(await request.body()), encode_response)
+        """Answer the body of ``infer`` with a stream of its responses."""
+        return await self._stream(request, decode_request(await request.body()), encode_response)
 
     async def generate_stream(self, request: Request) -> Response:
-        """The body of ``generate`` or of ``infer``, answered by a stream in the same form."""
-        asked, form = self._generated(request, await request.body())
-        return await self._streamed(request, asked, form)
+        """Answer the body of ``generate`` or ``infer`` with a stream of responses of the same form."""
+        inference, encode = self._decode(request, await request.body())
+        return await self._stream(request, inference, encode)
 
     async def generate(self, request: Request) -> Response:
-        """Input tensors as plain JSON values by name, answered likewise; the body of ``infer`` is also
-        taken."""
-        asked, form = self._generated(request, await request.body())
-        context = self._addressed(request, asked)
-        name, version = asked.model_name, asked.model_version
+        """Answer input tensors as plain JSON values by name in the same form; accepts the body of ``infer``,
+        too."""
+        inference, encode = self._decode(request, await request.body())
+        context = self._prepare(request, inference)
+        name, version = inference.model_name, inference.model_version
         info = self._kernel.handle(name, version).loaded().placement.info
-        answering = (
-            self._kernel.infer(asked, context)
+        answer = (
+            self._kernel.infer(inference, context)
             if info.predicts
-            else _only(self._kernel.stream(asked, context), name)
+            else _single_response(self._kernel.stream(inference, context), name)
         )
-        response = await request.scope[CALL].answered(context, answering)
-        headers = response_headers(headers_of(response))
-        answer = Response(form(without_headers(response)), media_type="application/json")
-        answer.raw_headers.extend(headers)
-        return answer
+        result = await request.scope[CALL].wait_for(context, answer)
+        headers = response_headers(headers_of(result))
+        response = Response(encode(without_headers(result)), media_type="application/json")
+        response.raw_headers.extend(headers)
+        return response
 
     def routes(self) -> list[Route]:
+        """Return the routes of this group."""
         found = []
         for path in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
             for endpoint in (self.infer_stream, self.generate_stream, self.generate):
                 found.append(Route(f"{path}/{endpoint.__name__}", endpoint, methods=["POST"]))
         return found
 
-    def _generated(self, request: Request, body: bytes) -> tuple[InferenceRequest, Form]:
-        metadata = self._kernel.model_metadata(*model_of(request))
+    def _decode(self, request: Request, body: bytes) -> tuple[InferenceRequest, Encode]:
+        """Return the request in a body of ``generate`` or ``infer``, and the encoder for its responses."""
+        metadata = self._kernel.model_metadata(*model_and_version(request))
         fields = decode_json_object(body)
         if "inputs" in fields and all(tensor.name != "inputs" for tensor in metadata.inputs):
             return decode_request(body), encode_response
-        return generate.read(fields, metadata), generate.write
+        return generate.decode(fields, metadata), generate.encode
 
-    def _addressed(self, request: Request, asked: InferenceRequest) -> CallContext:
-        asked.model_name, asked.model_version = model_of(request)
-        context = requests.asked(request, asked.id)
-        asked.id = context.request_id
-        if asked.parameters is None:
-            asked.parameters = Parameters()
-        asked.parameters.headers = dict(context.headers)
+    def _prepare(self, request: Request, inference: InferenceRequest) -> CallContext:
+        """Set model, id and headers of an inference request; returns its context."""
+        inference.model_name, inference.model_version = model_and_version(request)
+        context = begin_context(request, inference.id)
+        inference.id = context.request_id
+        if inference.parameters is None:
+            inference.parameters = Parameters()
+        inference.parameters.headers = dict(context.headers)
         return context
 
-    async def _streamed(self, request: Request, asked: InferenceRequest, form: Form) -> Response:
-        context = self._addressed(request, asked)
-        responses = self._kernel.stream(asked, context)
-        try:
-            first = await request.scope[CALL].answered(context, anext(responses, None))
-        except BaseException:
-            await _close(responses)
-            raise
-        answer = _Answer(_events(first, responses, form, context), responses)
-        answer.raw_headers.append((b"content-type", b"text/event-stream; charset=utf-8"))
-        answer.raw_headers.append((b"cache-control", b"no-cache"))
-        if first is not None:
-            answer.raw_headers.extend(response_headers(headers_of(first)))
-        return answer
+    async def _stream(self, request: Request, inference: InferenceRequest, encode: Encode) -> Response:
+        context = self._prepare(request, inference)
+        responses = self._kernel.stream(inference, context)
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(aclosing(responses))  # type: ignore[type-var]  # an async generator
+            first = await request.scope[CALL].wait_for(context, anext(responses, None))
+            response = _EventStream(_events(first, responses, encode, context), responses)
+            response.raw_headers.append((b"content-type", b"text/event-stream; charset=utf-8"))
+            response.raw_headers.append((b"cache-control", b"no-cache"))
+            if first is not None:
+                response.raw_headers.extend(response_headers(headers_of(first)))
+            stack.pop_all()
+        return response
 
 
-class _Answer(StreamingResponse):
-    """Closes what it streams, however it ends: left to the garbage collector, a model would stream on to
-    nobody.
+class _EventStream(StreamingResponse):
+    """Response that closes the stream of a model, however it ends. Otherwise the model would go on until the
+    garbage collector runs.
 
     Args:
-        events: what is sent.
-        responses: what they are made of, to be closed even if none of them was asked for.
+        events: to be sent.
+        responses: from which the events are made; closed even if no event was sent.
     """
 
-    def __init__(self, events: AsyncIterator[bytes], responses: AsyncIterator[InferenceResponse]) -> None:
+    def __init__(
+        self, events: AsyncGenerator[bytes, None], responses: AsyncIterator[InferenceResponse]
+    ) -> None:
         super().__init__(events, media_type=None)
+        self._events = events
         self._responses = responses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
+        async with aclosing(self._responses), aclosing(self._events):  # type: ignore[type-var]  # as above
             await super().__call__(scope, receive, send)
-        finally:
-            await _close(self.body_iterator)
-            await _close(self._responses)
 
 
 async def _events(
     first: InferenceResponse | None,
     responses: AsyncIterator[InferenceResponse],
-    form: Form,
+    encode: Encode,
     context: CallContext,
-) -> AsyncIterator[bytes]:
-    """The events; those that are ready together are one chunk."""
+) -> AsyncGenerator[bytes, None]:
+    """Yield the events of a stream; those that are ready together are one chunk."""
     ready: asyncio.Queue[bytes | None] = asyncio.Queue(AHEAD)
 
     async def produce() -> None:
         try:
-            if first is not None:
-                await ready.put(_event(form(without_headers(first))))
-            async for response in responses:
-                await ready.put(_event(form(without_headers(response))))
+            async with aclosing(responses):  # type: ignore[type-var]  # as above
+                if first is not None:
+                    await ready.put(_event(encode(without_headers(first))))
+                async for response in responses:
+                    await ready.put(_event(encode(without_headers(response))))
         except Exception as error:
-            await ready.put(_event(encode_error(told(error, context))))
-        finally:
-            await _close(responses)
+            await ready.put(_event(encode_error(client_message(error, context))))
         await ready.put(None)
 
-    producing = asyncio.create_task(produce())
+    producer = asyncio.create_task(produce())
     try:
         ended = False
         while not ended:
@@ -153,26 +154,24 @@ async def _events(
             while not ready.empty():
                 chunk.append(ready.get_nowait())
             ended = chunk[-1] is None
-            together = b"".join(event for event in chunk if event is not None)
-            if together:
-                yield together
+            joined = b"".join(event for event in chunk if event is not None)
+            if joined:
+                yield joined
     finally:
-        # Cancelled once only, it closes the responses in peace. The one who waits here may be cancelled again
-        # and again, and must not pass that on.
-        producing.cancel()
-        await asyncio.wait({producing})
+        # The producer is cancelled once, so that it can close the responses undisturbed. This task may be
+        # cancelled several times, which must not reach the producer.
+        producer.cancel()
+        await asyncio.wait({producer})
 
 
 def _event(body: bytes) -> bytes:
     return b"data: " + body + b"\n\n"
 
 
-async def _only(responses: AsyncIterator[InferenceResponse], name: str) -> InferenceResponse:
-    """The single response of a stream. Raises `Unsupported` if there is none, or more."""
-    try:
+async def _single_response(responses: AsyncIterator[InferenceResponse], name: str) -> InferenceResponse:
+    """Return the single response of a stream. Raises `Unsupported` if there is none, or more."""
+    async with aclosing(responses):  # type: ignore[type-var]  # an async generator
         found = [response async for response in _at_most(responses, 2)]
-    finally:
-        await _close(responses)
     if len(found) != 1:
         raise Unsupported(f"Model {name} does not answer with exactly one response; use generate_stream.")
     return found[0]
@@ -186,9 +185,3 @@ async def _at_most(
         count -= 1
         if not count:
             return
-
-
-async def _close(iterator: AsyncIterable[object]) -> None:
-    close = getattr(iterator, "aclose", None)
-    if close is not None:
-        await close()

@@ -1,4 +1,4 @@
-"""What the transport asks of an HTTP server."""
+"""Server: the interface between the transport and an HTTP server."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from mlsrv_rest.app import RestApp
 from mlsrv_rest.settings import RestSettings
 
 HANDSHAKE_SECONDS = 20.0
-HEAD_BYTES = 2**16
-"""Bytes that the line and the headers of a request may have together."""
+MAX_HEAD_BYTES = 2**16
+"""Bytes that the request line and the headers of a request may have together."""
 
 
 class Server(ABC):
-    """Serves an application on one socket. It installs no signal handler and touches no logging
-    configuration."""
+    """Serves an application on one socket. It installs no signal handlers and leaves logging alone."""
 
     protocols: ClassVar[list[str]]
-    """Names for ALPN, the preferred one first."""
+    """ALPN protocol names, the preferred one first."""
 
     def __init__(self, app: RestApp, settings: RestSettings) -> None:
         self.app = app
@@ -28,12 +27,12 @@ class Server(ABC):
 
     @abstractmethod
     async def start(self, bound: socket.socket, tls: ssl.SSLContext | None) -> None:
-        """Accept connections on a socket that listens."""
+        """Accept connections on a listening socket."""
 
     @abstractmethod
     async def drain(self) -> None:
-        """Accept no more, close idle connections now and busy ones once they have their answer."""
+        """Stop accepting connections, close idle ones now and busy ones after their response."""
 
     @abstractmethod
     async def close(self, timeout: float) -> None:
-        """Wait up to `timeout` seconds for the connections to end, then cut them."""
+        """Wait up to `timeout` seconds for the connections to end, then abort them."""

@@ -1,7 +1,7 @@
-"""Hypercorn: HTTP/1.1, HTTP/2 (TLS, cleartext by prior knowledge or upgrade).
+"""Hypercorn server: HTTP/1.1 and HTTP/2 (over TLS, and cleartext by prior knowledge or upgrade).
 
-Hypercorn's connections are used, but not its ``serve``: that one does not let requests in flight finish for
-as long as they are given, nor cut a connection whose client does not read.
+Uses Hypercorn's connections, but not its ``serve``, which does not let requests in flight finish for the
+whole grace period and does not abort a connection whose client does not read.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from hypercorn.protocol.h2 import H2Protocol
 
 from mlsrv.listening import BACKLOG
 from mlsrv_rest.app import RestApp
-from mlsrv_rest.servers.base import HANDSHAKE_SECONDS, HEAD_BYTES, Server
+from mlsrv_rest.servers.base import HANDSHAKE_SECONDS, MAX_HEAD_BYTES, Server
 from mlsrv_rest.settings import RestSettings
-from mlsrv_rest.write_coalescing import Joined
+from mlsrv_rest.write_coalescing import CoalescingWriter
 
 logger = logging.getLogger("mlsrv.rest")
 
@@ -81,34 +81,34 @@ class HypercornServer(Server):
         try:
             await connection
         except Exception as error:
-            # Hypercorn does not expect everything that a client may do, such as sending on after its answer.
-            logger.warning("A connection ended in %s: %s", type(error).__name__, error)
+            # Hypercorn raises for some behaviours of clients, such as sending on after the response.
+            logger.warning("A connection ended with %s: %s", type(error).__name__, error)
         finally:
             connection.idle_task.cancel()
 
 
 class _Connection(TCPServer):
-    """Hypercorn's, which costs less: a timer watches for idleness where Hypercorn starts two tasks after each
-    answer, an answer is written at once, and a stream that is not read any further is reset."""
+    """Hypercorn's connection at a lower cost: one timer detects idleness, where Hypercorn starts two tasks
+    after each response, head and body are written together, and a stream that is no longer read is reset."""
 
     def __init__(self, app: RestApp, *args: Any) -> None:
         super().__init__(self._call, *args)
         self._app = app
         self._ended = False
-        self.writer: Any = Joined(self.writer)
+        self.writer: Any = CoalescingWriter(self.writer)
         self.idle_task: Any = _IdleTimer(self.config.keep_alive_timeout, self.context, self._end)
 
     async def protocol_send(self, event: Event) -> None:
-        """Called with whatever the protocol has to say."""
+        """Send an event of the protocol, then reset the streams that are no longer read."""
         await super().protocol_send(event)
         protocol = self.protocol.protocol
-        if isinstance(protocol, H2Protocol) and (unread := _unread(protocol)):
+        if isinstance(protocol, H2Protocol) and (unread := _unread_streams(protocol)):
             for stream in unread:
                 protocol.connection.reset_stream(stream, ErrorCodes.NO_ERROR)
             await super().protocol_send(RawData(protocol.connection.data_to_send()))
 
     async def _call(self, scope: Any, receive: Any, send: Any, sync_spawn: Any, call_soon: Any) -> None:
-        # A request that was read just before the end is handed on after it, and could not be answered.
+        # Hypercorn may still hand over a request that was read just before the end; it could not be answered.
         if not self._ended:
             await self._app(scope, receive, send)
 
@@ -118,9 +118,9 @@ class _Connection(TCPServer):
         self.writer.close()
 
 
-def _unread(protocol: H2Protocol) -> list[int]:
-    """Streams that were answered before their clients had sent all. Hypercorn forgets them, and whatever came
-    on them would end the whole connection."""
+def _unread_streams(protocol: H2Protocol) -> list[int]:
+    """Return the streams that were answered before their requests had been sent whole. Hypercorn forgets
+    them, and further data on them would end the whole connection."""
     return [
         number
         for number, stream in protocol.connection.streams.items()
@@ -131,8 +131,8 @@ def _unread(protocol: H2Protocol) -> list[int]:
 class _IdleTimer:
     """Ends a connection that has been idle for too long, or at once while the server stops.
 
-    It takes the place of Hypercorn's idle task, hence `restart` and `stop`. Only the time is noted there; the
-    timer looks at it when it fires.
+    It replaces Hypercorn's idle task, hence `restart` and `stop`. These only store the time; the timer
+    compares it when it fires.
     """
 
     def __init__(self, timeout: float, context: WorkerContext, end: Callable[[], Awaitable[None]]) -> None:
@@ -145,15 +145,15 @@ class _IdleTimer:
         self._ending: asyncio.Future[None] | None = None
 
     async def restart(self, task_group: object, action: object) -> None:
-        """The connection is idle from now on."""
+        """Mark the connection as idle from now on."""
         self._idle_since = self._loop.time()
         if self._context.terminated.is_set():
             self.expire()
         elif self._timer is None:
-            self._timer = self._loop.call_later(self._timeout, self._look)
+            self._timer = self._loop.call_later(self._timeout, self._on_timer)
 
     async def stop(self) -> None:
-        """The connection is busy."""
+        """Mark the connection as busy."""
         self._idle_since = None
 
     def expire(self) -> None:
@@ -162,34 +162,34 @@ class _IdleTimer:
             self._ending = asyncio.ensure_future(self._end_idle())
 
     async def _end_idle(self) -> None:
-        # A request may have come since.
+        # A request may have arrived since.
         if self._idle_since is not None:
             await self._end()
         self._ending = None
 
     def cancel(self) -> None:
-        """The connection has ended."""
+        """Cancel the timer: the connection has ended."""
         if self._timer is not None:
             self._timer.cancel()
 
-    def _look(self) -> None:
+    def _on_timer(self) -> None:
         self._timer = None
         if self._idle_since is None:
-            # Armed again when it becomes idle.
+            # `restart` starts the timer again.
             return
         left = self._idle_since + self._timeout - self._loop.time()
         if left > 0:
-            self._timer = self._loop.call_later(left, self._look)
+            self._timer = self._loop.call_later(left, self._on_timer)
         else:
             self.expire()
 
 
 class _Config(Config):
     errorlog = logger
-    h11_max_incomplete_size = HEAD_BYTES
-    h2_max_header_list_size = HEAD_BYTES
+    h11_max_incomplete_size = MAX_HEAD_BYTES
+    h2_max_header_list_size = MAX_HEAD_BYTES
     include_server_header = False
-    # A client that never repeats a POST loses requests to a server that counts them.
+    # A client that never retries a POST would lose requests to a server that closes after so many.
     keep_alive_max_requests = sys.maxsize
 
     def __init__(self, keep_alive: float) -> None:

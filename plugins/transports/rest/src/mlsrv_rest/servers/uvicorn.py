@@ -1,7 +1,6 @@
-"""Uvicorn with httptools: HTTP/1.1, the fast one.
+"""Uvicorn server: HTTP/1.1 with httptools, the faster one.
 
-Uvicorn's connections are used, but not its ``Server``: that one installs signal handlers, and polls where
-waiting does.
+Uses Uvicorn's connections, but not its ``Server``, which installs signal handlers and polls.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from uvicorn.server import ServerState
 
 from mlsrv.listening import BACKLOG
 from mlsrv_rest.app import RestApp
-from mlsrv_rest.errors import error_reply, phrase
-from mlsrv_rest.servers.base import HANDSHAKE_SECONDS, HEAD_BYTES, Server
+from mlsrv_rest.errors import error_response, phrase
+from mlsrv_rest.servers.base import HANDSHAKE_SECONDS, MAX_HEAD_BYTES, Server
 from mlsrv_rest.settings import RestSettings
-from mlsrv_rest.write_coalescing import Joined
+from mlsrv_rest.write_coalescing import CoalescingWriter
 
 
 class UvicornServer(Server):
@@ -87,8 +86,8 @@ class UvicornServer(Server):
 
 
 class _Connection(HttpToolsProtocol):
-    """Uvicorn's, without an access log, with errors in the protocol's form, with a bound on headers, and with
-    an end to wait for."""
+    """Uvicorn's connection without its access log, with errors in the protocol's form, a limit on headers,
+    and a future for its end."""
 
     def __init__(self, config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
         super().__init__(config, server_state, app_state)
@@ -99,40 +98,40 @@ class _Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base
         super().connection_made(transport)
-        self.transport = Joined(transport)  # type: ignore[assignment]  # it behaves like one
-        # Uvicorn watches for idleness after the first answer only.
+        self.transport = CoalescingWriter(transport)  # type: ignore[assignment]  # it delegates to one
+        # Uvicorn itself detects idleness only after the first response.
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler
         )
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        # A request gets its cycle when its headers are complete.
+        # Uvicorn creates the cycle of a request when its headers are complete.
         if getattr(self.cycle, "scope", None) is not self.scope:
             self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
-                self._refuse(431, f"The headers of this request have more than {HEAD_BYTES} bytes.")
+            if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+                self._refuse(431, f"The headers of this request have more than {MAX_HEAD_BYTES} bytes.")
             elif self._head_timer is None:
-                # Uvicorn takes a connection for busy from the first byte on.
-                self._head_timer = self.loop.call_later(self.timeout_keep_alive, self._head_is_late)
+                # Uvicorn treats a connection as busy from the first byte on.
+                self._head_timer = self.loop.call_later(self.timeout_keep_alive, self._on_head_timeout)
         else:
             self._head_bytes = 0
-            self._forget_head()
+            self._cancel_head_timer()
 
-    def _head_is_late(self) -> None:
+    def _on_head_timeout(self) -> None:
         if not self.transport.is_closing():
             self._refuse(
                 408, f"The headers of this request did not arrive within {self.timeout_keep_alive:g} s."
             )
 
-    def _forget_head(self) -> None:
+    def _cancel_head_timer(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._forget_head()
+        self._cancel_head_timer()
         if not self.lost.done():
             self.lost.set_result(None)
 
@@ -140,11 +139,11 @@ class _Connection(HttpToolsProtocol):
         self._refuse(400, "This is not a valid HTTP/1.1 request.")
 
     def _refuse(self, status: int, message: str) -> None:
-        reply = error_reply(status, message)
+        response = error_response(status, message)
         lines = [
             f"HTTP/1.1 {status} {phrase(status)}".encode(),
-            *(b"%s: %s" % header for header in reply.headers),
+            *(b"%s: %s" % header for header in response.headers),
             b"connection: close",
         ]
-        self.transport.write(b"\r\n".join([*lines, b"", reply.body]))
+        self.transport.write(b"\r\n".join([*lines, b"", response.body]))
         self.transport.close()

@@ -45,8 +45,8 @@ def head(path: str, *headers: str) -> bytes:
     return "\r\n".join([f"POST {path} HTTP/1.1", "host: test", *headers, "", ""]).encode()
 
 
-def bodies(served: Any) -> Any:
-    return served.kernel.transports["rest"]._app.bodies
+def held(served: Any) -> int:
+    return int(served.kernel.transports["rest"]._app.body_budget.held_bytes)
 
 
 def rejected(served: Any) -> dict[str, int]:
@@ -68,12 +68,12 @@ async def parked(served: Any) -> AsyncIterator[None]:
     try:
         for wire in wires:
             await wire.send(head(INFER, f"content-length: {ONE}"), b" " * LARGE)
-        await until(lambda: bodies(served).bytes == 3 * (LARGE - 2**16))
+        await until(lambda: held(served) == 3 * (LARGE - 2**16))
         yield
     finally:
         for wire in wires:
             await wire.close()
-    await until(lambda: bodies(served).bytes == 0)
+    await until(lambda: held(served) == 0)
 
 
 def assert_overloaded(answer: Any) -> None:
@@ -110,13 +110,13 @@ async def test_a_client_that_asks_first_sends_nothing(serve: Any, http_server: s
 
 async def test_a_chunked_body_is_refused_when_it_becomes_too_much(serve: Any) -> None:
     async with serve([METERED], **LIMITS) as served, parked(served):
-        held = bodies(served).bytes
+        before = held(served)
         wire = await served.wire()
         await wire.send(head(INFER, "transfer-encoding: chunked"))
         for _ in range(10):
             await wire.send(b"10000\r\n", bytes(2**16), b"\r\n")
         assert_overloaded(await wire.answer())
-        assert bodies(served).bytes == held
+        assert held(served) == before
         await wire.close()
         assert rejected(served) == {"http_bytes": 1}
 
@@ -150,10 +150,10 @@ async def test_a_body_counts_until_the_answer(serve: Any) -> None:
         wire = await served.wire()
         asking = asyncio.create_task(wire.post("/v2/models/reading/read", bytes(LARGE)))
         await until(Reading.begun.is_set)
-        assert bodies(served).bytes == LARGE - 2**16
+        assert held(served) == LARGE - 2**16
         Reading.go_on.set()
         assert (await asking).body == str(LARGE).encode()
-        await until(lambda: bodies(served).bytes == 0)
+        await until(lambda: held(served) == 0)
         assert (await wire.post("/v2/models/reading/read", bytes(ONE))).status == 200
         await wire.close()
 
@@ -164,7 +164,7 @@ async def test_too_large_bodies_and_clients_that_leave_count_no_more(serve: Any)
         chunk = b"10000\r\n" + bytes(2**16) + b"\r\n"
         await wire.send(head(INFER, "transfer-encoding: chunked"), chunk * 20, b"0\r\n\r\n")
         assert (await wire.answer()).status == 413
-        assert bodies(served).bytes == 0
+        assert held(served) == 0
         async with parked(served):
             pass
         assert (await wire.post(INFER, BODY + b" " * LARGE)).status == 200

@@ -16,7 +16,7 @@ from mlsrv.testing import EchoModel
 from mlsrv.types import InferenceResponse, Parameters
 from mlsrv_protocol import InvalidOutput
 from mlsrv_rest.headers import response_headers
-from mlsrv_rest.inference_wire import encode
+from mlsrv_rest.infer_codec import encode
 
 BODY = b'{"inputs":[{"name":"x","shape":[2],"datatype":"FP32","data":[1,2.5]}]}'
 

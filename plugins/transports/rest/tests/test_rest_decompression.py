@@ -9,12 +9,12 @@ import zlib
 import pytest
 
 from mlsrv.errors import InvalidPayload, TooLarge
-from mlsrv_rest.decompression import pieces
+from mlsrv_rest.decompression import decompress
 from mlsrv_rest.errors import HTTPProblem
 
 
 def unpack(body: bytes, encoding: str, limit: int) -> bytes:
-    return b"".join(pieces(body, encoding, limit))
+    return b"".join(decompress(body, encoding, limit))
 
 
 def test_unpacking() -> None:
@@ -68,7 +68,7 @@ def test_pieces_make_the_whole(encoding: str, size: int) -> None:
     pack = gzip.compress if encoding == "gzip" else zlib.compress
     noise = random.Random(size).randbytes(size)
     for plain in (noise, bytes(4 * size)):
-        made = list(pieces(pack(plain, 1), encoding, len(plain)))
+        made = list(decompress(pack(plain, 1), encoding, len(plain)))
         assert b"".join(made) == plain
         assert max(map(len, made)) <= 2**22
 

@@ -13,11 +13,11 @@ import pytest
 import mlsrv_rest.body_reader as body_module
 from mlsrv import Kernel
 from mlsrv.errors import TooLarge
-from mlsrv_rest.body_budget import Bodies
-from mlsrv_rest.body_reader import BodyReader, Unread
-from mlsrv_rest.calls import InFlight
-from mlsrv_rest.errors import ClientGone
-from mlsrv_rest.reply import Message, Receive
+from mlsrv_rest.asgi import Message, Receive
+from mlsrv_rest.body_budget import BodyBudget
+from mlsrv_rest.body_reader import BodyReader, UnreadBody
+from mlsrv_rest.calls import ActiveCalls
+from mlsrv_rest.errors import ClientDisconnected
 from mlsrv_rest.settings import RestSettings
 
 BODY = b'{"inputs":[{"name":"x","shape":[2],"datatype":"FP32","data":[1,2.5]}]}'
@@ -42,8 +42,8 @@ def part(body: bytes, more: bool = True) -> Message:
 async def read(receive: Receive, headers: dict[str, str], **limits: Any) -> bytes | bytearray:
     """A body of up to 4 bytes, or what the limits say."""
     settings = RestSettings(**{"http_max_body_size": 4} | limits)
-    reader = BodyReader(Bodies(settings.total_limit), settings, Kernel(discover=False))
-    return await reader.read(InFlight().enter(receive), headers)
+    reader = BodyReader(BodyBudget(settings.total_limit), settings, Kernel(discover=False))
+    return await reader.read(ActiveCalls().enter(receive), headers)
 
 
 @pytest.mark.parametrize(
@@ -81,20 +81,20 @@ async def test_too_large_bodies_are_read_to_their_end(parts: list[Message], head
 
 async def test_what_is_too_large_even_to_be_thrown_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body_module, "DISCARD_BYTES", 10)
-    with pytest.raises(Unread) as caught:
+    with pytest.raises(UnreadBody) as caught:
         await read(receiving(*[part(b"abcdef")] * 9), {})
     assert isinstance(caught.value.__cause__, TooLarge)
 
 
 async def test_what_comes_too_slowly_to_be_thrown_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body_module, "DISCARD_SECONDS", 0.01)
-    with pytest.raises(Unread):
+    with pytest.raises(UnreadBody):
         await read(receiving(part(b"abcdef")), {})
 
 
 @pytest.mark.parametrize("before", [[], [part(b"ab")], [part(b"ab"), part(b"cd")]])
 async def test_a_client_that_leaves_before_the_end(before: list[Message]) -> None:
-    with pytest.raises(ClientGone):
+    with pytest.raises(ClientDisconnected):
         await read(receiving(*before, {"type": "http.disconnect"}), {}, http_max_body_size=100)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from mlsrv_rest.write_coalescing import Joined
+from mlsrv_rest.write_coalescing import CoalescingWriter
 
 HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
 
 
 class Target:
-    """What a transport is to `Joined`."""
+    """What a transport is to `CoalescingWriter`."""
 
     def __init__(self) -> None:
         self.calls: list[bytes | str] = []
@@ -34,10 +34,10 @@ class Target:
 
 async def test_head_and_body_are_one_write() -> None:
     target = Target()
-    joined = Joined(target)
-    joined.write(HEAD)
-    joined.write(b"body")
-    joined.write(b"more")
+    writer = CoalescingWriter(target)
+    writer.write(HEAD)
+    writer.write(b"body")
+    writer.write(b"more")
     assert target.calls == [HEAD + b"body", b"more"]
     await asyncio.sleep(0)
     assert target.calls == [HEAD + b"body", b"more"]
@@ -45,8 +45,8 @@ async def test_head_and_body_are_one_write() -> None:
 
 async def test_a_head_alone_does_not_wait_for_long() -> None:
     target = Target()
-    joined = Joined(target)
-    joined.write(HEAD)
+    writer = CoalescingWriter(target)
+    writer.write(HEAD)
     assert target.calls == []
     await asyncio.sleep(0)
     assert target.calls == [HEAD]
@@ -54,39 +54,39 @@ async def test_a_head_alone_does_not_wait_for_long() -> None:
 
 async def test_large_bodies_are_not_copied() -> None:
     target = Target()
-    joined = Joined(target)
-    joined.write(HEAD)
-    joined.write(bytes(100_000))
+    writer = CoalescingWriter(target)
+    writer.write(HEAD)
+    writer.write(bytes(100_000))
     assert target.calls == [HEAD, bytes(100_000)]
 
 
 async def test_two_heads() -> None:
     target = Target()
-    joined = Joined(target)
-    joined.write(HEAD)
-    joined.write(HEAD)
+    writer = CoalescingWriter(target)
+    writer.write(HEAD)
+    writer.write(HEAD)
     await asyncio.sleep(0)
     assert target.calls == [HEAD + HEAD]
 
 
 async def test_nothing_is_lost_at_the_end() -> None:
     target = Target()
-    joined = Joined(target)
-    joined.write(HEAD)
-    joined.close()
-    joined.write(HEAD)
-    joined.write_eof()
+    writer = CoalescingWriter(target)
+    writer.write(HEAD)
+    writer.close()
+    writer.write(HEAD)
+    writer.write_eof()
     assert target.calls == [HEAD, "close", HEAD, "eof"]
 
 
 async def test_nothing_is_written_to_what_is_closing() -> None:
     target = Target()
-    joined = Joined(target)
-    joined.write(HEAD)
+    writer = CoalescingWriter(target)
+    writer.write(HEAD)
     target.closing = True
     await asyncio.sleep(0)
     assert target.calls == []
 
 
 async def test_everything_else_is_the_targets() -> None:
-    assert Joined(Target()).get_extra_info("socket") == "socket"
+    assert CoalescingWriter(Target()).get_extra_info("socket") == "socket"

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from mlsrv.context import CallContext
-from mlsrv_rest.calls import InFlight
-from mlsrv_rest.reply import Message
+from mlsrv_rest.asgi import Message
+from mlsrv_rest.calls import ActiveCalls
 
 
 async def never() -> Message:
@@ -18,99 +18,99 @@ async def never() -> Message:
 
 
 async def test_a_client_that_goes_away_cancels() -> None:
-    in_flight, gone = InFlight(), asyncio.Event()
+    calls, gone = ActiveCalls(), asyncio.Event()
 
     async def receive() -> Message:
         await gone.wait()
         return {"type": "http.disconnect"}
 
-    call = in_flight.enter(receive)
+    call = calls.enter(receive)
     context = CallContext()
-    call.watch(context)
+    call.guard(context)
     gone.set()
     with pytest.raises(asyncio.CancelledError):
         async with asyncio.timeout(20):
             await asyncio.Event().wait()
     call.task.uncancel()
-    assert call.gone
+    assert call.disconnected
     assert context.cancelled
-    call.unwatch()
-    in_flight.leave(call)
-    assert len(in_flight) == 0
+    call.unguard()
+    calls.leave(call)
+    assert len(calls) == 0
 
 
 async def test_short_calls_start_no_listener() -> None:
     async def receive() -> Message:
         raise AssertionError("nobody should listen")
 
-    in_flight = InFlight()
-    call = in_flight.enter(receive)
-    call.watch(CallContext())
+    calls = ActiveCalls()
+    call = calls.enter(receive)
+    call.guard(CallContext())
     await asyncio.sleep(0)
-    call.unwatch()
-    in_flight.leave(call)
-    await in_flight.finish(0)
-    assert call.listener is None
+    call.unguard()
+    calls.leave(call)
+    await calls.drain(0)
+    assert call.disconnect_listener is None
 
 
 async def test_an_answer_ends_the_listening() -> None:
-    in_flight = InFlight()
-    call = in_flight.enter(never)
-    call.watch(CallContext())
+    calls = ActiveCalls()
+    call = calls.enter(never)
+    call.guard(CallContext())
     async with asyncio.timeout(20):
-        while call.listener is None:
+        while call.disconnect_listener is None:
             await asyncio.sleep(0.005)
-    call.unwatch()
-    await asyncio.wait({call.listener})
-    assert call.listener.cancelled()
-    in_flight.leave(call)
+    call.unguard()
+    await asyncio.wait({call.disconnect_listener})
+    assert call.disconnect_listener.cancelled()
+    calls.leave(call)
 
 
 async def test_other_messages_cancel_nothing() -> None:
     async def receive() -> Message:
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    in_flight = InFlight()
-    call = in_flight.enter(receive)
-    call.watch(CallContext())
+    calls = ActiveCalls()
+    call = calls.enter(receive)
+    call.guard(CallContext())
     async with asyncio.timeout(20):
-        while call.listener is None or not call.listener.done():
+        while call.disconnect_listener is None or not call.disconnect_listener.done():
             await asyncio.sleep(0.005)
-    assert not call.gone
-    call.unwatch()
-    in_flight.leave(call)
+    assert not call.disconnected
+    call.unguard()
+    calls.leave(call)
 
 
 async def test_finishing_waits_and_then_cuts() -> None:
-    in_flight, cut = InFlight(), []
+    calls, cut = ActiveCalls(), []
 
     async def serve(seconds: float) -> str:
-        call = in_flight.enter(never)
-        call.watch(CallContext())
+        call = calls.enter(never)
+        call.guard(CallContext())
         try:
             await asyncio.sleep(seconds)
             return "answered"
         except asyncio.CancelledError:
-            assert call.context is not None
-            cut.append(call.context.cancelled)
-            assert in_flight.was_cut(call)
+            assert call.model_context is not None
+            cut.append(call.model_context.cancelled)
+            assert calls.was_aborted(call)
             return "cut"
         finally:
-            call.unwatch()
-            in_flight.leave(call)
+            call.unguard()
+            calls.leave(call)
 
     soon, late = asyncio.create_task(serve(0.05)), asyncio.create_task(serve(60))
     await asyncio.sleep(0)
-    assert len(in_flight) == 2
+    assert len(calls) == 2
     began = time.monotonic()
-    await in_flight.finish(0.3)
+    await calls.drain(0.3)
     assert time.monotonic() - began < 5
     assert (await soon, await late) == ("answered", "cut")
     assert cut == [True]
 
 
 async def test_a_cancellation_by_somebody_else_is_not_a_cut() -> None:
-    in_flight = InFlight()
-    call = in_flight.enter(never)
-    assert not in_flight.was_cut(call)
-    in_flight.leave(call)
+    calls = ActiveCalls()
+    call = calls.enter(never)
+    assert not calls.was_aborted(call)
+    calls.leave(call)

@@ -1,0 +1,59 @@
+"""Inference codec: bodies of JSON alone, and of JSON followed by binary tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from typing import TypeAlias
+
+from mlsrv.types import InferenceRequest, InferenceResponse, MetadataTensor
+from mlsrv_protocol import binary
+from mlsrv_protocol.json import encode_response
+from mlsrv_rest.buffered_response import JSON, BufferedResponse
+from mlsrv_rest.headers import headers_of, response_headers, without_headers
+
+DeclaredInputs: TypeAlias = Callable[[], list[MetadataTensor]]
+"""Returns the inputs that the model declares."""
+
+_OCTETS = (b"content-type", b"application/octet-stream")
+_HEADER = binary.HEADER.encode()
+
+
+def decode(
+    body: bytes | bytearray, length: str, declared: DeclaredInputs
+) -> tuple[InferenceRequest, Container[str]]:
+    """Return the request in a body, and the names of the outputs that the client wants binary.
+
+    The header ``Inference-Header-Content-Length`` alone tells JSON from binary; content types are ignored,
+    because clients send arbitrary ones. A length of 0 means that the whole body is the data of the model's
+    single input.
+
+    Args:
+        body: decompressed.
+        length: the value of that header.
+        declared: called only if the length is 0.
+
+    Raises:
+        InvalidPayload: the body breaks a rule of the protocol.
+    """
+    size = binary.read_header(length, len(body))
+    request = binary.decode_request(body, size) if size else binary.raw_request(body, declared())
+    return request, binary.pop_binary_outputs(request)
+
+
+def encode(response: InferenceResponse, wanted: Container[str]) -> BufferedResponse:
+    """Return the HTTP response for a response of a model. Its ``parameters.headers`` become HTTP headers and
+    are left out of the body.
+
+    Raises:
+        InvalidOutput: the response cannot be written.
+    """
+    headers = headers_of(response)
+    extra = response_headers(headers) if headers else []
+    plain = without_headers(response)
+    if wanted == binary.NONE or not any(output.name in wanted for output in plain.outputs):
+        body = encode_response(plain)
+        return BufferedResponse(200, [JSON, (b"content-length", b"%d" % len(body)), *extra], body)
+    size, pieces = binary.encode_response(plain, wanted)
+    body = b"".join(pieces)
+    framing = [_OCTETS, (b"content-length", b"%d" % len(body)), (_HEADER, b"%d" % size)]
+    return BufferedResponse(200, [*framing, *extra], body)
