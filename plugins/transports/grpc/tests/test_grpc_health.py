@@ -91,7 +91,7 @@ async def readers() -> int:
     return sum(task.get_name() == "mlsrv-grpc-readiness" for task in asyncio.all_tasks())
 
 
-def test_nobody_looks_when_nobody_watches(serve: Any) -> None:
+def test_readiness_is_polled_only_while_there_are_watchers(serve: Any) -> None:
     served = serve([])
     call = watch(served)
     assert told(call) == SERVING

@@ -26,7 +26,9 @@ def test_overload_says_when_to_come_back() -> None:
     assert failure(TooLarge("Large."), CallContext("é\n")).trailing == ()
 
 
-def test_what_nobody_expected_is_logged_and_not_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unexpected_error_is_logged_and_its_text_kept_from_the_client(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     found = failure(ZeroDivisionError("secret"), CallContext("r-1"))
     assert found[:2] == (grpc.StatusCode.INTERNAL, "Internal server error (request r-1)")
     (record,) = caplog.records

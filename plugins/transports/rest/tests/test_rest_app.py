@@ -1,4 +1,4 @@
-"""The application in somebody else's application, under a prefix, and under bare servers."""
+"""The application mounted in another application, under a prefix, and under bare ASGI servers."""
 
 from __future__ import annotations
 

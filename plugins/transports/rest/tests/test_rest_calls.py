@@ -1,4 +1,4 @@
-"""Requests in flight: clients that go away, draining and cutting."""
+"""Active calls: clients that disconnect, draining and aborting."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ async def never() -> Message:
     raise AssertionError
 
 
-async def test_a_client_that_goes_away_cancels() -> None:
+async def test_a_disconnect_cancels_the_call() -> None:
     calls, gone = ActiveCalls(), asyncio.Event()
 
     async def receive() -> Message:
@@ -41,7 +41,7 @@ async def test_a_client_that_goes_away_cancels() -> None:
 
 async def test_short_calls_start_no_listener() -> None:
     async def receive() -> Message:
-        raise AssertionError("nobody should listen")
+        raise AssertionError("no task should listen")
 
     calls = ActiveCalls()
     call = calls.enter(receive)
@@ -53,7 +53,7 @@ async def test_short_calls_start_no_listener() -> None:
     assert call.disconnect_listener is None
 
 
-async def test_an_answer_ends_the_listening() -> None:
+async def test_an_answer_ends_the_disconnect_listener() -> None:
     calls = ActiveCalls()
     call = calls.enter(never)
     call.guard(CallContext())
@@ -81,7 +81,7 @@ async def test_other_messages_cancel_nothing() -> None:
     calls.leave(call)
 
 
-async def test_finishing_waits_and_then_cuts() -> None:
+async def test_draining_waits_and_then_aborts() -> None:
     calls, cut = ActiveCalls(), []
 
     async def serve(seconds: float) -> str:
@@ -109,7 +109,7 @@ async def test_finishing_waits_and_then_cuts() -> None:
     assert cut == [True]
 
 
-async def test_a_cancellation_by_somebody_else_is_not_a_cut() -> None:
+async def test_a_cancellation_from_elsewhere_is_not_an_abort() -> None:
     calls = ActiveCalls()
     call = calls.enter(never)
     assert not calls.was_aborted(call)

@@ -1,4 +1,4 @@
-"""What is recorded of HTTP requests: method, route and status of those that are served, and nothing else."""
+"""Metrics of HTTP requests by method, route and status."""
 
 import asyncio
 from typing import Any
@@ -71,7 +71,7 @@ async def test_requests_are_counted_by_route_and_status() -> None:
     ("method", "path"),
     [("GET", "/nothing"), ("GET", "/v2/health/ready"), ("ODD", "/v2"), ("GET", "/v2/models/echo/nothing")],
 )
-async def test_what_could_make_endless_series_is_not_counted(method: str, path: str) -> None:
+async def test_requests_that_could_create_endless_series_are_not_counted(method: str, path: str) -> None:
     kernel = kernel_of(METERED)
     async with kernel, client_of(kernel) as client:
         await kernel.loaded()
@@ -79,7 +79,7 @@ async def test_what_could_make_endless_series_is_not_counted(method: str, path: 
         assert requests(kernel) == {}
 
 
-async def test_what_is_in_progress_is_read() -> None:
+async def test_requests_in_progress_are_read() -> None:
     kernel = kernel_of(METERED)
     async with kernel, client_of(kernel) as client:
         await kernel.loaded()
@@ -104,7 +104,7 @@ async def test_a_kernel_that_is_started_again_has_new_meters() -> None:
                 assert requests(kernel) == {("POST", INFER, "200"): 1}
 
 
-async def test_without_a_meter_nothing_is_done() -> None:
+async def test_without_a_meter_no_request_is_measured() -> None:
     kernel = kernel_of()
     async with kernel, client_of(kernel) as client:
         await kernel.loaded()

@@ -1,11 +1,12 @@
 """The Open Inference Protocol over gRPC.
 
 A server loads this distribution as the plugin ``grpc``. Importing the package is cheap: gRPC is imported when
-the transport is made.
+the transport is first used.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mlsrv.lazy import lazy_exports
 from mlsrv_grpc.service import Service
 from mlsrv_grpc.settings import GrpcSettings
 
@@ -14,10 +15,4 @@ if TYPE_CHECKING:
 
 __all__ = ["GrpcSettings", "GrpcTransport", "Service"]
 
-
-def __getattr__(name: str) -> Any:
-    if name == "GrpcTransport":
-        from mlsrv_grpc.transport import GrpcTransport
-
-        return GrpcTransport
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_exports(__name__, {"GrpcTransport": "mlsrv_grpc.transport"})

@@ -1,4 +1,4 @@
-"""The access log of this transport."""
+"""Access log: one record for each gRPC call."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ import grpc.aio
 from mlsrv.context import CallContext
 from mlsrv.kernel import Kernel
 from mlsrv.telemetry.access_log import Access
-from mlsrv_grpc.handler_wrapping import Answer, Answers, wrapped
-from mlsrv_grpc.status import Rpc
+from mlsrv_grpc.handler_wrapping import CoroutineBehaviour, GeneratorBehaviour, wrap_handler
+from mlsrv_grpc.status import Rpc, code_name
 
 _QUIET: Final = ("Live", "Ready", "/Check", "/Watch")
-_NAMES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
-class Call:
-    """One call that will be noted.
+class LoggedCall:
+    """A call that is logged once it is over.
 
     Attributes:
-        context: of its first request, once that is understood.
+        context: of its first request, once that has been decoded.
     """
 
     def __init__(self, kernel: Kernel, method: str, rpc: Rpc) -> None:
@@ -37,7 +36,7 @@ class Call:
         self._started = perf_counter()
 
     def note(self, error: BaseException | None) -> None:
-        """The call is over."""
+        """Log the call, which is over; `error` is what ended it, if anything did."""
         log = self._kernel.access
         if log is not None:
             seconds, client = perf_counter() - self._started, _host(self._rpc.peer())
@@ -46,27 +45,27 @@ class Call:
             log.note(Access("grpc", self._method, status, seconds, client, self.context, quiet))
 
 
-current_call: ContextVar[Call | None] = ContextVar("mlsrv_grpc_call", default=None)
-"""The call that is being answered, if it will be noted."""
+current_call: ContextVar[LoggedCall | None] = ContextVar("mlsrv_grpc_call", default=None)
+"""The call that is being answered, if it is logged."""
 
 
 class AccessInterceptor(grpc.aio.ServerInterceptor):
-    """Notes each call for the access log, once it is over."""
+    """Logs each call, once it is over."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
 
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         handler = await continuation(handler_call_details)
-        return handler if handler is None else self._noting(handler, handler_call_details.method)
+        return handler if handler is None else self._logging(handler, handler_call_details.method)
 
-    def _noting(self, handler: Any, method: str) -> Any:
-        """The same handler around which each call is noted."""
-        return wrapped(handler, partial(self._coroutine, method), partial(self._generator, method))
+    def _logging(self, handler: Any, method: str) -> Any:
+        """Return the handler wrapped so that each call is logged."""
+        return wrap_handler(handler, partial(self._coroutine, method), partial(self._generator, method))
 
-    def _coroutine(self, method: str, behaviour: Answer) -> Answer:
-        async def noted(request: Any, rpc: Rpc) -> Any:
-            call = Call(self._kernel, method, rpc)
+    def _coroutine(self, method: str, behaviour: CoroutineBehaviour) -> CoroutineBehaviour:
+        async def logged(request: Any, rpc: Rpc) -> Any:
+            call = LoggedCall(self._kernel, method, rpc)
             current_call.set(call)
             try:
                 answer = await behaviour(request, rpc)
@@ -76,11 +75,11 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
             call.note(None)
             return answer
 
-        return noted
+        return logged
 
-    def _generator(self, method: str, behaviour: Answers) -> Answers:
-        async def noted(request: Any, rpc: Rpc) -> AsyncIterator[Any]:
-            call = Call(self._kernel, method, rpc)
+    def _generator(self, method: str, behaviour: GeneratorBehaviour) -> GeneratorBehaviour:
+        async def logged(request: Any, rpc: Rpc) -> AsyncIterator[Any]:
+            call = LoggedCall(self._kernel, method, rpc)
             current_call.set(call)
             try:
                 async for answer in behaviour(request, rpc):
@@ -90,18 +89,17 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
                 raise
             call.note(None)
 
-        return noted
+        return logged
 
 
 def _status(rpc: Rpc, error: BaseException | None) -> str:
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
         return "CANCELLED"
-    code: Any = rpc.code()
-    name = code.name if isinstance(code, grpc.StatusCode) else _NAMES.get(code or 0, "UNKNOWN")
+    name = code_name(rpc)
     return "UNKNOWN" if error is not None and name == "OK" else name
 
 
 def _host(peer: str) -> str:
-    """The address in ``ipv4:127.0.0.1:50000``, ``ipv6:%5B::1%5D:50000`` or ``unix:/path``."""
+    """Return the address in ``ipv4:127.0.0.1:50000``, ``ipv6:%5B::1%5D:50000`` or ``unix:/path``."""
     kind, _, address = peer.partition(":")
     return address if kind == "unix" else unquote(address.rpartition(":")[0]).strip("[]")

@@ -1,4 +1,4 @@
-"""The address and the certificate of the server: what can be wrong with them is told in one sentence."""
+"""Address: binds the server to its address with its certificate; each error is one sentence."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _NAMES = {"server": "gRPC", "setting": "grpc_port"}
 
 
 def listen(server: grpc.aio.Server, host: str, settings: GrpcSettings) -> str:
-    """Bind a server that has not been started. Returns where it is reached, as a URL.
+    """Bind a server that has not been started. Returns its URL.
 
     Raises:
-        ConfigurationError: the address, or a file, cannot be used.
+        ConfigurationError: the address or a file cannot be used.
     """
     credentials = server_credentials(settings)
-    # gRPC does not say why it cannot bind, and writes to the standard error itself: try first.
+    # gRPC does not report why it cannot bind, and writes to standard error: try first.
     bind(host, settings.grpc_port, **_NAMES).close()
     address = host_and_port(host, settings.grpc_port)
     try:
@@ -34,7 +34,7 @@ def listen(server: grpc.aio.Server, host: str, settings: GrpcSettings) -> str:
 
 
 def server_credentials(settings: GrpcSettings) -> grpc.ServerCredentials | None:
-    """The credentials that the settings ask for, or None.
+    """Return the TLS credentials of the settings, or None.
 
     Raises:
         ConfigurationError: a file cannot be read or used.
@@ -42,10 +42,10 @@ def server_credentials(settings: GrpcSettings) -> grpc.ServerCredentials | None:
     cert, key, ca = settings.grpc_tls_cert, settings.grpc_tls_key, settings.grpc_tls_ca
     if cert is None:
         return None
-    # gRPC says nothing when a file is wrong, and refuses each handshake later on: try them first.
+    # gRPC does not report an invalid file, and refuses each handshake later: try them first.
     tls_context(cert, key, ca, setting="grpc_tls")
-    pair = Path(key or cert).read_bytes(), Path(cert).read_bytes()
+    key_and_chain = Path(key or cert).read_bytes(), Path(cert).read_bytes()
     authorities = None if ca is None else Path(ca).read_bytes()
     return grpc.ssl_server_credentials(
-        [pair], root_certificates=authorities, require_client_auth=authorities is not None
+        [key_and_chain], root_certificates=authorities, require_client_auth=authorities is not None
     )

@@ -1,4 +1,4 @@
-"""From what gRPC says of a call to what the kernel wants to know of it."""
+"""Call context: turns metadata and deadline of a gRPC call into the contexts of its requests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from mlsrv.context import CallContext, new_request_id
 from mlsrv.errors import InvalidPayload
 from mlsrv_grpc.access import current_call
-from mlsrv_grpc.metadata import LONGEST_ID, REQUEST_ID, request_headers
+from mlsrv_grpc.metadata import MAX_ID_LENGTH, REQUEST_ID, request_headers
 from mlsrv_grpc.status import Rpc
 from mlsrv_protocol import InferenceRequest, Parameters
 
@@ -16,8 +16,8 @@ _TRACE: Final = ("traceparent", "tracestate")
 _EMPTY_FINAL: Final = "triton_enable_empty_final_response"
 
 
-class Caller:
-    """What one call says about all of its requests: headers, deadline, trace."""
+class ContextFactory:
+    """Makes the context of each request of one call. They share headers, deadline and trace."""
 
     def __init__(self, rpc: Rpc) -> None:
         self.headers = request_headers(rpc.invocation_metadata())
@@ -25,7 +25,7 @@ class Caller:
         self._deadline = _deadline(rpc.time_remaining())
 
     def context(self, request: InferenceRequest) -> CallContext:
-        """The context of one request; the request gets its id and its headers.
+        """Return the context of a request. Sets the id and the headers of the request.
 
         Raises:
             InvalidPayload: the request names no model.
@@ -34,9 +34,9 @@ class Caller:
             raise InvalidPayload("model_name is empty; name the model that is asked.")
         headers = dict(self.headers)
         if request.id is None:
-            # Of a stream, only the first request can be the one that the header means.
+            # The header names one id: in a stream, that of the first request.
             given, self._id = self._id, None
-            request.id = given if given and len(given) <= LONGEST_ID else new_request_id()
+            request.id = given if given and len(given) <= MAX_ID_LENGTH else new_request_id()
         if request.parameters is None:
             request.parameters = Parameters()
         request.parameters.headers = headers
@@ -49,9 +49,9 @@ class Caller:
         return context
 
 
-def takes_empty_final(request: InferenceRequest) -> bool:
-    """Whether the client wants the end of a stream of responses to be marked. The parameter that says so is
-    between it and the server: the model does not see it."""
+def pop_empty_final(request: InferenceRequest) -> bool:
+    """Return whether the client wants the end of a stream of responses to be marked. Removes the parameter
+    that says so, which is not meant for the model."""
     return request.parameters is not None and request.parameters.extra.pop(_EMPTY_FINAL, False) is True
 
 

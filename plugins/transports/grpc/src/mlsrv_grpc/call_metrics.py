@@ -1,4 +1,4 @@
-"""Counts and times gRPC calls with the meters of the kernel."""
+"""Call metrics: counts and durations of gRPC calls, recorded with the meters of the kernel."""
 
 from __future__ import annotations
 
@@ -13,30 +13,29 @@ import grpc
 from mlsrv.metrics import Recorder
 from mlsrv.telemetry.meters import Meters
 from mlsrv_grpc.metrics import GRPC_HANDLED, GRPC_RECEIVED, GRPC_SECONDS, GRPC_SENT, GRPC_STARTED
-from mlsrv_grpc.status import Rpc
+from mlsrv_grpc.status import Rpc, code_name
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
 Methods: TypeAlias = Mapping[str, Handler]
 Behaviour: TypeAlias = Callable[[Any, Rpc], Awaitable[Any]]
 
 _SECOND = 1e-9
-_CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
-def metered(meters: Meters, service: str, methods: Methods) -> dict[str, Handler]:
-    """The same handlers, each call of them recorded; the very same ones when there is no meter.
+def measured_methods(meters: Meters, service: str, methods: Methods) -> dict[str, Handler]:
+    """Return handlers that record each call; the given ones if there is no meter.
 
     Args:
-        meters: of the kernel.
+        meters: record the calls.
         service: full name of the service.
         methods: handlers whose behaviours are coroutine functions, by the name of the call.
     """
     if not meters:
         return dict(methods)
-    return {name: _metered(meters, service, name, handler) for name, handler in methods.items()}
+    return {name: _measured(meters, service, name, handler) for name, handler in methods.items()}
 
 
-def _metered(meters: Meters, service: str, name: str, handler: Handler) -> Handler:
+def _measured(meters: Meters, service: str, name: str, handler: Handler) -> Handler:
     if handler.stream_stream is not None:
         method = _Method(meters, ("BIDI_STREAMING", service, name), handler.stream_stream)
         return grpc.stream_stream_rpc_method_handler(method.stream_stream)
@@ -48,7 +47,7 @@ def _metered(meters: Meters, service: str, name: str, handler: Handler) -> Handl
 
 
 class _Method:
-    """Records the calls of one method. Most methods are never called, and have no series then."""
+    """Records the calls of one method. A method that is never called has no series."""
 
     def __init__(self, meters: Meters, labels: tuple[str, str, str], behaviour: Any) -> None:
         self._behaviour = cast("Behaviour", behaviour)
@@ -73,18 +72,18 @@ class _Method:
         return self._meters.bind(GRPC_SENT, self._labels)
 
     async def unary(self, request: Any, rpc: Rpc) -> Any:
-        """Called with what the behaviour is called with."""
+        """Call the behaviour and record the call."""
         began = monotonic_ns()
         self._started(1.0)
         code = "OK"
         try:
             return await self._behaviour(request, rpc)
         except asyncio.CancelledError:
-            # A client that goes away, and one whose deadline passed, look the same.
-            code = "DEADLINE_EXCEEDED" if _late(rpc.time_remaining()) else "CANCELLED"
+            # gRPC cancels the handler when the client cancels and when the deadline passes.
+            code = "DEADLINE_EXCEEDED" if _has_passed(rpc.time_remaining()) else "CANCELLED"
             raise
         except BaseException:
-            code = _CODES.get(_number(rpc.code()), "UNKNOWN")
+            code = code_name(rpc)
             raise
         finally:
             record = self._handled.get(code)
@@ -94,29 +93,29 @@ class _Method:
             self._seconds((monotonic_ns() - began) * _SECOND)
 
     async def unary_stream(self, request: bytes, rpc: Rpc) -> None:
-        """Called with one request; writes its responses."""
+        """Call the behaviour with one request, and count the responses that it writes."""
         self._received(1.0)
-        await self.unary(request, cast("Rpc", _Counted(rpc, self._sent)))
+        await self.unary(request, cast("Rpc", _CountingCall(rpc, self._sent)))
 
     async def stream_stream(self, requests: AsyncIterable[bytes], rpc: Rpc) -> None:
-        """Called with a stream of requests; writes its responses."""
-        await self.unary(self._each(requests), cast("Rpc", _Counted(rpc, self._sent)))
+        """Call the behaviour with a stream of requests, and count requests and responses."""
+        await self.unary(self._count_received(requests), cast("Rpc", _CountingCall(rpc, self._sent)))
 
-    async def _each(self, requests: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    async def _count_received(self, requests: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
         async for request in requests:
             self._received(1.0)
             yield request
 
 
-class _Counted:
-    """Stands for a call, and counts the messages that are written."""
+class _CountingCall:
+    """Wraps a call, and counts the messages that are written."""
 
     def __init__(self, rpc: Rpc, sent: Recorder) -> None:
         self._rpc = rpc
         self._sent = sent
 
     async def write(self, message: bytes) -> None:
-        """As the call's."""
+        """Write a message to the client and count it."""
         await self._rpc.write(message)
         self._sent(1.0)
 
@@ -124,10 +123,5 @@ class _Counted:
         return getattr(self._rpc, name)
 
 
-def _late(remaining: float | None) -> bool:
+def _has_passed(remaining: float | None) -> bool:
     return remaining is not None and remaining <= 0
-
-
-def _number(code: Any) -> int:
-    """grpc.aio gives the number of a code, or the code."""
-    return int(code.value[0]) if isinstance(code, grpc.StatusCode) else int(code)

@@ -1,4 +1,4 @@
-"""Every call of the protocol but inference: health, metadata, configuration, statistics, model repository.
+"""Control: health, metadata, configuration, statistics and repository, every call but inference.
 
 Source: Open Inference Protocol, "gRPC"; Triton's extensions for the last three.
 """
@@ -16,9 +16,9 @@ from mlsrv_grpc.status import Rpc, refuse
 from mlsrv_protocol.configuration import model_configuration
 from mlsrv_protocol.grpc import message_class, parse
 
-Answer = Callable[[Any], Awaitable[dict[str, Any]]]
+Respond = Callable[[Any], Awaitable[dict[str, Any]]]
 
-_NOT_SERVED = {
+_UNSUPPORTED = {
     "SystemSharedMemoryStatus": "system shared memory",
     "SystemSharedMemoryRegister": "system shared memory",
     "SystemSharedMemoryUnregister": "system shared memory",
@@ -31,14 +31,14 @@ _NOT_SERVED = {
 
 
 class Control:
-    """The calls, one method each: from the request message to the fields of the response message."""
+    """One method for each call: takes the request message, returns the fields of the response message."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
 
     def methods(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
-        """Handlers by the name of the call, those of calls that are not supported among them."""
-        answers: dict[str, Answer] = {
+        """Return handlers by the name of the call, including those of unsupported calls."""
+        methods: dict[str, Respond] = {
             "ServerLive": self.server_live,
             "ServerReady": self.server_ready,
             "ModelReady": self.model_ready,
@@ -50,29 +50,29 @@ class Control:
             "RepositoryModelLoad": self.repository_model_load,
             "RepositoryModelUnload": self.repository_model_unload,
         }
-        return {name: _handler(name, answer) for name, answer in answers.items()} | {
-            name: _unsupported(what) for name, what in _NOT_SERVED.items()
+        return {name: _handler(name, respond) for name, respond in methods.items()} | {
+            name: _unsupported(feature) for name, feature in _UNSUPPORTED.items()
         }
 
     async def server_live(self, request: Any) -> dict[str, Any]:
-        """True as long as anything answers at all."""
+        """Answer true as long as the process answers."""
         return {"live": True}
 
     async def server_ready(self, request: Any) -> dict[str, Any]:
-        """Whether every model that should be loaded is."""
+        """Answer whether every model that should be loaded is loaded."""
         return {"ready": self._kernel.ready}
 
     async def model_ready(self, request: Any) -> dict[str, Any]:
-        """Whether a model answers; an unknown one is NOT_FOUND."""
+        """Answer whether a model is ready; an unknown one is NOT_FOUND."""
         return {"ready": self._kernel.model_ready(request.name, request.version or None)}
 
     async def server_metadata(self, request: Any) -> dict[str, Any]:
-        """Name, version, extensions."""
+        """Answer name, version and extensions of the server."""
         metadata = self._kernel.server_metadata()
         return {"name": metadata.name, "version": metadata.version, "extensions": metadata.extensions}
 
     async def model_metadata(self, request: Any) -> dict[str, Any]:
-        """Platform, versions, inputs and outputs."""
+        """Answer platform, versions, inputs and outputs of a model."""
         metadata = self._kernel.model_metadata(request.name, request.version or None)
         return {
             "name": metadata.name,
@@ -83,24 +83,24 @@ class Control:
         }
 
     async def model_config(self, request: Any) -> dict[str, Any]:
-        """The configuration, as far as clients read it."""
+        """Answer the fields of the configuration that clients read."""
         name, version = request.name, request.version or None
         instance = self._kernel.handle(name, version).loaded()
         info = instance.placement.info
         config = model_configuration(
             self._kernel.model_metadata(name, version),
-            # The field belongs to a plugin, which need not be installed.
+            # The field is that of a plugin, which need not be installed.
             max_batch_size=getattr(instance.settings, "max_batch_size", 0),
             decoupled=info.streams and not info.predicts,
         )
         return {"config": config}
 
     async def model_statistics(self, request: Any) -> dict[str, Any]:
-        """What all models, all versions of one, or one version have done so far."""
+        """Answer the statistics of all models, of all versions of a model, or of one version."""
         return {"model_stats": self._kernel.statistics(request.name or None, request.version or None)}
 
     async def repository_index(self, request: Any) -> dict[str, Any]:
-        """Every version of every model with its state; with ``ready`` those that are ready alone."""
+        """Answer every version of every model with its state; with ``ready`` only those that are ready."""
         found = await self._kernel.index(True if request.ready else None)
         return {
             "models": [
@@ -122,23 +122,26 @@ class Control:
                     f"parameters.{key} would upload a model, which is not supported; "
                     "put the model into the repository."
                 )
-        name = _named(request)
+        name = _model_name(request)
         await self._kernel.load(name)
         return {"model_name": name, "isLoaded": True}
 
     async def repository_model_unload(self, request: Any) -> dict[str, Any]:
-        """Unload a model, all its versions."""
-        name = _named(request)
+        """Unload all versions of a model."""
+        name = _model_name(request)
         await self._kernel.unload(name)
         return {"model_name": name, "isUnloaded": True}
 
 
-def _handler(name: str, answer: Answer) -> grpc.RpcMethodHandler[bytes, bytes]:
-    asked, given = message_class(f"inference.{name}Request"), message_class(f"inference.{name}Response")
+def _handler(name: str, respond: Respond) -> grpc.RpcMethodHandler[bytes, bytes]:
+    request_class, response_class = (
+        message_class(f"inference.{name}Request"),
+        message_class(f"inference.{name}Response"),
+    )
 
     async def handle(body: bytes, rpc: Rpc) -> bytes:
         try:
-            return bytes(given(**await answer(parse(asked, body))).SerializeToString())
+            return bytes(response_class(**await respond(parse(request_class, body))).SerializeToString())
         except Exception as error:
             problem = error
         await refuse(rpc, problem)
@@ -146,9 +149,9 @@ def _handler(name: str, answer: Answer) -> grpc.RpcMethodHandler[bytes, bytes]:
     return grpc.unary_unary_rpc_method_handler(handle)
 
 
-def _unsupported(what: str) -> grpc.RpcMethodHandler[bytes, bytes]:
+def _unsupported(feature: str) -> grpc.RpcMethodHandler[bytes, bytes]:
     async def handle(body: bytes, rpc: Rpc) -> bytes:
-        await refuse(rpc, Unsupported(f"This server does not support {what}."))
+        await refuse(rpc, Unsupported(f"This server does not support {feature}."))
 
     return grpc.unary_unary_rpc_method_handler(handle)
 
@@ -157,8 +160,8 @@ def _tensor(tensor: Any) -> dict[str, Any]:
     return {"name": tensor.name, "datatype": tensor.datatype.value, "shape": tensor.shape}
 
 
-def _named(request: Any) -> str:
-    """The model of a repository request: clients of different origin put it into different fields."""
+def _model_name(request: Any) -> str:
+    """Return the model of a repository request; Triton's and KServe's clients set different fields."""
     name = request.model_name or request.repository_name
     if not name:
         raise InvalidPayload("model_name is empty; name the model.")

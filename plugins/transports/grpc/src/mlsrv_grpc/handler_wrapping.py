@@ -1,4 +1,4 @@
-"""Putting something around handlers, whatever kind of call they answer."""
+"""Handler wrapping: replaces the behaviour of a handler of any kind of call."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from typing import Any, Final, TypeAlias
 
 from mlsrv_grpc.status import Rpc
 
-Answer: TypeAlias = Callable[[Any, Rpc], Awaitable[Any]]
-Answers: TypeAlias = Callable[[Any, Rpc], AsyncIterator[Any]]
+CoroutineBehaviour: TypeAlias = Callable[[Any, Rpc], Awaitable[Any]]
+GeneratorBehaviour: TypeAlias = Callable[[Any, Rpc], AsyncIterator[Any]]
 
 _KINDS: Final = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 
 
-def wrapped(
-    handler: Any, coroutine: Callable[[Answer], Answer], generator: Callable[[Answers], Answers]
+def wrap_handler(
+    handler: Any,
+    coroutine: Callable[[CoroutineBehaviour], CoroutineBehaviour],
+    generator: Callable[[GeneratorBehaviour], GeneratorBehaviour],
 ) -> Any:
-    """The same handler with another behaviour; the very same one if gRPC runs it in a thread.
+    """Return the handler with a wrapped behaviour; the handler itself if gRPC runs it in a thread.
 
     Args:
         handler: a ``grpc.RpcMethodHandler``.
-        coroutine: makes the behaviour of one that is a coroutine function.
-        generator: makes the behaviour of one that is an asynchronous generator function.
+        coroutine: wraps a behaviour that is a coroutine function.
+        generator: wraps a behaviour that is an asynchronous generator function.
     """
     for kind in _KINDS:
         behaviour = getattr(handler, kind)

@@ -1,4 +1,4 @@
-"""grpc.health.v1: how load balancers and Kubernetes ask whether the server is ready.
+"""Health: the service grpc.health.v1, which load balancers and Kubernetes query.
 
 Source: "GRPC Health Checking Protocol", grpc.github.io.
 """
@@ -16,8 +16,9 @@ from mlsrv.kernel import Kernel
 from mlsrv_grpc.status import Rpc, refuse
 from mlsrv_protocol.grpc import message_class, parse
 
-_SECONDS: Final = 0.25
-"""How often readiness is looked at while somebody watches it: executors become unhealthy without telling."""
+_POLL_SECONDS: Final = 0.25
+"""Seconds between two checks of readiness while there are watchers: executors do not report that they become
+unhealthy."""
 _SERVING: Final = 1
 _NOT_SERVING: Final = 2
 _SERVICE_UNKNOWN: Final = 3
@@ -27,30 +28,31 @@ _Response = message_class("grpc.health.v1.HealthCheckResponse")
 
 
 class Health:
-    """The readiness of the server, for each of its services alike.
+    """Reports the readiness of the server for each of its services.
 
     Args:
-        kernel: is ready or not.
-        services: their full names; the empty name stands for the server as a whole.
+        kernel: its readiness is reported.
+        services: their full names; the empty name means the whole server.
     """
 
     def __init__(self, kernel: Kernel, services: Iterable[str]) -> None:
         self._kernel = kernel
         self._services = frozenset((*services, ""))
         self._closed = False
-        self._seen = False
+        self._was_ready = False
         self._watchers: set[asyncio.Event] = set()
-        self._looking: asyncio.Task[None] | None = None
+        self._poller: asyncio.Task[None] | None = None
 
     def methods(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
-        """Handlers by the name of the call."""
+        """Return handlers by the name of the call."""
         return {
             "Check": grpc.unary_unary_rpc_method_handler(self._check),
             "Watch": grpc.unary_stream_rpc_method_handler(self._watch),
         }
 
     def close(self) -> None:
-        """From now on the server is not ready; whoever watches is told, and then left."""
+        """Report the server as not ready from now on; the watchers get a last message, then their calls
+        end."""
         self._closed = True
         for watcher in self._watchers:
             watcher.set()
@@ -78,22 +80,22 @@ class Health:
         except Exception as error:
             problem: Exception = error
         else:
-            await self._tell(service, rpc)
+            await self._write_changes(service, rpc)
             problem = ServerNotReady("The server is stopping.")
         await refuse(rpc, problem)
 
-    async def _tell(self, service: str, rpc: Rpc) -> None:
-        """Write each change, until the server stops."""
+    async def _write_changes(self, service: str, rpc: Rpc) -> None:
+        """Write the status and each change of it, until the server stops."""
         changed = asyncio.Event()
         self._enter(changed)
-        told = None
+        written = None
         try:
             while True:
                 changed.clear()
                 status = self._status(service)
-                if status != told:
+                if status != written:
                     await rpc.write(_Response(status=status).SerializeToString())
-                    told = status
+                    written = status
                 if self._closed:
                     return
                 await changed.wait()
@@ -102,20 +104,20 @@ class Health:
 
     def _enter(self, watcher: asyncio.Event) -> None:
         self._watchers.add(watcher)
-        if self._looking is None:
-            self._seen = self._kernel.ready
-            self._looking = asyncio.create_task(self._look(), name="mlsrv-grpc-readiness")
+        if self._poller is None:
+            self._was_ready = self._kernel.ready
+            self._poller = asyncio.create_task(self._poll(), name="mlsrv-grpc-readiness")
 
     def _leave(self, watcher: asyncio.Event) -> None:
         self._watchers.discard(watcher)
-        if not self._watchers and self._looking is not None:
-            self._looking.cancel()
-            self._looking = None
+        if not self._watchers and self._poller is not None:
+            self._poller.cancel()
+            self._poller = None
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         while True:
-            await asyncio.sleep(_SECONDS)
-            if self._kernel.ready != self._seen:
-                self._seen = not self._seen
+            await asyncio.sleep(_POLL_SECONDS)
+            if self._kernel.ready != self._was_ready:
+                self._was_ready = not self._was_ready
                 for watcher in self._watchers:
                     watcher.set()

@@ -1,7 +1,7 @@
-"""The hooks that this plugin adds to those of the kernel."""
+"""Hook specifications: hooks that this plugin adds to those of the kernel."""
 
 # mypy: disable-error-code="empty-body"
-# A specification has a signature and a docstring, and never a body.
+# A specification has a signature and a docstring, but no body.
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def mlsrv_grpc_services(kernel: Kernel) -> Service | Iterable[Service]:
     """Add services to the gRPC server, beside those of the protocol.
 
     Called once when the transport starts, in the main process. The behaviours run on the server's event loop
-    and are handed what their handler's deserialisers make. Two services of one name stop the start.
+    and receive the requests that the deserialisers of their handlers make. Two services of one name stop the
+    start.
 
     Args:
         kernel: the kernel; models are still loading when the hook is called.
@@ -67,18 +68,18 @@ def mlsrv_grpc_interceptors(
         kernel: the kernel; models are still loading when the hook is called.
 
     Returns:
-        One interceptor or several. Those of plugins whose names come first are outermost. None means none.
+        One interceptor or several. Those of plugins whose names sort first are outermost. None means none.
 
     Example:
         >>> import asyncio, grpc, mlsrv, mlsrv_grpc.plugin
-        >>> class Noting(grpc.aio.ServerInterceptor):
+        >>> class PrintMethods(grpc.aio.ServerInterceptor):
         ...     async def intercept_service(self, continuation, handler_call_details):
         ...         print(handler_call_details.method)
         ...         return await continuation(handler_call_details)
         >>> class Plugin:
         ...     @mlsrv.hookimpl
         ...     def mlsrv_grpc_interceptors(self, kernel):
-        ...         return Noting()
+        ...         return PrintMethods()
         >>> settings = {"host": "127.0.0.1", "grpc_port": 0}
         >>> kernel = mlsrv.Kernel(settings, plugins=[mlsrv_grpc.plugin, Plugin()], discover=False)
         >>> async def main():

@@ -1,17 +1,17 @@
-"""ModelInfer: the hot path. Bytes in, bytes out; no message objects in between."""
+"""ModelInfer: the hot path, from bytes to bytes without message objects."""
 
 from __future__ import annotations
 
 from mlsrv.context import CallContext
 from mlsrv.kernel import Kernel
-from mlsrv_grpc.call_context import Caller, takes_empty_final
+from mlsrv_grpc.call_context import ContextFactory, pop_empty_final
 from mlsrv_grpc.metadata import trailing_metadata
 from mlsrv_grpc.status import Rpc, refuse
-from mlsrv_grpc.threaded_codec import decoded, encoded
+from mlsrv_grpc.threaded_codec import decode, encode
 
 
 class Infer:
-    """Answers one request with one response, typed or raw as the request was."""
+    """Answers a request with a response, which is typed or raw as the request is."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
@@ -19,14 +19,14 @@ class Infer:
     async def __call__(self, body: bytes, rpc: Rpc) -> bytes:
         context: CallContext | None = None
         try:
-            request, typed = await decoded(body)
-            takes_empty_final(request)
-            context = Caller(rpc).context(request)
+            request, typed = await decode(body)
+            pop_empty_final(request)
+            context = ContextFactory(rpc).context(request)
             response = await self._kernel.infer(request, context)
             parameters = response.parameters
             if parameters is not None and parameters.headers:
                 rpc.set_trailing_metadata(tuple(trailing_metadata(parameters.headers).items()))
-            return await encoded(response, typed)
+            return await encode(response, typed)
         except Exception as error:
             problem = error
         await refuse(rpc, problem, context)

@@ -1,4 +1,4 @@
-"""Metadata of calls and headers of requests and responses: the same names and values."""
+"""Metadata: conversion between the metadata of calls and the headers of requests and responses."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Final
 from mlsrv_protocol import InvalidOutput
 
 REQUEST_ID: Final = "x-request-id"
-LONGEST_ID: Final = 200
-"""Characters of an id that is taken from metadata."""
+MAX_ID_LENGTH: Final = 200
+"""Characters that a request id from metadata may have; a longer one is ignored."""
 
 _NAME = re.compile(r"[0-9a-z_.-]+")
 _VALUE = re.compile(r"[ -~]*")
-# The server itself decides about these, whatever a model (that may just echo what it got) says.
-_OWN = frozenset(
+# Set by the server alone: a model may just echo the headers of its request.
+_SERVER_HEADERS = frozenset(
     (
         "connection",
         "content-encoding",
@@ -31,7 +31,7 @@ _OWN = frozenset(
 
 
 def request_headers(metadata: Iterable[tuple[str, str | bytes]] | None) -> dict[str, str]:
-    """The headers of a call. Binary ones (``…-bin``) are base64, as on the wire; of one that comes twice, the
+    """Return the headers of a call. Binary ones (``…-bin``) are base64, as on the wire; of a repeated one the
     last counts."""
     return {
         name: value if isinstance(value, str) else b64encode(value).decode("ascii")
@@ -40,7 +40,7 @@ def request_headers(metadata: Iterable[tuple[str, str | bytes]] | None) -> dict[
 
 
 def trailing_metadata(headers: Mapping[str, str]) -> dict[str, str | bytes]:
-    """The trailing metadata for the headers that a model wants. Those that belong to the server are left out.
+    """Return the headers of a model as trailing metadata, without those that only the server may set.
 
     Raises:
         InvalidOutput: a name or a value cannot be metadata.
@@ -48,18 +48,18 @@ def trailing_metadata(headers: Mapping[str, str]) -> dict[str, str | bytes]:
     found: dict[str, str | bytes] = {}
     for name, value in headers.items():
         lower, text = str(name).lower(), str(value).strip()
-        if lower in _OWN or lower.startswith("grpc-"):
+        if lower in _SERVER_HEADERS or lower.startswith("grpc-"):
             continue
         try:
             found[lower] = b64decode(text, validate=True) if lower.endswith("-bin") else text
         except ValueError:
-            raise _impossible(lower) from None
+            raise _invalid_header(lower) from None
         if not _NAME.fullmatch(lower) or not _VALUE.fullmatch(text):
-            raise _impossible(lower)
+            raise _invalid_header(lower)
     return found
 
 
-def _impossible(name: str) -> InvalidOutput:
+def _invalid_header(name: str) -> InvalidOutput:
     return InvalidOutput(
         f"The model returned the header {name[:60]!r}, which gRPC cannot carry: names are single words, "
         "values one line of ASCII text, and base64 if the name ends in -bin."

@@ -1,4 +1,4 @@
-"""Metrics of gRPC calls. Names and labels of MLServer's are kept."""
+"""Metrics: those of gRPC calls, with the names and labels that MLServer uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this distribution offers to the kernel."""
+"""Plugin: what this distribution offers to the kernel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @mlsrv.hookimpl
 def mlsrv_addhooks(pluginmanager: pluggy.PluginManager) -> None:
-    """Add the hook by which other plugins bring services."""
+    """Add the hooks for services and interceptors of other plugins."""
     pluginmanager.add_hookspecs(hookspecs)
 
 
@@ -28,7 +28,7 @@ def mlsrv_settings() -> mlsrv.SettingsOffer:
 
 @mlsrv.hookimpl
 def mlsrv_transports() -> mlsrv.TransportOffer:
-    """Offer gRPC as a way in."""
+    """Offer the gRPC transport."""
     return mlsrv.TransportOffer("grpc", "mlsrv_grpc.transport:GrpcTransport")
 
 

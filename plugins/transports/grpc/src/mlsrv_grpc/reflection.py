@@ -1,4 +1,4 @@
-"""grpc.reflection, v1 and v1alpha: how tools learn which services and messages there are.
+"""Reflection: the services grpc.reflection v1 and v1alpha, which describe services and messages to tools.
 
 Source: "gRPC Server Reflection Protocol", grpc.github.io.
 """
@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 
 from mlsrv_grpc.status import Rpc, refuse
-from mlsrv_grpc.stream_reader import Intake
+from mlsrv_grpc.stream_reader import StreamReader
 from mlsrv_protocol.grpc import Descriptors, message_class, parse
 
 _NOT_FOUND = grpc.StatusCode.NOT_FOUND.value[0]
@@ -22,29 +22,29 @@ class Reflection:
     """One version of the service.
 
     Args:
-        service: its full name, which decides about the version of the messages.
+        service: its full name, which determines the version of the messages.
         services: the names of all services of the server.
-        descriptors: their files.
-        intake: lets the server end it.
+        descriptors: the files of these services.
+        reader: reads the requests until the server stops.
     """
 
     def __init__(
-        self, service: str, services: Iterable[str], descriptors: Descriptors, intake: Intake
+        self, service: str, services: Iterable[str], descriptors: Descriptors, reader: StreamReader
     ) -> None:
         package = service.rpartition(".")[0]
         self._request = message_class(f"{package}.ServerReflectionRequest")
         self._response = message_class(f"{package}.ServerReflectionResponse")
         self._services = sorted(services)
         self._descriptors = descriptors
-        self._intake = intake
+        self._reader = reader
 
     def methods(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
-        """Handlers by the name of the call."""
+        """Return handlers by the name of the call."""
         return {"ServerReflectionInfo": grpc.stream_stream_rpc_method_handler(self._info)}
 
     async def _info(self, requests: AsyncIterable[bytes], rpc: Rpc) -> None:
         try:
-            async for body in self._intake.each(requests):
+            async for body in self._reader.read(requests):
                 request = parse(self._request, body)
                 answer = self._answer(request)
                 response = self._response(valid_host=request.host, original_request=request, **answer)

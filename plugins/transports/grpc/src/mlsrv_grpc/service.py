@@ -1,4 +1,4 @@
-"""A gRPC service that a plugin adds."""
+"""Service: a gRPC service that a plugin adds."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 @frozen
 class Service:
-    """One service beside those of the protocol.
+    """A gRPC service beside those of the protocol.
 
     Attributes:
-        name: its full name, for example ``"acme.Forecasts"``, by which health checks and reflection know it.
-        handler: what ``grpc.method_handlers_generic_handler(name, …)`` makes, with coroutine functions for
+        name: its full name, for example ``"acme.Forecasts"``, used by health checks and reflection.
+        handler: made by ``grpc.method_handlers_generic_handler(name, …)``, with coroutine functions for
             `grpc.aio` as behaviours.
         files: the serialised ``FileDescriptorProto`` of its .proto file and of those that it imports, for
-            reflection (``acme_pb2.DESCRIPTOR.serialized_pb``); without any, reflection tells its name alone.
+            reflection (``acme_pb2.DESCRIPTOR.serialized_pb``); without any, reflection lists only its name.
     """
 
     name: str

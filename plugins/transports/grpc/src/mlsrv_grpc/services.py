@@ -1,4 +1,4 @@
-"""All services of the server: the protocol's, those of gRPC itself, and those that plugins bring."""
+"""Services: those of the protocol, of gRPC itself and of plugins, and the interceptors around them."""
 
 from __future__ import annotations
 
@@ -11,71 +11,71 @@ from mlsrv.errors import ConfigurationError
 from mlsrv.kernel import Kernel
 from mlsrv.settings import KernelSettings
 from mlsrv_grpc.access import AccessInterceptor
-from mlsrv_grpc.call_metrics import metered
+from mlsrv_grpc.call_metrics import measured_methods
 from mlsrv_grpc.control import Control
-from mlsrv_grpc.drain import Gate
+from mlsrv_grpc.drain import DrainableRouter
 from mlsrv_grpc.health import Health
 from mlsrv_grpc.infer import Infer
 from mlsrv_grpc.reflection import Reflection
 from mlsrv_grpc.service import Service
 from mlsrv_grpc.stream import StreamInfer
-from mlsrv_grpc.stream_reader import Intake
+from mlsrv_grpc.stream_reader import StreamReader
 from mlsrv_protocol.grpc import HEALTH, INFERENCE, REFLECTION, Descriptors, file_of
 
-_HOOK = "mlsrv_grpc_services"
+_SERVICES = "mlsrv_grpc_services"
 _INTERCEPTORS = "mlsrv_grpc_interceptors"
 _OWN = (INFERENCE, HEALTH, *REFLECTION)
 
 
 @frozen
 class Services:
-    """What a server serves.
+    """The services of one server.
 
     Attributes:
-        gate: to be added to the server; lets calls in to all of them until it stops.
-        health: told when the server stops.
-        intake: told, too.
+        router: dispatches calls to all of them; to be added to the server and drained when it stops.
+        health: to be closed when the server stops.
+        reader: likewise.
     """
 
-    gate: Gate
+    router: DrainableRouter
     health: Health
-    intake: Intake
+    reader: StreamReader
 
 
 def all_services(kernel: Kernel) -> Services:
     """Make the services of a kernel.
 
     Raises:
-        ConfigurationError: two of them have one name, or a plugin brings something else, or files that do not
-            fit.
+        ConfigurationError: two services have one name, or a plugin returned another type or invalid files.
     """
-    brought = _brought(kernel)
-    names = (*_OWN, *brought)
-    intake, health = Intake(), Health(kernel, names)
-    descriptors = _descriptors(brought)
+    added = _plugin_services(kernel)
+    names = (*_OWN, *added)
+    reader, health = StreamReader(), Health(kernel, names)
+    descriptors = _descriptors(added)
     own: dict[str, dict[str, grpc.RpcMethodHandler[bytes, bytes]]] = {
         INFERENCE: Control(kernel).methods()
         | {
             "ModelInfer": grpc.unary_unary_rpc_method_handler(Infer(kernel).__call__),
-            "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(StreamInfer(kernel, intake).__call__),
+            "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(StreamInfer(kernel, reader).__call__),
         },
         HEALTH: health.methods(),
     }
     for name in REFLECTION:
-        own[name] = Reflection(name, names, descriptors, intake).methods()
+        own[name] = Reflection(name, names, descriptors, reader).methods()
     handlers = [
-        grpc.method_handlers_generic_handler(name, metered(kernel.metrics, name, methods))
+        grpc.method_handlers_generic_handler(name, measured_methods(kernel.metrics, name, methods))
         for name, methods in own.items()
     ]
-    handlers += [service.handler for _, service in brought.values()]
-    return Services(Gate(handlers), health, intake)
+    handlers += [service.handler for _, service in added.values()]
+    return Services(DrainableRouter(handlers), health, reader)
 
 
 def all_interceptors(kernel: Kernel) -> list[grpc.aio.ServerInterceptor]:
-    """What is around every call, outermost first: the access log, if it is on, and what plugins put there.
+    """Return the interceptors of every call, outermost first: the access log, if it is on, then those of
+    plugins.
 
     Raises:
-        ConfigurationError: a plugin brings something else.
+        ConfigurationError: a plugin returned another type.
     """
     own = [AccessInterceptor(kernel)] if kernel.settings.of(KernelSettings).access_log else []
     found: list[grpc.aio.ServerInterceptor] = [*own]
@@ -89,13 +89,13 @@ def all_interceptors(kernel: Kernel) -> list[grpc.aio.ServerInterceptor]:
     return found
 
 
-def _brought(kernel: Kernel) -> dict[str, tuple[str, Service]]:
-    """The services of plugins by name, each with the plugin that it comes from."""
+def _plugin_services(kernel: Kernel) -> dict[str, tuple[str, Service]]:
+    """Return the services of plugins by name, each with the label of its plugin."""
     found: dict[str, tuple[str, Service]] = {}
-    for label, service in _results(kernel, _HOOK):
+    for label, service in _results(kernel, _SERVICES):
         if not isinstance(service, Service):
             raise ConfigurationError(
-                f"The plugin {label} returned a {type(service).__name__} for {_HOOK}, "
+                f"The plugin {label} returned a {type(service).__name__} for {_SERVICES}, "
                 "not a mlsrv_grpc.Service."
             )
         if service.name in _OWN or service.name in found:
@@ -108,7 +108,7 @@ def _brought(kernel: Kernel) -> dict[str, tuple[str, Service]]:
 
 
 def _results(kernel: Kernel, hook: str) -> Iterator[tuple[str, object]]:
-    # An application may use the transport without the plugin being loaded; then nobody can bring anything.
+    # An application may use the transport without the plugin being loaded; the hook does not exist then.
     if not hasattr(kernel.plugins.manager.hook, hook):
         return
     for label, result in kernel.plugins.each(hook, kernel=kernel):
@@ -116,9 +116,9 @@ def _results(kernel: Kernel, hook: str) -> Iterator[tuple[str, object]]:
             yield label, part
 
 
-def _descriptors(brought: Mapping[str, tuple[str, Service]]) -> Descriptors:
+def _descriptors(added: Mapping[str, tuple[str, Service]]) -> Descriptors:
     files = [file_of(name) for name in _OWN]
-    for label, service in brought.values():
+    for label, service in added.values():
         try:
             Descriptors((*files, *service.files))
         except ValueError as error:

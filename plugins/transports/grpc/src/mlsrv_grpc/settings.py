@@ -1,10 +1,10 @@
-"""The settings of the gRPC server."""
+"""Settings: keys of the gRPC server."""
 
 from __future__ import annotations
 
 from mlsrv.settings.fields import setting, settings_class
 
-_LARGEST = 2**31 - 1
+_MAX_INT32 = 2**31 - 1
 
 
 @settings_class
@@ -35,12 +35,14 @@ class GrpcSettings:
         if not 0 <= self.grpc_port <= 65535:
             raise ValueError(f"grpc_port: expected a number from 0 to 65535, got {self.grpc_port}")
         limit = self.grpc_max_message_length
-        if limit is not None and not 0 < limit <= _LARGEST:
-            raise ValueError(f"grpc_max_message_length: expected a number from 1 to {_LARGEST}, got {limit}")
-        calls = self.grpc_max_concurrent_calls
-        if calls is not None and not 0 < calls <= _LARGEST:
+        if limit is not None and not 0 < limit <= _MAX_INT32:
             raise ValueError(
-                f"grpc_max_concurrent_calls: expected a number from 1 to {_LARGEST}, got {calls}"
+                f"grpc_max_message_length: expected a number from 1 to {_MAX_INT32}, got {limit}"
+            )
+        calls = self.grpc_max_concurrent_calls
+        if calls is not None and not 0 < calls <= _MAX_INT32:
+            raise ValueError(
+                f"grpc_max_concurrent_calls: expected a number from 1 to {_MAX_INT32}, got {calls}"
             )
         if self.grpc_tls_cert is None and (self.grpc_tls_key or self.grpc_tls_ca):
             raise ValueError("grpc_tls_cert: expected a file, because other TLS settings are given")

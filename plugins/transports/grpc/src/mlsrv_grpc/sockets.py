@@ -1,4 +1,4 @@
-"""The sockets of a server, as the operating system knows them: gRPC for Python cannot end connections."""
+"""Sockets: closes connections of the server through the operating system, as gRPC for Python cannot."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 # Names from Linux's headers that Python's socket module lacks.
 _IP_MINTTL = 21
 _IPV6_MINHOPCOUNT = 73
-_LONGEST = 255
+_MAX_HOPS = 255
 
 
 def disconnect(port: int) -> None:
-    """End every connection to a port of this process, and let no more be made. What has been written arrives.
+    """Close every connection to a port of this process, and prevent new ones. Written data is still
+    delivered.
 
-    Nothing happens where the operating system does not list descriptors; new connections are kept out on
-    Linux alone.
+    Does nothing where the operating system does not list descriptors; new connections are prevented only on
+    Linux.
     """
-    # Clients whose connection ends are back within a millisecond.
-    _each(port, _descriptors(), _deafen)
+    # Clients reconnect within a millisecond: prevent new connections first.
+    _each(port, _descriptors(), _refuse_connections)
     seen: set[str] = set()
     while found := _descriptors() - seen:
         seen |= found
-        _each(port, found, _end)
+        _each(port, found, _shut_down)
 
 
 def _each(port: int, descriptors: set[str], do: Callable[[socket.socket], None]) -> None:
@@ -41,16 +42,16 @@ def _each(port: int, descriptors: set[str], do: Callable[[socket.socket], None])
                     pass  # the connection has ended already, or this Linux has no such option
 
 
-def _deafen(of_port: socket.socket) -> None:
-    # A socket that is shut down instead would have gRPC complain. No packet has so many hops left, and
-    # clients try again when the port is closed.
+def _refuse_connections(of_port: socket.socket) -> None:
+    # gRPC would log an error if the socket were shut down. With this minimal hop count the kernel drops every
+    # packet to it; clients try again when the port is closed.
     if sys.platform == "linux" and _listens(of_port):
-        of_port.setsockopt(socket.IPPROTO_IP, _IP_MINTTL, _LONGEST)
+        of_port.setsockopt(socket.IPPROTO_IP, _IP_MINTTL, _MAX_HOPS)
         if of_port.family == socket.AF_INET6:
-            of_port.setsockopt(socket.IPPROTO_IPV6, _IPV6_MINHOPCOUNT, _LONGEST)
+            of_port.setsockopt(socket.IPPROTO_IPV6, _IPV6_MINHOPCOUNT, _MAX_HOPS)
 
 
-def _end(of_port: socket.socket) -> None:
+def _shut_down(of_port: socket.socket) -> None:
     if not _listens(of_port):
         of_port.shutdown(socket.SHUT_RDWR)
 
@@ -64,17 +65,17 @@ def _descriptors() -> set[str]:
         try:
             return set(os.listdir(folder))
         except OSError:
-            continue  # of another operating system
+            continue  # does not exist on this operating system
     return set()
 
 
 def _duplicate(descriptor: int, port: int) -> socket.socket | None:
-    """The socket behind a descriptor, if it listens on a port of this process or is connected to it."""
+    """Return a duplicate of a descriptor's socket if it listens on the port or is connected to it."""
     try:
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
             return None
         found = socket.socket(fileno=os.dup(descriptor))
-    except OSError:  # closed meanwhile
+    except OSError:  # the descriptor was closed meanwhile
         return None
     if found.family in _FAMILIES and found.getsockname()[1] == port:
         return found

@@ -1,24 +1,24 @@
-"""How failures look over gRPC: one table from `Code` to a status."""
+"""Status: the gRPC status of each `Code`, and how calls end with it."""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, NoReturn, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import grpc
 
 from mlsrv.context import CallContext
 from mlsrv.errors import Code, MLSrvError, Overloaded
 from mlsrv.telemetry.request_logging import report
-from mlsrv_grpc.metadata import LONGEST_ID, REQUEST_ID
+from mlsrv_grpc.metadata import MAX_ID_LENGTH, REQUEST_ID
 
 Rpc: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
-"""One call, as the server sees it: messages are bytes."""
+"""A call on the side of the server; its messages are bytes."""
 
 STATUS: dict[Code, grpc.StatusCode] = {
     Code.INVALID_ARGUMENT: grpc.StatusCode.INVALID_ARGUMENT,
     Code.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
-    # Clients try again on this one by themselves: it is for states that pass.
+    # Clients retry this one by themselves: it is for temporary states.
     Code.NOT_READY: grpc.StatusCode.UNAVAILABLE,
     Code.ALREADY_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
     Code.TOO_LARGE: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -29,13 +29,16 @@ STATUS: dict[Code, grpc.StatusCode] = {
     Code.INTERNAL: grpc.StatusCode.INTERNAL,
 }
 
-# Details travel in a header, and clients drop a call whose headers have more than about 8 KB in all.
-# Characters that are not ASCII take three times their bytes there.
-_LONGEST_DETAILS = 2000
+# Details are sent in a header, and clients fail a call whose headers exceed about 8 KB in all. Each
+# byte that is not ASCII takes three bytes there.
+_MAX_DETAILS_BYTES = 2000
+
+
+_CODE_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
 class Failure(NamedTuple):
-    """What a client is told: status, one sentence, further trailing metadata."""
+    """Status, details and further trailing metadata of a call that failed."""
 
     code: grpc.StatusCode
     details: str
@@ -43,16 +46,17 @@ class Failure(NamedTuple):
 
 
 def failure(error: Exception, context: CallContext | None = None) -> Failure:
-    """What to tell about an error. The log has it, too, under the request id that the client gets as trailing
-    metadata.
+    """Log an error and return the failure that its client gets.
+
+    Log record and trailing metadata have the same request id.
 
     Args:
-        error: what was raised.
-        context: of the request, as far as it was understood.
+        error: the exception.
+        context: of the request, if it was decoded before the error.
     """
     context = context or CallContext()
     report(error, context)
-    trailing = _id_metadata(context.request_id)
+    trailing = _request_id_metadata(context.request_id)
     if not isinstance(error, MLSrvError):
         details = f"Internal server error (request {context.request_id})"
         return Failure(grpc.StatusCode.INTERNAL, _clipped(details), trailing)
@@ -67,21 +71,28 @@ async def refuse(rpc: Rpc, error: Exception, context: CallContext | None = None)
     await abort(rpc, failure(error, context))
 
 
-async def abort(rpc: Rpc, told: Failure) -> NoReturn:
-    """End a call with what its client is to be told."""
-    await rpc.abort(*told)
+async def abort(rpc: Rpc, reported: Failure) -> NoReturn:
+    """End a call with a failure."""
+    await rpc.abort(*reported)
     raise AssertionError("abort has raised")
 
 
-def _id_metadata(request_id: str) -> tuple[tuple[str, str], ...]:
-    # A client may choose any text as the id of its request, and then knows it.
-    if len(request_id) > LONGEST_ID or not (request_id.isascii() and request_id.isprintable()):
+def code_name(rpc: Rpc) -> str:
+    """Return the name of the status code of a call; OK if none has been set."""
+    # grpc.aio has the code itself or its number.
+    code: Any = rpc.code()
+    return code.name if isinstance(code, grpc.StatusCode) else _CODE_NAMES.get(code or 0, "UNKNOWN")
+
+
+def _request_id_metadata(request_id: str) -> tuple[tuple[str, str], ...]:
+    # A client may choose an id that metadata cannot carry; the client that chose it knows it.
+    if len(request_id) > MAX_ID_LENGTH or not (request_id.isascii() and request_id.isprintable()):
         return ()
     return ((REQUEST_ID, request_id),)
 
 
 def _clipped(details: str) -> str:
     octets = details.encode("utf-8", "replace")
-    if len(octets) <= _LONGEST_DETAILS:
+    if len(octets) <= _MAX_DETAILS_BYTES:
         return octets.decode()
-    return octets[:_LONGEST_DETAILS].decode("utf-8", "ignore") + "…"
+    return octets[:_MAX_DETAILS_BYTES].decode("utf-8", "ignore") + "…"

@@ -1,7 +1,7 @@
-"""ModelStreamInfer, in Triton's shape: every request of a stream is answered on its own.
+"""ModelStreamInfer: a stream of requests, each of which is answered independently, as Triton does.
 
-Responses of ordinary models come in the order of their requests, those of models that stream as they are
-made; each has the parameter ``triton_final_response``. A request that fails does not end the stream.
+Responses of models that do not stream are sent in the order of their requests, those of models that stream as
+they are made; each has the parameter ``triton_final_response``. A request that fails does not end the stream.
 Source: Triton's gRPC service; the metadata key ``triton_grpc_error`` of its documentation.
 """
 
@@ -17,30 +17,30 @@ from attrs import frozen
 from mlsrv.context import CallContext, new_request_id
 from mlsrv.errors import ServerNotReady
 from mlsrv.kernel import Kernel
-from mlsrv_grpc.call_context import Caller, takes_empty_final
+from mlsrv_grpc.call_context import ContextFactory, pop_empty_final
 from mlsrv_grpc.metadata import trailing_metadata
 from mlsrv_grpc.status import Failure, Rpc, abort, failure
-from mlsrv_grpc.stream_reader import Intake
-from mlsrv_grpc.threaded_codec import decoded, encoded
+from mlsrv_grpc.stream_reader import StreamReader
+from mlsrv_grpc.threaded_codec import decode, encode
 from mlsrv_protocol import InferenceRequest, InferenceResponse
 from mlsrv_protocol.grpc import encode_stream_error, request_id_of
 
-_AT_ONCE: Final = 64
-"""Requests of one stream that are worked on at the same time; the next is read when one of them is done."""
-_UNSENT: Final = 16
-"""Messages that wait for a client that reads slowly; models wait then, too."""
-_STRICT: Final = "triton_grpc_error"
+_MAX_CONCURRENT: Final = 64
+"""Requests of one stream that are answered concurrently; the next is read when one of them is answered."""
+_QUEUE_SIZE: Final = 16
+"""Messages that may wait for a slow client before models have to wait, too."""
+_ERROR_AS_STATUS: Final = "triton_grpc_error"
 
 
 class StreamInfer:
     """Answers a stream of requests with a stream of responses."""
 
-    def __init__(self, kernel: Kernel, intake: Intake) -> None:
+    def __init__(self, kernel: Kernel, reader: StreamReader) -> None:
         self._kernel = kernel
-        self._intake = intake
+        self._reader = reader
 
     async def __call__(self, requests: AsyncIterable[bytes], rpc: Rpc) -> None:
-        await _Stream(self._kernel, self._intake, rpc).run(requests)
+        await _Stream(self._kernel, self._reader, rpc).run(requests)
 
 
 @frozen
@@ -53,64 +53,65 @@ class _Call:
 
 
 class _Stream:
-    def __init__(self, kernel: Kernel, intake: Intake, rpc: Rpc) -> None:
+    def __init__(self, kernel: Kernel, reader: StreamReader, rpc: Rpc) -> None:
         self._kernel = kernel
-        self._intake = intake
+        self._reader = reader
         self._rpc = rpc
-        self._caller = Caller(rpc)
-        self._strict = self._caller.headers.get(_STRICT) == "true"
-        self._unsent: asyncio.Queue[bytes | Failure | None] = asyncio.Queue(_UNSENT)
-        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._contexts = ContextFactory(rpc)
+        self._error_as_status = self._contexts.headers.get(_ERROR_AS_STATUS) == "true"
+        self._send_queue: asyncio.Queue[bytes | Failure | None] = asyncio.Queue(_QUEUE_SIZE)
+        self._slots = asyncio.Semaphore(_MAX_CONCURRENT)
         self._tasks: set[asyncio.Task[None]] = set()
         self._trailing: dict[str, str | bytes] = {}
 
     async def run(self, requests: AsyncIterable[bytes]) -> None:
         problem = await self._exchange(requests)
-        if problem is None and self._intake.closed:
+        if problem is None and self._reader.closed:
             problem = failure(ServerNotReady("The server is stopping; open another stream."))
         if problem is not None:
             await abort(self._rpc, problem)
         self._rpc.set_trailing_metadata(tuple(self._trailing.items()))
 
     async def _exchange(self, requests: AsyncIterable[bytes]) -> Failure | None:
-        """Read and write until there is nothing more to do. Something that ends the stream is returned."""
-        reading = asyncio.create_task(self._read(requests))
+        """Read requests and write responses until all are answered. Returns the failure that ends the stream,
+        if any."""
+        read_task = asyncio.create_task(self._read(requests))
         try:
-            while isinstance(message := await self._unsent.get(), bytes):
+            while isinstance(message := await self._send_queue.get(), bytes):
                 await self._rpc.write(message)
             return message
         finally:
-            left = [reading, *self._tasks]
-            for task in left:
+            remaining = [read_task, *self._tasks]
+            for task in remaining:
                 task.cancel()
-            await asyncio.gather(*left, return_exceptions=True)
+            await asyncio.gather(*remaining, return_exceptions=True)
 
     async def _read(self, requests: AsyncIterable[bytes]) -> None:
         before: asyncio.Task[None] | None = None
         try:
-            async for body in self._intake.each(requests):
-                await self._places.acquire()
+            async for body in self._reader.read(requests):
+                await self._slots.acquire()
                 try:
                     call = await self._open(body)
-                except Exception as error:  # whatever it is, it is this request's failure alone
+                except Exception as error:  # any error is the failure of this request alone
                     context = CallContext(request_id_of(body) or new_request_id())
-                    before = self._start(self._in_turn(self._failed(error, context), before))
+                    before = self._start(self._send_after(self._error_message(error, context), before))
                     continue
                 if call.streams:
-                    self._start(self._many(call))
+                    self._start(self._answer_stream(call))
                 else:
-                    before = self._start(self._one(call, before))
+                    before = self._start(self._answer_once(call, before))
             if self._tasks:
                 await asyncio.wait(self._tasks)
         except Exception as error:
-            await self._unsent.put(failure(error))
+            await self._send_queue.put(failure(error))
         else:
-            await self._unsent.put(None)
+            await self._send_queue.put(None)
 
     async def _open(self, body: bytes) -> _Call:
-        request, typed = await decoded(body)
-        empty_final = takes_empty_final(request)
-        context = self._caller.context(request)
+        request, typed = await decode(body)
+        empty_final = pop_empty_final(request)
+        context = self._contexts.context(request)
         info = self._kernel.handle(request.model_name, request.model_version).info
         return _Call(request, context, typed, info is not None and info.streams, empty_final)
 
@@ -122,44 +123,46 @@ class _Stream:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._places.release()
+        self._slots.release()
 
-    async def _one(self, call: _Call, before: asyncio.Task[None] | None) -> None:
+    async def _answer_once(self, call: _Call, before: asyncio.Task[None] | None) -> None:
         message: bytes | Failure
         try:
             response = await self._kernel.infer(call.request, call.context)
-            message = await self._encoded(response, call, final=True)
+            message = await self._encode(response, call, final=True)
         except Exception as error:
-            message = self._failed(error, call.context)
-        await self._in_turn(message, before)
+            message = self._error_message(error, call.context)
+        await self._send_after(message, before)
 
-    async def _in_turn(self, message: bytes | Failure, before: asyncio.Task[None] | None) -> None:
+    async def _send_after(self, message: bytes | Failure, before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await asyncio.wait({before})
-        await self._unsent.put(message)
+        await self._send_queue.put(message)
 
-    async def _many(self, call: _Call) -> None:
+    async def _answer_stream(self, call: _Call) -> None:
         try:
             responses = self._kernel.stream(call.request, call.context)
             async with aclosing(responses):  # type: ignore[type-var]  # it is an async generator
                 async for response in responses:
-                    await self._unsent.put(await self._encoded(response, call, final=False))
+                    await self._send_queue.put(await self._encode(response, call, final=False))
         except Exception as error:
-            await self._unsent.put(self._failed(error, call.context))
+            await self._send_queue.put(self._error_message(error, call.context))
             return
         if call.empty_final:
             request = call.request
             end = InferenceResponse(
                 model_name=request.model_name, model_version=request.model_version, id=request.id
             )
-            await self._unsent.put(await self._encoded(end, call, final=True))
+            await self._send_queue.put(await self._encode(end, call, final=True))
 
-    async def _encoded(self, response: InferenceResponse, call: _Call, *, final: bool) -> bytes:
+    async def _encode(self, response: InferenceResponse, call: _Call, *, final: bool) -> bytes:
         if response.parameters is not None and response.parameters.headers:
             self._trailing |= trailing_metadata(response.parameters.headers)
-        return await encoded(response, call.typed, stream=True, final=final)
+        return await encode(response, call.typed, stream=True, final=final)
 
-    def _failed(self, error: Exception, context: CallContext) -> bytes | Failure:
-        """What is sent in the place of a response; a failure ends the stream with its status."""
-        told = failure(error, context)
-        return told if self._strict else encode_stream_error(told.details, context.request_id)
+    def _error_message(self, error: Exception, context: CallContext) -> bytes | Failure:
+        """Return the message to send in place of a response; a `Failure` ends the stream with its status."""
+        reported = failure(error, context)
+        return (
+            reported if self._error_as_status else encode_stream_error(reported.details, context.request_id)
+        )

@@ -1,4 +1,4 @@
-"""The requests of streams, until their client has sent the last one or the server stops."""
+"""Stream reader: reads the requests of streams until the client has sent the last one or the server stops."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator
 
 
-class Intake:
-    """Lets a server that stops end the streams whose clients keep them open without sending anything.
+class StreamReader:
+    """Reads the requests of all streams. A server that stops can end idle streams that clients keep open.
 
     Attributes:
         closed: set once the server stops.
@@ -17,8 +17,8 @@ class Intake:
         self.closed = False
         self._waiting: set[asyncio.Task[object]] = set()
 
-    async def each(self, requests: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-        """The requests of one stream, read in the current task."""
+    async def read(self, requests: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+        """Yield the requests of one stream, read in the current task."""
         task = asyncio.current_task()
         assert task is not None
         source = aiter(requests)

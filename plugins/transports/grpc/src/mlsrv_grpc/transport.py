@@ -1,4 +1,4 @@
-"""gRPC as a transport of the kernel."""
+"""gRPC transport: runs the gRPC server for a kernel."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class GrpcTransport(Transport):
             options=_options(settings),
             maximum_concurrent_rpcs=settings.grpc_max_concurrent_calls,
         )
-        server.add_generic_rpc_handlers([services.gate])
+        server.add_generic_rpc_handlers([services.router])
         url = listen(server, self.kernel.settings.of(KernelSettings).host, settings)
         await server.start()
         self._server, self._services, self._endpoints = server, services, (url,)
@@ -54,10 +54,10 @@ class GrpcTransport(Transport):
         self._endpoints = ()
         if server is None or services is None:
             return
-        services.gate.close()
+        services.router.close()
         services.health.close()
-        services.intake.close()
-        await services.gate.drain(grace)
+        services.reader.close()
+        await services.router.drain(grace)
         for url in endpoints:
             disconnect(int(url.rpartition(":")[2]))
         await server.stop(None)
@@ -72,7 +72,7 @@ def _options(settings: GrpcSettings) -> list[tuple[str, str | int]]:
     options: dict[str, str | int] = {
         "grpc.max_receive_message_length": limit,
         "grpc.max_send_message_length": limit,
-        # Otherwise a second server could share the port, and take half of the calls.
+        # Otherwise a second server could share the port and receive half of the calls.
         "grpc.so_reuseport": 0,
     }
     return list((options | settings.grpc_options).items())

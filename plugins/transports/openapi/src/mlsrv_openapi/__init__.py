@@ -1,1 +1,1 @@
-"""Live documentation."""
+"""Live documentation of a server: OpenAPI documents and Swagger UI."""

@@ -1,4 +1,4 @@
-"""The OpenAPI document, from one table of what the server answers."""
+"""Document: the OpenAPI document, made from one table of operations."""
 
 from __future__ import annotations
 
@@ -23,26 +23,24 @@ _ERRORS = {
     "504": "the deadline passed",
 }
 _CONTROL = ("400", "404", "405", "413", "415", "500", "503")
-_ASKED = ("404", "405", "500", "503")
-
-
+_READ = ("404", "405", "500", "503")
 _TAGS = ("inference", "metadata", "health", "statistics", "repository")
 
 
 @frozen
 class Operation:
-    """One row of the table.
+    """One operation of the server, a row of the table.
 
     Attributes:
         path: with ``{model}`` where a model is addressed.
         method: in lower case.
         summary: one line.
-        tag: the group that it is shown in.
-        answer: the component that a 200 has, None for an empty body.
-        body: the component that the request has, None for none.
-        errors: statuses of failures.
+        tag: the group that Swagger UI shows it in.
+        answer: the component of the body of status 200, None for an empty body.
+        body: the component of the body of the request, None for no body.
+        errors: statuses of errors.
         versioned: whether it exists below ``/versions/{version}`` too.
-        events: whether the answer is a stream of events.
+        events: whether the response is a stream of events.
     """
 
     path: str
@@ -51,13 +49,13 @@ class Operation:
     tag: str
     answer: str | None
     body: str | None = None
-    errors: Sequence[str] = _ASKED
+    errors: Sequence[str] = _READ
     versioned: bool = False
     events: bool = False
 
 
 _MODEL = "/v2/models/{model}"
-_WORK = tuple(_ERRORS)
+_INFERENCE = tuple(_ERRORS)
 
 OPERATIONS = (
     Operation("/v2/health/live", "get", "Is the server alive?", "health", "live", errors=("405",)),
@@ -71,16 +69,16 @@ OPERATIONS = (
         errors=("405",),
     ),
     Operation("/v2/models", "get", "The names of all models", "metadata", "models", errors=("405",)),
-    Operation(_MODEL, "get", "What a model is", "metadata", "metadata_model", versioned=True),
+    Operation(_MODEL, "get", "Metadata of a model", "metadata", "metadata_model", versioned=True),
     Operation(f"{_MODEL}/ready", "get", "Is the model ready?", "health", "model_ready", versioned=True),
     Operation(
         f"{_MODEL}/config", "get", "The model's configuration", "metadata", "configuration", versioned=True
     ),
     Operation(
-        f"{_MODEL}/stats", "get", "What the model has done", "statistics", "statistics", versioned=True
+        f"{_MODEL}/stats", "get", "Statistics of the model", "statistics", "statistics", versioned=True
     ),
     Operation(
-        "/v2/models/stats", "get", "What all models have done", "statistics", "statistics", errors=("405",)
+        "/v2/models/stats", "get", "Statistics of all models", "statistics", "statistics", errors=("405",)
     ),
     Operation(
         f"{_MODEL}/infer",
@@ -89,7 +87,7 @@ OPERATIONS = (
         "inference",
         "inference_response",
         "inference_request",
-        _WORK,
+        _INFERENCE,
         True,
     ),
     Operation(
@@ -99,7 +97,7 @@ OPERATIONS = (
         "inference",
         "inference_response",
         "inference_request",
-        _WORK,
+        _INFERENCE,
         True,
         events=True,
     ),
@@ -110,7 +108,7 @@ OPERATIONS = (
         "inference",
         "generate",
         "generate",
-        _WORK,
+        _INFERENCE,
         True,
     ),
     Operation(
@@ -120,7 +118,7 @@ OPERATIONS = (
         "inference",
         "generate",
         "generate",
-        _WORK,
+        _INFERENCE,
         True,
         events=True,
     ),
@@ -155,11 +153,11 @@ OPERATIONS = (
 
 
 def server_document(name: str, version: str, models: Sequence[str], root: str) -> dict[str, Any]:
-    """The document of a whole server.
+    """Return the document of a whole server.
 
     Args:
         name, version: of the server.
-        models: the names that a reader can choose from.
+        models: the names that can be chosen for ``{model}``.
         root: where the paths begin, relative to the document.
     """
     paths: dict[str, dict[str, Any]] = {}
@@ -167,8 +165,8 @@ def server_document(name: str, version: str, models: Sequence[str], root: str) -
         for path in _paths(operation):
             parameters = [_parameter("model", models)] if "{model}" in path else []
             parameters += [_parameter("version", ())] if "{version}" in path else []
-            described = _described(operation, path, example_request(()))
-            paths.setdefault(path, {})[operation.method] = described | (
+            operation_object = _operation_object(operation, path, example_request(()))
+            paths.setdefault(path, {})[operation.method] = operation_object | (
                 {"parameters": parameters} if parameters else {}
             )
     return _document(f"{name}: the Open Inference Protocol", version, root, paths, COMPONENTS)
@@ -177,12 +175,12 @@ def server_document(name: str, version: str, models: Sequence[str], root: str) -
 def model_document(
     metadata: MetadataModelResponse, version: str | None, paths_name: str, root: str
 ) -> dict[str, Any]:
-    """The document of one model: its own inputs, and an example that works.
+    """Return the document of one model, with its own inputs and an example that can be sent unchanged.
 
     Args:
         metadata: of the model.
         version: the version whose paths are shown, or None for those of the default.
-        paths_name: the model's name as paths have it, percent-encoded.
+        paths_name: the name of the model, percent-encoded.
         root: where the paths begin, relative to the document.
     """
     components = dict(COMPONENTS)
@@ -198,7 +196,7 @@ def model_document(
             continue
         template = operation.path if version is None else _versioned(operation.path)
         path = template.replace("{model}", paths_name).replace("{version}", version or "")
-        paths[path] = {operation.method: _described(operation, path, example)}
+        paths[path] = {operation.method: _operation_object(operation, path, example)}
     outputs = ", ".join(f"{t.name} ({t.datatype.value} {list(t.shape)})" for t in metadata.outputs)
     document = _document(f"Model {metadata.name}", version or "", root, paths, components)
     if outputs:
@@ -234,8 +232,8 @@ def _parameter(name: str, choices: Sequence[str]) -> dict[str, Any]:
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
-def _described(operation: Operation, path: str, example: dict[str, Any]) -> dict[str, Any]:
-    responses: dict[str, Any] = {"200": _answer(operation)}
+def _operation_object(operation: Operation, path: str, example: dict[str, Any]) -> dict[str, Any]:
+    responses: dict[str, Any] = {"200": _success_response(operation)}
     for status in operation.errors:
         responses[status] = {
             "description": _ERRORS[status],
@@ -252,7 +250,9 @@ def _described(operation: Operation, path: str, example: dict[str, Any]) -> dict
         if operation.body == "inference_request":
             content["example"] = example
         elif operation.body == "generate":
-            content["example"] = {tensor["name"]: _plain(tensor["data"]) for tensor in example["inputs"]}
+            content["example"] = {
+                tensor["name"]: _unwrap_single(tensor["data"]) for tensor in example["inputs"]
+            }
         elif operation.body == "repository_index_request":
             content["example"] = {"ready": True}
         required = operation.tag == "inference"
@@ -260,11 +260,11 @@ def _described(operation: Operation, path: str, example: dict[str, Any]) -> dict
     return found
 
 
-def _plain(data: list[Any]) -> Any:
+def _unwrap_single(data: list[Any]) -> Any:
     return data[0] if len(data) == 1 else data
 
 
-def _answer(operation: Operation) -> dict[str, Any]:
+def _success_response(operation: Operation) -> dict[str, Any]:
     if operation.answer is None:
         return {"description": "done"}
     if operation.events:

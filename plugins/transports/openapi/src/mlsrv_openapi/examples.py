@@ -1,4 +1,4 @@
-"""Requests that a reader can send as they are."""
+"""Examples: requests that can be sent unchanged."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ from typing import Any
 
 from mlsrv.types import Datatype, MetadataTensor
 
-_ANY = MetadataTensor("input", Datatype.FP32, [1, 1])
-_LONGEST = 1000
+_UNDECLARED = MetadataTensor("input", Datatype.FP32, [1, 1])
+_MAX_ELEMENTS = 1000
 
 
 def example_request(inputs: Sequence[MetadataTensor]) -> dict[str, Any]:
-    """A request of zeros or short texts for declared inputs (of one row where the number is free), or for
-    any input where none are declared."""
-    return {"id": "example", "inputs": [_example(tensor) for tensor in inputs or [_ANY]]}
+    """Return a request with zeros or short texts for the declared inputs.
+
+    Dimensions of any length are 1. If no inputs are declared, the request has one tensor, FP32 of shape [1,
+    1].
+    """
+    return {"id": "example", "inputs": [_example(tensor) for tensor in inputs or [_UNDECLARED]]}
 
 
 def _example(tensor: MetadataTensor) -> dict[str, Any]:
     shape = [1 if length == -1 else length for length in tensor.shape]
-    count = min(math.prod(shape), _LONGEST)
+    count = min(math.prod(shape), _MAX_ELEMENTS)
     value: Any = 0
     if tensor.datatype is Datatype.BYTES:
         value = "text"

@@ -1,4 +1,4 @@
-"""The hooks of mlsrv-openapi."""
+"""Plugin: what this distribution offers to the kernel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import mlsrv
 
 @mlsrv.hookimpl(optionalhook=True)
 def mlsrv_rest_routes(kernel: mlsrv.Kernel) -> list[Any]:
-    """The documents, the pages and their assets."""
+    """Add the routes of the documents, the pages and their assets."""
     from mlsrv_openapi.routes import Documentation
 
     return Documentation(kernel).routes()

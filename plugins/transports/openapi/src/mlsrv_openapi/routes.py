@@ -1,4 +1,4 @@
-"""The pages, the documents and the assets."""
+"""Routes: pages, documents and assets."""
 
 from __future__ import annotations
 
@@ -49,39 +49,39 @@ _ASSETS = {
 
 
 class Documentation:
-    """Endpoints; everything is made afresh, as models come and go."""
+    """Endpoints. Documents are made for each request, since models are loaded and unloaded."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._folder = assets_folder()
 
     async def page(self, request: Request) -> Response:
-        """Swagger UI of the server."""
+        """Answer Swagger UI of the server."""
         return _page(self._kernel.server_metadata().name, "docs/assets")
 
     async def document(self, request: Request) -> Response:
-        """The document of the server."""
+        """Answer the document of the server."""
         metadata = self._kernel.server_metadata()
         names = self._kernel.model_names()
         return _json(server_document(metadata.name, metadata.version, names, "../.."))
 
     async def model_page(self, request: Request) -> Response:
-        """Swagger UI of a model."""
-        name, version = _model_of(request)
+        """Answer Swagger UI of a model."""
+        name, version = _model_and_version(request)
         self._kernel.handle(name, version)
-        up = "../../../.." if version is not None else "../.."
-        return _page(f"Model {name}", f"{up}/docs/assets")
+        root = "../../../.." if version is not None else "../.."
+        return _page(f"Model {name}", f"{root}/docs/assets")
 
     async def model_document(self, request: Request) -> Response:
-        """The document of a model."""
-        name, version = _model_of(request)
+        """Answer the document of a model."""
+        name, version = _model_and_version(request)
         metadata = self._kernel.model_metadata(name, version)
-        up = "../../../../../.." if version is not None else "../../../.."
+        root = "../../../../../.." if version is not None else "../../../.."
         version = None if version is None else quote(version, safe="")
-        return _json(model_document(metadata, version, quote(name, safe=""), up))
+        return _json(model_document(metadata, version, quote(name, safe=""), root))
 
     async def asset(self, request: Request) -> Response:
-        """A file of Swagger UI."""
+        """Answer a file of Swagger UI."""
         name = request.path_params["file"]
         if name not in _ASSETS:
             raise HTTPException(404, f"There is no asset {name[:60]}.")
@@ -89,6 +89,7 @@ class Documentation:
         return FileResponse(self._folder / name, media_type=_ASSETS[name], headers=headers)
 
     def routes(self) -> list[Route]:
+        """Return the routes of all endpoints."""
         found = [
             Route("/v2/docs", self.page),
             Route("/v2/docs/dataplane.json", self.document),
@@ -101,8 +102,8 @@ class Documentation:
 
 
 def assets_folder() -> Path:
-    """Where the package with Swagger UI keeps its files. It is found, not imported: it brings a web
-    framework.
+    """Return the folder with the files of Swagger UI. Its package is located without being imported, because
+    it would import a web framework.
 
     Raises:
         ImportError: it is not installed.
@@ -113,8 +114,8 @@ def assets_folder() -> Path:
     return Path(spec.origin).parent / "dist"
 
 
-def _model_of(request: Request) -> tuple[str, str | None]:
-    # A slash inside a segment arrives encoded; no model has one in its name, so it is unknown either way.
+def _model_and_version(request: Request) -> tuple[str, str | None]:
+    # An encoded slash stays encoded: no model name contains one, so the model is unknown either way.
     return request.path_params["model"], request.path_params.get("version")
 
 

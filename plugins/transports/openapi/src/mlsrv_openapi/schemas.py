@@ -1,4 +1,4 @@
-"""The schemas of the protocol's messages, as OpenAPI 3.1 has them."""
+"""Schemas: the messages of the protocol as schemas of OpenAPI 3.1."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Schema = dict[str, Any]
 
 
 def ref(name: str) -> Schema:
-    """A reference to one of `COMPONENTS`."""
+    """Return a reference to one of `COMPONENTS`."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
@@ -125,7 +125,7 @@ COMPONENTS: dict[str, Schema] = {
 
 
 def tensor_schema(tensor: MetadataTensor) -> Schema:
-    """The schema of one declared input, as the inputs of a request hold it."""
+    """Return the schema of a request input that fits a declared input."""
     return {
         "type": "object",
         "title": tensor.name,

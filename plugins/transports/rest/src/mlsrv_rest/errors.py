@@ -60,7 +60,9 @@ def error_response(
 
 
 def error_to_response(error: Exception, context: CallContext | None = None) -> BufferedResponse:
-    """Log an error and return the response to it. Its header ``X-Request-Id`` has the id that the log has.
+    """Log an error and return the response that its client gets.
+
+    Log record and header ``X-Request-Id`` have the same id.
 
     Args:
         error: the exception.

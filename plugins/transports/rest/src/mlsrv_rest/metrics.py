@@ -1,4 +1,4 @@
-"""Metrics of HTTP requests. Names and labels of MLServer's are kept."""
+"""Metrics: those of HTTP requests, with the names and labels that MLServer uses."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ async def test_a_failing_model_is_500_without_a_traceback(
         assert any(record.exc_info for record in caplog.records)
 
 
-async def test_what_nobody_expected_is_500_with_an_id_that_the_log_has(
+async def test_an_unexpected_error_is_500_with_the_id_in_the_log(
     serve: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serve() as served:

@@ -97,7 +97,7 @@ async def test_messages_of_streams_are_counted() -> None:
         assert not any("msg" in key[0] and key[1] == "UNARY" for key in memory(kernel).sums)
 
 
-async def test_a_method_that_nobody_knows_makes_no_series() -> None:
+async def test_an_unknown_method_makes_no_series() -> None:
     async with serving(METERED) as (kernel, channel):
         with pytest.raises(grpc.aio.AioRpcError):
             await channel.unary_unary(f"/{INFERENCE}/Nothing")(b"", timeout=20)
