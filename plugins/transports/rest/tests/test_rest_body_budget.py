@@ -278,7 +278,10 @@ async def test_a_head_that_comes_drop_by_drop_ends_the_connection(serve: Any) ->
     async with serve(http_keep_alive=0.3) as served:
         wire = await served.wire()
         dripping = asyncio.create_task(drip(wire))
-        assert b" 200 " not in await wire.ended()
+        try:
+            assert b" 200 " not in await wire.ended()
+        except ConnectionResetError:
+            pass  # a byte that arrived after the server had closed resets the connection
         dripping.cancel()
         await asyncio.gather(dripping, return_exceptions=True)
         await wire.close()
