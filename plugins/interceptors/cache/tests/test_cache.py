@@ -1,4 +1,4 @@
-"""The cache around real models in a kernel."""
+"""Cache: requests to real models in a kernel."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ import pytest
 import mlsrv_cache.plugin
 from mlsrv import Kernel, MLModel, ModelSettings
 from mlsrv.errors import ModelFailed
-from mlsrv.testing import tensor_request, text_request
-from mlsrv.types import InferenceRequest, InferenceResponse, Parameters, RequestOutput, ResponseOutput
+from mlsrv.testing import text_request
+from mlsrv.types import InferenceRequest, InferenceResponse, Parameters, ResponseOutput
 from mlsrv_cache.cache import ResponseCache
-from mlsrv_cache.content import content_key
 
 
 class Counting(MLModel):
-    """Answers with how often it was called before; `fail` fails. Holds calls while the gate is closed."""
+    """Answers with its number of earlier calls; `fail` fails. Holds calls while the gate is closed."""
 
     calls: int
     gate: asyncio.Event
@@ -64,7 +63,7 @@ def cache_of(kernel: Kernel, name: str = "m") -> ResponseCache:
     return found
 
 
-async def test_equal_requests_are_answered_once_with_ids_of_their_own() -> None:
+async def test_equal_requests_run_once_and_keep_their_ids() -> None:
     async with cached() as kernel:
         first = await kernel.infer(text_request("m", ["a"], id="1"))
         second = await kernel.infer(text_request("m", ["a"], id="2"))
@@ -79,7 +78,7 @@ async def test_equal_requests_are_answered_once_with_ids_of_their_own() -> None:
         assert (statistics["inference_count"], statistics["execution_count"]) == (3, 2)
 
 
-async def test_what_a_caller_does_with_its_response_stays_with_it() -> None:
+async def test_changes_to_a_response_do_not_reach_the_cache() -> None:
     async with cached() as kernel:
         for _ in range(3):
             response = await kernel.infer(text_request("m", ["a"]))
@@ -130,7 +129,7 @@ async def test_concurrent_equal_requests_run_once() -> None:
         assert Counting.calls == 1
 
 
-async def test_when_the_first_leaves_another_one_asks() -> None:
+async def test_if_the_first_request_is_cancelled_another_one_runs() -> None:
     async with cached() as kernel:
         Counting.gate.clear()
         first = asyncio.create_task(number(kernel, "a"))
@@ -145,7 +144,7 @@ async def test_when_the_first_leaves_another_one_asks() -> None:
             await first
 
 
-async def test_one_that_waits_may_leave_without_harm() -> None:
+async def test_cancelling_a_waiting_request_does_not_affect_the_first() -> None:
     async with cached() as kernel:
         Counting.gate.clear()
         first = asyncio.create_task(number(kernel, "a"))
@@ -158,7 +157,7 @@ async def test_one_that_waits_may_leave_without_harm() -> None:
         assert await first == 0
 
 
-async def test_failures_are_not_kept() -> None:
+async def test_failures_are_not_cached() -> None:
     async with cached() as kernel:
         for _ in range(2):
             with pytest.raises(ModelFailed):
@@ -167,7 +166,7 @@ async def test_failures_are_not_kept() -> None:
         assert len(cache_of(kernel)) == 0
 
 
-async def test_the_least_recently_used_go_first() -> None:
+async def test_the_least_recently_used_responses_are_evicted_first() -> None:
     async with cached(cache_size=2) as kernel:
         for text in ("a", "b", "a", "c"):
             await number(kernel, text)
@@ -176,7 +175,7 @@ async def test_the_least_recently_used_go_first() -> None:
         assert await number(kernel, "b") == 3
 
 
-async def test_bytes_are_bounded_too() -> None:
+async def test_the_size_in_bytes_is_bounded() -> None:
     async with cached(cache_max_bytes=500) as kernel:
         for text in "abcdef":
             await number(kernel, text)
@@ -186,33 +185,7 @@ async def test_bytes_are_bounded_too() -> None:
 
 
 @pytest.mark.parametrize(("server", "model"), [(False, True), (True, False)])
-async def test_both_switches_are_needed(server: bool, model: bool) -> None:
+async def test_the_server_and_the_model_must_enable_the_cache(server: bool, model: bool) -> None:
     settings = ModelSettings(name="m", implementation=Counting, cache_enabled=model)
     async with cached(settings, cache_enabled=server) as kernel:
         assert [await number(kernel, "a") for _ in range(2)] == [0, 1]
-
-
-def test_the_key_is_the_content() -> None:
-    def keyed(**changes: Any) -> bytes:
-        request = tensor_request("m", np.array([1, 2], np.int32))
-        for name, value in changes.items():
-            setattr(request, name, value)
-        return content_key(request)
-
-    same = [
-        keyed(id="x"),
-        keyed(parameters=Parameters(headers={"a": "b"}, timeout=1, priority=2)),
-        keyed(parameters=Parameters()),
-    ]
-    other = [
-        keyed(parameters=Parameters(temperature=1)),
-        keyed(outputs=[RequestOutput("y")]),
-        keyed(inputs=tensor_request("m", np.array([1, 3], np.int32)).inputs),
-        keyed(inputs=tensor_request("m", np.array([1, 2], np.uint32)).inputs),
-        keyed(inputs=tensor_request("m", np.array([[1, 2]], np.int32)).inputs),
-        keyed(inputs=tensor_request("m", np.array([1, 2], np.int32), name="z").inputs),
-        content_key(text_request("m", ["1", "2"])),
-        content_key(text_request("m", ["12"])),
-    ]
-    assert set(same) == {keyed()}
-    assert len({keyed(), *other}) == 1 + len(other)

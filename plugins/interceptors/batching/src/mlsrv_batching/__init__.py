@@ -1,1 +1,1 @@
-"""Adaptive batching."""
+"""Adaptive batching: an interceptor that joins concurrent requests to a model."""

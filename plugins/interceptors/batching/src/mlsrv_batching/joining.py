@@ -1,4 +1,4 @@
-"""Joining compatible requests into one, and splitting the answer."""
+"""Joining: requests that fit together become one, and its response is split again."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ from mlsrv_protocol.types import (
 
 _Tensor = TypeVar("_Tensor", RequestInput, ResponseOutput)
 
-_OWN_KEYS = frozenset({"headers", "timeout", "priority"})
-"""Request parameters that belong to one caller and say nothing about the model's work."""
+_REQUEST_ONLY_KEYS = frozenset({"headers", "timeout", "priority"})
+"""Request parameters that concern a single request and not the model's work."""
 
 
 def rows_of(request: InferenceRequest) -> int | None:
-    """The length of the first axis, if all inputs share it and hold plain flat data; else None: not to be
-    joined."""
+    """Return the length of the first axis that all inputs share, or None if the request cannot be joined.
+
+    A request can be joined if its inputs hold flat data and their first axes have the same length, which is
+    not 0.
+    """
     rows: int | None = None
     for tensor in request.inputs:
         if not tensor.shape or (rows is not None and tensor.shape[0] != rows):
@@ -39,8 +42,11 @@ def rows_of(request: InferenceRequest) -> int | None:
 
 
 def compatibility(request: InferenceRequest) -> Hashable:
-    """Requests with equal keys may be joined: same inputs (names, datatypes, trailing shapes, content
-    types), same requested outputs, same request parameters."""
+    """Return a key that is equal for requests that may be joined.
+
+    They have the same inputs (names, datatypes, trailing shapes, content types), the same requested outputs
+    and the same request parameters.
+    """
     inputs = tuple(
         (
             tensor.name,
@@ -60,21 +66,23 @@ def compatibility(request: InferenceRequest) -> Hashable:
 def _frozen(parameters: Parameters | None) -> str | None:
     if parameters is None:
         return None
-    matters = {key: value for key, value in parameters.items() if key not in _OWN_KEYS}
-    return json.dumps(matters, sort_keys=True, default=repr) if matters else None
+    relevant = {key: value for key, value in parameters.items() if key not in _REQUEST_ONLY_KEYS}
+    return json.dumps(relevant, sort_keys=True, default=repr) if relevant else None
 
 
 def join(requests: Sequence[InferenceRequest]) -> InferenceRequest:
-    """One request with the rows of all of them, in order. Values of an input parameter that several requests
-    have become a list; a single one stays as it is."""
+    """Return one request with the rows of all requests, in order.
+
+    Values of an input parameter that several requests have become a list; a single value stays as it is.
+    """
     first = requests[0]
     inputs = [
         RequestInput(
             name=tensors[0].name,
             shape=[sum(tensor.shape[0] for tensor in tensors), *tensors[0].shape[1:]],
             datatype=tensors[0].datatype,
-            data=_joined([tensor.data for tensor in tensors]),
-            parameters=_merged([tensor.parameters for tensor in tensors]),
+            data=_concatenate([tensor.data for tensor in tensors]),
+            parameters=_merge_parameters([tensor.parameters for tensor in tensors]),
         )
         for tensors in zip(*(request.inputs for request in requests), strict=True)
     ]
@@ -90,27 +98,32 @@ def join(requests: Sequence[InferenceRequest]) -> InferenceRequest:
     )
 
 
-def _joined(parts: Sequence[Any]) -> Any:
+def _concatenate(parts: Sequence[Any]) -> Any:
     if isinstance(parts[0], np.ndarray):
         return np.concatenate([part.reshape(-1) for part in parts])
     return list(chain.from_iterable(parts))
 
 
-def _merged(parameters: Sequence[Parameters | None]) -> Parameters | None:
-    given = [one for one in parameters if one is not None]
+def _merge_parameters(parameters: Sequence[Parameters | None]) -> Parameters | None:
+    given = [item for item in parameters if item is not None]
     if not given:
         return None
     values: dict[str, list[Any]] = {}
-    for one in given:
-        for key, value in one.extra.items():
+    for item in given:
+        for key, value in item.extra.items():
             values.setdefault(key, []).append(value)
     extra = {key: found if len(found) > 1 else found[0] for key, found in values.items()}
     return Parameters(given[0].content_type, None, **extra)
 
 
 def split(response: InferenceResponse, counts: Sequence[int]) -> list[InferenceResponse] | None:
-    """One response for each request of `counts` rows, or None if an output does not have one row for each of
-    theirs."""
+    """Return one response for each member of a batch, or None if an output has not one row for each row of
+    the batch.
+
+    Args:
+        response: the response to the batch.
+        counts: rows of each member.
+    """
     total = sum(counts)
     for output in response.outputs:
         if not output.shape or output.shape[0] != total or _stride(output, total) is None:
@@ -133,11 +146,11 @@ def split(response: InferenceResponse, counts: Sequence[int]) -> list[InferenceR
     return responses
 
 
-def cut(request: InferenceRequest, rows: int, most: int) -> list[InferenceRequest]:
-    """A request in pieces of at most `most` rows."""
+def cut(request: InferenceRequest, rows: int, max_rows: int) -> list[InferenceRequest]:
+    """Return a request in pieces of at most `max_rows` rows."""
     pieces = []
-    for start in range(0, rows, most):
-        end = min(start + most, rows)
+    for start in range(0, rows, max_rows):
+        end = min(start + max_rows, rows)
         inputs = [_slice(tensor, start, end, rows, 0, 1) for tensor in request.inputs]
         for piece, tensor in zip(inputs, request.inputs, strict=True):
             piece.parameters = tensor.parameters
@@ -155,7 +168,8 @@ def cut(request: InferenceRequest, rows: int, most: int) -> list[InferenceReques
 
 
 def rejoin(responses: Sequence[InferenceResponse], counts: Sequence[int]) -> InferenceResponse | None:
-    """The response to a request that was cut, or None if the pieces do not fit together row by row."""
+    """Return the response to a request that was cut, or None if the pieces' outputs have not one row for each
+    row."""
     first = responses[0]
     outputs: list[ResponseOutput] = []
     if len({tuple(output.name for output in response.outputs) for response in responses}) != 1:
@@ -173,7 +187,7 @@ def rejoin(responses: Sequence[InferenceResponse], counts: Sequence[int]) -> Inf
                 name=parts[0].name,
                 shape=[sum(counts), *parts[0].shape[1:]],
                 datatype=parts[0].datatype,
-                data=_joined([part.data for part in parts]),
+                data=_concatenate([part.data for part in parts]),
                 parameters=parts[0].parameters,
             )
         )
@@ -187,7 +201,7 @@ def rejoin(responses: Sequence[InferenceResponse], counts: Sequence[int]) -> Inf
 
 
 def _stride(tensor: RequestInput | ResponseOutput, rows: int) -> int | None:
-    """Elements of one row of flat data, or None if the data is not `rows` times a whole number of them."""
+    """Return the number of elements of one row of flat data, or None if the data does not fill the shape."""
     size = tensor.data.size if isinstance(tensor.data, np.ndarray) else len(tensor.data)
     return size // rows if rows and size == math.prod(tensor.shape) else None
 
@@ -200,13 +214,18 @@ def _slice(tensor: _Tensor, start: int, end: int, total: int, index: int, member
         shape=[end - start, *tensor.shape[1:]],
         datatype=tensor.datatype,
         data=data[start * stride : end * stride],
-        parameters=_parted(tensor.parameters, start, index, members),
+        parameters=_parameters_of_member(tensor.parameters, start, index, members),
     )
 
 
-def _parted(parameters: Parameters | None, row: int, index: int, members: int) -> Parameters | None:
-    """The parameters of one member: of a list, its own value (by member, else by its first row), or none if
-    the list is too short; anything else as it is."""
+def _parameters_of_member(
+    parameters: Parameters | None, row: int, index: int, members: int
+) -> Parameters | None:
+    """Return the parameters of one member.
+
+    Of a list it gets the value at its own index if there is one for each member, else the value at its first
+    row, or none if the list is too short. Other values are kept.
+    """
     if parameters is None:
         return None
     extra: dict[str, Any] = {}
@@ -214,7 +233,7 @@ def _parted(parameters: Parameters | None, row: int, index: int, members: int) -
         if not isinstance(value, list):
             extra[key] = value
             continue
-        place = index if len(value) == members else row
-        if place < len(value):
-            extra[key] = value[place]
+        position = index if len(value) == members else row
+        if position < len(value):
+            extra[key] = value[position]
     return Parameters(parameters.content_type, parameters.headers, **extra)

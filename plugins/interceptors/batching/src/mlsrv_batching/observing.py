@@ -1,4 +1,4 @@
-"""What observers of requests hear of batches."""
+"""Observing: metrics and timelines of batches."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from mlsrv.telemetry.meters import Meters
 from mlsrv.timeline import Batch, Timeline
 from mlsrv_batching.metrics import BATCH_QUEUE, BATCH_REQUESTS, BATCH_ROWS, BATCH_WAITING
 
-_NAMED = 20
-"""Members whose ids are in that of their batch."""
+_MAX_IDS = 20
+"""Number of members whose ids are part of their batch's id."""
 
 
 class BatchMeter:
     """Records the batches of one model.
 
     Attributes:
-        came: told how many requests waited when one more came.
+        enqueued: called with the number of waiting requests at each new one.
     """
 
     def __init__(self, meters: Meters, model: str, version: str | None) -> None:
@@ -26,37 +26,45 @@ class BatchMeter:
         self._meters = meters
         self._requests = meters.bind(BATCH_REQUESTS, self._labels)
         self._rows = meters.bind(BATCH_ROWS, self._labels)
-        self.came = meters.bind(BATCH_QUEUE, self._labels)
+        self.enqueued = meters.bind(BATCH_QUEUE, self._labels)
 
     def begin(self, members: Sequence[CallContext], since: Sequence[float], rows: int) -> None:
-        """A batch begins; `since` (`time.monotonic`) its members have waited for it. Their timelines are
-        told, too."""
+        """Record the start of a batch in metrics and in the timelines of its members.
+
+        Args:
+            members: contexts of the requests.
+            since: the time of arrival of each member, from `time.monotonic`.
+            rows: rows of the batch.
+        """
         self._requests(float(len(members)))
         self._rows(float(rows))
         if not _observed(members):
             return
         now = time.monotonic_ns()
         batch = Batch(tuple(members), rows)
-        for member, born in zip(members, since, strict=True):
+        for member, arrived_at in zip(members, since, strict=True):
             if member.timeline is not None:
-                member.timeline.add("batch", int(born * 1e9), now)
+                member.timeline.add("batch", int(arrived_at * 1e9), now)
                 member.timeline.batches.append(batch)
 
     def watch(self, waiting: Callable[[], int]) -> Callable[[], None]:
-        """Show how many requests wait now; calling the result ends that."""
+        """Show the number of waiting requests as a gauge. Returns a function that removes the gauge."""
         return self._meters.watch(BATCH_WAITING, lambda: [(self._labels, float(waiting()))])
 
 
 def batch_context(members: Sequence[CallContext]) -> CallContext:
-    """The context of a batch: as long as the most patient member waits, as urgent as the first one, and in
-    its trace. Its id has those of its members in it, for what the model logs meanwhile is about them."""
+    """Return the context of a batch.
+
+    It has the latest deadline of its members, and the priority and the trace of the first. Its id consists of
+    its members' ids, because log records of the model concern all of them.
+    """
     deadlines = [member.deadline for member in members]
-    patient = None if None in deadlines else max(deadline for deadline in deadlines if deadline is not None)
+    latest = None if None in deadlines else max(deadline for deadline in deadlines if deadline is not None)
     first = members[0]
-    more = f",+{len(members) - _NAMED}" if len(members) > _NAMED else ""
+    rest = f",+{len(members) - _MAX_IDS}" if len(members) > _MAX_IDS else ""
     return CallContext(
-        ",".join(member.request_id for member in members[:_NAMED]) + more,
-        deadline=patient,
+        ",".join(member.request_id for member in members[:_MAX_IDS]) + rest,
+        deadline=latest,
         priority=first.priority,
         transport=first.transport,
         trace=first.trace,
@@ -65,8 +73,8 @@ def batch_context(members: Sequence[CallContext]) -> CallContext:
     )
 
 
-def note_end(batch: CallContext) -> None:
-    """Whatever a batch spent its time on, each of its members did."""
+def copy_spans_to_members(batch: CallContext) -> None:
+    """Add the spans of a batch to the timeline of each of its members."""
     if batch.timeline is not None:
         for member in batch.links:
             if member.timeline is not None:

@@ -1,4 +1,4 @@
-"""What mlsrv-batching offers."""
+"""Plugin: adaptive batching, its settings and its route."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @mlsrv.hookimpl
 def mlsrv_settings() -> mlsrv.SettingsOffer:
-    """When and how a model's requests are joined."""
+    """Offer the settings of batching."""
     return mlsrv.SettingsOffer("model", BatchingSettings)
 
 
@@ -23,7 +23,7 @@ def mlsrv_settings() -> mlsrv.SettingsOffer:
 def mlsrv_interceptors(
     kernel: mlsrv.Kernel, model: mlsrv.ModelSettings, info: ModelInfo
 ) -> Interceptor | None:
-    """A batcher for models that ask for one."""
+    """Return a batcher for a model whose settings enable batching, else None."""
     settings = model.of(BatchingSettings)
     if not settings.enabled:
         return None
@@ -36,7 +36,7 @@ def mlsrv_interceptors(
 
 @mlsrv.hookimpl(optionalhook=True)
 def mlsrv_rest_routes(kernel: mlsrv.Kernel) -> list[Any]:
-    """``GET /v2/models/{model}/batching``."""
+    """Return the route ``GET /v2/models/{model}/batching``."""
     from mlsrv_batching.routes import routes
 
     return routes(kernel)

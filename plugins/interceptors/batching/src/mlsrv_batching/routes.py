@@ -1,4 +1,4 @@
-"""The route that explains what the batcher does."""
+"""Routes: the state of a model's batcher as JSON."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ if TYPE_CHECKING:
 
 
 def routes(kernel: Kernel) -> list[Route]:
-    """``GET /v2/models/{model}/batching``, also of a version: settings, what waits and runs, and the last
-    decisions."""
+    """Return ``GET /v2/models/{model}/batching``, also for a version: settings, queue and last decisions."""
 
     async def explain(request: Request) -> JSONResponse:
-        asked = request.path_params
+        parameters = request.path_params
         try:
-            instance = kernel.handle(asked["model"], asked.get("version")).loaded()
+            instance = kernel.handle(parameters["model"], parameters.get("version")).loaded()
         except ModelNotFound as error:
             return JSONResponse({"error": str(error)}, 404)
-        batchers = [one for one in instance.interceptors if isinstance(one, Batcher)]
+        batchers = [found for found in instance.interceptors if isinstance(found, Batcher)]
         if not batchers:
             return JSONResponse({"model": instance.settings.name, "batching": False})
         return JSONResponse(batchers[0].explain())

@@ -1,4 +1,4 @@
-"""Settings of adaptive batching."""
+"""Settings: adaptive batching."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ class BatchingSettings:
 
     @property
     def enabled(self) -> bool:
-        """Whether the model's requests are joined."""
+        """True if the model's requests are batched."""
         return self.max_batch_size > 1 and (self.max_batch_time == "auto" or self.max_batch_time > 0)

@@ -1,1 +1,1 @@
-"""A response cache."""
+"""Response cache: an interceptor that answers repeated requests from memory."""

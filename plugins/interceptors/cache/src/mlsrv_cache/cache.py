@@ -1,4 +1,4 @@
-"""The interceptor that remembers responses."""
+"""Cache: the interceptor that keeps responses."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 
 
 class ResponseCache(Interceptor):
-    """Keeps the responses of one instance of a model, least recently used first to go. It goes with the
-    instance, so a reload starts empty. Equal requests that come while the first of them is being answered
-    wait for its answer.
+    """Keeps the responses of one instance of a model and evicts the least recently used first.
+
+    A reload makes a new instance, so it starts with an empty cache. Equal requests that arrive while the
+    first of them is being answered wait for its answer.
 
     Attributes:
-        hits, misses: how many requests were answered from memory, and by the model.
+        hits: requests that were answered from memory.
+        misses: requests that the model answered.
     """
 
     phase: ClassVar[Phase] = Phase.CACHE
@@ -35,8 +37,8 @@ class ResponseCache(Interceptor):
         self._missed = meters.bind(CACHE_MISSES, (model, version or ""))
         self._entries: OrderedDict[bytes, tuple[InferenceResponse, int]] = OrderedDict()
         self._bytes = 0
-        self._most = settings.cache_size
-        self._most_bytes = settings.cache_max_bytes
+        self._max_entries = settings.cache_size
+        self._max_bytes = settings.cache_max_bytes
         self._computing: dict[bytes, asyncio.Future[InferenceResponse | None]] = {}
 
     async def __call__(
@@ -47,19 +49,19 @@ class ResponseCache(Interceptor):
             entry = self._entries.get(key)
             if entry is not None:
                 self._entries.move_to_end(key)
-                return self._answered(entry[0], request, context)
+                return self._answer_from(entry[0], request, context)
             computing = self._computing.get(key)
             if computing is None:
                 return await self._compute(key, request, context, call_next)
-            # Shielded: a client that leaves gives up its own wait, not that of the others.
+            # Shielded: a cancelled request stops its own wait only.
             found = await asyncio.shield(computing)
             if found is not None:
-                return self._answered(found, request, context)
-            # The one that computed was cancelled or failed: the next one in line tries for itself.
+                return self._answer_from(found, request, context)
+            # The computing request was cancelled or failed: the next waiting request runs the model itself.
 
     @property
     def stored_bytes(self) -> int:
-        """Bytes of tensors that are kept now."""
+        """Bytes of the stored tensors."""
         return self._bytes
 
     def statistics(self) -> Mapping[str, Duration]:
@@ -75,31 +77,31 @@ class ResponseCache(Interceptor):
         self._missed(1.0)
         computing: asyncio.Future[InferenceResponse | None] = asyncio.get_running_loop().create_future()
         self._computing[key] = computing
-        kept: InferenceResponse | None = None
+        stored: InferenceResponse | None = None
         try:
             response = await call_next(request, context)
-            kept = copy_of(response, own_data=True)
-            self._keep(key, kept)
+            stored = copy_of(response, copy_data=True)
+            self._store(key, stored)
             return response
         finally:
             del self._computing[key]
-            computing.set_result(kept)
+            computing.set_result(stored)
 
-    def _answered(
-        self, kept: InferenceResponse, request: InferenceRequest, context: CallContext
+    def _answer_from(
+        self, stored: InferenceResponse, request: InferenceRequest, context: CallContext
     ) -> InferenceResponse:
         self.hits += 1
         self._hit(1.0)
-        response = copy_of(kept, own_data=False)
+        response = copy_of(stored, copy_data=False)
         response.id = request.id or context.request_id
         return response
 
-    def _keep(self, key: bytes, response: InferenceResponse) -> None:
+    def _store(self, key: bytes, response: InferenceResponse) -> None:
         size = size_of(response)
-        if size > self._most_bytes or self._most < 1:
+        if size > self._max_bytes or self._max_entries < 1:
             return
         self._entries[key] = (response, size)
         self._bytes += size
-        while len(self._entries) > self._most or self._bytes > self._most_bytes:
-            _, (_, gone) = self._entries.popitem(last=False)
-            self._bytes -= gone
+        while len(self._entries) > self._max_entries or self._bytes > self._max_bytes:
+            _, (_, evicted_size) = self._entries.popitem(last=False)
+            self._bytes -= evicted_size

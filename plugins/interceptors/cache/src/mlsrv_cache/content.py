@@ -1,5 +1,4 @@
-"""What makes two requests equal, how large a response is, and copies that share nothing that anybody
-changes."""
+"""Content: the cache key of a request, the size of a response, and independent copies of responses."""
 
 from __future__ import annotations
 
@@ -11,16 +10,21 @@ import numpy as np
 
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, Parameters, ResponseOutput
 
-_NOT_CONTENT = frozenset({"headers", "timeout", "priority"})
+_REQUEST_ONLY_KEYS = frozenset({"headers", "timeout", "priority"})
 
 
 def content_key(request: InferenceRequest) -> bytes:
-    """A digest of everything that a model's answer may depend on: inputs with their parameters, requested
-    outputs and request parameters; not the id, not the headers."""
+    """Return a digest of everything that a model's answer may depend on.
+
+    It covers inputs with their parameters, requested outputs and request parameters, but not the id and the
+    headers.
+    """
     digest = hashlib.blake2b(digest_size=20)
-    plain: list[Any] = [_plain(request.parameters)]
+    plain: list[Any] = [_sorted_items(request.parameters)]
     for tensor in request.inputs:
-        plain.append((tensor.name, str(tensor.datatype), list(tensor.shape), _plain(tensor.parameters)))
+        plain.append(
+            (tensor.name, str(tensor.datatype), list(tensor.shape), _sorted_items(tensor.parameters))
+        )
         data = tensor.data
         if isinstance(data, np.ndarray) and data.dtype.kind in "biufc":
             plain.append((data.dtype.str, data.nbytes))
@@ -28,21 +32,22 @@ def content_key(request: InferenceRequest) -> bytes:
         else:
             plain.append(data.tolist() if isinstance(data, np.ndarray) else data)
     if request.outputs is not None:
-        plain.append([(output.name, _plain(output.parameters)) for output in request.outputs])
+        plain.append([(output.name, _sorted_items(output.parameters)) for output in request.outputs])
     digest.update(repr(plain).encode("utf-8", "surrogatepass"))
     return digest.digest()
 
 
-def _plain(parameters: Parameters | None) -> list[tuple[str, Any]]:
+def _sorted_items(parameters: Parameters | None) -> list[tuple[str, Any]]:
     if parameters is None:
         return []
     return sorted(
-        ((key, value) for key, value in parameters.items() if key not in _NOT_CONTENT), key=lambda i: i[0]
+        ((key, value) for key, value in parameters.items() if key not in _REQUEST_ONLY_KEYS),
+        key=lambda item: item[0],
     )
 
 
 def size_of(response: InferenceResponse) -> int:
-    """Bytes of the response's tensors, roughly."""
+    """Return the approximate size of a response's tensors in bytes."""
     total = 0
     for output in response.outputs:
         data = output.data
@@ -53,9 +58,12 @@ def size_of(response: InferenceResponse) -> int:
     return total + 200
 
 
-def copy_of(response: InferenceResponse, *, own_data: bool) -> InferenceResponse:
-    """A copy with parameters of its own; with `own_data` also the tensors' data is copied (it may be a view
-    over memory that somebody else uses again), else it is shared and not writable."""
+def copy_of(response: InferenceResponse, *, copy_data: bool) -> InferenceResponse:
+    """Return a copy of a response with its own parameters.
+
+    With `copy_data` the tensors' data is copied, too, since it may be a view over memory that will be used
+    again; else the data is shared and read-only.
+    """
     return InferenceResponse(
         model_name=response.model_name,
         model_version=response.model_version,
@@ -64,7 +72,7 @@ def copy_of(response: InferenceResponse, *, own_data: bool) -> InferenceResponse
                 name=output.name,
                 shape=list(output.shape),
                 datatype=output.datatype,
-                data=_data(output.data, own_data),
+                data=_tensor_data(output.data, copy_data),
                 parameters=copy(output.parameters),
             )
             for output in response.outputs
@@ -73,10 +81,10 @@ def copy_of(response: InferenceResponse, *, own_data: bool) -> InferenceResponse
     )
 
 
-def _data(data: Any, own: bool) -> Any:
+def _tensor_data(data: Any, copy_data: bool) -> Any:
     if not isinstance(data, np.ndarray):
         return list(data)
-    if own:
+    if copy_data:
         data = data.copy()
         data.flags.writeable = False
     return data

@@ -1,4 +1,4 @@
-"""What mlsrv-cache offers."""
+"""Plugin: the response cache and its settings."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 @mlsrv.hookimpl
 def mlsrv_settings() -> list[mlsrv.SettingsOffer]:
-    """The switch of the server, and that of each model."""
+    """Offer the settings of the server's caches and of each model's cache."""
     return [mlsrv.SettingsOffer("server", CacheSettings), mlsrv.SettingsOffer("model", CacheModelSettings)]
 
 
 @mlsrv.hookimpl
 def mlsrv_interceptors(kernel: mlsrv.Kernel, model: mlsrv.ModelSettings) -> Interceptor | None:
-    """A cache of its own for each model that asks for one, while the server allows it."""
+    """Return a cache for a model that enables it while the server allows caches, else None."""
     settings = kernel.settings.of(CacheSettings)
     if not (settings.cache_enabled and model.of(CacheModelSettings).cache_enabled):
         return None

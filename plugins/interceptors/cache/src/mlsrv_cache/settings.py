@@ -1,4 +1,4 @@
-"""Settings of the response cache."""
+"""Settings: the response cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The batcher around real models in a kernel."""
+"""Batcher: requests to real models in a kernel."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mlsrv_batching.batcher import Batcher
 
 
 class Held(MLModel):
-    """Doubles numbers; holds each call while the gate is closed, and notes how many rows it had. Refuses 13,
+    """Doubles numbers; holds each call while the gate is closed, and keeps its number of rows. Refuses 13,
     fails at 66."""
 
     rows: list[int]
@@ -45,7 +45,7 @@ class Held(MLModel):
 
 
 class Summing(MLModel):
-    """Has one row of output, whatever the input."""
+    """Answers any input with one row."""
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         await asyncio.sleep(0.01)
@@ -90,7 +90,7 @@ async def hold(kernel: Kernel) -> asyncio.Task[InferenceResponse]:
     return busy
 
 
-async def test_an_idle_model_runs_at_once_and_a_busy_one_collects() -> None:
+async def test_an_idle_model_runs_at_once_and_a_busy_one_collects_a_batch() -> None:
     async with batched() as kernel:
         busy = await hold(kernel)
         others = [ask(kernel, value) for value in range(2, 7)]
@@ -103,7 +103,7 @@ async def test_an_idle_model_runs_at_once_and_a_busy_one_collects() -> None:
         assert [one["why"] for one in batcher(kernel).explain()["decisions"]] == ["idle", "slot free"]
 
 
-async def test_a_batch_is_never_larger_than_it_may_be() -> None:
+async def test_a_batch_never_exceeds_max_batch_size() -> None:
     async with batched(max_batch_size=4) as kernel:
         busy = await hold(kernel)
         others = [ask(kernel, value, rows=2) for value in range(2, 7)]
@@ -137,7 +137,7 @@ async def test_waiting_ends_after_max_batch_time() -> None:
 
 
 @pytest.mark.parametrize(("value", "error"), [(13, InferenceError), (66, ModelFailed)])
-async def test_one_that_is_at_fault_harms_no_other(value: int, error: type[Exception]) -> None:
+async def test_a_failing_request_does_not_affect_others(value: int, error: type[Exception]) -> None:
     async with batched() as kernel:
         busy = await hold(kernel)
         tasks = [ask(kernel, 2), ask(kernel, value), ask(kernel, 3)]
@@ -152,7 +152,7 @@ async def test_one_that_is_at_fault_harms_no_other(value: int, error: type[Excep
         ]
 
 
-async def test_a_cancelled_one_leaves_before_its_batch_runs() -> None:
+async def test_a_cancelled_request_is_left_out_of_its_batch() -> None:
     async with batched() as kernel:
         busy = await hold(kernel)
         tasks = [ask(kernel, 2), ask(kernel, 3), ask(kernel, 4)]
@@ -167,7 +167,7 @@ async def test_a_cancelled_one_leaves_before_its_batch_runs() -> None:
         assert isinstance(results[3], InferenceResponse)
 
 
-async def test_one_that_is_cancelled_while_its_batch_runs_stops_no_other() -> None:
+async def test_a_request_cancelled_while_its_batch_runs_does_not_affect_others() -> None:
     async with batched() as kernel:
         busy = await hold(kernel)
         tasks = [ask(kernel, 2), ask(kernel, 3)]
@@ -185,7 +185,7 @@ async def test_one_that_is_cancelled_while_its_batch_runs_stops_no_other() -> No
         assert isinstance(results[1], InferenceResponse)
 
 
-async def test_a_deadline_that_passes_in_the_queue_is_answered_then() -> None:
+async def test_a_request_whose_deadline_passes_in_the_queue_fails_at_once() -> None:
     async with batched() as kernel:
         busy = await hold(kernel)
         loop = asyncio.get_running_loop()
@@ -197,7 +197,7 @@ async def test_a_deadline_that_passes_in_the_queue_is_answered_then() -> None:
         assert Held.rows == [1]
 
 
-async def test_urgent_ones_go_first() -> None:
+async def test_requests_run_by_priority() -> None:
     async with batched(max_batch_size=2) as kernel:
         busy = await hold(kernel)
         tasks = [ask(kernel, 2), ask(kernel, 3), ask(kernel, 4, priority=1)]
@@ -210,7 +210,7 @@ async def test_urgent_ones_go_first() -> None:
         assert done.index(4) < done.index(3)
 
 
-async def test_outputs_that_cannot_be_split_are_answered_one_by_one(caplog: pytest.LogCaptureFixture) -> None:
+async def test_requests_run_one_by_one_if_outputs_cannot_be_split(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "mlsrv.batching"):
         async with batched(Summing) as kernel:
             responses = await asyncio.gather(*(ask(kernel, value, rows=2) for value in range(6)))
@@ -220,7 +220,7 @@ async def test_outputs_that_cannot_be_split_are_answered_one_by_one(caplog: pyte
     assert len([record for record in caplog.records if "no longer batched" in record.message]) == 1
 
 
-async def test_requests_that_do_not_fit_each_other_wait_apart() -> None:
+async def test_incompatible_requests_form_batches_of_their_own() -> None:
     async with batched() as kernel:
         busy = await hold(kernel)
         tasks = [ask(kernel, 2), ask(kernel, 3)]
@@ -245,7 +245,7 @@ async def test_a_reload_still_batches() -> None:
         assert Held.rows == [1, 3]
 
 
-async def test_who_comes_alone_is_not_taken_for_many() -> None:
+async def test_a_single_client_does_not_count_as_arrivals() -> None:
     async with batched(max_batch_time="auto") as kernel:
         for number in range(100, 140):
             await ask(kernel, number)
@@ -260,7 +260,7 @@ async def test_who_comes_alone_is_not_taken_for_many() -> None:
 
 
 @pytest.mark.parametrize("fields", [{"max_batch_size": 1}, {"max_batch_time": 0.0}, {"max_batch_size": 0}])
-async def test_it_is_off_unless_both_settings_ask_for_it(fields: dict[str, Any]) -> None:
+async def test_batching_is_off_unless_both_settings_enable_it(fields: dict[str, Any]) -> None:
     async with batched(**fields) as kernel:
         interceptors = kernel.handle("m").loaded().interceptors
         assert not any(isinstance(interceptor, Batcher) for interceptor in interceptors)

@@ -1,4 +1,4 @@
-"""What observers of batched requests see: how long each waited, with whom, and what the batch did."""
+"""Observing: timelines, contexts and log records of batched requests."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def batched(*plugins: object) -> AsyncIterator[Kernel]:
 
 
 async def one_then_together(kernel: Kernel, *values: int, rows: int = 1) -> list[object]:
-    """Results of a request that keeps the model busy, and of those that are joined meanwhile."""
+    """Return the results of a request that keeps the model busy and of those that are joined meanwhile."""
 
     def ask(value: int) -> asyncio.Task[InferenceResponse]:
         context = CallContext(str(value), trace={"traceparent": f"trace-{value}"})
@@ -93,7 +93,7 @@ async def one_then_together(kernel: Kernel, *values: int, rows: int = 1) -> list
         return await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_a_batch_bears_the_ids_of_its_members() -> None:
+async def test_the_id_of_a_batch_contains_those_of_its_members() -> None:
     async with batched() as kernel:
         await one_then_together(kernel, 1, 2)
     assert [context.request_id for context in Gated.contexts if context] == ["0", "1,2"]
@@ -101,7 +101,7 @@ async def test_a_batch_bears_the_ids_of_its_members() -> None:
     assert batch_context(many).request_id == ",".join(map(str, range(20))) + ",+5"
 
 
-async def test_of_a_batch_that_fails_each_request_that_does_is_logged_once(
+async def test_in_a_failed_batch_each_failed_request_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with batched() as kernel:
@@ -111,7 +111,7 @@ async def test_of_a_batch_that_fails_each_request_that_does_is_logged_once(
     assert record.__dict__["request_id"] == "66"
 
 
-async def test_members_know_their_batch_and_what_it_did() -> None:
+async def test_members_have_their_batch_and_its_spans_in_their_timeline() -> None:
     observer = Observer()
     async with batched(observer) as kernel:
         await one_then_together(kernel, 1, 2)
@@ -121,14 +121,14 @@ async def test_members_know_their_batch_and_what_it_did() -> None:
     (batch,) = one.batches
     assert ([context.request_id for context in batch.contexts], batch.rows) == (["1", "2"], 2)
     assert [phase for phase, _, _ in one.spans] == ["batch", "decode", "predict"]
-    assert one.spans[1:] == two.spans[1:], "the batch did it for both"
+    assert one.spans[1:] == two.spans[1:], "spans of the batch"
     ((_, busy_from, busy_to),) = [span for span in alone.spans if span[0] == "predict"]
     _, waited_from, waited_to = one.spans[0]
     assert busy_from < waited_from < busy_to < waited_to
     assert alone.durations()["batch"] < one.durations()["batch"]
 
 
-async def test_the_model_sees_the_batch_in_the_trace_of_its_first_member() -> None:
+async def test_the_context_of_a_batch_has_the_trace_of_its_first_member() -> None:
     async with batched(Observer()) as kernel:
         await one_then_together(kernel, 1, 2)
     _, together = Gated.contexts
@@ -137,14 +137,14 @@ async def test_the_model_sees_the_batch_in_the_trace_of_its_first_member() -> No
     assert [link.trace["traceparent"] for link in together.links] == ["trace-1", "trace-2"]
 
 
-async def test_a_batch_that_fails_and_its_members_alone_are_all_seen() -> None:
+async def test_a_failed_batch_and_the_runs_of_its_members_are_all_in_timelines() -> None:
     observer = Observer()
     async with batched(observer) as kernel:
         results = await one_then_together(kernel, 1, 66)
     assert [isinstance(result, ModelFailed) for result in results] == [False, False, True]
     for name in ("1", "66"):
         phases = [phase for phase, _, _ in observer.seen[name].spans]
-        assert phases.count("predict") == 2, "with the other one, then alone"
+        assert phases.count("predict") == 2, "in the batch, then alone"
 
 
 async def test_pieces_of_a_large_request_share_its_timeline() -> None:
@@ -157,7 +157,7 @@ async def test_pieces_of_a_large_request_share_its_timeline() -> None:
     assert [phase for phase, _, _ in timeline.spans].count("predict") == 3
 
 
-async def test_nobody_measures_when_nobody_observes() -> None:
+async def test_without_an_observer_there_are_no_timelines() -> None:
     async with batched() as kernel:
         await one_then_together(kernel, 1, 2)
     assert [context.timeline for context in Gated.contexts if context is not None] == [None, None]

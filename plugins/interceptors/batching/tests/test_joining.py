@@ -1,4 +1,4 @@
-"""Joining and splitting, without a model."""
+"""Joining: join, split, cut and rejoin without a model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def with_parameter(value: str) -> InferenceRequest:
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=8))
-def test_what_is_joined_and_split_is_as_before(counts: list[int]) -> None:
+def test_split_reverses_join(counts: list[int]) -> None:
     requests = [request(count) for count in counts]
     joined = join(requests)
     assert joined.inputs[0].shape == [sum(counts), 2]
@@ -44,7 +44,7 @@ def test_what_is_joined_and_split_is_as_before(counts: list[int]) -> None:
 
 
 @given(st.integers(1, 30), st.integers(1, 7))
-def test_what_is_cut_and_rejoined_is_as_before(rows: int, most: int) -> None:
+def test_rejoin_reverses_cut(rows: int, most: int) -> None:
     pieces = cut(request(rows), rows, most)
     counts = [piece.inputs[0].shape[0] for piece in pieces]
     assert max(counts) <= most
@@ -57,7 +57,7 @@ def test_what_is_cut_and_rejoined_is_as_before(rows: int, most: int) -> None:
     assert joined.outputs[0].data.tolist() == list(range(rows * 2))
 
 
-def test_parameters_of_inputs_become_lists_and_are_dealt_out() -> None:
+def test_parameters_are_joined_into_lists_and_split_again() -> None:
     joined = join([with_parameter("value-1"), with_parameter("value-2")])
     assert joined.inputs[0].shape == [2]
     assert joined.inputs[0].parameters == Parameters(**{"custom-param": ["value-1", "value-2"]})
@@ -93,11 +93,11 @@ def test_parameters_of_inputs_become_lists_and_are_dealt_out() -> None:
         request(parameters=Parameters(content_type="pd")),
     ],
 )
-def test_what_differs_is_not_joined(other: InferenceRequest) -> None:
+def test_requests_that_differ_are_not_joined(other: InferenceRequest) -> None:
     assert compatibility(request()) != compatibility(other)
 
 
-def test_what_belongs_to_the_caller_does_not_keep_requests_apart() -> None:
+def test_ids_headers_timeouts_and_priorities_do_not_matter() -> None:
     one = request(id="1", parameters=Parameters(headers={"a": "b"}, timeout=5, priority=1))
     assert compatibility(one) == compatibility(request(2, id="2"))
     assert join([one, request()]).parameters == Parameters(timeout=5, priority=1)
@@ -114,7 +114,7 @@ def test_what_belongs_to_the_caller_does_not_keep_requests_apart() -> None:
         [RequestInput("x", [2, 2], "INT8", [[1, 2], [3, 4]])],
     ],
 )
-def test_what_has_no_rows_is_left_alone(inputs: list[RequestInput]) -> None:
+def test_requests_without_rows_are_not_joined(inputs: list[RequestInput]) -> None:
     found = rows_of(InferenceRequest(inputs))
     assert found is None or all(len(tensor.data) == found for tensor in inputs)
 
@@ -127,5 +127,5 @@ def test_what_has_no_rows_is_left_alone(inputs: list[RequestInput]) -> None:
         ResponseOutput("y", [2, 2], "FP32", [1.0, 2.0]),
     ],
 )
-def test_outputs_without_a_row_for_each_are_not_split(output: ResponseOutput) -> None:
+def test_outputs_without_one_row_for_each_row_are_not_split(output: ResponseOutput) -> None:
     assert split(InferenceResponse("m", [output]), [1, 1]) is None

@@ -1,0 +1,37 @@
+"""Content: cache keys of requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mlsrv.testing import tensor_request, text_request
+from mlsrv.types import Parameters, RequestOutput
+from mlsrv_cache.content import content_key
+
+
+def test_the_key_depends_on_the_content_only() -> None:
+    def keyed(**changes: Any) -> bytes:
+        request = tensor_request("m", np.array([1, 2], np.int32))
+        for name, value in changes.items():
+            setattr(request, name, value)
+        return content_key(request)
+
+    same = [
+        keyed(id="x"),
+        keyed(parameters=Parameters(headers={"a": "b"}, timeout=1, priority=2)),
+        keyed(parameters=Parameters()),
+    ]
+    other = [
+        keyed(parameters=Parameters(temperature=1)),
+        keyed(outputs=[RequestOutput("y")]),
+        keyed(inputs=tensor_request("m", np.array([1, 3], np.int32)).inputs),
+        keyed(inputs=tensor_request("m", np.array([1, 2], np.uint32)).inputs),
+        keyed(inputs=tensor_request("m", np.array([[1, 2]], np.int32)).inputs),
+        keyed(inputs=tensor_request("m", np.array([1, 2], np.int32), name="z").inputs),
+        content_key(text_request("m", ["1", "2"])),
+        content_key(text_request("m", ["12"])),
+    ]
+    assert set(same) == {keyed()}
+    assert len({keyed(), *other}) == 1 + len(other)
