@@ -1,4 +1,4 @@
-"""Models in a folder of their own, as users have them, and kernels that run them in workers."""
+"""Models in a folder, as users have them, and kernels that run them in workers."""
 
 import asyncio
 import logging
@@ -38,12 +38,12 @@ class Pid(mlsrv.MLModel):
         return answer([os.getpid()])
 
 class Frozen(mlsrv.MLModel):
-    """Answers with how many objects no garbage collection looks at."""
+    """Answers with the number of objects that garbage collections skip."""
     async def predict(self, payload):
         return answer([gc.get_freeze_count()])
 
 class Sleeper(mlsrv.MLModel):
-    """Sleeps in a thread for as many seconds as it is told; if polite, it leaves when it is cancelled."""
+    """Sleeps in a thread for the given seconds; if polite, it stops when it is cancelled."""
     def predict(self, payload):
         until = time.monotonic() + number(payload)
         while time.monotonic() < until:
@@ -55,7 +55,7 @@ class Sleeper(mlsrv.MLModel):
         return answer([os.getpid()])
 
 class Waiter(mlsrv.MLModel):
-    """Waits on the event loop for as many seconds as it is told."""
+    """Waits on the event loop for the given seconds."""
     async def predict(self, payload):
         note(self.settings, "begun")
         try:
@@ -73,7 +73,7 @@ class SlowLoad(mlsrv.MLModel):
         return answer([1])
 
 class Deadly(mlsrv.MLModel):
-    """Ends its process while it is loaded, if a file says so."""
+    """Ends its process while it is loaded, if a file exists."""
     def load(self):
         if os.path.exists(self.settings.parameters.extra["file"]):
             os._exit(7)
@@ -91,7 +91,7 @@ class Artifact(mlsrv.MLModel):
         return answer([self.value])
 
 class Many(mlsrv.MLModel):
-    """Streams: for each request, as many answers as it says."""
+    """Streams: for each request, the given number of answers."""
     async def predict_stream(self, payloads):
         async for payload in payloads:
             for index in range(int(number(payload))):
@@ -99,7 +99,7 @@ class Many(mlsrv.MLModel):
                 yield answer([index])
 
 class Chatty(mlsrv.MLModel):
-    """Logs, measures, and answers with what its process looks like."""
+    """Logs, records metrics and describes its process."""
     def load(self):
         mlsrv.register("loads", "Number of loads", kind="counter")
         mlsrv.log(loads=1)
@@ -122,23 +122,23 @@ class Chatty(mlsrv.MLModel):
         return Local()
 
 class Old(mlsrv.MLModel):
-    """Uses what is to go away."""
+    """Raises a warning."""
     async def predict(self, payload):
         import warnings
         warnings.warn("this is old")
         return answer([os.getpid()])
 
 class Refusing(mlsrv.MLModel):
-    """Fails in as many ways as there are."""
+    """Fails in each way that there is."""
     async def predict(self, payload):
-        what = int(number(payload))
-        if what == 0:
+        way = int(number(payload))
+        if way == 0:
             raise ValueError("no such value")
-        if what == 1:
+        if way == 1:
             raise mlsrv.errors.InferenceError("not this one")
-        if what == 2:
+        if way == 2:
             raise Own("mine alone")
-        if what == 3:
+        if way == 3:
             raise mlsrv.errors.Overloaded("too much of it")
         return None
 
@@ -146,16 +146,16 @@ class Own(mlsrv.errors.InferenceError):
     pass
 
 class Big(mlsrv.MLModel):
-    """Takes as much memory as it is told, within a limit."""
+    """Allocates the given bytes of memory, within a limit."""
     def predict(self, payload):
         import resource
         resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
         return answer([len(bytearray(int(number(payload))))])
 
-def note(settings, what):
+def note(settings, text):
     if path := settings.parameters.extra.get("notes"):
         with open(path, "a") as file:
-            file.write(f"{what}\\n")
+            file.write(f"{text}\\n")
 '''
 
 Serve: TypeAlias = Callable[..., AbstractAsyncContextManager[Kernel]]
@@ -164,7 +164,7 @@ Model: TypeAlias = Callable[..., ModelSettings]
 
 @pytest.fixture
 def model(tmp_path: Path) -> Model:
-    """Makes settings of a model of the folder, by the name of its class; keywords go to ``extra``."""
+    """Make settings of a model of the folder, by the name of its class; keywords go to ``extra``."""
 
     def make(cls: str, name: str | None = None, *, folder: str = "models", **extra: Any) -> ModelSettings:
         place = tmp_path / folder
@@ -184,7 +184,7 @@ def model(tmp_path: Path) -> Model:
 
 @pytest.fixture
 def serve() -> Serve:
-    """Runs a kernel with some models, by default with one worker."""
+    """Run a kernel with some models, by default with one worker."""
 
     @asynccontextmanager
     async def run(*models: ModelSettings, plugins: Any = (), **settings: Any) -> AsyncIterator[Kernel]:

@@ -16,7 +16,7 @@ class WorkerSettings:
     )
     parallel_workers_timeout: float = setting(
         5.0,
-        help="Seconds that a worker gets to end by itself when the server stops; then it is killed.",
+        help="Seconds in which a worker must end when the server stops, before it is killed.",
         at_least=0,
     )
     worker_threads: int | None = setting(
@@ -32,18 +32,18 @@ class WorkerSettings:
     )
     worker_arena_bytes: int = setting(
         256 * 1024 * 1024,
-        help="Shared memory for large tensors, in bytes for each worker and direction; taken only as it is "
-        "used.",
+        help="Shared memory for large tensors, in bytes for each worker and direction; allocated only as "
+        "it is used.",
         at_least=0,
     )
     environments_dir: str = setting(
         ".envs",
-        help="Folder in which environments of models are unpacked and built, and kept for the next start.",
+        help="Folder in which environments of models are unpacked and built; kept for the next start.",
     )
     on_deadline: Literal["keep", "restart"] = setting(
         "keep",
-        help='What happens to a worker that still runs a request when its deadline has passed: "keep" it, or '
-        '"restart" it if the request does not end within a second.',
+        help='Treatment of a worker that still runs a request after its deadline: "keep" it, or "restart" '
+        "it if the request does not end within another second.",
     )
 
 
@@ -59,5 +59,5 @@ class WorkerModelSettings:
     )
     warm_workers: bool = setting(False, help="Accepted for compatibility; workers are always warm.")
     pool: str | None = setting(
-        None, help="Name of a pool that models share among themselves, beside the default one."
+        None, help="Name of a pool, other than the default one, that several models share."
     )

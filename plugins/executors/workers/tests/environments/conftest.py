@@ -54,7 +54,7 @@ def tiny(tmp_path: Path) -> Any:
 
 @pytest.fixture
 def site_packages() -> Path:
-    """The folder of packages, relative to an environment's prefix."""
+    """Return the folder of packages, relative to an environment's prefix."""
     return Path("lib", f"python{sys.version_info[0]}.{sys.version_info[1]}", "site-packages")
 
 

@@ -158,7 +158,7 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
 
 @pytest.fixture
 def slow(tiny: Any, tmp_path: Path, wheel: Any) -> tuple[ModelSettings, Path]:
-    """A model whose requirements are built slowly, and the folder of the package."""
+    """Return a model whose requirements are built slowly, and the folder of the package."""
     source = tmp_path / "tiny" / "source"
     source.mkdir()
     wheel(source)

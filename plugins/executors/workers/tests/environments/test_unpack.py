@@ -25,7 +25,7 @@ LINKS = {
 
 
 def tar(*members: tuple[str, str, str | bytes]) -> bytes:
-    """A tar archive of (name, kind, content or target)."""
+    """Return a tar archive of members (name, kind, content or target)."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as archive:
         for name, kind, content in members:

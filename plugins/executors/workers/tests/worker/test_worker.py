@@ -90,7 +90,7 @@ import mlsrv
 
 @mlsrv.hookimpl
 def mlsrv_user_code(settings, model):
-    """Notes each call, with what a tracer needs."""
+    """Write the trace context of each call to a file."""
     @contextlib.contextmanager
     def around(context):
         note = {"pid": os.getpid(), "model": model.name, "trace": dict(context.trace)}

@@ -18,7 +18,7 @@ class BatchingSettings:
     max_batch_time: float | Literal["auto"] = setting(
         0.0,
         help="Seconds that a request may wait for others while the model is busy; 0 switches batching off. "
-        'An idle model never waits. "auto" chooses a window from what batches cost, see latency_slo.',
+        'An idle model never waits. "auto" derives a window from the cost of batches, see latency_slo.',
     )
     latency_slo: float = setting(
         0.1, help='Seconds within which max_batch_time = "auto" tries to answer each request.'

@@ -47,7 +47,7 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS
 
 @frozen
 class LaunchSpec:
-    """How the worker processes of a pool are started.
+    """Description of how the worker processes of a pool are started.
 
     Attributes:
         plugins: the plugins that they load.

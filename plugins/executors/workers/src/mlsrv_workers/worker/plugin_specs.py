@@ -37,7 +37,7 @@ class PluginModuleSpec:
 
 @frozen
 class PluginSpecs:
-    """How a worker loads its plugins.
+    """Description of the plugins that a worker loads.
 
     Attributes:
         discover: as in the server.
