@@ -55,7 +55,7 @@ class Placement(ABC):
 
     @abstractmethod
     async def infer(self, request: InferenceRequest, context: CallContext) -> InferenceResponse:
-        """Answer one request. Raises an `MLSrvError`, whatever the model raised."""
+        """Answer one request. Raises an `MLSrvError` for any exception of the model."""
 
     @abstractmethod
     def stream(

@@ -6,17 +6,16 @@
         @custom_handler("/explain/{method}")
         async def explain(self, body: dict, method: str, top: int = 3) -> dict: ...
 
-is ``POST /v2/models/NAME/explain/shap?top=5``. What an argument gets is decided by its name and annotation,
-when the model is loaded:
+is ``POST /v2/models/NAME/explain/shap?top=5``. The source of each argument follows from its name and
+annotation, when the model is loaded:
 
 * a name in braces in the path: that segment of the path;
 * ``headers``, ``query``: all headers (names in lower case), the whole query, as ``dict[str, str]``;
-* `CallContext`: deadline, cancellation and the like;
-* the first argument left, unless the verb has no body (GET, HEAD, DELETE, OPTIONS): the body, as ``bytes``,
-as `str`, as
-  a message such as `InferenceRequest`, or, with any other annotation or none, as the JSON value that it
-  holds;
-* every other one: the value of that name in the query, as `str`, `int`, `float` or `bool`.
+* `CallContext`: deadline, cancellation, request id;
+* the first of the other arguments, unless the verb has no body (GET, HEAD, DELETE, OPTIONS): the body, as
+  `bytes`, as `str`, as a message such as `InferenceRequest`, or, with any other annotation or none, as the
+  JSON value that it holds;
+* every further argument: the value of that name in the query, as `str`, `int`, `float` or `bool`.
 
 The result is sent as JSON, a `str` as plain text, `bytes` as they are, None as an empty body, a `Reply` with
 its own status and headers.
@@ -48,12 +47,12 @@ def custom_handler(
     """Mark a method of an `MLModel` as a custom handler.
 
     Args:
-        rest_path: path of the route; ``{name}`` stands for one segment. It lies below the model's own path
-            ``/v2/models/NAME`` (and ``…/versions/VERSION``), where models cannot get into each other's way.
+        rest_path: path of the route; ``{name}`` stands for one segment. The route is below the model's own
+            path ``/v2/models/NAME`` (and ``…/versions/VERSION``), where routes of two models cannot clash.
         rest_method: HTTP verb.
-        root: lay the path at the root of the server instead, as for a client that knows no models. A model
-            whose path there is taken by another model does not load. ``"shared"`` lays it in both places, at
-            the root only while no other model offers the same path there.
+        root: put the route at the root of the server instead, for clients that know of no models. A model
+            does not load while another model has the same route there. ``"shared"`` puts the route in both
+            places, at the root only while no other model offers the same route there.
 
     Raises:
         ValueError: the path is empty.
@@ -103,9 +102,9 @@ class Reply:
     """The answer of a custom handler, with a status and headers.
 
     Attributes:
-        body: `bytes`, `str`, a message, or whatever JSON can carry.
+        body: `bytes`, `str`, a message, or a value that JSON can carry.
         status: of HTTP.
-        headers: of the response; ``content-type`` beats the one that follows from the body.
+        headers: of the response; ``content-type`` replaces the one that follows from the body.
     """
 
     body: Any = b""
@@ -174,7 +173,7 @@ def find_handler(
     chosen: str | None = None
     values: dict[str, str] = {}
     verbs: set[str] = set()
-    # What is written out comes before what stands for anything.
+    # Literal segments take precedence over segments in braces.
     for name, options in sorted(handlers.items(), key=lambda item: item[1]["rest_path"].count("{")):
         matched = _match(str(options["rest_path"]).split("/")[1:], segments)
         if not options["root" if root else "below"] or matched is None:

@@ -22,7 +22,7 @@ def lazy_exports(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]
             such as ``{"types": "mlsrv.types"}``, exports the module.
 
     Raises:
-        AttributeError: (from the returned function) the name is none of `homes`.
+        AttributeError: (from the returned function) the name is not in `homes`.
     """
 
     def export(name: str) -> Any:

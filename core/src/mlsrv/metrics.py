@@ -67,7 +67,7 @@ class Metric:
     """One metric: its name, kind, labels and buckets.
 
     Attributes:
-        name: as the backend shows it; it may add what its conventions want (``_total``).
+        name: as the backend shows it; a backend may add a suffix of its conventions (``_total``).
         description: one line of help.
         kind: a counter only grows, a gauge is set, a histogram collects observations.
         labels: names of its labels, in order.
@@ -129,7 +129,7 @@ def _nothing_to_end() -> None:
 
 
 Record: TypeAlias = Callable[[Metric, float, Sequence[str]], None]
-"""Records a value of a metric that was not bound before: what user code logs."""
+"""Records a value, logged by user code, of a metric that was not bound before."""
 
 
 def discard(metric: Metric, value: float, labels: Sequence[str]) -> None:
@@ -215,7 +215,7 @@ def register(
     Returns the metric (the existing one if the name is known), or None outside a model.
 
     Raises:
-        ValueError: the name cannot be one, or there is no such kind.
+        ValueError: the name or the kind is invalid.
         MetricClash: the name is known with another kind or other buckets. (Another model's metric of this
             name that differs makes the load fail.)
     """
@@ -230,7 +230,7 @@ def log(**values: float) -> None:
     a server.
 
     Raises:
-        ValueError: a name cannot be one, a value is no number, or a counter would shrink.
+        ValueError: a name is invalid, a value is not a number, or a counter would shrink.
     """
     current = current_metrics.get()
     if current:

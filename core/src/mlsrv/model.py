@@ -32,11 +32,11 @@ class MLModel:
     be ``async def``, which runs on the event loop, or a plain ``def``, which runs in a thread and may block.
 
     Attributes:
-        settings: the model's settings; ``settings.parameters.extra`` holds what the runtime is given.
+        settings: the model's settings; ``settings.parameters.extra`` has the settings of the runtime.
         inputs, outputs: the declared tensors (`MetadataTensor`); `load` may set them.
         own_input_checks: whether the class itself refuses inputs that do not fit, because it takes more forms
-            of them than its metadata can tell. The kernel then holds requests only to inputs that the
-            settings declare, not to those that the metadata adds.
+            of them than its metadata can express. The kernel then checks requests only against inputs that
+            the settings declare, not against those that the metadata adds.
     """
 
     own_input_checks: ClassVar[bool] = False

@@ -41,8 +41,7 @@ class Threads:
 
         Raises:
             RequestCancelled: the pool was closed before the call began.
-            Exception: what the function raised; what is no `Exception`, such as SystemExit, as a
-                RuntimeError.
+            Exception: raised by the function; other exceptions, such as SystemExit, become a RuntimeError.
         """
         if self._closed:
             raise RequestCancelled("The server is stopping.")
@@ -107,7 +106,7 @@ class _Job:
             self._settle(self.future.set_result, result)
 
     def refuse(self, error: BaseException) -> None:
-        # A future takes no StopIteration, and SystemExit and its like would end the event loop.
+        # A future takes no StopIteration, and exceptions such as SystemExit would end the event loop.
         if isinstance(error, StopIteration) or not isinstance(error, Exception):
             text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             cause, error = error, RuntimeError(text)

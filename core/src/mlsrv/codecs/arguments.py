@@ -44,7 +44,7 @@ def decode_args(function: _F) -> _F:
     * the ``TypeHint`` of a request codec (``pd.DataFrame``), ``dict`` or ``dict[str, X]``: one argument that
       takes all inputs which no other argument names;
     * `Parameters`: those of the request; ``headers: dict[str, str]``: the headers of the call, names in lower
-      case; `InferenceRequest`: the request itself; `CallContext`: deadline, cancellation and the like.
+      case; `InferenceRequest`: the request itself; `CallContext`: deadline, cancellation, request id.
 
     **The result** is encoded by the return annotation: one output ``output-0``; for ``tuple[X, Y]`` (also a
     tuple of hints) ``output-0``, ``output-1``, …; for a DataFrame its columns, for ``dict[str, X]`` its
@@ -53,8 +53,7 @@ def decode_args(function: _F) -> _F:
     instead. Only the outputs that the request asks for are sent. ``predict_stream`` is written as a
     generator, ``-> AsyncIterator[X]``, and runs once for each request of the stream.
 
-    What is wrong with the signature is told when the class is defined, what is wrong with the annotations
-    when the model is loaded.
+    A wrong signature is an error when the class is defined, a wrong annotation when the model is loaded.
 
     Raises:
         TypeError: the method cannot be called with inputs by name.

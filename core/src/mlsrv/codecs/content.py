@@ -60,7 +60,7 @@ def apply_codec(codec: AnyInputCodec, request_input: RequestInput) -> Any:
     try:
         return codec.decode_input(request_input)
     except ValueError as error:
-        # What int(), bytes.fromhex() and their like raise for a text that is none: the client's fault.
+        # Raised by int(), bytes.fromhex() and others for a malformed text: the client's fault.
         raise CodecError(
             f'input "{request_input.name}": not valid for the content type "{codec.ContentType}": {error}'
         ) from error
@@ -156,7 +156,7 @@ def encode_output(
     Without one, a codec for the type of the payload does it, else the default.
 
     Raises:
-        CodecNotFound: there is none of them.
+        CodecNotFound: no codec applies.
         CodecError: the codec cannot encode the payload.
     """
     name = request_output.name

@@ -21,7 +21,7 @@ def installed_codec(module: str, name: str, names: tuple[str, ...] = tuple(PACKA
     """Return the codec that `module` has under `name`.
 
     Raises:
-        AttributeError: `name` is none of `names`.
+        AttributeError: `name` is not in `names`.
         ImportError: the plugin is not installed; the message says how to.
     """
     if name not in names:

@@ -23,7 +23,7 @@ def register_input_codec(codec: _Input) -> _Input:
     server, offer it in a plugin with the hook ``mlsrv_codecs``.
 
     Raises:
-        TypeError: it is no `InputCodec`, or has no ``ContentType``.
+        TypeError: it is not an `InputCodec`, or has no ``ContentType``.
     """
     _check(codec, InputCodec)
     setattr(codec, _MARK, True)

@@ -43,9 +43,9 @@ def unreadable(name: str, path: Path, what: str, error: Exception | str, advice:
     Args:
         name: of the model.
         path: the file.
-        what: what it was read as, with its article: "a model of XGBoost".
-        error: why it cannot be; of a text of several lines only the first is told.
-        advice: what to do about it.
+        what: the kind of thing it was read as, with its article: "a model of XGBoost".
+        error: the reason; of several lines only the first is reported.
+        advice: the remedy.
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     why = f"{lines[0][:300].rstrip('.')}" if lines else "no reason given"

@@ -26,8 +26,8 @@ class Features:
     Attributes:
         count: how many there are; None if unknown.
         names: of all of them in their order, or empty if unknown.
-        datatypes: of all of them in their order, as the metadata tells them.
-        datatype: of all of them, where there are no `datatypes`.
+        datatypes: of all of them in their order, as in the metadata.
+        datatype: of all of them, if `datatypes` is empty.
     """
 
     count: int | None = None
@@ -59,7 +59,7 @@ class Features:
 
         Raises:
             InputsNotFound: columns of the DataFrame are missing, or not known.
-            InferenceError: the number of columns or of dimensions is wrong, or it is no table at all.
+            InferenceError: the number of columns or of dimensions is wrong, or the value is not a table.
         """
         if hasattr(values, "columns"):
             return self._fitted_frame(model, values)

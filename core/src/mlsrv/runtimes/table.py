@@ -53,10 +53,10 @@ class TableModel(MLModel):
     the artifact, unless the settings declare inputs or outputs.
 
     Attributes:
-        framework: its name as people write it; in small letters it is the platform in the metadata.
+        framework: its name as it is commonly written; in lower case it is the platform in the metadata.
         artifacts: file names and patterns, in the order in which they are looked for in a folder.
-        refusals: what the framework raises when it does not like the input.
-        features, results: what the artifact told, after `load`.
+        refusals: exceptions with which the framework refuses an input.
+        features, results: as `read` returned them, after `load`.
     """
 
     framework: ClassVar[str]
@@ -152,7 +152,8 @@ def refused(model: str, error: Exception, words: str | None = None) -> Inference
     Args:
         model: its name.
         error: what the framework raised.
-        words: what to tell of it; its text if not given. Line breaks and what is over 300 characters go.
+        words: text for the client; the error's own text if not given. Line breaks are removed; 300
+            characters are kept.
     """
     logger.debug("Model %s refused a request", model, exc_info=error)
     text = " ".join((str(error) if words is None else words).split())

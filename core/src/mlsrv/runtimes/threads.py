@@ -16,7 +16,7 @@ def thread_count(settings: ModelSettings) -> int:
     process may run on. Libraries built on OpenMP would find it by themselves, others would take all cores.
 
     Raises:
-        ModelLoadError: ``threads`` is no integer, or less than 1.
+        ModelLoadError: ``threads`` is not an integer, or less than 1.
     """
     wanted = extra_value(settings, "threads", int, 0)
     if wanted < 0 or settings.parameters.extra.get("threads") == 0:

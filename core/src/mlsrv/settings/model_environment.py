@@ -1,7 +1,7 @@
 """Model environment: model settings from the environment, ``MLSRV_MODEL_…``.
 
-What identifies a model (name, implementation, uri, version, …) describes the one model of a folder that has
-no ``model-settings.json``; every other field is laid over the file of each model.
+Fields that identify a model (name, implementation, uri, version, …) describe the one model of a folder
+without ``model-settings.json``; every other field takes precedence over the file of each model.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ModelEnvironment:
     """The model fields of an environment.
 
     Attributes:
-        overlay: the fields that beat those of every model's file.
+        overlay: the fields that take precedence over every model's file.
     """
 
     def __init__(self, layer: Layer) -> None:

@@ -25,7 +25,7 @@ def _text(_parameters: ModelParameters, attribute: Attribute[Any], value: object
 
 
 def _version(value: Any) -> Any:
-    # People write `"version": 2`. An empty version is how protobuf says that there is none.
+    # Settings files may have `"version": 2`. In protobuf, an empty version means none.
     return str(value) if type(value) in (int, float) else value or None
 
 
@@ -45,7 +45,7 @@ class ModelParameters:
         uri: the artifact: a file, or a folder in which the runtime finds one. Relative to the settings file.
         version: the model's version; any text.
         content_type: default content type of requests.
-        format: format of the artifact, for runtimes that cannot tell.
+        format: format of the artifact, for runtimes that cannot detect it.
         extra: settings of the runtime.
         others: every other key; each of them is readable as an attribute too.
 

@@ -92,8 +92,8 @@ class Sections:
 class FlatSettings:
     """Settings with fields of the kernel and of plugins, readable side by side: ``settings.host``.
 
-    Before a kernel resolved them they hold what was written: attributes are the values as they stand there
-    (or defaults of the kernel's own fields), and `of` converts the fields of one class alone.
+    Before a kernel resolves them they hold the values as written: attributes are those values, unconverted
+    (or defaults of the kernel's own fields), and `of` converts the fields of one class only.
     """
 
     _own: ClassVar[Owner]

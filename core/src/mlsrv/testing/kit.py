@@ -1,4 +1,4 @@
-"""Names of the distribution mlsrv-testing, imported when they are first used."""
+"""Kit: names of the distribution mlsrv-testing, imported when they are first used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def kit_exports(module: str, names: Collection[str]) -> Callable[[str], Any]:
         names: the names that it exports.
 
     Raises:
-        AttributeError: (from the returned function) the name is none of `names`.
+        AttributeError: (from the returned function) the name is not in `names`.
         ModuleNotFoundError: (from the returned function) the kit is not installed.
     """
     home = f"{KIT}.{module.rpartition('.')[2]}"

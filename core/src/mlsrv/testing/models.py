@@ -72,7 +72,7 @@ class ScriptedModel(MLModel):
 
     - ``echo``: answers with its inputs.
     - ``raise``, ``refuse``, ``exit``, ``wrong``: raises a `ValueError` or an `InferenceError`, calls
-      ``sys.exit``, returns something that is no response.
+      ``sys.exit``, returns a value that is not a response.
     - ``wait``: waits until it is cancelled.
     - ``context``: answers with its request's id, headers and priority, as JSON.
     - ``log``: records 1.0 for the metric "scripted".
