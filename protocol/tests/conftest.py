@@ -1,4 +1,4 @@
-"""Settings of hypothesis: a busy machine is no reason to fail."""
+"""Settings of hypothesis: no deadline, as a shared machine may be slow."""
 
 from hypothesis import HealthCheck, settings
 

@@ -99,7 +99,7 @@ def test_json_and_binary_tensors_mix() -> None:
         (b'{"inputs":', b"", "JSON"),
     ],
 )
-def test_what_does_not_add_up_is_refused(text: bytes, tail: bytes, says: str) -> None:
+def test_a_body_of_the_wrong_size_is_refused(text: bytes, tail: bytes, says: str) -> None:
     with pytest.raises(InvalidPayload, match=says):
         binary.decode_request(text + tail, len(text))
 
@@ -111,7 +111,7 @@ def test_a_header_must_be_a_length_within_the_body(value: str) -> None:
     assert binary.read_header("10", 10) == 10
 
 
-def test_wishes_follow_the_listed_outputs_or_the_default() -> None:
+def test_binary_outputs_are_the_listed_ones_or_the_default() -> None:
     tensor = RequestInput("x", [0], "FP32", [])
     every = InferenceRequest([tensor], parameters=Parameters(binary_data_output=True, other=1))
     assert "anything" in binary.pop_binary_outputs(every)
@@ -125,7 +125,7 @@ def test_wishes_follow_the_listed_outputs_or_the_default() -> None:
     assert "x" not in binary.pop_binary_outputs(InferenceRequest([tensor]))
 
 
-def test_a_response_mixes_forms_and_names_what_is_wrong() -> None:
+def test_a_response_mixes_binary_and_json_outputs_and_errors_name_the_output() -> None:
     response = InferenceResponse(
         "m", [ResponseOutput("a", [1], "FP32", [1.5]), ResponseOutput("b", [1], "INT8", [3])], "2", "id"
     )

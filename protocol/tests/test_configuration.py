@@ -22,7 +22,7 @@ def test_a_model_that_does_not_batch() -> None:
     }
 
 
-def test_rows_do_not_count_where_requests_are_joined() -> None:
+def test_a_batching_model_leaves_the_batch_dimension_out() -> None:
     config = model_configuration(
         metadata(MetadataTensor("x", "FP32", [-1, 4])), max_batch_size=8, decoupled=True
     )

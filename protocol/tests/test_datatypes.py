@@ -32,7 +32,7 @@ def test_the_table_is_complete() -> None:
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_what_a_datatype_is_in_numpy(name: str) -> None:
+def test_the_numpy_dtype_of_each_datatype(name: str) -> None:
     code, itemsize, is_float, is_integer = TABLE[name]
     datatype = Datatype(name)
     assert datatype.dtype == (None if code is None else np.dtype(code))
@@ -40,7 +40,7 @@ def test_what_a_datatype_is_in_numpy(name: str) -> None:
 
 
 @pytest.mark.parametrize("datatype", Datatype)
-def test_a_datatype_is_its_name(datatype: Datatype) -> None:
+def test_a_datatype_equals_its_name(datatype: Datatype) -> None:
     assert str(datatype) == f"{datatype}" == f"{datatype:s}" == datatype.value == datatype
     assert orjson.dumps(datatype) == f'"{datatype}"'.encode()
     assert pickle.loads(pickle.dumps(datatype)) is datatype
@@ -65,7 +65,7 @@ def test_the_range_of_a_datatype(name: str, lowest: float, highest: float) -> No
 
 
 @pytest.mark.parametrize("name", ["fp32", "FP99", "STRING", "", "x" * 10_000])
-def test_an_unknown_name_is_refused_with_those_that_exist(name: str) -> None:
+def test_an_unknown_datatype_is_refused_with_the_known_names(name: str) -> None:
     with pytest.raises(InvalidPayload, match=r"the datatypes are BOOL, UINT8, .*, BF16, BYTES") as caught:
         Datatype(name)
     assert len(str(caught.value)) < 250
@@ -97,7 +97,7 @@ def test_an_array_without_a_datatype_is_refused(dtype: object) -> None:
         Datatype.from_numpy(dtype)  # type: ignore[arg-type]  # dtype-like
 
 
-def test_every_bf16_pattern_survives_the_way_to_float32_and_back() -> None:
+def test_every_bf16_pattern_survives_a_round_trip_through_float32() -> None:
     patterns = np.arange(2**16, dtype=np.uint16).reshape(256, 256)
     values = bf16_to_float32(patterns)
     assert values.shape == (256, 256)

@@ -1,4 +1,4 @@
-"""Inference messages over gRPC, against protobuf's own idea of them."""
+"""Inference messages over gRPC, compared with protobuf's own parser."""
 
 import math
 from collections.abc import Callable
@@ -137,7 +137,7 @@ def test_a_response_survives(datatype: Datatype, typed: bool, data: st.DataObjec
 @pytest.mark.parametrize("datatype", Datatype)
 @settings(max_examples=40)
 @given(data=st.data())
-def test_it_carries_what_json_carries(datatype: Datatype, data: st.DataObject) -> None:
+def test_every_json_request_has_an_equal_grpc_request(datatype: Datatype, data: st.DataObject) -> None:
     tensor = data.draw(tensors(datatype))
     if datatype is Datatype.BYTES:
         tensor.data = [value.decode("latin-1") for value in tensor.data]
@@ -166,13 +166,13 @@ def problem(decode: Callable[[bytes], object], body: bytes) -> str:
 
 
 @given(st.binary(max_size=300))
-def test_no_bytes_make_it_fail_otherwise(body: bytes) -> None:
+def test_random_bytes_raise_only_invalid_payload(body: bytes) -> None:
     for decode in (decode_request, decode_response, decode_stream_response):
         assert problem(decode, body).endswith(".")
 
 
 @given(st.data())
-def test_a_damaged_message_is_refused_or_read(data: st.DataObject) -> None:
+def test_a_damaged_message_is_refused_or_decoded(data: st.DataObject) -> None:
     tensors_ = [
         RequestInput("x", [2], "FP32", np.ones(2, np.float32)),
         RequestInput("s", [2], "BYTES", [b"a", b"bc"]),
@@ -255,7 +255,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_breaks_a_rule_is_refused(case: str) -> None:
+def test_a_message_that_breaks_a_rule_is_refused(case: str) -> None:
     body, says = REFUSED[case]
     with pytest.raises(InvalidPayload, match=says) as caught:
         decode_request(body)
@@ -283,7 +283,7 @@ def test_shapes_without_elements() -> None:
         ("", 0, [], False),
     ],
 )
-def test_typed_raw_and_mixed(inputs: str, raw: int, values: list[float], typed: bool) -> None:
+def test_typed_raw_and_mixed_contents(inputs: str, raw: int, values: list[float], typed: bool) -> None:
     """t: typed contents, r: none, e: an empty message."""
     contents = {"t": {"contents": {"fp32_contents": [1]}}, "r": {}, "e": {"contents": {}}}
     described = [
@@ -334,7 +334,7 @@ def test_parameters_that_grpc_cannot_carry_are_left_out(caplog: pytest.LogCaptur
     assert [record.getMessage().split()[2] for record in caplog.records] == ['"nested"', '"huge"', '"items"']
 
 
-def test_absent_is_none() -> None:
+def test_absent_fields_are_none() -> None:
     request, typed = decode_request(b"")
     assert request == InferenceRequest([])
     assert (request.id, request.model_version, request.outputs, request.parameters, typed) == (
@@ -351,7 +351,7 @@ LONG = len_field(0x7A, bytes(5000))
 @pytest.mark.parametrize("datatype", Datatype)
 @settings(max_examples=40)
 @given(data=st.data())
-def test_small_and_large_messages_are_read_alike(
+def test_small_and_large_messages_are_decoded_alike(
     datatype: Datatype, typed: bool, data: st.DataObject
 ) -> None:
     request = InferenceRequest([data.draw(tensors(datatype))], "id", model_name="m")
@@ -431,7 +431,7 @@ def test_an_empty_typed_output_is_typed() -> None:
 
 
 @pytest.mark.parametrize("typed", [False, True])
-def test_what_model_authors_write_is_normalised(typed: bool) -> None:
+def test_data_of_model_authors_is_normalised(typed: bool) -> None:
     outputs = [
         ResponseOutput("a", (2, 2), "FP32", [[1, 2], [3, 4]]),
         ResponseOutput("b", [2], "BYTES", ["é", b"\xff"]),
@@ -460,7 +460,7 @@ def test_what_model_authors_write_is_normalised(typed: bool) -> None:
         (ResponseOutput("y", [1], "INT8", [1], Parameters(a="\ud800")), "surrogate"),
     ],
 )
-def test_what_cannot_be_sent_is_the_fault_of_the_model(output: ResponseOutput, says: str) -> None:
+def test_an_output_that_cannot_be_sent_is_an_invalid_output(output: ResponseOutput, says: str) -> None:
     for typed in (False, True):
         with pytest.raises(InvalidOutput, match=says):
             encode_response(InferenceResponse("m", [output]), typed=typed)
@@ -468,12 +468,12 @@ def test_what_cannot_be_sent_is_the_fault_of_the_model(output: ResponseOutput, s
         encode_response(InferenceResponse("m", id="\ud800"))
 
 
-def test_what_a_client_cannot_send() -> None:
+def test_an_input_that_cannot_be_sent_is_an_invalid_payload() -> None:
     with pytest.raises(InvalidPayload, match=r'inputs\[0\] "x"'):
         encode_request(InferenceRequest([RequestInput("x", [2], "FP32", [1])]))
 
 
-def test_messages_of_streams() -> None:
+def test_stream_messages_survive_a_round_trip() -> None:
     response = InferenceResponse("m", [ResponseOutput("y", [1], "INT8", [1])], id="7")
     for final in (True, False):
         body = encode_response(response, stream=True, final=final)
@@ -500,10 +500,10 @@ def test_messages_of_streams() -> None:
         (len_field(0x1A, b"\xff"), ""),
     ],
 )
-def test_the_id_of_a_wrong_request(body: bytes, expected: str) -> None:
+def test_the_id_is_found_in_a_wrong_request(body: bytes, expected: str) -> None:
     assert request_id_of(body) == expected
 
 
-def test_many_tiny_fields_are_refused_in_no_time() -> None:
+def test_many_tiny_fields_are_refused_quickly() -> None:
     with pytest.raises(InvalidPayload, match="more than"):
         decode_request(b"\x3a\x00" * 200_000)

@@ -1,4 +1,4 @@
-"""Descriptors from .proto text, and the pool that they live in."""
+"""Proto parser: descriptors from .proto text, and their pool."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ service Talk { rpc Say(stream Outer) returns (Outer); }
 """
 
 
-def test_everything_that_is_known() -> None:
+def test_every_supported_construct_is_parsed() -> None:
     file = parse_proto("x.proto", TEXT)
     (outer,) = file.message_type
     assert (file.name, file.syntax, file.package) == ("x.proto", "proto3", "a.b")
@@ -60,7 +60,7 @@ def test_everything_that_is_known() -> None:
         ("message A { string x = 1 [packed=false]; }", "not known"),
     ],
 )
-def test_what_is_not_known_is_said(text: str, says: str) -> None:
+def test_an_unsupported_construct_is_a_value_error(text: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         parse_proto("x.proto", f'syntax = "proto3"; package p; {text}')
 
@@ -74,7 +74,7 @@ def test_the_files_of_the_services(symbol: str) -> None:
     assert found.by_symbol(f"{symbol}.{file.service[0].method[0].name}") == [file_of(symbol)]
 
 
-def test_messages_work() -> None:
+def test_messages_survive_serialisation() -> None:
     ready = message_class("inference.ModelReadyRequest")
     assert parse(ready, ready(name="m", version="1").SerializeToString()).name == "m"
     with pytest.raises(InvalidPayload, match="not a ModelReadyRequest"):
@@ -91,7 +91,7 @@ def file(name: str, *imports: str) -> bytes:
     return found.SerializeToString()
 
 
-def test_descriptors_come_with_what_they_import() -> None:
+def test_descriptors_come_with_their_imports() -> None:
     leaf, middle, top = file("leaf"), file("middle", "leaf"), file("top", "middle", "leaf")
     found = Descriptors([top, leaf, middle, leaf])
     assert found.by_name("top")[0] == top
@@ -103,7 +103,7 @@ def test_descriptors_come_with_what_they_import() -> None:
                 missing(name)
 
 
-def test_descriptors_that_do_not_fit() -> None:
+def test_inconsistent_descriptors_are_refused() -> None:
     with pytest.raises(ValueError, match="parsing"):
         Descriptors([b"\xff"])
     with pytest.raises(ValueError, match="top import files that are not there"):

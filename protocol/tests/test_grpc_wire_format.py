@@ -1,4 +1,4 @@
-"""Protocol buffers' wire format."""
+"""Wire format of protocol buffers."""
 
 import pytest
 from hypothesis import given
@@ -20,7 +20,7 @@ from mlsrv_protocol.grpc.wire_format import (
 
 
 @given(st.integers(0, 2**64 - 1))
-def test_a_number_survives(value: int) -> None:
+def test_a_varint_survives_a_round_trip(value: int) -> None:
     encoded = varint(value)
     assert read_varint(b"x" + encoded + b"y", 1) == (value, 1 + len(encoded))
 
@@ -60,7 +60,7 @@ def test_the_fields_of_a_message() -> None:
         b"\xff" * 11,
     ],
 )
-def test_what_is_no_message(body: bytes) -> None:
+def test_bytes_that_are_not_a_message_are_malformed(body: bytes) -> None:
     with pytest.raises(Malformed, match=r"\.$"):
         list(fields(body, 0, len(body)))
 
@@ -74,7 +74,7 @@ def test_packed_numbers() -> None:
         numbers(b"x\x96\x01", 1, 2)
 
 
-def test_a_number_does_not_run_out_of_its_message() -> None:
+def test_a_varint_ends_within_its_message() -> None:
     with pytest.raises(Malformed, match="cut off"):
         list(fields(b"\x08\x96\x01", 0, 2))
 

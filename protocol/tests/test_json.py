@@ -1,4 +1,4 @@
-"""Requests as JSON: which are read, which are refused and how. Data has a file of its own."""
+"""JSON requests: the accepted ones, and the errors for the others. `test_json_data.py` covers tensor data."""
 
 import math
 from typing import Any
@@ -110,7 +110,7 @@ X = '{"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}'
         ),
     ],
 )
-def test_wrong_requests(text: str, problem: str) -> None:
+def test_wrong_requests_are_refused(text: str, problem: str) -> None:
     for padding in SIZES:
         with pytest.raises(InvalidPayload, match=problem):
             decode_request(text.encode() + b" " * padding if text else b"")
@@ -152,7 +152,7 @@ def test_a_whole_request() -> None:
     )
 
 
-def test_what_is_null_or_empty_is_absent() -> None:
+def test_null_and_empty_fields_are_absent() -> None:
     request = decode_request(b'{"inputs": [], "id": null, "parameters": null, "outputs": null}')
     assert (request.id, request.parameters, request.outputs) == (None, None, None)
     assert decode_request(b'{"inputs": [], "parameters": {}}').parameters is None

@@ -1,4 +1,4 @@
-"""Which JSON data is read into which tensor, and which is refused."""
+"""JSON tensor data: accepted and refused values."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Input made to hurt: deep, huge, absurd, or noise. It is answered, soon, in few words."""
+"""Hostile JSON: deep, huge, or random input is decoded or refused quickly, with a short sentence."""
 
 import contextlib
 import json
@@ -36,7 +36,7 @@ def body(data: str, datatype: str, shape: str, padding: int = 0, more: str = "")
     ["", '{"inputs": ', '{"inputs": [{"data": ', '{"inputs": [], "parameters": {"a": ', '{"a": NaN, "b": '],
 )
 @pytest.mark.parametrize("closed", [True, False])
-def test_bottomless_nesting_anywhere(start: str, opening: str, closed: bool) -> None:
+def test_unlimited_nesting_is_refused_everywhere(start: str, opening: str, closed: bool) -> None:
     closing = {"[": "]", "{": "}"}
     text = start + opening * 250_000
     if closed:
@@ -100,7 +100,7 @@ def test_a_huge_value_is_not_echoed() -> None:
         assert len(str(caught.value)) < 400
 
 
-def test_absurd_shapes_do_not_allocate() -> None:
+def test_huge_shapes_allocate_nothing() -> None:
     bodies = [
         body("[1]", "FP64", shape)
         for shape in ("[1000000000000]", "[4294967295, 4294967295]", "[0, 9999999999999999]")
@@ -118,7 +118,7 @@ def test_absurd_shapes_do_not_allocate() -> None:
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
-def test_whatever_comes_is_answered(noise: bytes) -> None:
+def test_random_text_is_decoded_or_refused(noise: bytes) -> None:
     for decode in (decode_request, decode_response, decode_json_object):
         with contextlib.suppress(InvalidPayload):
             decode(noise)  # type: ignore[operator]  # three functions of one parameter
@@ -154,7 +154,7 @@ FIELDS = st.fixed_dictionaries(
     ),
     st.sampled_from(SIZES),
 )
-def test_whatever_json_comes_is_answered(noise: Any, padding: int) -> None:
+def test_random_json_is_decoded_or_refused(noise: Any, padding: int) -> None:
     text = json.dumps(noise, ensure_ascii=False).encode("utf-8", "replace") + b" " * padding
     try:
         request = decode_request(text)

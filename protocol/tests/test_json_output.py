@@ -1,4 +1,4 @@
-"""Responses as JSON: how data is written, and what happens when a model author got it wrong."""
+"""JSON responses: how data is written, and the errors for wrong outputs of models."""
 
 import json
 import math

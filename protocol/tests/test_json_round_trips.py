@@ -1,4 +1,4 @@
-"""Whatever a tensor holds, it comes out of the JSON wire form as it went in."""
+"""JSON round trips: tensors come out of the wire form as they went in."""
 
 import json
 import math

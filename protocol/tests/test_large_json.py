@@ -1,4 +1,4 @@
-"""The short cut for large messages must give what the ordinary way gives, or nothing."""
+"""Large JSON: simdjson returns what the general parser returns, or None."""
 
 import json
 import threading
@@ -23,7 +23,7 @@ def message(data: str, datatype: str = "FP32", rest: str = "") -> bytes:
 
 
 def same(left: Any, right: Any) -> bool:
-    """Whether the short cut's data and the ordinary one's are the same, leaf by leaf."""
+    """Return whether the data of both parsers is the same, leaf by leaf."""
     if isinstance(left, np.ndarray):
         flat: list[Any] = []
         stack = [right]
@@ -100,12 +100,12 @@ def test_tensors_of_strings_go_along_with_those_of_numbers() -> None:
         "[01]",
     ],
 )
-def test_what_it_cannot_vouch_for_is_left_alone(data: str) -> None:
+def test_messages_that_need_the_general_parser_return_none(data: str) -> None:
     assert load_arrays(message(data), "inputs") is None
 
 
 @pytest.mark.parametrize("data", ["[1.0]", "[1.5]", "[18446744073709551615]", "[true]"])
-def test_numbers_that_are_not_integers_are_left_alone(data: str) -> None:
+def test_numbers_that_are_not_integers_return_none(data: str) -> None:
     assert load_arrays(message(data, "INT64"), "inputs") is None
 
 
@@ -136,11 +136,11 @@ def test_negative_numbers_are_not_unsigned() -> None:
         b" " * 4096,
     ],
 )
-def test_odd_messages_are_left_alone(body: bytes) -> None:
+def test_odd_messages_return_none(body: bytes) -> None:
     assert load_arrays(body, "inputs") is None
 
 
-def test_many_small_tensors_and_many_keys_are_left_alone() -> None:
+def test_many_small_tensors_and_many_keys_return_none() -> None:
     small = b'{"name":"x","shape":[1],"datatype":"FP32","data":[1]}'
     assert load_arrays(b'{"inputs":[' + b",".join([small] * 100) + b"]}", "inputs") is None
     keys = b",".join(b'"k%d":0' % number for number in range(200_000))
@@ -149,7 +149,7 @@ def test_many_small_tensors_and_many_keys_are_left_alone() -> None:
     assert time.perf_counter() - started < 5
 
 
-def test_the_parser_is_kept_and_lent_to_one_thread_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kept_parser_is_used_by_one_thread_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(large_json, "_spare", [])
     bodies = [message(str([number] * 2000), "INT32") for number in range(4)]
     wrong: list[object] = []
@@ -198,7 +198,7 @@ NUMBERS = st.recursive(
     parameters=NESTED,
     identity=NESTED,
 )
-def test_it_agrees_with_the_ordinary_way(data: Any, datatype: str, parameters: Any, identity: Any) -> None:
+def test_it_agrees_with_the_general_parser(data: Any, datatype: str, parameters: Any, identity: Any) -> None:
     tensor = {"name": "x", "shape": [1], "datatype": datatype, "data": data}
     plain = {"id": identity, "parameters": parameters, "inputs": [tensor], " " * 2048: None}
     body = json.dumps(plain, ensure_ascii=False).encode()

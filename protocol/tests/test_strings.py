@@ -22,7 +22,7 @@ def test_from_json() -> None:
         ([{}], r"data\[0\] is an object"),
     ],
 )
-def test_only_strings_are_bytes(data: list[object], problem: str) -> None:
+def test_bytes_tensors_take_only_strings_from_json(data: list[object], problem: str) -> None:
     with pytest.raises(InvalidPayload, match=problem):
         from_json(data)
 
@@ -99,7 +99,7 @@ def test_shapes_that_count_characters(data: object, shape: list[int], found: lis
         (["a"], [2, 2]),
     ],
 )
-def test_shapes_that_fit_in_no_way(data: list[str], shape: list[int]) -> None:
+def test_shapes_that_count_nothing_are_refused(data: list[str], shape: list[int]) -> None:
     with pytest.raises(InvalidPayload, match=f"data has {len(data)} element"):
         fitting_shape(data, shape, int(np.prod(shape)))
     with pytest.raises(InvalidPayload, match=f"data has {len(data)} element"):

@@ -1,4 +1,4 @@
-"""What model authors and codecs may put into numeric tensors; the JSON rules are in `test_json.py`."""
+"""Numeric data that model authors and codecs may give; `test_json_data.py` covers the rules of JSON."""
 
 from collections import deque
 from fractions import Fraction
@@ -91,7 +91,7 @@ def test_values_that_the_datatype_can_hold(data: object, datatype: str, expected
         (deque([object()]), "INT8", "a value of type deque"),
     ],
 )
-def test_values_that_it_cannot_hold(data: object, datatype: str, problem: str) -> None:
+def test_values_that_the_datatype_cannot_hold(data: object, datatype: str, problem: str) -> None:
     with pytest.raises(InvalidPayload, match=problem):
         numeric(data, Datatype(datatype))
 

@@ -110,7 +110,7 @@ def test_nested_dicts_and_names_are_converted() -> None:
     assert request.parameters.headers == {"a": "b"}
 
 
-def test_what_already_has_the_right_type_is_kept() -> None:
+def test_values_of_the_right_type_are_kept() -> None:
     tensor = ResponseOutput(name="y", shape=[1], datatype=Datatype.INT8, data=[1], parameters=Parameters())
     outputs = [tensor]
     response = InferenceResponse(model_name="m", outputs=outputs)
@@ -118,7 +118,7 @@ def test_what_already_has_the_right_type_is_kept() -> None:
     assert response.outputs[0] is tensor
 
 
-def test_an_unknown_datatype_names_those_that_exist() -> None:
+def test_an_unknown_datatype_names_the_known_ones() -> None:
     with pytest.raises(
         mlsrv_protocol.InvalidPayload, match=r'"FLOAT" is not a datatype; the datatypes are BOOL, .* BYTES'
     ):
@@ -145,7 +145,7 @@ def test_states_are_strings() -> None:
     assert [str(state) for state in State] == ["UNKNOWN", "READY", "UNAVAILABLE", "LOADING", "UNLOADING"]
 
 
-def test_the_model_is_an_address_and_not_in_the_body() -> None:
+def test_the_model_name_is_not_in_the_json_body() -> None:
     request = InferenceRequest(inputs=[], model_name="m", model_version="1")
     assert request.dict() == {"inputs": []}
     assert InferenceRequest.parse_obj({"inputs": [], "model_name": "m"}).model_name == ""
@@ -190,7 +190,7 @@ def test_the_model_is_an_address_and_not_in_the_body() -> None:
         (InferenceResponse, {"model_name": "m", "outputs": [], "model_version": 1}, "model_version is 1"),
     ],
 )
-def test_wrong_plain_data_is_refused_with_its_place(cls: type[Any], plain: Any, problem: str) -> None:
+def test_wrong_plain_data_is_refused_and_the_field_named(cls: type[Any], plain: Any, problem: str) -> None:
     with pytest.raises(mlsrv_protocol.InvalidPayload, match=problem):
         cls.parse_obj(plain)
 

@@ -29,7 +29,7 @@ from mlsrv_protocol.validation import (
         ([MAX_ELEMENTS], MAX_ELEMENTS),
     ],
 )
-def test_what_a_shape_means(shape: list[int], count: int) -> None:
+def test_the_number_of_elements_of_a_shape(shape: list[int], count: int) -> None:
     assert check_shape(shape) == count
 
 
@@ -55,18 +55,18 @@ def test_what_a_shape_means(shape: list[int], count: int) -> None:
         ([0, 2**62], "more elements than any tensor"),
     ],
 )
-def test_a_wrong_shape(shape: object, problem: str) -> None:
+def test_a_wrong_shape_is_refused(shape: object, problem: str) -> None:
     with pytest.raises(InvalidPayload, match=problem) as caught:
         check_shape(shape)
     assert len(str(caught.value)) < 300
 
 
-def test_numpy_can_make_every_shape_that_is_let_through() -> None:
+def test_numpy_can_make_every_accepted_shape() -> None:
     np.empty(0, np.float64).reshape([0, MAX_ELEMENTS])
     np.empty(1, np.float64).reshape([1] * MAX_DIMENSIONS)
 
 
-def test_an_absurd_shape_costs_nothing() -> None:
+def test_a_huge_shape_allocates_nothing() -> None:
     tracemalloc.start()
     try:
         for shape in ([2**31, 2**31], [2**63 - 1] * 32, [0, 2**62], [2**59]):
@@ -81,7 +81,7 @@ def test_an_absurd_shape_costs_nothing() -> None:
 
 
 @pytest.mark.parametrize("name", [None, "", 5, [], True])
-def test_a_wrong_name(name: object) -> None:
+def test_a_wrong_name_is_refused(name: object) -> None:
     with pytest.raises(InvalidPayload, match=r"^name is "):
         check_name(name)
 
@@ -92,14 +92,14 @@ def test_names_are_unique() -> None:
         check_unique(["a", "b", "a"], "inputs")
 
 
-def test_counts() -> None:
+def test_the_count_of_elements_must_fit_the_shape() -> None:
     check_count(6, [2, 3], 6)
     with pytest.raises(InvalidPayload, match=r"^data has 1 element, but shape \[2, 3\] means 6\.$"):
         check_count(1, [2, 3], 6)
 
 
 @pytest.mark.parametrize("sequence", [0, "", None])
-def test_no_sequence(sequence: object) -> None:
+def test_a_sequence_id_of_zero_or_an_empty_string_is_accepted(sequence: object) -> None:
     check_request_parameters(Parameters(sequence_id=sequence, sequence_start=True))
     check_request_parameters(Parameters())
 
@@ -117,7 +117,7 @@ def nested(depth: int) -> list[object]:
     return value
 
 
-def test_parameters_may_be_nested_but_not_without_end() -> None:
+def test_parameters_are_nested_up_to_a_limit() -> None:
     check_parameter_values({"a": nested(32), "b": {"c": [1, None, "x"]}})
     for depth in (33, sys.getrecursionlimit() * 2):
         with pytest.raises(InvalidPayload, match="more than 32 levels"):

@@ -21,11 +21,11 @@ from mlsrv_protocol.raw import Raw, from_raw, to_raw
 from mlsrv_protocol.validation import check_name, check_shape, quote_shape
 
 HEADER = "inference-header-content-length"
-"""The header's name in lower case; HTTP does not mind."""
+"""The name of the header, in lower case."""
 
 
 class _All:
-    """Contains every name."""
+    """A container of every name."""
 
     def __contains__(self, name: object) -> bool:
         return True
@@ -40,7 +40,7 @@ NONE: Container[str] = ()
 
 @define
 class _BinarySection:
-    """What follows the JSON text, taken tensor by tensor in the order in which the text lists them."""
+    """The bytes behind the JSON text, read tensor by tensor in the order of the text."""
 
     body: bytes | memoryview
     at: int
@@ -64,7 +64,7 @@ class _BinarySection:
 
 
 def read_header(value: str, size: int) -> int:
-    """The value of the header `Inference-Header-Content-Length` for a body of `size` bytes.
+    """Parse the header `Inference-Header-Content-Length` of a body of `size` bytes.
 
     Raises:
         InvalidPayload: it is not a number from 0 to `size`.
@@ -78,7 +78,7 @@ def read_header(value: str, size: int) -> int:
 
 
 def decode_request(body: bytes | bytearray | memoryview, json_length: int) -> InferenceRequest:
-    """The request in a body whose first `json_length` bytes are JSON.
+    """Decode a request from a body whose first `json_length` bytes are JSON.
 
     Numeric data of binary inputs are read-only views of `body`; BYTES are lists of bytes. JSON inputs are as
     in `mlsrv_protocol.json.decode_request`.
@@ -94,7 +94,7 @@ def decode_request(body: bytes | bytearray | memoryview, json_length: int) -> In
 
 
 def decode_response(body: bytes | bytearray | memoryview, json_length: int) -> InferenceResponse:
-    """The response in a body whose first `json_length` bytes are JSON, for clients; data as in
+    """Decode a response from a body whose first `json_length` bytes are JSON, for clients; data as in
     `decode_request`.
 
     Raises:
@@ -108,10 +108,10 @@ def decode_response(body: bytes | bytearray | memoryview, json_length: int) -> I
 
 
 def raw_request(body: bytes | bytearray | memoryview, inputs: list[MetadataTensor]) -> InferenceRequest:
-    """The request of a body without any JSON: the data of the model's single input.
+    """Decode a request from a body without JSON: the data of the model's single input.
 
     A variable dimension follows from the size of the body; of two, the first counts rows and is 1. A BYTES
-    input has one element, the body. All outputs are wanted binary.
+    input has one element, the body. All outputs are asked for in binary form.
 
     Args:
         body: the raw data, without length prefix for BYTES.
@@ -159,8 +159,8 @@ def _raw_shape(declared: MetadataTensor, size: int) -> list[int]:
 
 
 def pop_binary_outputs(request: InferenceRequest) -> Container[str]:
-    """The names of the outputs that the client wants binary. The parameters that say so are taken out of the
-    request: they are about the wire, not for the model.
+    """Return the names of the outputs that the client asked for in binary form, and remove the parameters
+    that say so from the request: they concern the wire form, not the model.
 
     A listed output counts by its own `binary_data`; `binary_data_output` counts when none is listed.
     """
@@ -168,19 +168,19 @@ def pop_binary_outputs(request: InferenceRequest) -> Container[str]:
     every = bool(parameters is not None and parameters.extra.pop("binary_data_output", False))
     if request.outputs is None:
         return ALL if every else NONE
-    wanted: set[str] = set()
+    requested: set[str] = set()
     for output in request.outputs:
         if output.parameters is not None and output.parameters.extra.pop("binary_data", False):
-            wanted.add(output.name)
-    return wanted
+            requested.add(output.name)
+    return requested
 
 
-def encode_response(response: InferenceResponse, wanted: Container[str]) -> tuple[int, list[Raw]]:
-    """The body of a response in pieces, and the length of its JSON text.
+def encode_response(response: InferenceResponse, requested: Container[str]) -> tuple[int, list[Raw]]:
+    """Encode a response; return the length of its JSON text, and the body in pieces.
 
     Args:
         response: data may be any that the JSON form takes.
-        wanted: the outputs that go binary, see `pop_binary_outputs`.
+        requested: the outputs to write in binary form, see `pop_binary_outputs`.
 
     Raises:
         InvalidOutput: the response cannot be written; the sentence names the output.
@@ -192,7 +192,7 @@ def encode_response(response: InferenceResponse, wanted: Container[str]) -> tupl
     outputs: list[dict[str, Any]] = []
     for index, output in enumerate(response.outputs):
         try:
-            outputs.append(_describe_tensor(output, pieces) if output.name in wanted else output.to_plain())
+            outputs.append(_add_binary(output, pieces) if output.name in requested else output.to_plain())
         except InvalidPayload as error:
             raise InvalidOutput(f"outputs[{index}] {clip(output.name)}: {error}") from None
     plain["outputs"] = outputs
@@ -200,8 +200,8 @@ def encode_response(response: InferenceResponse, wanted: Container[str]) -> tupl
 
 
 def encode_request(request: InferenceRequest) -> tuple[int, list[Raw]]:
-    """The body of a request in pieces, and the length of its JSON text, for clients: all inputs binary, and
-    all outputs wanted binary.
+    """Encode a request, for clients; return the length of its JSON text, and the body in pieces. All inputs
+    are binary, and all outputs are asked for in binary form.
 
     Raises:
         InvalidPayload: the request cannot be written; the sentence names the input.
@@ -211,7 +211,7 @@ def encode_request(request: InferenceRequest) -> tuple[int, list[Raw]]:
     inputs: list[dict[str, Any]] = []
     for index, tensor in enumerate(request.inputs):
         try:
-            inputs.append(_describe_tensor(tensor, pieces))
+            inputs.append(_add_binary(tensor, pieces))
         except InvalidPayload as error:
             raise InvalidPayload(f"inputs[{index}] {clip(tensor.name)}: {error}") from None
     plain["inputs"] = inputs
@@ -232,8 +232,8 @@ def encode_request(request: InferenceRequest) -> tuple[int, list[Raw]]:
     return _body_pieces(plain, pieces, InvalidPayload)
 
 
-def _describe_tensor(tensor: RequestInput | ResponseOutput, pieces: list[Raw]) -> dict[str, Any]:
-    """The JSON part of a binary tensor; its data is appended to `pieces`."""
+def _add_binary(tensor: RequestInput | ResponseOutput, pieces: list[Raw]) -> dict[str, Any]:
+    """Return the JSON part of a binary tensor, and append its data to `pieces`."""
     check_name(tensor.name)
     shape = [int(length) for length in tensor.shape]
     raw = to_raw(tensor.data, tensor.datatype, shape, check_shape(shape))

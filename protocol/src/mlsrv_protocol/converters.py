@@ -1,6 +1,6 @@
-"""Converters: what the fields of messages take from authors, made what the fields hold.
+"""Converters: turn the values that authors give to the constructors of messages into those of the fields.
 
-They run in the constructors only; decoders use `construct`.
+Decoders do not need them: they use `construct`.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""The tensor datatypes of the protocol and what they are in numpy.
+"""Datatypes: the element types of tensors and their numpy dtypes.
 
 Source: Open Inference Protocol, "Tensor Data Types"; BF16 as in the comments of its .proto file.
 """
@@ -84,7 +84,7 @@ class Datatype(str, Enum):
 
     @classmethod
     def from_numpy(cls, dtype: npt.DTypeLike) -> "Datatype":
-        """The datatype whose elements a numpy dtype holds.
+        """Return the datatype for elements of a numpy dtype.
 
         Strings (`str_`, `bytes_`, `object`, `StringDType`) are BYTES; `ml_dtypes.bfloat16` is BF16. Byte
         order does not matter.
@@ -113,15 +113,14 @@ _BY_KIND = {
 
 
 def bf16_to_float32(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
-    """The values of BF16 bit patterns, exactly. Any shape; the result has the same."""
+    """Convert BF16 bit patterns to their exact values, in the same shape."""
     patterns = np.asarray(bits, dtype=np.uint16)
     wide = patterns.reshape(-1).astype(np.uint32) << np.uint32(16)
     return wide.view(np.float32).reshape(patterns.shape)
 
 
 def float32_to_bf16(values: npt.ArrayLike) -> npt.NDArray[np.uint16]:
-    """The BF16 bit patterns nearest to some values, ties to even, as in IEEE 754. Any shape; the result has
-    the same.
+    """Convert values to the nearest BF16 bit patterns, ties to even, as in IEEE 754, in the same shape.
 
     NaN stays NaN (quiet); values beyond the range become infinities. Values of another type are first made
     float32.

@@ -1,4 +1,4 @@
-"""Failures that every transport can report.
+"""Errors: the failures that every transport can report.
 
 Tree::
 
@@ -14,7 +14,7 @@ from enum import Enum
 
 
 class Code(str, Enum):
-    """What kind of failure it is, independent of any transport."""
+    """The kind of a failure, independent of any transport."""
 
     INVALID_ARGUMENT = "INVALID_ARGUMENT"
     NOT_FOUND = "NOT_FOUND"
@@ -44,8 +44,7 @@ class MLSrvError(Exception):
 
     @property
     def reason(self) -> str:
-        """A stable name of the failure, for those that count failures; the code's, unless a class says
-        more."""
+        """The label of the failure in metrics: the code in lower case, unless a subclass is more specific."""
         return self.code.value.lower()
 
 

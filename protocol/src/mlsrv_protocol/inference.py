@@ -1,4 +1,4 @@
-"""Inference requests and responses. Source: Open Inference Protocol, "Inference"."""
+"""Inference: the messages of requests and responses. Source: Open Inference Protocol, "Inference"."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Self, TypeVar
@@ -10,7 +10,7 @@ from mlsrv_protocol.converters import to_datatype, to_list, to_parameters, to_sh
 from mlsrv_protocol.datatypes import Datatype
 from mlsrv_protocol.errors import InvalidOutput, InvalidPayload, MLSrvError
 from mlsrv_protocol.json_text import Body, loads_message
-from mlsrv_protocol.message import Fields, Message, TensorData, present, same_data
+from mlsrv_protocol.message import Fields, Message, TensorData, present_fields, same_data
 from mlsrv_protocol.parameters import Parameters
 from mlsrv_protocol.parsing import (
     BinaryData,
@@ -50,8 +50,14 @@ class Tensor(Message):
         data: TensorData,
         parameters: Parameters | None = None,
     ) -> Self:
-        """Make a tensor of values that have exactly these types. Nothing is checked or converted: it is for
-        code that has read and checked the values itself.
+        """Make a tensor without checking or converting anything, for code that has checked the values.
+
+        Args:
+            name: not empty.
+            shape: a list of Python integers, none negative.
+            datatype: a `Datatype`, not its name.
+            data: as a wire form gives it, see `TensorData`.
+            parameters: not a dict.
         """
         tensor = cls.__new__(cls)
         tensor.name = name
@@ -93,7 +99,7 @@ class RequestInput(Tensor):
 
 @define(on_setattr=NO_OP)
 class RequestOutput(Message):
-    """An output that the caller wants; without any, a model returns all."""
+    """An output that the caller asks for. A request without any asks for all outputs of the model."""
 
     name: str
     parameters: Parameters | None = field(default=None, converter=to_parameters)
@@ -112,32 +118,34 @@ class RequestOutput(Message):
         return cls.construct(*parse_requested_output(obj, 0))
 
 
-def _inputs(values: Iterable[RequestInput | dict[str, Any]]) -> list[RequestInput]:
+def _to_inputs(values: Iterable[RequestInput | dict[str, Any]]) -> list[RequestInput]:
     return to_list(RequestInput, values)
 
 
-def _wanted(values: Iterable[RequestOutput | dict[str, Any]] | None) -> list[RequestOutput] | None:
+def _to_requested(
+    values: Iterable[RequestOutput | dict[str, Any]] | None,
+) -> list[RequestOutput] | None:
     return None if values is None else to_list(RequestOutput, values)
 
 
 @define(on_setattr=NO_OP)
 class InferenceRequest(Message):
-    """What a model is asked: a list of input tensors.
+    """A request to a model: a list of input tensors.
 
     Args:
         inputs: `RequestInput`s or dicts of their fields.
         id: echoed in the response.
         parameters: for the request as a whole.
-        outputs: the outputs wanted; None means all.
-        model_name: the model that is asked. It is part of the address (the URL, the gRPC message), never of
+        outputs: the outputs to return; None means all.
+        model_name: the model to run. It is part of the address (the URL, the gRPC message), never of
             the JSON body, so it is neither read from nor written to JSON.
         model_version: its version; None lets the server choose.
     """
 
-    inputs: list[RequestInput] = field(converter=_inputs)
+    inputs: list[RequestInput] = field(converter=_to_inputs)
     id: str | None = None
     parameters: Parameters | None = field(default=None, converter=to_parameters)
-    outputs: list[RequestOutput] | None = field(default=None, converter=_wanted)
+    outputs: list[RequestOutput] | None = field(default=None, converter=_to_requested)
     model_name: str = ""
     model_version: str | None = None
 
@@ -162,12 +170,12 @@ class InferenceRequest(Message):
         return request
 
     def to_plain(self) -> Fields:
-        """The JSON form, data as flat arrays or flat lists of str.
+        """Return the JSON form, data as flat arrays or flat lists of `str`.
 
         Raises:
-            InvalidPayload: an input's parts do not fit each other; the sentence names the input.
+            InvalidPayload: the fields of an input do not fit each other; the sentence names the input.
         """
-        return present(
+        return present_fields(
             {
                 "id": self.id,
                 "parameters": self.parameters,
@@ -181,18 +189,16 @@ class InferenceRequest(Message):
         """See `Message.parse_obj`. Unknown keys are ignored. `binary_data` is that of binary inputs."""
         fields = parse_object(obj, "The request")
         inputs = _parse_tensors(RequestInput, fields.get("inputs"), "inputs", binary_data)
-        given, wanted = fields.get("parameters"), fields.get("outputs")
+        given, requested = fields.get("parameters"), fields.get("outputs")
         parameters = None if given is None else parse_parameters(given)
         if parameters is not None:
             check_request_parameters(parameters)
-        outputs = None if wanted is None else _parse_requested_outputs(wanted)
+        outputs = None if requested is None else _parse_requested_outputs(requested)
         return cls.construct(inputs, parse_optional_text(fields.get("id"), "id"), parameters, outputs)
 
     @classmethod
     def parse_raw(cls, text: Body) -> Self:
-        """See `Message.parse_raw`. Numeric data is parsed into numpy arrays without Python numbers in
-        between.
-        """
+        """See `Message.parse_raw`. Numeric data is parsed straight into numpy arrays."""
         return cls.parse_obj(loads_message(text, "inputs"))
 
 
@@ -206,24 +212,24 @@ class ResponseOutput(Tensor):
         return cls.construct(*parse_tensor(obj, "outputs", 0))
 
 
-def _outputs(values: Iterable[ResponseOutput | dict[str, Any]]) -> list[ResponseOutput]:
+def _to_outputs(values: Iterable[ResponseOutput | dict[str, Any]]) -> list[ResponseOutput]:
     return to_list(ResponseOutput, values)
 
 
 @define(on_setattr=NO_OP)
 class InferenceResponse(Message):
-    """What a model answers: a list of output tensors.
+    """The response of a model: a list of output tensors.
 
     Args:
-        model_name: the model that answered; a server fills it in.
+        model_name: the model that was run; the server sets it.
         outputs: `ResponseOutput`s or dicts of their fields.
-        model_version: its version, when it has one.
+        model_version: its version, when it has one; the server sets it.
         id: that of the request.
-        parameters: for the response as a whole; its `headers` become headers of the transport.
+        parameters: for the response as a whole; its `headers` become HTTP headers or gRPC metadata.
     """
 
     model_name: str = ""
-    outputs: list[ResponseOutput] = field(factory=list, converter=_outputs)
+    outputs: list[ResponseOutput] = field(factory=list, converter=_to_outputs)
     model_version: str | None = None
     id: str | None = None
     parameters: Parameters | None = field(default=None, converter=to_parameters)
@@ -247,10 +253,10 @@ class InferenceResponse(Message):
         return response
 
     def to_plain(self) -> Fields:
-        """The JSON form, data as flat arrays or flat lists of str.
+        """Return the JSON form, data as flat arrays or flat lists of `str`.
 
         Raises:
-            InvalidOutput: an output's parts do not fit each other; the sentence names the output.
+            InvalidOutput: the fields of an output do not fit each other; the sentence names the output.
         """
         plain: Fields = {"model_name": self.model_name}
         if self.model_version is not None:
@@ -277,9 +283,7 @@ class InferenceResponse(Message):
 
     @classmethod
     def parse_raw(cls, text: Body) -> Self:
-        """See `Message.parse_raw`. Numeric data is parsed into numpy arrays without Python numbers in
-        between.
-        """
+        """See `Message.parse_raw`. Numeric data is parsed straight into numpy arrays."""
         return cls.parse_obj(loads_message(text, "outputs"))
 
 
@@ -305,10 +309,10 @@ def _parse_tensors(cls: type[T], value: object, group: str, binary_data: BinaryD
     return tensors
 
 
-def _parse_requested_outputs(wanted: object) -> list[RequestOutput]:
+def _parse_requested_outputs(requested: object) -> list[RequestOutput]:
     outputs = [
         RequestOutput.construct(*parse_requested_output(item, index))
-        for index, item in enumerate(parse_array(wanted, "outputs"))
+        for index, item in enumerate(parse_array(requested, "outputs"))
     ]
     check_unique((output.name for output in outputs), "outputs")
     return outputs

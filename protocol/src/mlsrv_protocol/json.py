@@ -1,5 +1,6 @@
-"""The JSON wire form. Source: Open Inference Protocol, "HTTP/REST"; decisions where servers differ are in
-this package's README.
+"""JSON wire form: decodes and encodes the bodies of inference requests and responses.
+
+Source: Open Inference Protocol, "HTTP/REST"; decisions where servers differ are in this package's README.
 """
 
 from typing import Any
@@ -22,7 +23,7 @@ __all__ = [
 
 
 def decode_request(body: Body) -> InferenceRequest:
-    """The request that a JSON body holds.
+    """Decode a request from a JSON body.
 
     Numeric `data` is a flat C-contiguous array of its datatype's dtype (BF16: bit patterns), `data` of BYTES
     a flat list of str; either has as many elements as the shape means. A scalar has shape `[]`. Empty
@@ -36,7 +37,7 @@ def decode_request(body: Body) -> InferenceRequest:
 
 
 def decode_response(body: Body) -> InferenceResponse:
-    """The response that a JSON body holds, for clients; data as in `decode_request`.
+    """Decode a response from a JSON body, for clients; data as in `decode_request`.
 
     Raises:
         InvalidPayload: the body is not a response of the protocol.
@@ -45,7 +46,7 @@ def decode_response(body: Body) -> InferenceResponse:
 
 
 def encode_request(request: InferenceRequest) -> bytes:
-    """The JSON body of a request, for clients; data is written flat.
+    """Encode a request as a JSON body, for clients; data is written flat.
 
     Raises:
         InvalidPayload: the request cannot be written; the sentence names the input.
@@ -54,7 +55,7 @@ def encode_request(request: InferenceRequest) -> bytes:
 
 
 def encode_response(response: InferenceResponse) -> bytes:
-    """The JSON body of a response; data is written flat.
+    """Encode a response as a JSON body; data is written flat.
 
     NaN becomes null, the infinities "Infinity" and "-Infinity". Bytes that are not UTF-8 make all elements of
     their output base64, and its `parameters.content_type` "base64".
@@ -66,7 +67,7 @@ def encode_response(response: InferenceResponse) -> bytes:
 
 
 def decode_json_object(body: Body) -> dict[str, Any]:
-    """The plain data of a small body, such as that of a repository call.
+    """Decode a JSON body without tensors, such as that of a repository call.
 
     Raises:
         InvalidPayload: the body is not a JSON object.
@@ -75,7 +76,7 @@ def decode_json_object(body: Body) -> dict[str, Any]:
 
 
 def encode_error(message: str) -> bytes:
-    """The JSON body of a failure, `{"error": …}`."""
+    """Encode an error's sentence as a JSON body, `{"error": …}`."""
     return dumps({"error": message.encode("utf-8", "replace").decode()})
 
 

@@ -1,4 +1,4 @@
-"""JSON text to plain Python data and back: strict, and without Python numbers for numpy arrays."""
+"""JSON text: parses it into plain data, strictly, and writes plain data with numpy arrays in it."""
 
 import json
 import math
@@ -21,7 +21,7 @@ _LARGE = 1024
 
 
 def loads(body: Body) -> Any:
-    """Plain data of a JSON text.
+    """Parse a JSON text into plain data.
 
     Raises:
         InvalidPayload: the text is not JSON in UTF-8, or is nested too deep.
@@ -29,13 +29,13 @@ def loads(body: Body) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        problem = _describe(error)
+        problem = _problem_of(error)
     raise _not_json(body, problem)
 
 
 def loads_message(body: Body, tensors: str) -> Any:
-    """Plain data of a message whose key `tensors` holds tensors. Numeric `data` may come as flat numpy
-    arrays.
+    """Parse the JSON text of a message, whose tensors are under the key `tensors`, into plain data. Numeric
+    `data` of a large text may become flat numpy arrays.
 
     The bare literals NaN, Infinity and -Infinity become floats.
 
@@ -50,7 +50,7 @@ def loads_message(body: Body, tensors: str) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        problem = _describe(error)
+        problem = _problem_of(error)
     body = _bytes(body)
     if b"NaN" in body or b"Infinity" in body:
         return _loads_literals(body)
@@ -58,15 +58,15 @@ def loads_message(body: Body, tensors: str) -> Any:
 
 
 def dumps(data: Any) -> bytes:
-    """JSON text of plain data. Numpy arrays and messages may be anywhere in it.
+    """Write plain data as JSON text. Numpy arrays and messages may be anywhere in it.
 
     NaN becomes null; in arrays the infinities become "Infinity" and "-Infinity".
 
     Raises:
-        TypeError: something in it has no JSON form; the text says what.
+        TypeError: a value has no JSON form; the text names its type.
     """
     text = orjson.dumps(data, default=_default, option=_OPTIONS)
-    # Non-finite numbers are written as null. Only the infinities should read differently.
+    # orjson writes every non-finite number as null, which is right for NaN but not for the infinities.
     if b"null" in text and any(np.isinf(array).any() for array in _float_arrays(data)):
         return orjson.dumps(data, default=_default_with_infinities)
     return text
@@ -107,7 +107,7 @@ def _default_with_infinities(value: Any) -> Any:
 
 
 def _with_infinities(array: Array) -> bytes:
-    """orjson writes null for NaN and the infinities alike; put the right word in the place of each."""
+    """Write an array of floats; orjson writes null for NaN and the infinities alike, so replace each null."""
     words = [
         b"null" if math.isnan(value) else b'"Infinity"' if value > 0 else b'"-Infinity"'
         for value in array[~np.isfinite(array)].tolist()
@@ -120,13 +120,13 @@ def _with_infinities(array: Array) -> bytes:
 
 
 def _loads_literals(body: bytes) -> Any:
-    """The slow way, for texts with bare NaN or Infinity, which some clients send; else just as strict."""
+    """Parse a text with bare NaN or Infinity, which some clients send; slower, and as strict otherwise."""
     try:
-        # Python's parser takes the literals, but also numbers and strings that orjson refuses: ask both.
+        # Python's parser takes the literals, but also numbers and strings that orjson refuses: run both.
         orjson.loads(body.replace(b"NaN", b"0  ").replace(b"Infinity", b"1       "))
         return json.loads(body)
     except json.JSONDecodeError as error:
-        problem = _describe(error)
+        problem = _problem_of(error)
     except ValueError:
         problem = "an integer has too many digits"
     except RecursionError:
@@ -134,7 +134,7 @@ def _loads_literals(body: bytes) -> Any:
     raise _not_json(body, problem)
 
 
-def _describe(error: json.JSONDecodeError) -> str:
+def _problem_of(error: json.JSONDecodeError) -> str:
     return f"{error.msg} at line {error.lineno}, column {error.colno}"
 
 

@@ -1,8 +1,7 @@
-"""Large messages: numeric `data` straight from JSON text into numpy buffers, without Python numbers in
-between.
+"""Large JSON: parses numeric `data` of large messages straight into numpy arrays, with simdjson.
 
-Everything here is a short cut. What it cannot vouch for (a null, a string, ragged nesting, a repeated key, a
-syntax error, …) it leaves to the ordinary way, by answering None.
+It parses the common case. For anything else (a null, a string, ragged nesting, a repeated key, a syntax
+error, …) it returns None, and the general parser in `mlsrv_protocol.json_text` decides.
 
 Two things about pysimdjson shape the code. `as_list` and `as_dict` must not be used: they trust a length that
 saturates at 2**24 - 1 and write past the end of longer arrays. And looking up a key scans the object, so
@@ -41,15 +40,16 @@ _REFUSALS = (ValueError, TypeError, RuntimeError, LookupError)
 
 
 class _FallBack(ValueError):
-    """The short cut cannot vouch for the message."""
+    """The message needs the general parser."""
 
 
 def load_arrays(body: bytes, key: str) -> dict[str, Any] | None:
-    """Plain data of a message, numeric `data` as flat arrays of float64, int64 or uint64; or None.
+    """Parse a message into plain data, numeric `data` as flat arrays of float64, int64 or uint64; return None
+    when it needs the general parser.
 
     Args:
         body: JSON text.
-        key: where the tensors are, `inputs` or `outputs`.
+        key: of the tensors, `inputs` or `outputs`.
     """
     if body.startswith(b"\xef\xbb\xbf"):  # simdjson would skip a byte order mark
         return None
@@ -83,8 +83,8 @@ def _load(parser: simdjson.Parser, body: bytes, key: str) -> dict[str, Any]:
             buffer = memoryview(data.as_buffer(of_type=of_type))
             tensor["data"] = np.frombuffer(buffer, dtype) if buffer.nbytes else np.empty(0, dtype)
         arrays += _unwrap(tensor)
-    # as_buffer flattens whatever it meets. Every array that was seen here has its bracket in the text, so
-    # when there are no more brackets than that, there is no array that was not seen.
+    # as_buffer flattens arrays of any nesting. Each array that was counted has one bracket in the text, so an
+    # equal number of brackets means that no array was overlooked (a bracket in a string only adds to them).
     if body.count(b"[") != arrays:
         raise _FallBack
     message[key] = found
@@ -92,7 +92,7 @@ def _load(parser: simdjson.Parser, body: bytes, key: str) -> dict[str, Any]:
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    """The fields of an object; values that are objects and arrays are still simdjson's."""
+    """Return the fields of an object; objects and arrays among the values are still simdjson's."""
     if not isinstance(value, simdjson.Object) or len(value) > _MAX_KEYS:
         raise _FallBack
     fields = {name: value[name] for name in value}
@@ -102,7 +102,7 @@ def _fields(value: Any) -> dict[str, Any]:
 
 
 def _unwrap(fields: dict[str, Any]) -> int:
-    """Turns what is still simdjson's into plain data. Returns how many arrays it met."""
+    """Turn simdjson's objects and arrays into plain data; return the number of arrays."""
     arrays = 0
     for name, value in fields.items():
         if isinstance(value, simdjson.Object | simdjson.Array):
@@ -118,9 +118,7 @@ def _count_lists(value: Any) -> int:
 
 
 def _count_arrays(data: simdjson.Array) -> int:
-    """How many arrays a rectangular one consists of, itself included, provided that its innermost ones are
-    flat.
-    """
+    """Return the number of arrays in a rectangular one, itself included, if its innermost ones are flat."""
     lengths = []
     inner: Any = data
     while isinstance(inner, simdjson.Array):

@@ -1,4 +1,4 @@
-"""What every message of the protocol has in common: JSON form, conversions of fields, comparison of data."""
+"""Message: the base class of all messages of the protocol."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Self, TypeAlias
@@ -21,60 +21,60 @@ of `str` or `bytes` for BYTES. A model author may also give a shaped array, an a
 
 
 class Message(ABC):
-    """A message that knows its JSON form. The names of the methods are those that users of MLServer know."""
+    """A message with a JSON form. The methods have the names that they have in MLServer."""
 
     __slots__ = ()
     __attrs_attrs__: ClassVar[tuple["attrs.Attribute[Any]", ...]]
 
     def to_plain(self) -> Any:
-        """The fields that are present, for `json_text.dumps`: arrays and other messages may be inside."""
-        return present({field.name: getattr(self, field.name) for field in self.__attrs_attrs__})
+        """Return the fields that are present, for `json_text.dumps`; arrays and messages may be inside."""
+        return present_fields({field.name: getattr(self, field.name) for field in self.__attrs_attrs__})
 
     def dict(self, *, exclude: Exclude | None = None) -> Any:
-        """Plain data, ready for any JSON library: data as flat lists, NaN as None, bytes as str, nothing that
-        is None or absent.
+        """Return plain data for any JSON library: tensor data as flat lists, NaN as None, bytes as `str`,
+        without fields that are None or absent.
 
         Args:
             exclude: names of fields to leave out, or a dict of names to what is left out below them;
                 `"__all__"` stands for each element of a list.
         """
         plain = loads(dumps(self))
-        return plain if exclude is None else without(plain, exclude)
+        return plain if exclude is None else exclude_keys(plain, exclude)
 
     def json(self) -> str:
-        """The JSON text of the message."""
+        """Return the JSON text of the message."""
         return dumps(self).decode()
 
     @classmethod
     @abstractmethod
     def parse_obj(cls, obj: Any) -> Self:
-        """The message that some plain data holds; every rule of the protocol is checked.
+        """Make a message from plain data, and check every rule of the protocol.
 
         Raises:
-            InvalidPayload: a rule is broken; the sentence says which, and where.
+            InvalidPayload: a rule is broken; the sentence names the field and the rule.
         """
 
     @classmethod
     def parse_raw(cls, text: str | bytes) -> Self:
-        """The message that a JSON text holds; otherwise as `parse_obj`."""
+        """Make a message from JSON text; otherwise as `parse_obj`."""
         return cls.parse_obj(loads(text))
 
 
-def without(plain: Any, exclude: Exclude) -> Any:
-    """Plain data without some of its keys; see `Message.dict`."""
+def exclude_keys(plain: Any, exclude: Exclude) -> Any:
+    """Return plain data without some of its keys; see `Message.dict`."""
     inner: dict[str, Any] = exclude if isinstance(exclude, dict) else dict.fromkeys(exclude, True)
     if isinstance(plain, list):
         each = inner.get("__all__")
-        return plain if each is None else [without(item, each) for item in plain]
+        return plain if each is None else [exclude_keys(item, each) for item in plain]
     if not isinstance(plain, dict):
         return plain
     gone = {key for key, rule in inner.items() if rule is True or rule is ...}
     kept = {key: value for key, value in plain.items() if key not in gone}
-    return {key: without(value, inner[key]) if key in inner else value for key, value in kept.items()}
+    return {key: exclude_keys(value, inner[key]) if key in inner else value for key, value in kept.items()}
 
 
-def present(fields: Fields) -> Fields:
-    """Fields without those that are None and without empty parameters."""
+def present_fields(fields: Fields) -> Fields:
+    """Return the fields that are neither None nor empty parameters."""
     return {
         name: value
         for name, value in fields.items()
@@ -83,7 +83,7 @@ def present(fields: Fields) -> Fields:
 
 
 def same_data(left: TensorData, right: TensorData) -> bool:
-    """Whether two tensors' elements are equal; shaped and flat arrays compare alike, NaN equals NaN."""
+    """Return whether two tensors have the same elements, whatever their shapes; NaN equals NaN."""
     if not isinstance(left, np.ndarray) and not isinstance(right, np.ndarray):
         return bool(left == right)
     try:

@@ -1,5 +1,6 @@
-"""Descriptions of servers and models. Source: Open Inference Protocol, "Server Metadata" and "Model
-Metadata".
+"""Metadata: the messages that describe servers and models.
+
+Source: Open Inference Protocol, "Server Metadata" and "Model Metadata".
 """
 
 from collections.abc import Iterable
@@ -50,19 +51,19 @@ class MetadataTensor(Message):
         )
 
 
-def _tensors(values: Iterable[MetadataTensor | dict[str, Any]]) -> list[MetadataTensor]:
+def _to_tensors(values: Iterable[MetadataTensor | dict[str, Any]]) -> list[MetadataTensor]:
     return to_list(MetadataTensor, values)
 
 
 @define(on_setattr=NO_OP)
 class MetadataModelResponse(Message):
-    """What a model is: its versions, its platform, its inputs and outputs."""
+    """The metadata of a model: its versions, platform, inputs and outputs."""
 
     name: str
     platform: str = ""
     versions: list[str] = field(factory=list)
-    inputs: list[MetadataTensor] = field(factory=list, converter=_tensors)
-    outputs: list[MetadataTensor] = field(factory=list, converter=_tensors)
+    inputs: list[MetadataTensor] = field(factory=list, converter=_to_tensors)
+    outputs: list[MetadataTensor] = field(factory=list, converter=_to_tensors)
     parameters: Parameters | None = field(default=None, converter=to_parameters)
 
     @classmethod
@@ -72,7 +73,7 @@ class MetadataModelResponse(Message):
         return cls(
             parse_text(fields.get("name"), "name"),
             parse_text(fields.get("platform", ""), "platform"),
-            _texts(fields.get("versions"), "versions"),
+            _parse_texts(fields.get("versions"), "versions"),
             [MetadataTensor.parse_obj(item) for item in parse_array(fields.get("inputs", []), "inputs")],
             [MetadataTensor.parse_obj(item) for item in parse_array(fields.get("outputs", []), "outputs")],
             parse_parameters(fields.get("parameters")),
@@ -81,7 +82,7 @@ class MetadataModelResponse(Message):
 
 @define(on_setattr=NO_OP)
 class MetadataServerResponse(Message):
-    """What a server is, and which extensions of the protocol it serves."""
+    """The metadata of a server: its name, version, and extensions of the protocol."""
 
     name: str
     version: str
@@ -94,9 +95,9 @@ class MetadataServerResponse(Message):
         return cls(
             parse_text(fields.get("name"), "name"),
             parse_text(fields.get("version"), "version"),
-            _texts(fields.get("extensions"), "extensions"),
+            _parse_texts(fields.get("extensions"), "extensions"),
         )
 
 
-def _texts(value: object, what: str) -> list[str]:
+def _parse_texts(value: object, what: str) -> list[str]:
     return [] if value is None else [parse_text(item, what) for item in parse_array(value, what)]

@@ -1,4 +1,4 @@
-"""The `parameters` object that requests, responses and tensors carry."""
+"""Parameters: the named values of requests, responses and tensors."""
 
 from collections.abc import ItemsView, KeysView
 from typing import Any
@@ -11,16 +11,16 @@ Headers = dict[str, str]
 
 
 class Parameters:
-    """Named values beside a tensor, a request or a response. Any key is allowed; two have a meaning of their
-    own.
+    """The named values of a tensor, a request or a response. Any key is allowed; `content_type` and `headers`
+    have a meaning of their own.
 
     Keys other than `content_type` and `headers` live in `extra` and can also be read and set as attributes
     (`parameters.temperature`), as long as they are not the name of a method.
 
     Args:
-        content_type: which codec decodes or encodes the tensor.
+        content_type: of the codec that decodes or encodes the tensor.
         headers: the headers of the transport, names in lower case.
-        extra: whatever else was sent. None counts as absent.
+        extra: all other keys. None counts as absent.
 
     Raises:
         InvalidPayload: `content_type` is not a string, or `headers` is not a dict of strings.
@@ -44,12 +44,13 @@ class Parameters:
         _set(self, "extra", extra)
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The value of `key`, wherever it is held, or `default` when it is absent or None."""
+        """Return the value of any key, `content_type` and `headers` included; `default` when it is absent or
+        None."""
         value = getattr(self, key) if key in _FIELDS else self.extra.get(key)
         return default if value is None else value
 
     def dict(self) -> Extra:
-        """Everything that is present (not None) as a new dict; nested values are shared, not copied."""
+        """Return all values that are not None as a new dict; nested values are shared, not copied."""
         found: Extra = {}
         if self.content_type is not None:
             found["content_type"] = self.content_type
@@ -61,15 +62,15 @@ class Parameters:
         return found
 
     def to_plain(self) -> Extra:
-        """The JSON form: the same as `dict()`."""
+        """Return the JSON form, which is `dict()`."""
         return self.dict()
 
     def keys(self) -> KeysView[str]:
-        """The keys that are present."""
+        """Return the keys whose values are not None."""
         return self.dict().keys()
 
     def items(self) -> ItemsView[str, Any]:
-        """The keys that are present, with their values."""
+        """Return the keys whose values are not None, with the values."""
         return self.dict().items()
 
     def __contains__(self, key: object) -> bool:
@@ -97,7 +98,7 @@ class Parameters:
         return f"Parameters({inside})"
 
     def __copy__(self) -> "Parameters":
-        """A copy with keys and headers of its own; the values of the keys are shared."""
+        """Return a copy with its own keys and headers; the values of the keys are shared."""
         headers = None if self.headers is None else self.headers.copy()
         return Parameters(self.content_type, headers, **self.extra)
 

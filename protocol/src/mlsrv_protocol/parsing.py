@@ -1,4 +1,4 @@
-"""From plain data, as a JSON text or a user's dict holds it, to the parts of messages. Checks everything."""
+"""Parsing: checks plain data, from a JSON text or a user's dict, and returns the fields of messages."""
 
 from typing import Any, Protocol
 
@@ -25,14 +25,14 @@ _ELSEWHERE = ("binary_data_size", "shared_memory_region")
 
 
 def parse_object(value: object, what: str) -> dict[str, Any]:
-    """`value` as the JSON object that it must be."""
+    """Return `value` if it is a JSON object, else raise InvalidPayload; `what` names it in the sentence."""
     if type(value) is dict:
         return value
     raise _not_an_object(value, what)
 
 
 def parse_array(value: object, what: str) -> list[Any]:
-    """`value` as the JSON array that it must be."""
+    """Return `value` if it is a JSON array, else raise InvalidPayload; `what` names it in the sentence."""
     if type(value) is list:
         return value
     if value is None:
@@ -41,7 +41,7 @@ def parse_array(value: object, what: str) -> list[Any]:
 
 
 def parse_text(value: object, what: str) -> str:
-    """`value` as the string that it must be."""
+    """Return `value` if it is a string, else raise InvalidPayload; `what` names it in the sentence."""
     if type(value) is str:
         return value
     if value is None:
@@ -50,14 +50,18 @@ def parse_text(value: object, what: str) -> str:
 
 
 def parse_optional_text(value: object, what: str) -> str | None:
-    """`value` as a string, or None when it is absent or null."""
+    """Return `value` if it is a string or None, else raise InvalidPayload."""
     if value is None or type(value) is str:
         return value
     return parse_text(value, what)
 
 
 def parse_parameters(value: object) -> Parameters | None:
-    """`parameters` of anything; absent, null and empty objects are all None."""
+    """Return the parameters of a message or tensor; None when they are absent, null or empty.
+
+    Raises:
+        InvalidPayload: they are not an object, or a value is not allowed.
+    """
     if value is None or value == {}:
         return None
     values = parse_object(value, "parameters")
@@ -69,7 +73,7 @@ def parse_parameters(value: object) -> Parameters | None:
 
 
 def parse_datatype(value: object) -> Datatype:
-    """The datatype of that name."""
+    """Return the datatype of that name. Raises InvalidPayload."""
     if isinstance(value, str):
         return _DATATYPES.get(value) or Datatype(value)
     if value is None:
@@ -78,23 +82,25 @@ def parse_datatype(value: object) -> Datatype:
 
 
 class BinaryData(Protocol):
-    """The binary data behind a JSON text, handed out tensor by tensor."""
+    """The binary data behind a JSON text, read tensor by tensor."""
 
     def take(self, size: object, datatype: Datatype, shape: list[int], expected: int) -> TensorData:
-        """The elements in the next `size` bytes; raises InvalidPayload."""
+        """Return the elements in the next `size` bytes. Raises InvalidPayload."""
 
 
 def parse_tensor(
     value: object, group: str, index: int, binary_data: BinaryData | None = None
 ) -> tuple[str, list[int], Datatype, TensorData, Parameters | None]:
-    """Name, shape, datatype, data and parameters of one entry of `inputs` or of a response's `outputs`.
+    """Return name, shape, datatype, data and parameters of one entry of `inputs`, or of `outputs` of a
+    response.
 
     The data is a flat array of the datatype's dtype, or a flat list for BYTES: of `str` from JSON, of `bytes`
     from `binary_data`. Its length fits the shape (except of a `BareText`). A tensor with the parameter
     `binary_data_size` takes its data from `binary_data`.
 
     Raises:
-        InvalidPayload: anything is wrong; the sentence starts with the place, such as `inputs[0] "x"`.
+        InvalidPayload: a rule of the protocol is broken; the sentence starts with the tensor, such as
+            `inputs[0] "x"`.
     """
     try:
         if type(value) is not dict:
@@ -124,7 +130,7 @@ def parse_tensor(
 
 
 def parse_requested_output(value: object, index: int) -> tuple[str, Parameters | None]:
-    """Name and parameters of one entry of a request's `outputs`."""
+    """Return name and parameters of one entry of `outputs` of a request. Raises InvalidPayload."""
     try:
         fields = parse_object(value, "the output")
         parameters = parse_parameters(fields.get("parameters"))

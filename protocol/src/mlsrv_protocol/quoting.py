@@ -1,6 +1,4 @@
-"""How values that somebody sent are quoted inside an error's sentence: in JSON's spelling, and never at
-length.
-"""
+"""Quoting: shortens received values for error sentences."""
 
 import json
 
@@ -8,7 +6,7 @@ LIMIT = 60
 
 
 def clip(value: object) -> str:
-    """A short, printable, one-line form of `value`: at most about 60 characters, whatever it is."""
+    """Return any value as one printable line in the spelling of JSON, of at most about 60 characters."""
     if isinstance(value, bytes):
         value = value[: LIMIT + 1].decode("utf-8", "replace")
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""The raw form of a tensor: its elements as bytes, little-endian, row-major, without padding.
+"""Raw tensor data: the elements as bytes, little-endian, row-major, without padding.
 
 gRPC's raw contents and binary tensors over HTTP both use it. Source: Open Inference Protocol, "Raw tensor
 data"; Triton's "Binary Tensor Data Extension" for BYTES.
@@ -18,7 +18,7 @@ from mlsrv_protocol.tensors import numeric
 from mlsrv_protocol.validation import check_count, quote_shape
 
 Raw: TypeAlias = bytes | memoryview
-"""Bytes, or a view of an array whose memory is those bytes: ready for `b"".join`."""
+"""Bytes, or a view of an array's memory; `b"".join` takes both."""
 
 _LENGTH = Struct("<I")
 _LONGEST = 2**32 - 1
@@ -27,16 +27,16 @@ _LONGEST = 2**32 - 1
 def from_raw(
     body: bytes | memoryview, start: int, stop: int, datatype: Datatype, shape: list[int], expected: int
 ) -> TensorData:
-    """The elements that `body[start:stop]` holds.
+    """Return the elements in `body[start:stop]`.
 
     Numbers are a flat read-only view of `body`, which need not be aligned; BYTES are a list of `bytes`.
 
     Args:
         body: the memory around the tensor.
-        start, stop: where the tensor is in it.
+        start, stop: the bounds of the tensor in it, in bytes.
         datatype: of the tensor.
-        shape: of the tensor, for messages.
-        expected: how many elements the shape means.
+        shape: of the tensor, for error sentences.
+        expected: the number of elements by the shape.
 
     Raises:
         InvalidPayload: the size does not fit, or a BOOL is neither 0 nor 1; the sentence does not name the
@@ -58,7 +58,7 @@ def from_raw(
 
 
 def to_raw(data: TensorData, datatype: Datatype, shape: list[int], expected: int) -> Raw:
-    """The raw form of some elements, without a copy where possible. The arguments are those of `from_raw`.
+    """Return the raw data of a tensor, without a copy where possible. The arguments are those of `from_raw`.
 
     Raises:
         InvalidPayload: the data does not fit the datatype or the shape.
@@ -80,10 +80,10 @@ def to_raw(data: TensorData, datatype: Datatype, shape: list[int], expected: int
 
 
 def octets(data: TensorData) -> list[bytes]:
-    """The elements of a BYTES tensor as a flat list of bytes; `str` becomes UTF-8.
+    """Return the elements of a BYTES tensor as a flat list of `bytes`; `str` becomes UTF-8.
 
     Raises:
-        InvalidPayload: an element is neither `str` nor `bytes`, or is no valid text.
+        InvalidPayload: an element is neither `str` nor `bytes`, or has a lone surrogate.
     """
     try:
         return [value.encode() if isinstance(value, str) else value for value in strings.elements(data)]
@@ -92,7 +92,7 @@ def octets(data: TensorData) -> list[bytes]:
 
 
 def booleans(octets: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """Bytes as booleans, in place.
+    """Return bytes as a view of booleans.
 
     Raises:
         InvalidPayload: a byte is neither 0 nor 1.

@@ -1,5 +1,6 @@
-"""The model repository extension. Source: Triton's "Model Repository Extension", with MLServer's names for
-the messages.
+"""Model repository: the messages of the extension, under MLServer's names.
+
+Source: Triton's "Model Repository Extension".
 """
 
 from collections.abc import Iterable
@@ -31,7 +32,7 @@ class State(str, Enum):
 
 @define(on_setattr=NO_OP)
 class RepositoryIndexRequest(Message):
-    """Asks for the models of the repository; `ready=True` for those alone that can serve now."""
+    """A request for the models of the repository; with `ready=True`, for those that are ready."""
 
     ready: bool | None = None
 
@@ -59,13 +60,13 @@ class RepositoryIndexResponseItem(Message):
         fields = parse_object(obj, "The model")
         return cls(
             parse_text(fields.get("name"), "name"),
-            _state(fields.get("state")),
+            _parse_state(fields.get("state")),
             parse_optional_text(fields.get("version"), "version"),
             parse_optional_text(fields.get("reason"), "reason") or "",
         )
 
 
-def _items(
+def _to_items(
     values: Iterable[RepositoryIndexResponseItem | dict[str, Any]],
 ) -> list[RepositoryIndexResponseItem]:
     return to_list(RepositoryIndexResponseItem, values)
@@ -73,12 +74,12 @@ def _items(
 
 @define(on_setattr=NO_OP)
 class RepositoryIndexResponse(Message):
-    """The models of the repository; on the wire it is a bare array of its items."""
+    """The models of the repository; its JSON form is the array of its items."""
 
-    items: list[RepositoryIndexResponseItem] = field(factory=list, converter=_items)
+    items: list[RepositoryIndexResponseItem] = field(factory=list, converter=_to_items)
 
     def to_plain(self) -> list[RepositoryIndexResponseItem]:
-        """The JSON form: an array, as the extension has it."""
+        """Return the JSON form, an array."""
         return self.items
 
     @classmethod
@@ -89,7 +90,7 @@ class RepositoryIndexResponse(Message):
 
 @define(on_setattr=NO_OP)
 class RepositoryLoadErrorResponse(Message):
-    """Why a model could not be loaded."""
+    """The body of a failed load."""
 
     error: str | None = None
 
@@ -101,7 +102,7 @@ class RepositoryLoadErrorResponse(Message):
 
 @define(on_setattr=NO_OP)
 class RepositoryUnloadErrorResponse(Message):
-    """Why a model could not be unloaded."""
+    """The body of a failed unload."""
 
     error: str | None = None
 
@@ -111,7 +112,7 @@ class RepositoryUnloadErrorResponse(Message):
         return cls(parse_optional_text(parse_object(obj, "The body").get("error"), "error"))
 
 
-def _state(value: object) -> State:
+def _parse_state(value: object) -> State:
     for state in State:
         if state.value == value:
             return state

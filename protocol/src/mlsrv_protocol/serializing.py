@@ -1,4 +1,4 @@
-"""From the parts of messages to plain data for JSON. What a model author got wrong is found here."""
+"""Serializing: checks the fields of a tensor and returns its plain data for JSON."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ from mlsrv_protocol.validation import as_integers, check_count, check_name, chec
 def serialize_tensor(
     name: str, shape: list[int], datatype: Datatype, data: TensorData, parameters: Parameters | None
 ) -> dict[str, Any]:
-    """The plain form of an input or output: data is a flat array, or a flat list of str for BYTES.
+    """Return an input or output as plain data; `data` is a flat array, or a flat list of `str` for BYTES.
 
     Raises:
-        InvalidPayload: the parts do not fit each other; the sentence does not name the tensor.
+        InvalidPayload: the fields do not fit each other; the sentence does not name the tensor.
     """
     check_name(name)
     shape = as_integers(shape)

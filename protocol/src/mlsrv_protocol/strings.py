@@ -1,4 +1,4 @@
-"""The elements of BYTES tensors: strings on the wire, `str` or `bytes` in Python."""
+"""Strings: the elements of BYTES tensors, `str` or `bytes` in Python."""
 
 from base64 import b64encode
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from mlsrv_protocol.validation import check_count
 
 
 class BareText(list[str]):
-    """The data of a BYTES tensor that came as one JSON string instead of an array: a list of this one text.
+    """The data of a BYTES tensor that was one JSON string instead of an array: a list of this one text.
 
     MLServer takes such data, and its manual shows it, with a shape that counts characters or none at all. The
     shape of the tensor stays what was sent, for a codec that gives it a meaning.
@@ -22,18 +22,18 @@ class BareText(list[str]):
 
     @property
     def __root__(self) -> str:
-        """The text; the name that codecs written for MLServer read it by."""
+        """The text; codecs written for MLServer read this attribute."""
         return self[0]
 
 
 def fitting_shape(data: Any, shape: list[int], expected: int) -> list[int]:
-    """The shape of a BYTES tensor by its elements, for a tensor whose shape counts characters instead.
+    """Return the shape of a BYTES tensor by the number of its elements, where its shape counts characters.
 
     MLServer's manual describes texts so: `[11]` for one text of 11 characters, `[2, 11]` for two texts. Such
     a shape becomes `[1]` and `[2]`; so does any shape of data that is not a list. A shape that fits stays.
 
     Raises:
-        InvalidPayload: the elements do not fill the shape in any way.
+        InvalidPayload: the shape counts neither the elements nor their characters.
     """
     bare = isinstance(data, str | bytes | BareText)
     found = elements(data)
@@ -49,7 +49,7 @@ def fitting_shape(data: Any, shape: list[int], expected: int) -> list[int]:
 
 
 def from_json(data: list[Any]) -> list[str]:
-    """The elements of a BYTES tensor that came as JSON: strings alone, whatever the nesting.
+    """Return the elements of a BYTES tensor from JSON as a flat list; only strings are allowed.
 
     Raises:
         InvalidPayload: an element is not a string, or the nesting is ragged.
@@ -61,7 +61,7 @@ def from_json(data: list[Any]) -> list[str]:
 
 
 def elements(data: Any) -> list[str | bytes]:
-    """The elements of a BYTES tensor that Python code made, flat.
+    """Return the elements of a BYTES tensor from Python code as a flat list.
 
     Args:
         data: (nested) lists or numpy arrays of `str` and `bytes`.
@@ -79,7 +79,7 @@ def elements(data: Any) -> list[str | bytes]:
 
 
 def texts(values: Iterable[str | bytes]) -> tuple[list[str], bool]:
-    """Elements as JSON can carry them, and whether that took base64.
+    """Return the elements as texts for JSON, and whether they are base64.
 
     Bytes that are valid UTF-8 become their text. If any element is not, all of them become base64.
     """

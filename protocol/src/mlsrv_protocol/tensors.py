@@ -1,8 +1,7 @@
-"""Between the data of a tensor, as a client or a model author gives it, and the flat form that wires and
-codecs work with.
+"""Tensor data: converts the data that clients and model authors give into flat arrays.
 
-Nothing is ever coerced in silence: a value that its datatype cannot hold is an `InvalidPayload` that says
-which element it is. The sentences start with `data`; whoever calls puts the name of the tensor in front.
+A value that its datatype cannot hold raises `InvalidPayload` with the index of the element. The sentences
+start with `data`; the caller puts the name of the tensor in front.
 """
 
 import math
@@ -19,7 +18,7 @@ from mlsrv_protocol.quoting import clip
 Array = npt.NDArray[Any]
 
 MAX_NESTING = 64
-"""How deep lists in `data` may be nested."""
+"""The most levels of nested lists in `data`."""
 
 _SMALL = 64
 _EXACT = 2**53
@@ -33,8 +32,8 @@ _FLOAT_WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def numeric(data: Any, datatype: Datatype) -> Array:
-    """The elements of a numeric tensor as a flat C-contiguous array of the datatype's dtype, without a copy
-    where possible.
+    """Return the elements of a numeric tensor as a flat C-contiguous array of the datatype's dtype, without a
+    copy where possible.
 
     Args:
         data: an array of any shape and dtype, or (nested) lists of numbers. Lists may hold None, "NaN",
@@ -72,7 +71,7 @@ def numeric_list(data: list[Any], datatype: Datatype) -> Array:
 
 
 def flatten(data: list[Any]) -> tuple[list[Any], set[type]]:
-    """The leaves of nested lists, row by row, and their types. A flat list is returned as it is.
+    """Return the leaves of nested lists, row by row, and their types. A flat list is returned as it is.
 
     Raises:
         InvalidPayload: the lists of one level differ in length, or are mixed with elements; or they are
@@ -90,13 +89,13 @@ def flatten(data: list[Any]) -> tuple[list[Any], set[type]]:
 
 
 def refuse(leaves: list[Any], datatype: Datatype) -> NoReturn:
-    """Says which of some elements does not fit the datatype, knowing that one does not."""
+    """Raise InvalidPayload for the first element that does not fit the datatype; there must be one."""
     for index, value in enumerate(leaves):
         if not _fits(value, datatype):
             raise InvalidPayload(
-                f"data[{index}] is {clip(value)}, but {datatype} takes only {_takes(datatype)}."
+                f"data[{index}] is {clip(value)}, but {datatype} takes only {_allowed_values(datatype)}."
             )
-    raise InvalidPayload(f"data does not fit {datatype}, which takes only {_takes(datatype)}.")
+    raise InvalidPayload(f"data does not fit {datatype}, which takes only {_allowed_values(datatype)}.")
 
 
 def _integers(leaves: list[Any], types: set[type], datatype: Datatype) -> Array:
@@ -131,7 +130,7 @@ def _floats(leaves: list[Any], types: set[type], datatype: Datatype) -> Array:
 
 
 def _in_range(leaves: list[Any], datatype: Datatype) -> bool:
-    """Whether no number can overflow. For few of them this is cheaper than to ask numpy afterwards."""
+    """Return whether no number overflows. For few numbers this is cheaper than numpy's check afterwards."""
     return not leaves or bool(min(leaves) >= datatype.lowest and max(leaves) <= datatype.highest)
 
 
@@ -166,8 +165,8 @@ def _from_other(data: Any, datatype: Datatype) -> Array:
 
 
 def _round(wide: Array, datatype: Datatype) -> Array:
-    """To the nearest value of a floating-point datatype; a finite value that would become infinite is
-    refused.
+    """Round to the nearest values of a floating-point datatype. Raises InvalidPayload for a finite value that
+    would become infinite.
     """
     if wide.dtype == np.float64 and datatype is Datatype.FP64:
         return wide
@@ -183,7 +182,7 @@ def _round(wide: Array, datatype: Datatype) -> Array:
     return narrow
 
 
-def _takes(datatype: Datatype) -> str:
+def _allowed_values(datatype: Datatype) -> str:
     if datatype is Datatype.BYTES:
         return "strings"
     if datatype is Datatype.BOOL:
@@ -208,7 +207,7 @@ def _fits(value: Any, datatype: Datatype) -> bool:
 
 
 def _rounds(value: float, datatype: Datatype) -> bool:
-    """Whether a number beyond the largest of a datatype is not finite anyway, or would be rounded to it."""
+    """Return whether a number beyond the largest of a datatype is infinite, NaN, or rounds to the largest."""
     try:
         wide = np.array([value], dtype=np.float64)
     except OverflowError:
@@ -222,5 +221,5 @@ def _rounds(value: float, datatype: Datatype) -> bool:
 
 
 def _is_whole(value: float) -> bool:
-    """Whether a float is certainly the whole number that was written: from 2**53 on it may be rounded."""
+    """Return whether a float is exactly the whole number in the text; from 2**53 on it may be rounded."""
     return -_EXACT < value < _EXACT and value.is_integer()

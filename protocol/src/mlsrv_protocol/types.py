@@ -1,4 +1,4 @@
-"""The messages of the protocol, under the names that the specification and MLServer give them."""
+"""Types: the messages of the protocol, under the names of the specification and of MLServer."""
 
 from mlsrv_protocol.datatypes import Datatype
 from mlsrv_protocol.inference import (

@@ -1,7 +1,7 @@
-"""Checks that every wire form shares. Each failure is one `InvalidPayload` whose sentence starts with the
-field it is about.
+"""Validation: the checks that all wire forms share.
 
-Whoever calls them puts the place in front, such as `inputs[0] "x": `.
+Each failure is an `InvalidPayload` whose sentence starts with the field; the caller puts the tensor in front,
+such as `inputs[0] "x": `.
 """
 
 import math
@@ -14,20 +14,20 @@ from mlsrv_protocol.parameters import Parameters
 from mlsrv_protocol.quoting import clip
 
 MAX_DIMENSIONS = 32
-"""Dimensions of one tensor; what the oldest supported numpy can shape."""
+"""The most dimensions of one tensor; the limit of the oldest supported numpy."""
 MAX_ELEMENTS = 2**60 - 1
-"""Elements of one tensor (of its non-zero dimensions, if it has none): beyond it, byte counts overflow a
-signed 64-bit integer.
+"""The most elements of one tensor, dimensions of 0 not counted; beyond it, byte counts overflow a signed
+64-bit integer.
 """
 MAX_PARAMETER_DEPTH = 32
-"""Arrays and objects inside each other in one parameter."""
+"""The most levels of nested arrays and objects in one parameter."""
 
 _INTEGER = frozenset({int})
 _SHARED_MEMORY = "shared_memory_region"
 
 
 def check_name(name: object) -> str:
-    """A tensor's name: a string that is not empty."""
+    """Return a tensor's name, a string that is not empty. Raises InvalidPayload."""
     if type(name) is str and name:
         return name
     if name is None:
@@ -36,7 +36,7 @@ def check_name(name: object) -> str:
 
 
 def check_unique(names: Iterable[str], group: str) -> None:
-    """No two tensors of one list (`inputs` or `outputs`) share a name."""
+    """Check that no two tensors of one list (`inputs` or `outputs`) share a name."""
     seen: set[str] = set()
     for name in names:
         if name in seen:
@@ -45,10 +45,10 @@ def check_unique(names: Iterable[str], group: str) -> None:
 
 
 def as_integers(shape: list[Any]) -> list[int]:
-    """Return a shape with numpy's integers made Python's; a shape of Python's integers is returned as it is.
+    """Return a shape as Python's integers; a shape that has only such is returned as it is.
 
     Raises:
-        InvalidPayload: a length is no integer.
+        InvalidPayload: a length is not an integer.
     """
     if _INTEGER.issuperset(map(type, shape)):
         return shape
@@ -59,10 +59,10 @@ def as_integers(shape: list[Any]) -> list[int]:
 
 
 def check_shape(shape: object) -> int:
-    """A tensor's shape: a list of integers, none negative. Nothing is allocated.
+    """Check a tensor's shape, a list of integers, none negative. Nothing is allocated.
 
     Returns:
-        How many elements it means: 1 for `[]` (a scalar), 0 when a dimension is 0.
+        The number of elements: 1 for `[]` (a scalar), 0 when a dimension is 0.
     """
     if type(shape) is not list:
         if shape is None:
@@ -85,14 +85,14 @@ def check_shape(shape: object) -> int:
 
 
 def check_count(count: int, shape: list[int], expected: int) -> None:
-    """A tensor has as many elements as its shape means."""
+    """Check that a tensor has as many elements as its shape means."""
     if count != expected:
         has = "1 element" if count == 1 else f"{count} elements"
         raise InvalidPayload(f"data has {has}, but shape {quote_shape(shape)} means {expected}.")
 
 
 def check_request_parameters(parameters: Parameters) -> None:
-    """Sequences are refused rather than ignored, as ignoring them means silently wrong state.
+    """Refuse requests that belong to a sequence: ignoring the sequence would give a wrong state in silence.
 
     A `sequence_id` of 0 or "" means that there is no sequence. Source: Triton's sequence extension.
     """
@@ -105,7 +105,7 @@ def check_request_parameters(parameters: Parameters) -> None:
 
 
 def refuse_shared_memory(parameters: Parameters | None) -> None:
-    """Raises InvalidPayload for a tensor that is to be found in, or written to, memory of the client."""
+    """Refuse a tensor that is to be read from, or written to, shared memory. Raises InvalidPayload."""
     if parameters is not None and _SHARED_MEMORY in parameters.extra:
         raise InvalidPayload(
             f"parameters.{_SHARED_MEMORY} is set, but shared memory is not supported; leave it out."
@@ -113,9 +113,7 @@ def refuse_shared_memory(parameters: Parameters | None) -> None:
 
 
 def check_parameter_values(values: dict[str, Any]) -> None:
-    """No parameter nests arrays and objects deeper than can be handed on safely, and none holds NaN or an
-    infinity.
-    """
+    """Check that no parameter is nested deeper than MAX_PARAMETER_DEPTH or holds NaN or an infinity."""
     level: list[Any] = [values]
     for _ in range(MAX_PARAMETER_DEPTH + 1):
         inner = [v for value in level for v in (value.values() if type(value) is dict else value)]
@@ -130,7 +128,7 @@ def check_parameter_values(values: dict[str, Any]) -> None:
 
 
 def quote_shape(shape: list[int]) -> str:
-    """A shape as a reader expects it, `[2, 3]`; a long one is cut."""
+    """Return a shape for error sentences, `[2, 3]`; a long one is cut."""
     shown = ", ".join(clip(length) for length in shape[:8])
     return f"[{shown}, …]" if len(shape) > 8 else f"[{shown}]"
 

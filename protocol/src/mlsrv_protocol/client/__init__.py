@@ -1,7 +1,7 @@
 """A small client for servers of the protocol, over REST and gRPC, synchronous and asynchronous.
 
-It needs the extra `mlsrv-protocol[client]` for URLs with `http`, and also `mlsrv-protocol[grpc]` for those
-with `grpc`. Nothing else in this package imports it.
+URLs with `http` need the extra `mlsrv-protocol[client]`, and those with `grpc` also `mlsrv-protocol[grpc]`.
+Nothing else in this package imports it.
 """
 
 from mlsrv_protocol.client.asynchronous import AsyncClient

@@ -76,17 +76,19 @@ class Call(Generic[T]):
 
 def live() -> Call[bool]:
     """Return the call that asks whether the server is alive."""
-    return _health("ServerLive", {}, "/v2/health/live", "live")
+    return _health_call("ServerLive", {}, "/v2/health/live", "live")
 
 
 def ready() -> Call[bool]:
     """Return the call that asks whether the server is ready."""
-    return _health("ServerReady", {}, "/v2/health/ready", "ready")
+    return _health_call("ServerReady", {}, "/v2/health/ready", "ready")
 
 
 def model_ready(name: str, version: str | None) -> Call[bool]:
     """Return the call that asks whether a model is ready."""
-    return _health("ModelReady", _model_fields(name, version), _path(name, version) + "/ready", "ready")
+    return _health_call(
+        "ModelReady", _model_fields(name, version), _model_path(name, version) + "/ready", "ready"
+    )
 
 
 def server_metadata() -> Call[MetadataServerResponse]:
@@ -121,7 +123,7 @@ def model_metadata(name: str, version: str | None) -> Call[MetadataModelResponse
         _model_fields(name, version),
         read,
         "GET",
-        _path(name, version),
+        _model_path(name, version),
         lambda response: MetadataModelResponse.parse_raw(response.body),
     )
 
@@ -164,14 +166,14 @@ def statistics(name: str | None, version: str | None) -> Call[list[dict[str, Any
     """Return the call for the statistics of one model, or of all when `name` is None."""
 
     def read(message: Any) -> list[dict[str, Any]]:
-        return [_statistics(one) for one in message.model_stats]
+        return [_plain_statistics(one) for one in message.model_stats]
 
     return Call(
         "ModelStatistics",
         _model_fields(name or "", version),
         read,
         "GET",
-        "/v2/models/stats" if name is None else _path(name, version) + "/stats",
+        "/v2/models/stats" if name is None else _model_path(name, version) + "/stats",
         lambda response: list(loads(response.body)["model_stats"]),
     )
 
@@ -194,7 +196,7 @@ def infer(request: InferenceRequest, *, as_json: bool, repeatable: bool) -> Call
         request,
         Result,
         "POST",
-        _path(request.model_name, request.model_version) + "/infer",
+        _model_path(request.model_name, request.model_version) + "/infer",
         _read_inference,
         body,
         headers,
@@ -219,19 +221,19 @@ def make_request(
     if isinstance(inputs, InferenceRequest):
         request = inputs
     else:
-        request = InferenceRequest([_tensor(name, value) for name, value in inputs.items()])
-    wanted = request.outputs if outputs is None else [RequestOutput(name) for name in outputs]
+        request = InferenceRequest([_make_input(name, value) for name, value in inputs.items()])
+    requested = request.outputs if outputs is None else [RequestOutput(name) for name in outputs]
     return InferenceRequest(
         request.inputs,
         id or request.id,
         Parameters(**parameters) if parameters is not None else request.parameters,
-        wanted,
+        requested,
         model,
         version,
     )
 
 
-def _tensor(name: str, value: Any) -> RequestInput:
+def _make_input(name: str, value: Any) -> RequestInput:
     array = np.asarray(value)
     datatype = Datatype.from_numpy(array.dtype)
     data: Any = array.reshape(-1)
@@ -250,7 +252,7 @@ def _read_inference(response: HttpResponse) -> Result:
     return Result(binary.decode_response(response.body, json_length))
 
 
-def _health(rpc: str, fields: Mapping[str, Any], path: str, name: str) -> Call[bool]:
+def _health_call(rpc: str, fields: Mapping[str, Any], path: str, name: str) -> Call[bool]:
     return Call(
         rpc,
         fields,
@@ -262,7 +264,7 @@ def _health(rpc: str, fields: Mapping[str, Any], path: str, name: str) -> Call[b
     )
 
 
-def _statistics(message: Any) -> dict[str, Any]:
+def _plain_statistics(message: Any) -> dict[str, Any]:
     numbers = ("last_inference", "inference_count", "execution_count")
     found = message.inference_stats
     durations = {name: getattr(found, name) for name in _DURATIONS}
@@ -280,6 +282,6 @@ def _model_fields(name: str, version: str | None) -> dict[str, str]:
     return {"name": name, "version": version or ""}
 
 
-def _path(name: str, version: str | None) -> str:
+def _model_path(name: str, version: str | None) -> str:
     path = f"/v2/models/{quote(name, safe='')}"
     return path if version is None else f"{path}/versions/{quote(version, safe='')}"

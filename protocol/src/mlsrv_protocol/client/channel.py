@@ -56,7 +56,7 @@ def make_channel(url: str, timeout: float, headers: Mapping[str, str], verify: A
     scheme, target = check_url(url)
     if scheme.startswith("http"):
         return HttpChannel(url, timeout, headers, verify)
-    # Imported by name and late: grpcio is an extra that only these URLs need.
+    # Imported by name and only here, as grpcio is an extra that no other URL needs.
     made: Channel = import_module("mlsrv_protocol.client.grpc_channel").GrpcChannel(
         target, scheme == "grpcs", timeout, headers, verify
     )

@@ -1,6 +1,6 @@
 """The gRPC wire form: inference messages to and from bytes, and the message classes of everything else.
 
-It needs the extra `mlsrv-protocol[grpc]`. Nothing else in this package imports it.
+It needs the extra `mlsrv-protocol[grpc]`. Outside this folder only the client's gRPC channel imports it.
 """
 
 from mlsrv_protocol.grpc.descriptors import Descriptors

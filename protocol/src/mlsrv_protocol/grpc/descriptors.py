@@ -1,4 +1,4 @@
-"""Descriptors of files, by name and by what they define: what server reflection hands out."""
+"""Descriptors: serialised .proto files by name and by symbol, for server reflection."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,13 +9,13 @@ from google.protobuf.message import DecodeError
 
 
 class Descriptors:
-    """A set of files, each found with everything that it imports.
+    """A set of files; each is returned with the files that it imports.
 
     Args:
         serialized: `FileDescriptorProto`s, in any order. A file that occurs twice counts once.
 
     Raises:
-        ValueError: one is no descriptor, a file imports one that is missing, or two define the same name.
+        ValueError: one is not a descriptor, a file imports one that is missing, or two define the same name.
     """
 
     def __init__(self, serialized: Iterable[bytes]) -> None:
@@ -37,12 +37,19 @@ class Descriptors:
                 added.add(name)
 
     def by_name(self, name: str) -> list[bytes]:
-        """The serialised file of that name and those that it imports. Raises KeyError."""
+        """Return the serialised file of that name and those that it imports.
+
+        Raises:
+            KeyError: there is no such file.
+        """
         return _with_imports(self._pool.FindFileByName(name))
 
     def by_symbol(self, symbol: str) -> list[bytes]:
-        """The serialised file that defines a service, method, message or enum, and those that it imports.
-        Raises KeyError.
+        """Return the serialised file that defines a service, method, message or enum, and those that it
+        imports.
+
+        Raises:
+            KeyError: no file defines it.
         """
         try:
             return _with_imports(self._pool.FindFileContainingSymbol(symbol))

@@ -23,19 +23,19 @@ from mlsrv_protocol.raw import Raw
 from mlsrv_protocol.validation import check_name, check_request_parameters, check_unique, refuse_shared_memory
 
 _MODEL_NAME, _MODEL_VERSION, _ID, _PARAMETER, _TENSOR = 0x0A, 0x12, 0x1A, 0x22, 0x2A
-_WANTED, _RAW_INPUT, _RAW_OUTPUT = 0x32, 0x3A, 0x32
+_REQUESTED_OUTPUT, _RAW_INPUT, _RAW_OUTPUT = 0x32, 0x3A, 0x32
 _SMALL = 4096
 _ERROR_MESSAGE, _INFER_RESPONSE = 0x0A, 0x12
 
 
 def decode_request(body: bytes) -> tuple[InferenceRequest, bool]:
-    """The request that a ModelInferRequest holds, and whether an input has typed contents.
+    """Decode a ModelInferRequest; return the request, and whether an input has typed contents.
 
     Large data of raw contents is a read-only view of `body`, which need not be aligned; BYTES are lists of
     `bytes`. Empty strings for `id` and `model_version` are None.
 
     Raises:
-        InvalidPayload: the bytes are not such a message, or break a rule of the protocol; the sentence says
+        InvalidPayload: the bytes are not that message, or break a rule of the protocol; the sentence says
             which, and where.
     """
     if len(body) < _SMALL:
@@ -45,7 +45,7 @@ def decode_request(body: bytes) -> tuple[InferenceRequest, bool]:
     request = InferenceRequest.construct([])
     tensors: list[Span] = []
     raw: list[Span] = []
-    wanted: list[Span] = []
+    requested: list[Span] = []
     values: dict[str, Value] = {}
     try:
         for tag, a, b in fields(body, 0, len(body)):
@@ -61,8 +61,8 @@ def decode_request(body: bytes) -> tuple[InferenceRequest, bool]:
                 request.model_version = text(body, a, b) or None
             elif tag == _PARAMETER:
                 key, values[key] = decode_entry(body, a, b)
-            elif tag == _WANTED:
-                wanted.append((a, b))
+            elif tag == _REQUESTED_OUTPUT:
+                requested.append((a, b))
         parts, typed = decode_tensors(body, tensors, raw, "inputs")
     except Malformed as error:
         raise InvalidPayload(f"The message is not a ModelInferRequest: {error}") from None
@@ -73,14 +73,14 @@ def decode_request(body: bytes) -> tuple[InferenceRequest, bool]:
         request.parameters = to_parameters(values)
         if request.parameters is not None:
             check_request_parameters(request.parameters)
-    if wanted:
-        request.outputs = [_decode_wanted(body, at, span) for at, span in enumerate(wanted)]
+    if requested:
+        request.outputs = [_decode_requested_output(body, at, span) for at, span in enumerate(requested)]
         check_unique((output.name for output in request.outputs), "outputs")
     return request, typed
 
 
 def request_id_of(body: bytes) -> str:
-    """The `id` of a ModelInferRequest that may be wrong in any respect; empty when it cannot be found."""
+    """Return the `id` of a ModelInferRequest that could not be decoded, or an empty string."""
     try:
         for tag, a, b in fields(body, 0, len(body)):
             if tag == _ID:
@@ -91,10 +91,10 @@ def request_id_of(body: bytes) -> str:
 
 
 def decode_response(body: bytes) -> InferenceResponse:
-    """The response that a ModelInferResponse holds, for clients; data as in `decode_request`.
+    """Decode a ModelInferResponse, for clients; data as in `decode_request`.
 
     Raises:
-        InvalidPayload: the bytes are not such a message, or break a rule of the protocol.
+        InvalidPayload: the bytes are not that message, or break a rule of the protocol.
     """
     response = InferenceResponse.construct("", [])
     tensors: list[Span] = []
@@ -125,38 +125,36 @@ def decode_response(body: bytes) -> InferenceResponse:
 
 
 def encode_request(request: InferenceRequest, *, typed: bool = False) -> bytes:
-    """The ModelInferRequest of a request, for clients.
+    """Encode a request as a ModelInferRequest, for clients.
 
     Args:
         request: with `model_name`.
-        typed: whether data goes into typed contents; raw contents are smaller and faster, and all that FP16
-            and BF16 have.
+        typed: write typed contents. Raw contents are smaller and faster, and the only form of FP16 and BF16.
 
     Raises:
         InvalidPayload: the request cannot be written; the sentence names the input.
     """
-    wanted: list[Raw] = []
+    requested: list[Raw] = []
     for output in request.outputs or ():
         found = len_field(_MODEL_NAME, utf8(check_name(output.name)))
         if output.parameters is not None:
             found += encode_parameters(output.parameters, _MODEL_VERSION)
-        wanted.append(len_field(_WANTED, found))
+        requested.append(len_field(_REQUESTED_OUTPUT, found))
     tensors = encode_tensors(request.inputs, (_TENSOR, _RAW_INPUT), typed, "inputs", InvalidPayload)
-    return b"".join([_opening(request), *wanted, *tensors])
+    return b"".join([_common_fields(request), *requested, *tensors])
 
 
 def encode_response(
     response: InferenceResponse, *, typed: bool = False, stream: bool = False, final: bool | None = None
 ) -> bytes:
-    """The ModelInferResponse of a response, joined in one copy of its tensors.
+    """Encode a response as a ModelInferResponse, copying its tensors once.
 
-    `parameters.headers` and what gRPC has no kind of parameter for are left out.
+    `parameters.headers` and parameters of a type that gRPC has no field for are left out.
 
     Args:
         response: what to encode.
-        typed: whether data goes into typed contents: as the request had it. Where an output is FP16 or BF16,
-            all are raw.
-        stream: whether it is wrapped in a ModelStreamInferResponse.
+        typed: write typed contents, as the request had them. When an output is FP16 or BF16, all are raw.
+        stream: wrap it in a ModelStreamInferResponse.
         final: the parameter `triton_final_response`, which tells clients of streams whether further
             responses to the same request follow; left out when None.
 
@@ -164,13 +162,13 @@ def encode_response(
         InvalidOutput: the response cannot be written; the sentence names the output.
     """
     try:
-        opening = _opening(response)
+        common = _common_fields(response)
     except InvalidPayload as error:
         raise InvalidOutput(f"The response has no gRPC form: {error}") from None
     if final is not None:
-        opening += encode_entry(_PARAMETER, "triton_final_response", final)
+        common += encode_entry(_PARAMETER, "triton_final_response", final)
     pieces = [
-        opening,
+        common,
         *encode_tensors(response.outputs, (_TENSOR, _RAW_OUTPUT), typed, "outputs", InvalidOutput),
     ]
     if stream:
@@ -179,7 +177,7 @@ def encode_response(
 
 
 def encode_stream_error(message: str, request_id: str | None) -> bytes:
-    """The ModelStreamInferResponse that says why one request of a stream failed."""
+    """Encode the failure of one request of a stream as a ModelStreamInferResponse."""
     response = len_field(_ID, request_id.encode("utf-8", "replace")) if request_id else b""
     return len_field(_ERROR_MESSAGE, message.encode("utf-8", "replace")) + len_field(
         _INFER_RESPONSE, response
@@ -187,10 +185,10 @@ def encode_stream_error(message: str, request_id: str | None) -> bytes:
 
 
 def decode_stream_response(body: bytes) -> InferenceResponse | str:
-    """The response that a ModelStreamInferResponse holds, or why a request failed; for clients.
+    """Decode a ModelStreamInferResponse, for clients; return the response, or the sentence of a failure.
 
     Raises:
-        InvalidPayload: the bytes are not such a message.
+        InvalidPayload: the bytes are not that message.
     """
     error = ""
     response: Span | None = None
@@ -208,7 +206,7 @@ def decode_stream_response(body: bytes) -> InferenceResponse | str:
     return decode_response(body[start:stop])
 
 
-def _opening(message: InferenceRequest | InferenceResponse) -> bytes:
+def _common_fields(message: InferenceRequest | InferenceResponse) -> bytes:
     found = len_field(_MODEL_NAME, utf8(message.model_name)) if message.model_name else b""
     if message.model_version:
         found += len_field(_MODEL_VERSION, utf8(message.model_version))
@@ -219,7 +217,7 @@ def _opening(message: InferenceRequest | InferenceResponse) -> bytes:
     return found
 
 
-def _decode_wanted(body: bytes, at: int, span: Span) -> RequestOutput:
+def _decode_requested_output(body: bytes, at: int, span: Span) -> RequestOutput:
     name = ""
     values: dict[str, Value] = {}
     try:

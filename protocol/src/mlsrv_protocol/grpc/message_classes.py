@@ -1,4 +1,4 @@
-"""Message classes in a descriptor pool of their own.
+"""Message classes: made from the .proto files of this folder, in a descriptor pool of their own.
 
 Every client library of the protocol registers its messages, all of them called `inference.…`, in protobuf's
 default pool, where a name may exist once. A private pool lets any of them be imported beside this package.
@@ -20,7 +20,7 @@ REFLECTION = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.Se
 
 
 def _read(name: str) -> str:
-    return (files("mlsrv_protocol.grpc") / "protos" / name).read_text(encoding="utf-8")
+    return (files(__package__) / "protos" / name).read_text(encoding="utf-8")
 
 
 _pool = DescriptorPool()
@@ -37,22 +37,22 @@ for _name, _text in (
 
 
 def message_class(name: str) -> Any:
-    """The class of a message.
+    """Return the class of a message.
 
     Args:
         name: its full name, such as `inference.ModelReadyRequest`.
 
     Raises:
-        KeyError: there is none of that name.
+        KeyError: there is no message of that name.
     """
     return GetMessageClass(_pool.FindMessageTypeByName(name))
 
 
 def parse(cls: Any, body: bytes) -> Any:
-    """The message of a class that some bytes hold.
+    """Parse bytes as a message of a class.
 
     Raises:
-        InvalidPayload: they hold none.
+        InvalidPayload: the bytes are not such a message.
     """
     try:
         return cls.FromString(body)
@@ -61,7 +61,8 @@ def parse(cls: Any, body: bytes) -> Any:
 
 
 def file_of(symbol: str) -> bytes:
-    """The serialised descriptor of the file that defines a service or a message. No file imports another.
+    """Return the serialised descriptor of the file that defines a service or a message. No file imports
+    another.
 
     Raises:
         KeyError: no file defines it.

@@ -1,4 +1,4 @@
-"""`map<string, InferParameter>` to `Parameters` and back."""
+"""Parameters over gRPC: `map<string, InferParameter>` to `Parameters` and back."""
 
 import logging
 from struct import Struct
@@ -19,7 +19,7 @@ _BOOL, _INT64, _STRING, _FLOAT, _UINT64 = 0x08, 0x10, 0x1A, 0x21, 0x28
 
 
 def decode_entry(body: bytes, start: int, stop: int) -> tuple[str, Value]:
-    """One entry of the map: its key and its value.
+    """Decode one entry of the map; return its key and its value.
 
     Raises:
         InvalidPayload: the entry has no value.
@@ -37,15 +37,15 @@ def decode_entry(body: bytes, start: int, stop: int) -> tuple[str, Value]:
 
 
 def to_parameters(values: dict[str, Value]) -> Parameters | None:
-    """The parameters that some entries make; none make None."""
+    """Return the parameters of the decoded entries; None when there are none."""
     return Parameters(**values) if values else None  # type: ignore[arg-type]  # what two of them hold is checked there
 
 
 def encode_parameters(parameters: Parameters, tag: int) -> bytes:
-    """The entries of a map in field `tag`.
+    """Encode parameters as the entries of a map in field `tag`.
 
-    Headers travel as metadata and are left out. So is, with a line in the debug log, what the wire form has
-    no kind for: arrays, objects, and integers of more than 64 bits.
+    Headers are left out: gRPC sends them as metadata. Values that InferParameter has no field for (arrays,
+    objects, integers of more than 64 bits) are left out with a line in the debug log.
     """
     found = b""
     if parameters.content_type is not None:
@@ -57,7 +57,8 @@ def encode_parameters(parameters: Parameters, tag: int) -> bytes:
 
 
 def encode_entry(tag: int, key: str, value: Any) -> bytes:
-    """One entry of a map in field `tag`; no bytes for a value that there is no kind for."""
+    """Encode one entry of a map in field `tag`; return no bytes for a value that InferParameter has no field
+    for."""
     kind = _encode_value(value)
     if kind is None:
         logger.debug("The parameter %s was left out: gRPC cannot carry %s", clip(key), clip(value))

@@ -1,7 +1,7 @@
-"""Reads .proto text into a file descriptor, so that no compiler is needed and no generated code ages.
+"""Proto parser: reads a .proto file into a descriptor, so that no compiler and no generated code is needed.
 
-It knows what the files beside it use: proto3 messages, nested messages, enums, oneofs, maps and services.
-Comments start with `//`; there are no options, no imports and no reserved fields.
+It supports what the files of this folder use: proto3 messages, nested messages, enums, oneofs, maps, services
+and comments that start with `//`. It does not support options, imports and reserved fields.
 """
 
 import re
@@ -17,14 +17,14 @@ _SCALARS = {
 
 
 def parse_proto(name: str, text: str) -> FileDescriptorProto:
-    """The descriptor of one .proto file.
+    """Parse the text of one .proto file into its descriptor.
 
     Args:
-        name: of the file, as tools will see it.
+        name: of the file, as reflection shows it.
         text: its contents.
 
     Raises:
-        ValueError: the text is not in the subset that is known here.
+        ValueError: the text is outside the supported subset.
     """
     return _Reader(text).file(name)
 

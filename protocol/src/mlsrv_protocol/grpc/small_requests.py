@@ -1,7 +1,7 @@
-"""Small requests, by protobuf's own parser: it is faster as long as there is little to copy.
+"""Small requests: decoded by protobuf's own parser, which is faster when there is little to copy.
 
-This is a short cut for what most requests are. What it cannot vouch for (parameters, mixed contents, anything
-that is wrong) it leaves to the ordinary way, by answering None.
+It decodes the common case. For anything else (parameters, mixed contents, errors) it returns None, and the
+general decoder in `mlsrv_protocol.grpc.inference` decides.
 """
 
 from typing import Any
@@ -24,11 +24,12 @@ _DATATYPES = {datatype.value: datatype for datatype in Datatype}
 
 
 class _FallBack(ValueError):
-    """The short cut cannot vouch for the request."""
+    """The request needs the general decoder."""
 
 
 def decode_small(body: bytes) -> tuple[InferenceRequest, bool] | None:
-    """As `decode_request`, or None. The data is not a view of `body`."""
+    """Return what `decode_request` returns, with data that is not a view of `body`; or None, when the request
+    needs the general decoder."""
     try:
         return _decode(_ModelInferRequest.FromString(body))
     except (DecodeError, InvalidPayload, _FallBack):
@@ -49,7 +50,7 @@ def _decode(message: Any) -> tuple[InferenceRequest, bool]:
     if datatype is None:
         raise _FallBack
     if typed:
-        data = _typed(tensor.contents, datatype, expected)
+        data = _decode_typed(tensor.contents, datatype, expected)
     else:
         data = from_raw(raw[0], 0, len(raw[0]), datatype, shape, expected)
     request = InferenceRequest.construct(
@@ -63,7 +64,7 @@ def _decode(message: Any) -> tuple[InferenceRequest, bool]:
     return request, typed
 
 
-def _typed(contents: Any, datatype: Datatype, expected: int) -> TensorData:
+def _decode_typed(contents: Any, datatype: Datatype, expected: int) -> TensorData:
     given = contents.ListFields()
     if len(given) != 1 or datatype not in TYPED:
         raise _FallBack

@@ -1,4 +1,4 @@
-"""Tensors of inference messages: `InferInputTensor` and `InferOutputTensor`, which have the same fields."""
+"""Tensors over gRPC: `InferInputTensor` and `InferOutputTensor`, which have the same fields."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -27,7 +27,7 @@ from mlsrv_protocol.validation import (
 )
 
 Span = tuple[int, int]
-"""Where something is in a message: `body[start:stop]`."""
+"""The bounds of a part of a message: `body[start:stop]`."""
 Parts = tuple[str, list[int], Datatype, TensorData, Parameters | None]
 """The fields of `RequestInput` and `ResponseOutput`, in their order."""
 
@@ -48,9 +48,9 @@ TYPED = {
     Datatype.FP64: ("fp64_contents", np.float64),
     Datatype.BYTES: ("bytes_contents", np.bytes_),
 }
-"""Where the typed contents of each datatype are, and the numpy type of what is found there."""
+"""The field of the typed contents of each datatype, and the numpy type of its values."""
 _IN_MEMORY = {Datatype.BOOL: 0x0A, Datatype.FP32: 0x32, Datatype.FP64: 0x3A}
-"""Tags of the typed contents whose packed form is what the elements are in memory."""
+"""Tags of the typed contents whose packed form is the same as the array in memory."""
 
 
 class _Tensor(NamedTuple):
@@ -65,13 +65,13 @@ class _Tensor(NamedTuple):
 def decode_tensors(
     body: bytes, spans: Sequence[Span], raw: Sequence[Span], group: str
 ) -> tuple[list[Parts], bool]:
-    """The tensors of a message, and whether one of them has typed contents.
+    """Decode the tensors of a message; return their fields, and whether one has typed contents.
 
     Entries of `raw` belong, in order, to the tensors that have no contents of their own.
 
     Args:
         body: the message.
-        spans, raw: where its tensors and its raw contents are.
+        spans, raw: the bounds of its tensors and of its raw contents.
         group: `inputs` or `outputs`, for messages.
 
     Raises:
@@ -81,12 +81,12 @@ def decode_tensors(
     bare = 0
     for at, (start, stop) in enumerate(spans):
         try:
-            tensor = _describe(body, start, stop)
+            tensor = _decode_tensor(body, start, stop)
         except InvalidPayload as error:
             raise InvalidPayload(f"{group}[{at}]: {error}") from None
         tensors.append(tensor)
         bare += tensor.contents is None
-    entries = raw if bare == len(raw) == len(tensors) else _assign(tensors, raw, group)
+    entries = raw if bare == len(raw) == len(tensors) else _match_raw_contents(tensors, raw, group)
     found: list[Parts] = []
     for at, (tensor, entry) in enumerate(zip(tensors, entries, strict=True)):
         try:
@@ -104,12 +104,12 @@ def encode_tensors(
     group: str,
     failure: type[MLSrvError],
 ) -> list[Raw]:
-    """What the fields of some tensors are joined from, raw contents last.
+    """Encode tensors as the pieces of their fields, raw contents last.
 
     Args:
         tensors: what to encode.
         tags: of the field for the tensor, and of that for its raw contents.
-        typed: whether data goes into `contents`; where there is FP16 or BF16, which have none, all is raw.
+        typed: write `contents`. When a tensor is FP16 or BF16, which have none, all are raw.
         group: `inputs` or `outputs`, for messages.
         failure: raised when a tensor's parts do not fit; the sentence names the tensor.
     """
@@ -125,15 +125,15 @@ def encode_tensors(
             if datatype is Datatype.BYTES:
                 shape = _fitting(tensor.data, shape, expected)
                 expected = check_shape(shape)
-            description = _description(tensor, datatype, shape)
+            content = _tensor_fields(tensor, datatype, shape)
             if typed:
                 contents = _to_contents(tensor.data, datatype, shape, expected)
                 size = size_of(contents)
-                description += len_header(_CONTENTS, size)
-                described += [len_header(tag, len(description) + size) + description, *contents]
+                content += len_header(_CONTENTS, size)
+                described += [len_header(tag, len(content) + size) + content, *contents]
             else:
                 data = to_raw(tensor.data, datatype, shape, expected)
-                described.append(len_field(tag, description))
+                described.append(len_field(tag, content))
                 last += [len_header(raw_tag, _size(data)), data]
         except InvalidPayload as error:
             raise failure(f"{group}[{at}] {clip(tensor.name)}: {error}") from None
@@ -141,7 +141,7 @@ def encode_tensors(
 
 
 def size_of(pieces: Iterable[Raw]) -> int:
-    """How many bytes some pieces are together."""
+    """Return the size of all pieces together, in bytes."""
     return sum(map(_size, pieces))
 
 
@@ -149,7 +149,7 @@ def _size(piece: Raw) -> int:
     return len(piece) if isinstance(piece, bytes) else piece.nbytes
 
 
-def _describe(body: bytes, start: int, stop: int) -> _Tensor:
+def _decode_tensor(body: bytes, start: int, stop: int) -> _Tensor:
     name = ""
     shape: list[int] = []
     datatype: Datatype | None = None
@@ -165,7 +165,7 @@ def _describe(body: bytes, start: int, stop: int) -> _Tensor:
         elif tag == _LENGTH:
             shape.append(signed(a))
         elif tag == _CONTENTS:
-            # Two occurrences of a message are one message: their bytes are, in a row.
+            # Protobuf merges repeated occurrences of a message: their bytes are joined.
             merged = b"" if contents is None else contents[0][contents[1] : contents[2]] + body[a:b]
             contents = (merged, 0, len(merged)) if contents is not None else (body, a, b)
         elif tag == _PARAMETER:
@@ -186,8 +186,8 @@ def _lengths(body: bytes, start: int, stop: int) -> list[int]:
     return list(map(signed, numbers(body, start, stop)))
 
 
-def _assign(tensors: Sequence[_Tensor], raw: Sequence[Span], group: str) -> list[Span | None]:
-    """The raw contents of each tensor; None for those that have typed ones."""
+def _match_raw_contents(tensors: Sequence[_Tensor], raw: Sequence[Span], group: str) -> list[Span | None]:
+    """Return the raw contents of each tensor; None for one with typed contents."""
     if raw:
         # Some clients send an empty `contents` along with raw contents.
         for is_bare in (_has_no_contents, _has_empty_contents):
@@ -248,7 +248,7 @@ def _from_contents(tensor: _Tensor) -> tuple[list[int], TensorData]:
 
 
 def _fitting(data: TensorData, shape: list[int], expected: int) -> list[int]:
-    """The shape of texts by their number, where it counts characters; raises InvalidPayload."""
+    """Return the shape of a BYTES tensor by the number of its elements, as `fitting_shape` does."""
     fits = isinstance(data, list) and len(data) == expected
     return shape if fits else fitting_shape(data, shape, expected)
 
@@ -268,7 +268,7 @@ def _to_contents(data: TensorData, datatype: Datatype, shape: list[int], expecte
     return [InferTensorContents(**{name: array.tolist()}).SerializeToString()]
 
 
-def _description(tensor: RequestInput | ResponseOutput, datatype: Datatype, shape: list[int]) -> bytes:
+def _tensor_fields(tensor: RequestInput | ResponseOutput, datatype: Datatype, shape: list[int]) -> bytes:
     found = len_field(_NAME, utf8(check_name(tensor.name))) + _DATATYPE_FIELDS[datatype]
     if shape:
         found += len_field(_SHAPE, packed(shape))

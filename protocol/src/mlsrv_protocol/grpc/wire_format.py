@@ -1,4 +1,4 @@
-"""Protocol buffers' wire format, as far as inference messages need it.
+"""Wire format: reads and writes the parts of protocol buffers that inference messages use.
 
 Protobuf's own objects copy each tensor twice before numpy can see it, and more often on the way out. Reading
 the few fields by hand leaves large tensors where they are, and costs a small request a few microseconds.
@@ -12,21 +12,21 @@ from mlsrv_protocol.errors import InvalidPayload
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 
 MAX_FIELDS = 100_000
-"""Fields of one message. Bounds the work that a message of many tiny fields makes."""
+"""The most fields of one message; bounds the work for a message of many tiny fields."""
 
 _WORD = 2**64 - 1
 _SMALL = [bytes((size,)) for size in range(128)]
 
 
 class Malformed(InvalidPayload):
-    """Bytes that are not a message."""
+    """The bytes are not a message."""
 
 
 def fields(body: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """The fields of the message that `body[at:end]` holds, as (tag, a, b).
+    """Yield the fields of the message in `body[at:end]` as (tag, a, b).
 
-    The tag is the field's number times 8 plus its wire type. Of a varint, `a` is the value (unsigned); of
-    anything else `body[a:b]` is.
+    The tag is the field's number times 8 plus its wire type. Of a varint, `a` is the unsigned value;
+    of any other field `body[a:b]` is the content.
 
     Raises:
         Malformed: the bytes are not a message.
@@ -50,7 +50,7 @@ def fields(body: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _field(body: bytes, at: int) -> tuple[tuple[int, int, int], int]:
-    """The field at a place, and where it ends. Raises Malformed, IndexError."""
+    """Return the field at `at`, and the position behind it; raises as `read_varint`."""
     tag, at = read_varint(body, at)
     kind = tag & 7
     if kind == LENGTH:
@@ -66,7 +66,12 @@ def _field(body: bytes, at: int) -> tuple[tuple[int, int, int], int]:
 
 
 def read_varint(body: bytes, at: int) -> tuple[int, int]:
-    """The unsigned 64-bit integer at a place, and where it ends. Raises Malformed, IndexError."""
+    """Return the unsigned 64-bit integer at `at`, and the position behind it.
+
+    Raises:
+        Malformed: it has more than 64 bits.
+        IndexError: the body ends inside it.
+    """
     byte = body[at]
     at += 1
     if byte < 128:
@@ -82,7 +87,7 @@ def read_varint(body: bytes, at: int) -> tuple[int, int]:
 
 
 def numbers(body: bytes, start: int, stop: int) -> list[int]:
-    """A packed field of varints."""
+    """Return the unsigned integers of a packed field of varints. Raises Malformed."""
     content = body[start:stop]
     if content.isascii():  # all are below 128 and take a byte each
         return list(content)
@@ -99,12 +104,12 @@ def numbers(body: bytes, start: int, stop: int) -> list[int]:
 
 
 def signed(value: int) -> int:
-    """An unsigned 64-bit integer read as two's complement."""
+    """Return an unsigned 64-bit integer read as two's complement."""
     return value - 2**64 if value >> 63 else value
 
 
 def text(body: bytes, start: int, stop: int) -> str:
-    """A field of type string."""
+    """Return the value of a field of type string. Raises Malformed."""
     try:
         return body[start:stop].decode()
     except UnicodeDecodeError:
@@ -112,7 +117,7 @@ def text(body: bytes, start: int, stop: int) -> str:
 
 
 def varint(value: int) -> bytes:
-    """The bytes of an unsigned integer of at most 64 bits."""
+    """Encode an unsigned integer of at most 64 bits."""
     if value < 128:
         return _SMALL[value]
     found = bytearray()
@@ -124,12 +129,16 @@ def varint(value: int) -> bytes:
 
 
 def packed(values: list[int]) -> bytes:
-    """The content of a packed field of varints, none of them negative."""
+    """Encode the content of a packed field of varints, none of them negative."""
     return bytes(values) if max(values, default=0) < 128 else b"".join(map(varint, values))
 
 
 def utf8(value: str) -> bytes:
-    """What a field of type string holds. Raises InvalidPayload."""
+    """Encode the content of a field of type string.
+
+    Raises:
+        InvalidPayload: the text has a lone surrogate.
+    """
     try:
         return value.encode()
     except UnicodeEncodeError:
@@ -137,11 +146,11 @@ def utf8(value: str) -> bytes:
 
 
 def len_header(tag: int, size: int) -> bytes:
-    """What comes before the `size` bytes of a field of wire type `LENGTH`; `tag` is below 128."""
+    """Encode tag and length of a field of wire type LEN with `size` bytes; `tag` is below 128."""
     return _SMALL[tag] + varint(size)
 
 
 def len_field(tag: int, content: bytes) -> bytes:
-    """A field of wire type `LENGTH`; `tag` is below 128."""
+    """Encode a field of wire type LEN; `tag` is below 128."""
     size = len(content)
     return _SMALL[tag] + (_SMALL[size] if size < 128 else varint(size)) + content
