@@ -77,6 +77,10 @@ def kernel_of(*transports: Any, models: Sequence[ModelSettings] = (), **settings
     return Kernel(settings, plugins=[Offering(*offers)], models=models, discover=False)
 
 
+OWN = ["schedule_policy", "statistics"]
+"""Extensions of the kernel itself."""
+
+
 async def at_once() -> None:
     return None
 
@@ -92,8 +96,8 @@ async def test_serving_starts_and_stops_every_transport(events: list[str]) -> No
 
         await kernel.serve(at_once, started=started)
         assert events == ["start first", "start second", "started", "stop first 3.0", "stop second 3.0"]
-        assert seen == [["first", "second"], ["binary_tensor_data"], True]
-        assert (kernel.transports, kernel.server_metadata().extensions) == ({}, [])
+        assert seen == [["first", "second"], ["binary_tensor_data", *OWN], True]
+        assert (kernel.transports, kernel.server_metadata().extensions) == ({}, OWN)
         assert kernel.problems() == ["The server is stopping."]
 
 

@@ -514,3 +514,18 @@ def test_a_plugin_that_lists_something_else_is_named() -> None:
 def test_the_kernel_lists_its_own_metrics() -> None:
     names = [metric.name for metric in mlsrv.Kernel(discover=False).plugins.metrics()]
     assert "model_infer_request_success" in names
+
+
+def naming(*extensions: object) -> object:
+    class Plugin:
+        @mlsrv.hookimpl
+        def mlsrv_extensions(self) -> object:
+            return extensions if len(extensions) > 1 else extensions[0]
+
+    return Plugin()
+
+
+def test_plugins_name_extensions_of_the_protocol() -> None:
+    assert Plugins([naming("b"), naming("a", "c")], discover=False).extensions() == ["b", "a", "c"]
+    with pytest.raises(PluginError, match="mlsrv_extensions returned a int, not a text"):
+        Plugins([naming("a", 1)], discover=False).extensions()

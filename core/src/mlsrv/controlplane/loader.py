@@ -9,15 +9,12 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 from unicodedata import category
 
-from mlsrv.classification import Classification
 from mlsrv.controlplane.handle import Instance, ModelHandle
 from mlsrv.dataplane.admission import Admission
-from mlsrv.dataplane.input_checks import DeclaredTensors
 from mlsrv.dataplane.model_meter import ModelMeter
 from mlsrv.errors import ConfigurationError, MLSrvError, ModelLoadError, ServerNotReady
-from mlsrv.executor import Executor, ModelInfo
+from mlsrv.executor import Executor
 from mlsrv.handlers import check_root_paths
-from mlsrv.interceptor import Interceptor
 from mlsrv.metrics import MetricClash
 from mlsrv.repository import BrokenModel, Listing
 from mlsrv.settings import KernelModelSettings, KernelSettings, ModelSettings
@@ -195,7 +192,7 @@ class Loader:
             stack.push_async_callback(placement.unload)
             for metric in placement.info.metrics:
                 kernel.metrics.bind(metric, (settings.name, settings.version or ""))
-            interceptors = self._interceptors(settings, placement.info)
+            interceptors = kernel.plugins.interceptors(kernel, settings, placement.info)
             for interceptor in interceptors:
                 await stack.enter_async_context(interceptor)
             # Nothing is awaited from here until the instance serves, so that two models cannot both pass.
@@ -216,14 +213,6 @@ class Loader:
             return Instance(
                 settings, placement, interceptors, stack.pop_all(), admission, handle.statistics, meter
             )
-
-    def _interceptors(self, settings: ModelSettings, info: ModelInfo) -> list[Interceptor]:
-        """What requests to a model go through, from the outside in."""
-        found = [*self._kernel.plugins.interceptors(self._kernel, settings, info), Classification(info)]
-        if settings.of(KernelModelSettings).check_inputs and (info.inputs or info.outputs):
-            found.append(DeclaredTensors(settings.name, info))
-        found.sort(key=lambda interceptor: interceptor.phase)
-        return found
 
     def _executor_of(self, settings: ModelSettings) -> Executor:
         wanted = settings.of(KernelModelSettings).executor or self._settings.executor

@@ -11,11 +11,14 @@ from mlsrv.plugins.offers import ExecutorOffer
 from mlsrv.settings.server import KERNEL_DISTRIBUTION
 
 if TYPE_CHECKING:
+    from mlsrv.executor import ModelInfo
+    from mlsrv.interceptor import Interceptor
     from mlsrv.metrics import Metric
+    from mlsrv.settings import ModelSettings
 
 
 class KernelPlugin:
-    """Executor ``inline``, and the metrics of the kernel."""
+    """Offers of the kernel: executor, metrics, extensions of the protocol, checks of requests."""
 
     @hookimpl
     def mlsrv_executors(self) -> ExecutorOffer:
@@ -28,6 +31,20 @@ class KernelPlugin:
         from mlsrv.telemetry.kernel_metrics import METRICS
 
         return METRICS
+
+    @hookimpl
+    def mlsrv_extensions(self) -> tuple[str, ...]:
+        """Return the extensions that work over every transport."""
+        return "schedule_policy", "statistics"
+
+    @hookimpl
+    def mlsrv_interceptors(self, model: ModelSettings, info: ModelInfo) -> Interceptor | None:
+        """Return the check of requests against declared tensors, for models that want it and declare some."""
+        from mlsrv.dataplane.input_checks import DeclaredTensors
+        from mlsrv.settings import KernelModelSettings
+
+        wanted = model.of(KernelModelSettings).check_inputs and (info.inputs or info.outputs)
+        return DeclaredTensors(model.name, info) if wanted else None
 
 
 def kernel_plugin() -> PluginRow:

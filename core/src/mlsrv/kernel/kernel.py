@@ -101,6 +101,7 @@ class Kernel:
         self.settings = given.resolve(self._owners("server"), self.plugins.failures())
         self.catalog = Catalog(self.plugins, self.settings.plain())
         self.shared = self.catalog.shared
+        self._extensions = self.plugins.extensions()
         self.registry = Registry()
         self.transports: dict[str, Transport] = {}
         self.access: AccessLog | None = None
@@ -295,13 +296,13 @@ class Kernel:
         return [part.problem for part in parts if part.problem] + self._control.problems()
 
     def server_metadata(self) -> MetadataServerResponse:
-        """Name, version and the extensions that work."""
+        """Return name, version and extensions: those of the settings first, then those that work, by name."""
         own = self.settings.of(KernelSettings)
         served = [name for transport in self.transports.values() for name in transport.extensions]
         return MetadataServerResponse(
             name=own.server_name,
             version=own.server_version or kernel_version(),
-            extensions=list(dict.fromkeys([*own.extensions, *served])),
+            extensions=list(dict.fromkeys([*own.extensions, *sorted([*self._extensions, *served])])),
         )
 
     def model_names(self) -> list[str]:

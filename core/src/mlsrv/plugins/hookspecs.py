@@ -234,6 +234,28 @@ def mlsrv_meters() -> MeterOffer | Iterable[MeterOffer]:
 
 
 @hookspec
+def mlsrv_extensions() -> str | Iterable[str]:
+    """Name the extensions of the protocol that a plugin implements for every transport.
+
+    Called once for each kernel, in the main process. The server metadata lists them beside the extensions of
+    the transports that are started and those of the setting ``extensions``.
+
+    Returns:
+        One name or several. None means none.
+
+    Example:
+        >>> import mlsrv
+        >>> class Plugin:
+        ...     @mlsrv.hookimpl
+        ...     def mlsrv_extensions(self):
+        ...         return "pigeon_post"
+        >>> kernel = mlsrv.Kernel(plugins=[Plugin()], discover=False)
+        >>> kernel.server_metadata().extensions
+        ['pigeon_post', 'schedule_policy', 'statistics']
+    """
+
+
+@hookspec
 def mlsrv_metrics() -> Metric | Iterable[Metric]:
     """List the metrics that a plugin records, for tables, dashboards and alert rules of a backend.
 

@@ -145,6 +145,20 @@ class Plugins:
         """
         return [(row.label, result) for row, result in self._each(hook, **arguments) if result is not None]
 
+    def extensions(self) -> list[str]:
+        """Return the extensions of the protocol that the plugins name, in the order of plugin names.
+
+        Raises:
+            PluginError: an implementation raised, or returned something else.
+        """
+        found: list[str] = []
+        for row, result in self._each("mlsrv_extensions"):
+            for name in (result,) if isinstance(result, str) else _several(result):
+                if not isinstance(name, str):
+                    raise _wrong(row, "mlsrv_extensions", name, "a text")
+                found.append(name)
+        return found
+
     def metrics(self) -> list[Metric]:
         """Return every metric that the plugins list, in the order of plugin names.
 

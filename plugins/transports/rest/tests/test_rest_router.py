@@ -58,7 +58,7 @@ async def test_the_server_describes_itself_without_a_redirect(serve: Any, path: 
     async with serve(server_name="here", server_version="7") as served:
         response = await served.client.get(path, follow_redirects=False)
         assert response.status_code == 200
-        extensions = ["binary_tensor_data", "classification", "generate", "model_configuration"]
+        extensions = ["binary_tensor_data", "generate", "model_configuration"]
         extensions += ["model_repository", "parameters", "schedule_policy", "statistics"]
         assert response.json() == {"name": "here", "version": "7", "extensions": extensions}
 

@@ -19,12 +19,9 @@ class GrpcTransport(Transport):
     """Listens on ``host`` and ``grpc_port``."""
 
     extensions = (
-        "classification",
         "model_configuration",
         "model_repository",
         "parameters",
-        "schedule_policy",
-        "statistics",
     )
 
     def __init__(self, kernel: Kernel) -> None:

@@ -25,13 +25,10 @@ class RestTransport(Transport):
 
     extensions = (
         "binary_tensor_data",
-        "classification",
         "generate",
         "model_configuration",
         "model_repository",
         "parameters",
-        "schedule_policy",
-        "statistics",
     )
 
     def __init__(self, kernel: Kernel) -> None:

@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kernel_parts import model, shelved
 
-from mlsrv import Kernel, MLModel
-from mlsrv.classification import classes_of
+from mlsrv import Kernel, MLModel, ModelSettings
 from mlsrv.errors import InvalidPayload
 from mlsrv.types import (
     InferenceRequest,
@@ -19,6 +17,8 @@ from mlsrv.types import (
     RequestOutput,
     ResponseOutput,
 )
+from mlsrv_classification import plugin
+from mlsrv_classification.interceptor import classes_of
 
 ROWS = np.float32([[0.1, 3.3, 2.0], [7.0, -1.0, 7.0]])
 
@@ -112,7 +112,8 @@ def asking(count: Any) -> InferenceRequest:
 
 
 def serving() -> Kernel:
-    return shelved([model("m", Scores)])
+    model = ModelSettings(name="m", implementation=Scores)
+    return Kernel(plugins=[plugin], models=[model], discover=False)
 
 
 async def test_labels_come_from_the_metadata_and_other_outputs_stay() -> None:
@@ -123,6 +124,11 @@ async def test_labels_come_from_the_metadata_and_other_outputs_stay() -> None:
             y, z = (await kernel.infer(request)).outputs
             assert y.data == ["3.300000:1:versicolor", "2.000000:2", "7.000000:0:setosa", "7.000000:2"]
             assert z.data == [5]
+
+
+async def test_the_server_lists_the_extension() -> None:
+    assert "classification" in serving().server_metadata().extensions
+    assert "classification" not in Kernel(discover=False).server_metadata().extensions
 
 
 async def test_responses_of_a_stream_are_classified() -> None:

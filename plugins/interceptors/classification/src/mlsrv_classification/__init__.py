@@ -1,0 +1,1 @@
+"""Outputs as classes: the classification extension of the protocol."""
