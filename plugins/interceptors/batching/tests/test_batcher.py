@@ -20,8 +20,7 @@ from mlsrv_batching.batcher import Batcher
 
 
 class Held(MLModel):
-    """Doubles numbers; holds each call while the gate is closed, and keeps its number of rows. Refuses 13,
-    fails at 66."""
+    """Doubles numbers while the gate is open and keeps the rows of each call. Refuses 13, fails at 66."""
 
     rows: list[int]
     gate: asyncio.Event

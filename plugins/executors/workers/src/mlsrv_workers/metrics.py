@@ -1,4 +1,4 @@
-"""Metrics of pools of worker processes. Names and labels of MLServer's are kept."""
+"""Metrics: pools of worker processes. MLServer's metrics keep their names and labels."""
 
 from __future__ import annotations
 

@@ -117,8 +117,7 @@ def _merge_parameters(parameters: Sequence[Parameters | None]) -> Parameters | N
 
 
 def split(response: InferenceResponse, counts: Sequence[int]) -> list[InferenceResponse] | None:
-    """Return one response for each member of a batch, or None if an output has not one row for each row of
-    the batch.
+    """Return one response for each member of a batch, or None if the outputs cannot be split by rows.
 
     Args:
         response: the response to the batch.
@@ -168,8 +167,7 @@ def cut(request: InferenceRequest, rows: int, max_rows: int) -> list[InferenceRe
 
 
 def rejoin(responses: Sequence[InferenceResponse], counts: Sequence[int]) -> InferenceResponse | None:
-    """Return the response to a request that was cut, or None if the pieces' outputs have not one row for each
-    row."""
+    """Return the response to a request that was cut, or None if the pieces' outputs do not fit by rows."""
     first = responses[0]
     outputs: list[ResponseOutput] = []
     if len({tuple(output.name for output in response.outputs) for response in responses}) != 1:

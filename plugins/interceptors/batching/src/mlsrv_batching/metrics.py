@@ -1,4 +1,4 @@
-"""Metrics of batches. Names and labels of MLServer's are kept."""
+"""Metrics: batches. MLServer's metrics keep their names and labels."""
 
 from __future__ import annotations
 

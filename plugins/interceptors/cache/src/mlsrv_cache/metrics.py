@@ -1,4 +1,4 @@
-"""Metrics of caches. Names and labels of MLServer's are kept."""
+"""Metrics: response caches."""
 
 from __future__ import annotations
 

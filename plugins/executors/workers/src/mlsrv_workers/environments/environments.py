@@ -126,8 +126,10 @@ class Environments:
 
 
 async def _build(folder: Path, lock: int, build: Build) -> None:
-    """Build a complete folder, or leave none. The programs of `build` inherit the lock, since they may
-    outlive the server."""
+    """Build a complete folder, or leave none.
+
+    The programs of `build` inherit the lock, since they may outlive the server.
+    """
     await _remove(folder)
     try:
         await run_in_own_thread(folder.mkdir)

@@ -14,8 +14,7 @@ from mlsrv_workers.environments.run_program import run_program
 async def install(
     requirements: Path, folder: Path, progress: Callable[[str], None], descriptors: Sequence[int] = ()
 ) -> None:
-    """Build a virtual environment with the server's interpreter, by uv if it is installed, else by venv and
-    pip.
+    """Build a virtual environment with the server's interpreter, by uv if installed, else by venv and pip.
 
     Args:
         requirements: a ``requirements.txt``; relative paths in it start in its folder.

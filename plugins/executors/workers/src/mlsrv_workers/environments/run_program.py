@@ -66,8 +66,10 @@ def _error_lines(lines: Sequence[str]) -> str:
 
 
 def _start(command: Sequence[str], folder: Path | None, descriptors: Sequence[int]) -> subprocess.Popen[str]:
-    """Start a program, without the event loop: uvloop lets programs inherit every inheritable descriptor,
-    such as listening sockets."""
+    """Start a program without the event loop.
+
+    uvloop lets programs inherit every inheritable descriptor, such as listening sockets.
+    """
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,

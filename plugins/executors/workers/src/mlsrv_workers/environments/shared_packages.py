@@ -18,8 +18,11 @@ NEWEST = {
     "pysimdjson": ("csimdjson", "simdjson"),
     "typing-extensions": ("typing_extensions",),
 }
-"""Distributions that the pinned packages import, and their packages. The newer of the server's and the
-environment's version is used, because an older one may lack features that the server or the model needs."""
+"""Distributions that the pinned packages import, and their packages.
+
+The newer of the server's and the environment's version is used, because an older one may lack features that
+the server or the model needs.
+"""
 
 FALLBACK = ("numpy",)
 """Packages that the pinned packages import in any version; those of the environment come first."""

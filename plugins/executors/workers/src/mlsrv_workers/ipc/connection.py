@@ -86,8 +86,9 @@ class Connection(asyncio.Protocol):
         body: bytes = _NONE,
         buffers: list[npt.NDArray[Any]] | None = None,
     ) -> None:
-        """Send one frame. After the connection has ended this does nothing, because `on_lost` settles every
-        call.
+        """Send one frame.
+
+        After the connection has ended this does nothing, because `on_lost` settles every call.
 
         Args:
             kind: meaning of the frame.
@@ -219,8 +220,10 @@ class Connection(asyncio.Protocol):
 
 
 def _frame_end(received: bytes | bytearray, start: int) -> int:
-    """Return the end of the frame that begins at `start`; a position after all received bytes if its header
-    is incomplete."""
+    """Return the end of the frame that begins at `start`.
+
+    If its header is incomplete, the result lies after all received bytes.
+    """
     if len(received) - start < HEADER.size:
         return len(received) + 1
     body, inline, _, count, _ = HEADER.unpack_from(received, start)

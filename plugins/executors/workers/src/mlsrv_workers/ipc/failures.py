@@ -24,8 +24,11 @@ class WorkerTraceback(Exception):
 
 
 def dump_error(error: MLSrvError) -> tuple[Any, ...]:
-    """Return an error as plain values: pickled, as text and code for a server that lacks its class, and with
-    its traceback unless the client caused it."""
+    """Return an error as plain values.
+
+    They are the pickled error, its text and code for a server that lacks its class, and its traceback unless
+    the client caused it.
+    """
     try:
         pickled = pickle.dumps(error)
     except Exception:  # a model's error may hold any object; text and code are enough

@@ -98,8 +98,7 @@ def dump(payload: Any) -> bytes:
 def pack_header(
     kind: FrameKind, call: int, body: bytes, locations: Sequence[tuple[int, int]], inline: int
 ) -> bytes:
-    """Return the bytes of a frame before its buffers; `inline` is the length of those that follow in the
-    stream."""
+    """Return the bytes of a frame before its buffers; `inline` is the length of those in the stream."""
     first = HEADER.pack(len(body), inline, call, len(locations), kind)
     if not locations:
         return first + body

@@ -165,8 +165,10 @@ def _load_parameters(plain: dict[str, Any] | None) -> Parameters | None:
 
 
 def _dump_tensor(tensor: RequestInput | ResponseOutput, buffers: Buffers) -> tuple[Any, ...]:
-    """Return a tensor as a tuple. Its last item holds the elements of a numeric array as bytes, or the index
-    of a large one in `buffers`."""
+    """Return a tensor as a tuple.
+
+    Its last item holds the elements of a numeric array as bytes, or the index of a large array in `buffers`.
+    """
     data = tensor.data
     parameters = tensor.parameters
     array_type: tuple[str, tuple[int, ...]] | None = None

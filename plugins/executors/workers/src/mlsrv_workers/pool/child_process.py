@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 
 
 class ChildProcess:
-    """A running process, observed through a file descriptor of its own. Other code that waits for child
-    processes, or keeps its sockets open, does not interfere.
+    """A running process, observed through a file descriptor of its own.
+
+    Other code that waits for child processes, or keeps its sockets open, does not interfere.
 
     Attributes:
         pid: process id.

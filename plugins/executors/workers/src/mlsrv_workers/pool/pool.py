@@ -248,8 +248,7 @@ class Pool:
 
 
 def _pack_call(model: ReplicatedModel, values: tuple[Any, ...], context: CallContext) -> bytes:
-    """Pickle a call. This comes before a slot is reserved, because parameters and arguments may fail to
-    pickle."""
+    """Pickle a call, before a slot is reserved: parameters and arguments may fail to pickle."""
     try:
         return dump((model.id, *values, serialization.dump_context(context)))
     except Exception as error:

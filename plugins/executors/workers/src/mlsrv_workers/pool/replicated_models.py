@@ -24,8 +24,7 @@ from mlsrv_workers.pool.worker_process import WorkerProcess
 logger = logging.getLogger("mlsrv.workers")
 
 MAX_FAILED_RELOADS = 3
-"""Workers in a row that end while they reload a model, after which it is no longer loaded on replaced
-workers."""
+"""Workers in a row that end while they reload a model, after which it is not reloaded any more."""
 
 
 @define(eq=False)
@@ -81,8 +80,7 @@ class ReplicatedModels:
         return any(model.id in worker.models for worker in self._supervisor.alive.values())
 
     async def load(self, settings: ModelSettings) -> ReplicatedModel:
-        """Load a model on one worker, then on all others, so that a model that ends its process ends only one
-        worker.
+        """Load a model on one worker, then on all others: a model that ends its process ends only one.
 
         Raises:
             MLSrvError: the load fails on a worker; the model is unloaded from all workers then.
@@ -120,8 +118,10 @@ class ReplicatedModels:
                 raise result
 
     async def catch_up(self, worker: WorkerProcess) -> None:
-        """Load on a worker the models that the other workers have, the quickest first. Each serves as soon as
-        it is loaded."""
+        """Load on a worker the models that the other workers have, the quickest first.
+
+        Each model serves as soon as it is loaded.
+        """
         async with worker.catching_up:
             while (model := self._next_missing(worker)) is not None:
                 await self._reload(model, worker)

@@ -37,8 +37,9 @@ class Scheduler:
         return synchronous.length + asynchronous.length
 
     def reserve(self, model: int, slot: Slot, context: CallContext) -> WorkerProcess | None:
-        """Take a slot of a worker that has the model. The caller sends the request next, without awaiting in
-        between.
+        """Take a slot of a worker that has the model.
+
+        The caller sends the request next, without awaiting in between.
 
         Args:
             model: id of the placement.

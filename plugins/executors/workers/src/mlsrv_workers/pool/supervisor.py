@@ -24,8 +24,9 @@ HEALTHY_AFTER = 30.0
 
 
 class Supervisor:
-    """A fixed number of worker processes. One that ends is replaced, after a delay that grows if it keeps
-    ending.
+    """Keeps a fixed number of worker processes running.
+
+    A worker that ends is replaced, after a delay that grows if it keeps ending.
 
     Args:
         name: name of the pool, for messages.

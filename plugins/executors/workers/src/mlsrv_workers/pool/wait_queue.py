@@ -34,8 +34,9 @@ class QueuedRequest:
 
 
 class WaitQueue:
-    """A queue ordered by priority, then arrival. The kernel's admission limits bound its length; cancelled
-    requests are removed from time to time.
+    """A queue ordered by priority, then arrival.
+
+    The kernel's admission limits bound its length; cancelled requests are removed from time to time.
 
     Attributes:
         length: number of requests that wait.

@@ -36,8 +36,7 @@ START_TIMEOUT = 120.0
 """Seconds in which a new process must have imported its plugins."""
 
 DRAIN_SECONDS = 0.1
-"""Seconds to read the last frames of a process that has ended while another process keeps its end of the
-connection open."""
+"""Seconds to read the last frames of an ended process whose connection another process keeps open."""
 
 EXIT_TIMEOUT = 2.0
 """Seconds in which a process must end after it has closed its connection."""
@@ -102,8 +101,7 @@ class LaunchSpec:
         }
 
     def _code_folders(self) -> list[str]:
-        """Return the folders of the server's code that is not installed: its working directory and its
-        models' folder."""
+        """Return the folders of code that is not installed: the working directory and that of the models."""
         root = self.settings.get("model_repository_root") or "."
         return [entry for entry in self.path if entry in (os.getcwd(), os.path.abspath(root))]
 
@@ -259,8 +257,7 @@ class WorkerProcess:
     def begin(
         self, kind: FrameKind, pending: PendingCall, body: bytes, buffers: serialization.Buffers | None = None
     ) -> int:
-        """Send a call and return its id. If it takes a slot, the scheduler has counted it in `running`
-        before."""
+        """Send a call and return its id. A slot that it takes was counted in `running` by the scheduler."""
         call = next(self._ids)
         if self._connection is None or self.ended.is_set():
             pending.fail(self._ended_error())

@@ -19,8 +19,7 @@ class JoiningThreads(Threads):
     """
 
     async def run(self, function: Callable[..., _T], /, *args: Any, **kwargs: Any) -> _T:
-        """Run a function as `Threads.run` does; a cancelled call waits for the end of a function that has
-        begun."""
+        """Run a function as `Threads.run` does; a cancelled call waits until a running function ends."""
         call = _JoinableCall()
         try:
             return await super().run(call.call, function, args, kwargs)

@@ -53,8 +53,10 @@ class PluginSpecs:
 
     @classmethod
     def of(cls, plugins: Plugins, *, in_environment: bool = False) -> PluginSpecs:
-        """Return the specs of a server's plugins. For a model's environment they include the installed
-        plugins, which cannot be discovered there."""
+        """Return the specs of a server's plugins.
+
+        For a model's environment they include the installed plugins, which cannot be discovered there.
+        """
         found = [row.plugin for row in plugins.rows if row.active] if in_environment else plugins.given
         modules = [_spec_of(plugin) for plugin in found if isinstance(plugin, ModuleType)]
         return cls(plugins.discovering, tuple(plugins.blocked), tuple(modules), in_environment)
@@ -65,8 +67,11 @@ class PluginSpecs:
         return {module.name.partition(".")[0] for module in self.modules if module.file is None}
 
     def load(self) -> Plugins:
-        """Load the plugins in this process. In a model's environment a plugin that cannot be imported is left
-        out, as the server leaves out a broken installed one."""
+        """Load the plugins in this process.
+
+        In a model's environment a plugin that cannot be imported is left out, as the server leaves out a
+        broken installed one.
+        """
         extra = [plugin for module in self.modules if (plugin := self._load(module)) is not None]
         return Plugins(extra, discover=self.discover, block=self.block)
 

@@ -267,8 +267,7 @@ async def serve(sock: socket.socket, memory_in: int, memory_out: int) -> None:
 
 
 def _end_with_parent(parent: int) -> None:
-    """Let the operating system end this process when its parent ends, even while a native call holds the
-    interpreter.
+    """Let the operating system end this process with its parent, even during a native call.
 
     Linux only; elsewhere the end of the connection has the same effect, later.
     """
