@@ -248,7 +248,7 @@ def mlsrv(environment: dict[str, str], tmp_path: Path) -> Callable[..., subproce
 
 @pytest.fixture
 def free_ports() -> list[int]:
-    """Three ports of the loopback interface that nobody uses at this moment."""
+    """Three free ports of the loopback interface."""
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
         with socket.create_server(("127.0.0.1", 0)) as three:
             return [listening.getsockname()[1] for listening in (one, two, three)]

@@ -36,7 +36,7 @@ def test_another_shell(mlsrv) -> None:
         ("mlsrv start . --plugin nowhere.py --log-f", {"--log-format"}),
     ],
 )
-def test_what_is_completed(mlsrv, words: str, wanted: set[str]) -> None:
+def test_completion_offers_commands_and_options(mlsrv, words: str, wanted: set[str]) -> None:
     env = {
         "_MLSRV_COMPLETE": "bash_complete",
         "COMP_WORDS": words,

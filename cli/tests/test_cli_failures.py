@@ -25,7 +25,7 @@ from mlsrv_cli.failures import StartFailed, explain, report
         (KeyError("x\ny"), ["KeyError: 'x\\ny' (--debug shows where)"], 1),
     ],
 )
-def test_what_is_said_and_returned(error: Exception, lines: list[str], code: int) -> None:
+def test_failures_become_lines_and_an_exit_code(error: Exception, lines: list[str], code: int) -> None:
     assert explain(error) == (lines, code)
 
 

@@ -64,7 +64,7 @@ def greet(name):
 """
 
 
-def test_what_a_plugin_offers(mlsrv, install) -> None:
+def test_the_offers_of_a_plugin_are_listed(mlsrv, install) -> None:
     env = install("upper", CODEC)
     found = {row["name"]: row for row in json.loads(mlsrv("plugins", "--json", env=env).stdout)}
     assert found["upper"] == {

@@ -183,7 +183,7 @@ def test_a_model_from_the_environment(start, tmp_path: Path) -> None:
     assert server.stop() == 0
 
 
-def test_what_is_loaded_is_frozen(start, add_model, tmp_path: Path) -> None:
+def test_objects_of_the_start_are_frozen_for_the_collector(start, add_model, tmp_path: Path) -> None:
     add_model("good")
     plugin = tmp_path / "counting.py"
     plugin.write_text(

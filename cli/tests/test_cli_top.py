@@ -208,7 +208,7 @@ def test_json(mlsrv: Any, free_port: int) -> None:
     assert (reading["ready"], reading["missing"]) == (True, "")
 
 
-def test_nobody_answers(mlsrv: Any, free_port: int) -> None:
+def test_a_server_that_does_not_answer_is_one_line(mlsrv: Any, free_port: int) -> None:
     result = mlsrv(*command(free_port, "--once")[3:])
     assert result.returncode == 1
     assert result.stderr.startswith(f"Error: The server 127.0.0.1:{free_port} cannot be reached")

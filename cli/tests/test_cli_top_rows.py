@@ -95,7 +95,7 @@ def test_quantiles() -> None:
 
 
 @pytest.mark.parametrize("text", ["<html>hello</html>", 'a{b="c} 1\n', "a b c d e\n"])
-def test_what_is_no_metrics_is_told(text: str) -> None:
+def test_a_missing_or_wrong_metrics_endpoint_is_explained(text: str) -> None:
     with pytest.raises(MetricsMissing, match="not in the text format"):
         Metrics.parse(text)
 

@@ -71,7 +71,7 @@ def check(
         kernel = _kernel(ctx, folder, settings)
     except ConfigurationError as error:
         problems += error.problems
-        # The models are worth checking all the same: with the folder alone, and what it holds.
+        # The models can still be checked, with the folder as the only source.
         kernel = _kernel(ctx, folder, Settings.from_layers(settings.layers[:1], settings.model_layer))
     problems += problems_of(kernel)
     if problems:

@@ -49,7 +49,7 @@ def entry_points(path: Iterable[str]) -> Iterator[tuple[str, str]]:
     for folder in path:
         try:
             installed = [name for name in os.listdir(folder or ".") if name.endswith(".dist-info")]
-        except OSError:  # sys.path may name what does not exist
+        except OSError:  # sys.path may name a missing folder
             continue
         for name in installed:
             if name not in seen:  # the first folder of sys.path that has a distribution wins

@@ -28,7 +28,7 @@ class StartFailed(Exception):
 def report(error: Exception, *, debug: bool = False) -> int:
     """Print one line on stderr for each problem (after the traceback, if `debug`); return the exit code."""
     if isinstance(error, BrokenPipeError):
-        # Who read our output went away, and Python would fail again when it flushes at its end.
+        # The reader of the output is gone, and Python would fail again at its final flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OTHER_FAILURE
     if debug:

@@ -26,7 +26,7 @@ def run(arguments: Sequence[str]) -> int:
             list(arguments), prog_name="mlsrv", complete_var=COMPLETION_VARIABLE, standalone_mode=False
         )
     except Exception as error:
-        # Read from the arguments themselves: what fails may be the reading of the options.
+        # Read from the arguments themselves, because parsing the options may be what fails.
         return report(error, debug="--debug" in arguments)
     return code if isinstance(code, int) else 0
 

@@ -52,7 +52,7 @@ class TextFormatter(logging.Formatter):
         self._second = (0, "")
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
-        # Of the lines of one second, the first alone pays for the calendar.
+        # The calendar is computed once for all lines of one second.
         second, text = self._second
         if second != int(record.created):
             text = time.strftime(self.default_time_format, self.converter(record.created))
@@ -96,14 +96,14 @@ class JsonFormatter(logging.Formatter):
             "stack": record.stack_info,
         }
         for key, value in record.__dict__.items():
-            # What a record brings along never takes the place of what every line has.
+            # Extra fields of a record never replace the fields of every line.
             if key not in _STANDARD and key not in fields:
                 fields[key] = value
         said = {key: _json_value(value) for key, value in fields.items() if value is not None}
         return json.dumps(said)
 
     def _exception(self, record: logging.LogRecord) -> str | None:
-        # Records of workers have the text alone.
+        # Records of workers carry the traceback only as text.
         return self.formatException(record.exc_info) if record.exc_info else record.exc_text
 
 
@@ -119,7 +119,7 @@ class CoalescingHandler(logging.StreamHandler[TextIO]):
         if getattr(record, "more", False):
             try:
                 self._gathered.append(self.format(record) + self.terminator)
-            except Exception:  # logging has its way to say so
+            except Exception:  # logging reports its own errors
                 self.handleError(record)
         else:
             super().emit(record)
@@ -175,7 +175,7 @@ def _whole_lines(out: TextIO) -> TextIO:
     """
     try:
         descriptor = out.fileno()
-    except OSError:  # it is no file
+    except OSError:  # the stream is no file
         return out
     if isinstance(out, TextIOWrapper):
         out.reconfigure(line_buffering=True, write_through=False)
@@ -203,7 +203,7 @@ def _apply(wanted: str | dict[str, Any]) -> None:
             logging.config.fileConfig(wanted, disable_existing_loggers=False)
     except ConfigurationError:
         raise
-    except Exception as error:  # logging.config raises whatever its handlers raise
+    except Exception as error:  # logging.config raises any error of its handlers
         cause = f": {error.__cause__}" if error.__cause__ else ""
         raise ConfigurationError(f"{where}: {type(error).__name__}: {error}{cause}") from error
 

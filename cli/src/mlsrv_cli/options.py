@@ -112,7 +112,7 @@ class SettingsCommand(click.RichCommand):
         try:
             loaded = load_plugins(_values_of(args, "--plugin"), _values_of(args, "--block"))
         except ConfigurationError:
-            if ctx.resilient_parsing:  # somebody pressed the tabulator key and wants names, no reasons
+            if ctx.resilient_parsing:  # shell completion needs names only, no reasons
                 return super().parse_args(ctx, args)
             raise
         own = {flag for param in self.params for flag in param.opts}

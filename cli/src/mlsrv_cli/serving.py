@@ -68,9 +68,9 @@ async def serve(kernel: Kernel, reporter: Reporter, stop: StopSignals) -> None:
 async def _when_loaded(kernel: Kernel, reporter: Reporter) -> None:
     try:
         await kernel.loaded()
-    except Exception:  # no model's own failure: those are states of the models
+    except Exception:  # not a failed model: that is a state of the model
         logger.exception("Loading the models failed")
-    # What is there now stays: later collections need not look at it.
+    # Objects of the start stay alive: later collections need not scan them.
     gc.collect()
     gc.freeze()
     reporter.loaded(kernel)

@@ -57,7 +57,7 @@ def exit_within(seconds: float, code: int) -> None:
         try:
             sys.stdout.flush()
             sys.stderr.flush()
-        finally:  # nobody may be reading any more
+        finally:  # the output may be closed already
             os._exit(code)
 
     timer = threading.Timer(seconds, end)

@@ -15,8 +15,7 @@ SETTINGS_FILE = "settings.json"
 FOREIGN_PREFIX = "MLSERVER_"
 _LOCAL_PATHS = ("model_repository_root", "logging_settings")
 
-# What Kubernetes puts into every container for a service called "mlsrv"; it must not look like settings of
-# ours.
+# Variables that Kubernetes adds to every container for a service called "mlsrv"; they are no settings.
 _SERVICE_LINK = re.compile(
     r"MLSRV(_\w+)?_(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )

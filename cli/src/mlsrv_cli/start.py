@@ -53,7 +53,7 @@ def start(
         logger.warning("%s", warning)
     make_importable(folder)
 
-    # The kernel and what it brings are imported when nothing is left that could stop the start at once.
+    # The kernel is imported last, so that a mistake in the settings is reported without that delay.
     from mlsrv import Kernel
     from mlsrv_cli.console import make_reporter
     from mlsrv_cli.serving import run

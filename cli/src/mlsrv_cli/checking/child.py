@@ -89,9 +89,9 @@ def main() -> None:
     request: CheckRequest = pickle.load(sys.stdin.buffer)
     tempfile.tempdir = str(request.folder)  # which the parent removes, also when this process dies
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what plugins print must not come between the events
+    os.dup2(2, 1)  # output of plugins must not mix with the events
     if hasattr(os, "register_at_fork"):
-        # The parent reads to the end, which must not wait for what a plugin has forked.
+        # The parent reads to the end of the pipe; a process that a plugin forks must not hold it open.
         os.register_at_fork(after_in_child=out.close)
     events = EventWriter(out, request)
     events.plugin(request.name, "", "")

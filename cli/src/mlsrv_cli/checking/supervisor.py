@@ -24,7 +24,7 @@ from mlsrv_testing.checks.report import Case
 _COMMAND = (sys.executable, "-P", "-m", "mlsrv_cli.checking.child")
 _ENDING_SECONDS = 5.0
 _FRAMES = 8
-"""Lines that are told of the stack of one thread."""
+"""Reported lines of the stack of one thread."""
 
 
 def supervise(request: CheckRequest, findings: Findings) -> None:
@@ -50,7 +50,7 @@ def _run(request: CheckRequest, findings: Findings) -> str | None:
     with _process() as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        with contextlib.suppress(BrokenPipeError), process.stdin:  # its end is told below
+        with contextlib.suppress(BrokenPipeError), process.stdin:  # the end of the process is handled below
             pickle.dump(request, process.stdin)
         for line in process.stdout:
             event, *arguments = json.loads(line)
@@ -66,7 +66,7 @@ def _run(request: CheckRequest, findings: Findings) -> str | None:
 
 @contextlib.contextmanager
 def _process() -> Iterator[subprocess.Popen[bytes]]:
-    # In a session of its own what it has started can be ended with it.
+    # In a session of its own, the process can be ended together with its children.
     process = subprocess.Popen(
         _COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     )

@@ -81,7 +81,7 @@ def _read(source: Source, interval: float, news: queue.SimpleQueue[Sample | str]
             news.put(source.read())
         except MLSrvError as error:
             news.put(str(error))
-        except Exception as error:  # something that is no server of ours may answer anything
+        except Exception as error:  # another kind of server may answer anything
             news.put(f"{source.url} does not answer as a server of models does ({type(error).__name__}).")
         time.sleep(max(0.0, due - time.monotonic()))
 
@@ -129,4 +129,4 @@ def _pressed(seconds: float) -> str:
     keys = os.read(sys.stdin.fileno(), 1024).decode(errors="ignore")
     if not keys or "q" in keys:
         return "q"
-    return "" if keys.startswith("\x1b") else keys[-1]  # arrows and the like are several characters
+    return "" if keys.startswith("\x1b") else keys[-1]  # special keys send several characters

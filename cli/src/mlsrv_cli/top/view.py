@@ -18,7 +18,7 @@ _GOOD = {"READY": "green", "LOADING": "yellow", "UNLOADING": "yellow"}
 _AROUND = 8
 """Lines above and below the rows of models."""
 _REASONS = 3
-"""Models of which it is shown why they are not ready."""
+"""Number of models whose reason for not being ready is shown."""
 
 
 class Column(NamedTuple):
@@ -104,7 +104,7 @@ SORTS: dict[str, Callable[[Row], tuple[float, str, str]]] = {
     "latency": lambda row: (-(row.p99 or row.mean or 0.0), row.name, row.version),
     "errors": lambda row: (-(row.errors or 0.0), row.name, row.version),
 }
-"""What rows can be sorted by."""
+"""Sort keys of the rows."""
 
 
 def _name(row: Row) -> Text:

@@ -177,7 +177,7 @@ def test_contiguous_payloads_are_not_copied() -> None:
         ([[1, 2], [3]], "ragged"),
     ],
 )
-def test_what_no_datatype_holds_is_refused(payload: Any, sentence: str) -> None:
+def test_values_without_a_datatype_are_refused(payload: Any, sentence: str) -> None:
     with pytest.raises(CodecError, match=sentence):
         NumpyCodec.encode_output("y", payload)
 

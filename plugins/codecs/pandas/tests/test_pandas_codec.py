@@ -227,7 +227,7 @@ def test_dates_of_a_zone_survive_a_round_trip(dates: list[datetime], zone: str) 
         ),
     ],
 )
-def test_what_a_column_becomes(column: Any, expected: dict[str, Any]) -> None:
+def test_columns_are_written_as_tensors(column: Any, expected: dict[str, Any]) -> None:
     assert written(column) == expected
 
 
@@ -255,7 +255,7 @@ def test_names_are_texts_and_the_index_stays_behind() -> None:
         ([[1]], 'The content type "pd" encodes a DataFrame, not a list'),
     ],
 )
-def test_what_no_tensor_holds_is_refused(frame: Any, sentence: str) -> None:
+def test_columns_without_a_tensor_form_are_refused(frame: Any, sentence: str) -> None:
     with pytest.raises(CodecError, match=sentence):
         PandasCodec.encode_request(frame)
 
@@ -315,7 +315,7 @@ def test_the_payload_of_the_manual() -> None:
         ("FP32", [2], [1, 2], {"pd_dtype": "UInt16"}, [1, 2]),
     ],
 )
-def test_what_a_tensor_becomes(
+def test_tensors_are_read_as_columns(
     datatype: str, shape: list[int], data: Any, parameters: dict[str, Any], cells: list[Any]
 ) -> None:
     assert column(datatype, shape, data, **parameters).tolist() == cells
@@ -387,7 +387,7 @@ def test_what_a_tensor_becomes(
         ),
     ],
 )
-def test_what_is_no_column_is_refused(
+def test_tensors_of_another_shape_are_refused(
     datatype: str, shape: list[int], data: Any, parameters: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(CodecError, match=sentence) as caught:
@@ -435,7 +435,7 @@ def test_rows_of_a_decoded_array_become_cells() -> None:
     assert [cell.tolist() for cell in cells] == [[1, 2], [3, 4]]
 
 
-def test_what_is_no_list_of_rows_is_refused() -> None:
+def test_decoded_values_that_are_no_list_of_rows_are_refused() -> None:
     with pytest.raises(CodecError, match='Column "x" was decoded as a dict, which is not a list of rows'):
         decoded({"a": 1})
 

@@ -91,7 +91,7 @@ def test_whole_requests_and_responses_survive_a_round_trip(payload: list[str]) -
         (DatetimeCodec, ["2022-01-11T11:00:00Z"], [1, 1], [b"2022-01-11T11:00:00Z"]),
     ],
 )
-def test_what_is_written(codec: type[InputCodec], payload: Any, shape: list[int], data: list[bytes]) -> None:
+def test_encoded_data(codec: type[InputCodec], payload: Any, shape: list[int], data: list[bytes]) -> None:
     for made in (codec.encode_input("x", payload), codec.encode_output("x", payload)):
         assert (made.name, made.shape, made.datatype, made.data) == ("x", shape, "BYTES", data)
         assert made.parameters is not None
@@ -115,7 +115,7 @@ def test_what_is_written(codec: type[InputCodec], payload: Any, shape: list[int]
         (DatetimeCodec, [None], "element 0: a NoneType, not a date"),
     ],
 )
-def test_what_cannot_be_written_is_refused(codec: type[InputCodec], payload: Any, sentence: str) -> None:
+def test_other_values_are_not_encoded(codec: type[InputCodec], payload: Any, sentence: str) -> None:
     for encode in (codec.encode_input, codec.encode_output):
         with pytest.raises(CodecError, match=sentence):
             encode("x", payload)
@@ -168,7 +168,7 @@ def test_any_orientation_of_a_vector_is_a_list(shape: list[int]) -> None:
         (["counted in characters"], [21], ["counted in characters"]),
     ],
 )
-def test_what_is_read(data: Any, shape: list[int], found: list[str]) -> None:
+def test_decoded_data(data: Any, shape: list[int], found: list[str]) -> None:
     assert StringCodec.decode_input(tensor(data, shape)) == found
 
 
@@ -203,7 +203,7 @@ def test_other_datatypes_are_refused(codec: type[InputCodec]) -> None:
         (DatetimeCodec, [b"\xff"], [1], "element 0: not a date of ISO 8601"),
     ],
 )
-def test_what_cannot_be_read_is_refused(
+def test_data_that_cannot_be_decoded_is_refused(
     codec: type[InputCodec], data: Any, shape: list[int], sentence: str
 ) -> None:
     with pytest.raises(CodecError, match=sentence):

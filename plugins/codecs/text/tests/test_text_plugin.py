@@ -49,7 +49,7 @@ async def test_an_unknown_content_type_lists_the_known_ones() -> None:
         await answer("hex", "00")
 
 
-async def test_what_a_client_got_wrong_is_its_own_fault() -> None:
+async def test_invalid_data_is_a_client_error() -> None:
     with pytest.raises(CodecError, match="element 0: not base64"):
         await answer("base64", "%")
 

@@ -1,4 +1,4 @@
-"""A kernel that watches a real folder: what is written there is served without anybody asking for it."""
+"""Repository watch: a kernel serves new files of a real folder without a load request."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ async def test_the_second_of_two_files_serves_when_the_first_is_removed(tmp_path
         await until(kernel, "m", "b")
 
 
-async def test_what_does_not_change_is_not_loaded_again(tmp_path: Path, looks: Looks) -> None:
+async def test_unchanged_models_are_not_loaded_again(tmp_path: Path, looks: Looks) -> None:
     folder = write(tmp_path, "m", "one")
     write(tmp_path / "m", "inner", "other model")
     async with watching(tmp_path) as kernel:
@@ -242,7 +242,7 @@ async def test_what_does_not_change_is_not_loaded_again(tmp_path: Path, looks: L
         assert kernel.handle("m").instance is instance
 
 
-async def test_models_of_the_application_are_none_of_its_business(tmp_path: Path, looks: Looks) -> None:
+async def test_models_of_the_application_are_left_alone(tmp_path: Path, looks: Looks) -> None:
     own = ModelSettings(name="own", implementation=EchoModel)
     settings = {"model_repository_root": str(tmp_path), "model_repository_poll": 0.02}
     async with Kernel(settings, models=[own], plugins=[plugin], discover=False) as kernel:

@@ -185,7 +185,7 @@ async def test_the_metadata_of_features_without_names(tmp_path: Path) -> None:
         assert kernel.model_metadata("m").platform == "catboost"
 
 
-async def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+async def test_inputs_that_do_not_fit_the_model_are_refused(tmp_path: Path) -> None:
     async with kernel_of(
         model(saved(classifier(), tmp_path / "m.cbm"), "catboost", {"threads": 1})
     ) as kernel:

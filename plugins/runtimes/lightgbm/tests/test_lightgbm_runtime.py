@@ -189,7 +189,7 @@ async def test_the_metadata_comes_from_the_artifact(tmp_path: Path) -> None:
             assert declared.shape[1] in (-1, output.shape[1])
 
 
-async def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+async def test_inputs_that_do_not_fit_the_model_are_refused(tmp_path: Path) -> None:
     async with kernel_of(model(as_text(booster(), tmp_path / "m.txt"), "lightgbm", {"threads": 1})) as kernel:
         for values in (ROWS[:, :3], np.hstack([ROWS, ROWS]), ROWS[0]):
             with pytest.raises(InferenceError, match="takes 4 features, but the input has"):

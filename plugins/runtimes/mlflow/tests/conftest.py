@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-# Before MLflow is imported: tests tell nobody of themselves, and neither do servers that they start.
+# Before MLflow is imported: neither tests nor the servers that they start send usage statistics.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 sys.path.insert(0, str(Path(__file__).parent))
 

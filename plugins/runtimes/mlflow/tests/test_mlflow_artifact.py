@@ -86,7 +86,7 @@ def server(tmp_path: Path, free_port: int) -> Iterator[str]:
 
 
 @pytest.mark.timeout(400)
-async def test_what_was_fetched_goes_with_the_model(
+async def test_downloads_are_removed_with_the_model(
     server: str, saved: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log_a_model(server, saved["bare"], tmp_path)

@@ -36,7 +36,7 @@ class TestContract(RequestCodecContract):
     ]
 
 
-def test_what_it_does_not_encode() -> None:
+def test_payloads_that_it_does_not_encode() -> None:
     for payload in ([np.zeros(1)], {"a": [1]}, {1: np.zeros(1)}, "a"):
         assert not TensorDictCodec.can_encode(payload)
 

@@ -363,7 +363,7 @@ def save_function(tmp_path: Path, function: Any, **options: Any) -> Path:
     ],
     ids=repr,
 )
-async def test_what_models_return(tmp_path: Path, result: Any, expected: list[Any]) -> None:
+async def test_results_of_every_type_are_encoded(tmp_path: Path, result: Any, expected: list[Any]) -> None:
     async with kernel_of(model(save_function(tmp_path, lambda values: result), "mlflow")) as kernel:
         response = await kernel.infer(tensor_request("m", np.zeros((2, 2))))
     found = [(one.name, list(one.shape), str(one.datatype), list(one.data)) for one in response.outputs]

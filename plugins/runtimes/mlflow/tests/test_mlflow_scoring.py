@@ -206,7 +206,7 @@ async def test_the_same_answers_as_mlflows_server(saved: dict[str, Path], theirs
             )
 
 
-async def test_what_breaks_mlflows_server_is_refused(saved: dict[str, Path]) -> None:
+async def test_requests_that_break_mlflows_server_are_refused(saved: dict[str, Path]) -> None:
     async with ours(saved, "columns") as (_kernel, client):
         answer = await client.post("/invocations", content="{}")
         assert (answer.status_code, answer.text[:57]) == (

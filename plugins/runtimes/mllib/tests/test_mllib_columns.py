@@ -51,7 +51,7 @@ def test_texts_are_text() -> None:
         (Column("a", "string"), np.array([b"\xff"], object), "not UTF-8"),
     ],
 )
-def test_what_does_not_fit_is_refused(column: Column, values: Any, text: str) -> None:
+def test_values_that_do_not_fit_the_column_are_refused(column: Column, values: Any, text: str) -> None:
     with pytest.raises(InferenceError, match=text):
         column.fitted("m", values)
 

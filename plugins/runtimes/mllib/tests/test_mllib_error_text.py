@@ -26,5 +26,5 @@ to keep.. SQLSTATE: 39000
         ("", "RuntimeError"),
     ],
 )
-def test_what_is_told(text: str, said: str) -> None:
+def test_the_cause_is_extracted(text: str, said: str) -> None:
     assert error_text(RuntimeError(text)) == said

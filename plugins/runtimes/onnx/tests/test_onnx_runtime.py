@@ -185,7 +185,7 @@ async def test_scores_by_class_are_a_matrix(tmp_path: Path) -> None:
         assert output.data.tolist() == ROWS.reshape(-1).tolist()
 
 
-async def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+async def test_inputs_that_do_not_fit_the_model_are_refused(tmp_path: Path) -> None:
     for checks in (True, False):
         async with kernel_of(model(linear(tmp_path), "onnx", check_inputs=checks)) as kernel:
             for values in (ROWS[:, :2], ROWS.astype(np.float64)):

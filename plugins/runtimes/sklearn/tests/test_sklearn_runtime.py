@@ -460,7 +460,7 @@ async def test_an_estimator_of_texts_takes_texts(saved: Any, shape: list[int], t
         (np.full((1, 4), np.inf), "Input X contains infinity"),
     ],
 )
-async def test_what_the_estimator_refuses_is_the_client_s_fault(
+async def test_a_value_error_of_the_estimator_is_a_client_error(
     saved: Any, values: Any, sentence: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "mlsrv.runtimes")
@@ -492,7 +492,7 @@ async def test_other_wrong_inputs_are_the_client_s_fault_too(saved: Any) -> None
             await ask(kernel, unknown)
 
 
-async def test_what_the_estimator_fails_at_is_not(saved: Any) -> None:
+async def test_other_errors_of_the_estimator_are_server_errors(saved: Any) -> None:
     for estimator in (Odd(KeyError("lost")), make_pipeline(Odd(0), CountVectorizer())):
         async with serving(saved(estimator)) as kernel:
             with pytest.raises(MLSrvError) as caught:

@@ -227,7 +227,7 @@ async def test_the_metadata_comes_from_the_artifact(saved: Any) -> None:
             assert declared.shape[1] in (-1, output.shape[1])
 
 
-async def test_what_does_not_fit_is_refused(saved: Any) -> None:
+async def test_inputs_that_do_not_fit_the_model_are_refused(saved: Any) -> None:
     async with kernel_of(model(saved(trained().fit(IRIS, FLOWER)), "xgboost")) as kernel:
         for values in (ROWS[:, :3], np.hstack([ROWS, ROWS]), ROWS[0]):
             with pytest.raises(InferenceError, match="takes 4 features, but the input has"):

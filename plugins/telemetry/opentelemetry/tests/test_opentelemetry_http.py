@@ -78,7 +78,7 @@ async def test_the_callers_headers_are_replaced(tracing: Tracing, collector: Col
     assert collector.spans == []
 
 
-async def test_what_fails_or_says_nothing(tracing: Tracing, collector: Collector) -> None:
+async def test_failing_and_silent_applications_end_their_span(tracing: Tracing, collector: Collector) -> None:
     with pytest.raises(RuntimeError):
         await ask(tracing, "GET", "/fail")
     with pytest.raises(AssertionError):
@@ -89,7 +89,7 @@ async def test_what_fails_or_says_nothing(tracing: Tracing, collector: Collector
     assert "http.response.status_code" not in silent.attributes
 
 
-async def test_what_is_no_request_passes(tracing: Tracing, collector: Collector) -> None:
+async def test_other_asgi_scopes_pass_unchanged(tracing: Tracing, collector: Collector) -> None:
     seen = []
 
     async def inner(scope: Any, receive: Any, send: Any) -> None:

@@ -17,7 +17,7 @@ from mlsrv_opentelemetry.propagation import (
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
-def test_what_is_sent_is_understood() -> None:
+def test_sent_headers_are_parsed_to_the_same_context() -> None:
     span = TracerProvider(shutdown_on_exit=False).get_tracer("test").start_span("a")
     found = get_current_span(parent_of(headers_of(span))).get_span_context()
     sent = span.get_span_context()
@@ -40,7 +40,7 @@ def test_what_is_sent_is_understood() -> None:
         ("", False),
     ],
 )
-def test_the_shortcut_knows_what_it_knows(traceparent: str, unrecorded: bool) -> None:
+def test_the_shortcut_is_right_when_it_answers_yes(traceparent: str, unrecorded: bool) -> None:
     """It is right whenever it says yes; a no leads to the long way."""
     headers = {"traceparent": traceparent}
     assert is_unrecorded(headers) is unrecorded

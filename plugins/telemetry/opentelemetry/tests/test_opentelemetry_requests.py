@@ -205,7 +205,7 @@ async def test_the_callers_trace_goes_on(kernel_of: Any, collector: Collector) -
     assert response.outputs[0].data == [f"00-{TRACE}-{root.id}-01", TRACE, "1"]
 
 
-async def test_what_the_caller_does_not_record_is_not_exported(kernel_of: Any, collector: Collector) -> None:
+async def test_unrecorded_requests_are_not_exported(kernel_of: Any, collector: Collector) -> None:
     async with kernel_of(m=Told, t=Tracing) as kernel:
         await kernel.loaded()
         response = await kernel.infer(text_request("m", ["a"]), CallContext(trace=UNSAMPLED))

@@ -86,7 +86,7 @@ async def test_the_conventions(channel: grpc.aio.Channel, collector: Collector) 
 @pytest.mark.parametrize(
     ("told", "code", "failed"), [(b"abort", 5, False), (b"set", 14, True), (b"raise", 2, True)]
 )
-async def test_how_calls_end(
+async def test_the_status_of_a_call_is_recorded(
     channel: grpc.aio.Channel, collector: Collector, told: bytes, code: int, failed: bool
 ) -> None:
     with pytest.raises(grpc.aio.AioRpcError):

@@ -1,4 +1,4 @@
-"""What becomes of spans, whatever the collector does; requests never feel it."""
+"""Span queue: spans with a slow, failing or absent collector, which never delays requests."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def exporter() -> Iterator[Scripted]:
     made.go_on.set()
 
 
-def test_what_is_too_much_is_dropped_counted_and_said_once(
+def test_spans_above_the_limit_are_dropped_counted_and_logged_once(
     exporter: Scripted, caplog: pytest.LogCaptureFixture
 ) -> None:
     span_queue = SpanQueue(exporter, "there", limit=2)
@@ -79,7 +79,7 @@ def test_what_is_too_much_is_dropped_counted_and_said_once(
 
 
 @pytest.mark.parametrize("outcome", [SpanExportResult.FAILURE, OSError("no route")])
-def test_failed_exports_are_counted_and_said_once(
+def test_failed_exports_are_counted_and_logged_once(
     exporter: Scripted, caplog: pytest.LogCaptureFixture, outcome: Any
 ) -> None:
     exporter.outcome = outcome
@@ -154,7 +154,7 @@ async def test_requests_are_answered_without_a_collector(kernel_of: Any, collect
 
 
 @pytest.mark.parametrize("spelling", ["http://{}", "{}", "http://{}/"])
-async def test_how_a_collector_is_named(kernel_of: Any, spelling: str) -> None:
+async def test_forms_of_the_collector_address(kernel_of: Any, spelling: str) -> None:
     for make, protocol in ((grpc_collector, "grpc"), (http_collector, "http/protobuf")):
         with make() as found:
             server = spelling.format(found.url.partition("://")[2])

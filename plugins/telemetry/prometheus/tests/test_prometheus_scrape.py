@@ -158,7 +158,7 @@ async def test_calls_that_are_aborted_count_with_their_code(serve: Any, model: A
     assert reasons == {"deadline_exceeded": 1, "cancelled": 1}
 
 
-async def test_paths_and_methods_that_nobody_knows_make_no_series(serve: Any, model: Any) -> None:
+async def test_unknown_paths_and_methods_make_no_series(serve: Any, model: Any) -> None:
     async with serve(model()) as served:
         for number in range(5):
             await served.client.get(f"{served.rest}/no/{number}")

@@ -22,7 +22,7 @@ def known_identity(path: Path) -> tuple[str, str | None]:
     """Return the name and version in a settings file as far as it can be read; else its folder's name."""
     try:
         values = read_object(path)
-    except ConfigurationError:  # already told by whoever found the file broken
+    except ConfigurationError:  # the caller has reported it already
         values = {}
     name = values.get("name", values.get("model"))
     parameters = values.get("parameters")

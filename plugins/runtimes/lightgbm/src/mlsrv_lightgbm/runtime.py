@@ -83,7 +83,7 @@ class LightGBMModel(TableModel):
         if self._classes is not None:
             outputs["predict"] = TableOutput(self._class, Datatype.from_numpy(self._classes.dtype))
         if self._classes is not None or self._objective() in _PROBABLE:
-            # A single column is of the second of two classes.
+            # A single column holds the second of two classes.
             outputs["predict_proba"] = TableOutput(self._probabilities, Datatype.FP64, max(columns, 2))
         outputs["predict_raw"] = TableOutput(partial(self._value, raw_score=True), Datatype.FP64, columns)
         leaves = partial(self._value, pred_leaf=True)

@@ -80,7 +80,7 @@ def load_model(settings: ModelSettings, folder: Path) -> PyFuncModel:
             f"Model {name}: {folder} needs the package {error.name}, which is not installed; install it, and "
             f"what else {requirements} lists."
         ) from error
-    except Exception as error:  # unpickling runs whatever code the model brings
+    except Exception as error:  # unpickling runs arbitrary code of the model
         advice = f"compare what is installed with {requirements}"
         if newer:
             advice = f"it was saved by MLflow {newer}, but {VERSION} is installed: install a newer one"
@@ -110,7 +110,7 @@ def _fetched(settings: ModelSettings, uri: str, stack: ExitStack) -> Path:
             f"Model {settings.name}: parameters.uri {uri!r} needs the package {error.name}, which is not "
             "installed; pip install mlsrv-mlflow[tracking] brings what MLflow needs for databases."
         ) from error
-    except Exception as error:  # of MLflow, of a database, of HTTP, of a cloud
+    except Exception as error:  # errors of MLflow, a database, HTTP or a cloud have no common base
         why = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
         raise InvalidModelURI(
             f"Model {settings.name}: parameters.uri {uri!r} leads to no model ({why}); check it, and "
@@ -159,7 +159,7 @@ def _description(name: str, path: Path) -> Model:
         if not isinstance(found.flavors, dict):
             raise TypeError("flavors is no mapping")
         return found
-    except Exception as error:  # of YAML, of missing keys, of what a later MLflow writes
+    except Exception as error:  # invalid YAML, missing keys, or the format of a later MLflow
         raise unreadable(
             name, path, "the description of a model of MLflow", error, "save the model again"
         ) from error

@@ -28,7 +28,7 @@ COLUMNS = {
 """Datatype and content type of a column of one of MLflow's scalar types."""
 
 NESTED = (Datatype.BYTES, "pd_json")
-"""Those of a column of arrays, maps, objects or anything."""
+"""Datatype and content type of a column of arrays, maps, objects or any values."""
 
 
 @frozen
@@ -127,7 +127,7 @@ def _tensor(name: str, array: np.ndarray[Any, Any]) -> MetadataTensor:
 def _datatype(dtype: Any) -> Datatype:
     try:
         return Datatype.from_numpy(np.dtype(dtype))
-    except (InvalidPayload, TypeError):  # texts and objects, and what only pandas knows
+    except (InvalidPayload, TypeError):  # texts, objects and types that only pandas has
         return Datatype.BYTES
 
 

@@ -28,7 +28,7 @@ SCALARS = {
 """Spark's names of the types of single values."""
 
 LISTS = {VECTOR: Datatype.FP64} | {f"array<{name}>": datatype for name, datatype in SCALARS.items()}
-"""And of those that hold several in each row."""
+"""Spark's names of the types that hold several values in each row."""
 
 DATATYPES = SCALARS | LISTS
 

@@ -28,7 +28,7 @@ FORMATS: dict[str, Any] = {
     "GradientBoostedTrees": tree.GradientBoostedTreesModel,
     "RandomForest": tree.RandomForestModel,
 }
-"""What ``parameters.format`` may be."""
+"""Values of ``parameters.format``."""
 
 INPUT = "input-1"
 OUTPUT = "predict"

@@ -18,7 +18,7 @@ from mlsrv_mllib.columns import VECTOR, Column
 from mlsrv_mllib.schema import given, taken
 
 _OTHER_RESULTS = ("leafCol", "linkPredictionCol", "offsetCol")
-"""Parameters that make a predictor compute what this way does not."""
+"""Parameters with which a predictor needs `transform`."""
 
 
 @frozen

@@ -14,10 +14,10 @@ from mlsrv_mllib.columns import DATATYPES, LISTS, VECTOR, Column
 from mlsrv_mllib.error_text import error_text
 
 _TAKEN = ("inputCol", "inputCols", "featuresCol", "userCol", "itemCol")
-"""Parameters that name what a stage reads. Labels and weights are for training."""
+"""Parameters that name the columns that a stage reads. Labels and weights are for training."""
 
 _GIVEN = ("predictionCol", "outputCol", "outputCols")
-"""Parameters that name what a stage is there for."""
+"""Parameters that name the columns that a stage produces."""
 
 _TEXTS_FIRST = ("StringIndexerModel", "Tokenizer", "RegexTokenizer")
 """Stages that take numbers, too, but are meant for texts."""

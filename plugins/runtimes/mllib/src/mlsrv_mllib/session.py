@@ -35,7 +35,7 @@ LOCAL = {
 """More of it where Spark runs in this machine alone."""
 
 SECONDS_TO_END = 20.0
-"""How long the JVM may take to end by itself."""
+"""Seconds that the JVM may take to end by itself."""
 
 
 def configuration(settings: ModelSettings) -> dict[str, str]:
@@ -108,7 +108,7 @@ class SharedSession:
         check_java(model, os.environ)
         try:
             self._session = SparkSession.builder.config(map=wanted).getOrCreate()
-        except Exception as error:  # what Java and Spark raise here has no common base
+        except Exception as error:  # errors of Java and Spark have no common base
             end_jvm()
             raise ModelLoadError(
                 f"Model {model}: Spark cannot be started with the master {wanted['spark.master']} "
@@ -150,7 +150,7 @@ def is_alive(session: Any) -> bool:
     """Return whether Java answers and the session has not been stopped."""
     try:
         return not session.sparkContext._jsc.sc().isStopped()
-    except (Py4JError, ConnectionError, AttributeError):  # of what is gone when it was stopped
+    except (Py4JError, ConnectionError, AttributeError):  # raised by a session that was stopped
         return False
 
 

@@ -12,7 +12,7 @@ from mlsrv.runtimes import extra_value, thread_count, unreadable
 from mlsrv.settings import ModelSettings
 
 _NEWER = ("Unsupported model IR version", "ONNX Runtime only *guarantees* support")
-"""How ONNX Runtime begins to say that a model needs a newer one."""
+"""Beginning of the error of ONNX Runtime for a model that needs a newer version of it."""
 
 _ENUMERATIONS = {
     "execution_mode": onnxruntime.ExecutionMode,

@@ -150,6 +150,6 @@ def _artifact_of(booster: Any) -> Artifact:
         classes=classes,
         targets=int(shape["num_target"]),
         categorical=categorical,
-        # Linear boosters cannot even be asked.
+        # Linear boosters raise an error when asked.
         knows_categories=bool(categorical) and not booster.get_categories().empty(),
     )

@@ -40,7 +40,7 @@ class XGBoostModel(TableModel):
         self._missing = extra_value(self.settings, "missing", float, float("nan"))
         self._artifact = found = read(self.name, path, self._threads)
         self._booster = found.booster
-        # What training with early stopping found best: the estimators use it, a booster does not.
+        # The best iteration of early stopping: the estimators use it, a booster does not.
         best = self._booster.attr("best_iteration") if found.estimator else None
         self._range = (0, int(best) + 1) if best is not None else (0, 0)
         return found.features(), self._outputs()

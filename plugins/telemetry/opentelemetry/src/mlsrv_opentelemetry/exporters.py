@@ -14,7 +14,7 @@ LOGGERS = (
     "opentelemetry.exporter.otlp.proto.grpc.exporter",
     "opentelemetry.exporter.otlp.proto.http.trace_exporter",
 )
-"""Where the exporters say why they could not send something."""
+"""Loggers of the exporters, which get the reasons of failed exports."""
 
 
 def make_exporter(server: str, protocol: Protocol) -> SpanExporter:

@@ -17,7 +17,7 @@ from mlsrv_opentelemetry.propagation import UnrecordedSpan, is_unrecorded, paren
 from mlsrv_opentelemetry.tracing import Tracing
 
 _PHASES_AROUND = frozenset({"batch", "predict", "queue"})
-"""Phases that are no part of what the live span is about."""
+"""Phases that lie outside the live span."""
 
 
 class LiveSpans:
@@ -90,5 +90,5 @@ class LiveSpan(WholeCall):
     def _start(self, context: CallContext) -> Span:
         parent = parent_of(context.trace) if context.trace else get_current()
         if not get_current_span(parent).get_span_context().is_valid:
-            return INVALID_SPAN  # nobody asked for this call: it is a warm-up
+            return INVALID_SPAN  # a warm-up call, which belongs to no request
         return self._spans.tracing.tracer.start_span("predict", parent, attributes=self._spans.attributes)

@@ -32,8 +32,8 @@ def headers_of(span: Span) -> dict[str, str]:
     return found
 
 
-# Most requests are not recorded where traffic is heavy. What follows does for them in a few microseconds what
-# OpenTelemetry does for all.
+# Under heavy traffic most requests are not recorded. These functions handle them in a few microseconds,
+# without OpenTelemetry's general propagation.
 
 
 def is_unrecorded(headers: Mapping[str, str]) -> bool:

@@ -21,7 +21,7 @@ from mlsrv_opentelemetry.tracing import Tracing
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 
 _WHERE_THE_MODEL_RUNS = frozenset({"decode", "encode", "predict"})
-"""Phases whose spans are made there, as children of the live one."""
+"""Phases whose spans are made where the model runs, as children of the live span."""
 
 
 class RequestSpans(Interceptor):
@@ -94,7 +94,7 @@ class RequestSpans(Interceptor):
         try:
             yield request
         except GeneratorExit:
-            raise  # whoever reads the stream has enough
+            raise  # the reader closed the stream, which is no error
         except BaseException as error:
             code = error.code.name if isinstance(error, MLSrvError) else type(error).__name__
             span.set_attribute("error.type", code)

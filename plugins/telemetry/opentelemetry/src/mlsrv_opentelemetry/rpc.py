@@ -27,7 +27,7 @@ _FAULTS = frozenset(
         grpc.StatusCode.DATA_LOSS,
     }
 )
-"""Statuses that are the server's fault; the others are an answer."""
+"""Statuses that count as errors of the server."""
 
 
 class TracedCalls(grpc.aio.ServerInterceptor):
@@ -107,7 +107,7 @@ class _Rpc:
 
 def _outcome(rpc: Any, error: BaseException | None) -> grpc.StatusCode:
     code = rpc.code()
-    if isinstance(code, int):  # what it is before somebody sets it
+    if isinstance(code, int):  # an int until the code is set
         code = next(status for status in grpc.StatusCode if status.value[0] == code)
     if error is None or code not in (None, grpc.StatusCode.OK):
         return code or grpc.StatusCode.OK

@@ -26,10 +26,10 @@ from mlsrv_opentelemetry.span_queue import SpanQueue
 _NOWHERE = Context()
 
 PATIENCE = 3.0
-"""Seconds that spans have to leave when the server or a worker stops."""
+"""Seconds for sending the remaining spans when the server or a worker stops."""
 
 HOPELESS = 0.5
-"""The same where the collector did not take the ones before."""
+"""Seconds for the same if the collector did not accept the previous spans."""
 
 
 @frozen
@@ -120,7 +120,7 @@ class Tracing:
             kind, attributes: of the span.
 
         Returns:
-            The span, or None if nobody records it, and the headers by which others continue the trace.
+            The span, or None if it is not recorded, and the headers that continue the trace.
         """
         if is_unrecorded(headers):
             return None, headers

@@ -53,7 +53,7 @@ class MetricsApp:
             text = encode(_Everything(self._meter, readings))
             return gzip.compress(text, 3, mtime=0) if compress else text
 
-        # Of thousands of series, the text takes long: in another thread requests to models go on.
+        # Writing thousands of series takes long, so it must not block the event loop.
         found = await run_in_own_thread(body, self._meter.read())
         headers = [(b"content-type", content_type.encode()), (b"vary", b"accept, accept-encoding")]
         if compress:

@@ -12,7 +12,7 @@ from mlsrv.metrics import Metric
 from mlsrv_prometheus.series import Counter, Gauge, Histogram, Scalar, Series
 
 DEFAULT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
-"""Those of Prometheus's own clients."""
+"""Default buckets of Prometheus' own clients."""
 
 _SUFFIXES = {
     "counter": ("_total", "", "_created"),

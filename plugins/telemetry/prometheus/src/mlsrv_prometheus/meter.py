@@ -18,7 +18,7 @@ logger = logging.getLogger("mlsrv.metrics")
 
 REST_PREFIX = "rest_server"
 RESERVED = ("process_", "python_")
-"""How metrics begin that are about the process itself."""
+"""Prefixes of metrics about the process itself."""
 
 
 class PrometheusMeter(Meter):
