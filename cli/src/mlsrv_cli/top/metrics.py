@@ -39,7 +39,7 @@ class Metrics:
                 for sample in family.samples:
                     found.setdefault(sample.name, []).append((sample.labels, sample.value))
         except ValueError:
-            raise MetricsMissing("What is there is not in the text format of Prometheus.") from None
+            raise MetricsMissing("The answer is not in the text format of Prometheus.") from None
         return cls(found)
 
     def series(self, name: str, **labels: str) -> Iterator[tuple[Labels, float]]:
