@@ -70,7 +70,7 @@ def test_each_call_is_a_line(serve: Any, caplog: pytest.LogCaptureFixture) -> No
     assert stream_line.request_id == "s1"
 
 
-def test_a_client_that_goes_away(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_client_that_cancels(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "mlsrv")
     served = serve(access_log=True)
     model = served.kernel.handle("blocking").instance.placement._model

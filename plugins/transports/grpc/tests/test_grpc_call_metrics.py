@@ -1,4 +1,4 @@
-"""What is recorded of gRPC calls: each one with its code, however it ended."""
+"""Metrics of gRPC calls: each call has its status code."""
 
 import asyncio
 from collections.abc import AsyncIterator

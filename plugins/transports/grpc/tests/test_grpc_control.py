@@ -117,7 +117,7 @@ def test_the_repository(serve: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["nope", "../etc", "a/../b", "..", "/etc/passwd", " ..", "echo/", "e\ncho"])
-def test_models_that_are_not_there(served: Any, name: str) -> None:
+def test_unknown_models(served: Any, name: str) -> None:
     for method in ("RepositoryModelLoad", "RepositoryModelUnload"):
         code, details = failure(served, method, model_name=name)
         assert code is grpc.StatusCode.NOT_FOUND
@@ -153,7 +153,7 @@ def test_a_model_must_be_named(served: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["ModelReady", "ModelMetadata", "RepositoryIndex"])
-def test_what_is_no_message(served: Any, name: str) -> None:
+def test_an_invalid_message_is_refused(served: Any, name: str) -> None:
     code, details = failure(served, name, b"\x0a\x05ab")
     assert (code, details) == (grpc.StatusCode.INVALID_ARGUMENT, f"The message is not a {name}Request.")
 
@@ -171,5 +171,5 @@ def test_what_is_no_message(served: Any, name: str) -> None:
         "NoSuchCall",
     ],
 )
-def test_what_is_not_supported(served: Any, name: str) -> None:
+def test_an_unsupported_call_is_unimplemented(served: Any, name: str) -> None:
     assert failure(served, name)[0] is grpc.StatusCode.UNIMPLEMENTED

@@ -1,4 +1,4 @@
-"""The end of a server: calls are refused, finished, or cut with a status that tells clients to try again."""
+"""Drain: while a server stops, calls are refused, finished or aborted with a status that clients retry."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_calls_that_come_while_others_finish_are_refused(serve: Any, blocking: A
     served.stop()
 
 
-def test_what_does_not_finish_is_told_so(serve: Any, blocking: Any) -> None:
+def test_unfinished_calls_end_with_unavailable(serve: Any, blocking: Any) -> None:
     served = serve(shutdown_timeout=0.3, plugins=[Endless()])
     running = served.method("ModelInfer").future(BLOCKED, timeout=SECONDS)
     counting = served.channel.unary_stream("/acme.Endless/Count")(b"", timeout=SECONDS)

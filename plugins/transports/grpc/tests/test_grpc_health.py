@@ -56,7 +56,7 @@ def test_an_unknown_service(served: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["Check", "Watch"])
-def test_what_is_no_message(served: Any, name: str) -> None:
+def test_an_invalid_message_is_refused(served: Any, name: str) -> None:
     kind = served.channel.unary_unary if name == "Check" else served.channel.unary_stream
     with pytest.raises(grpc.RpcError) as caught:
         list(kind(f"/{HEALTH}/{name}")(b"\xff", timeout=SECONDS))
@@ -87,7 +87,7 @@ def test_watching_a_server_from_start_to_end(serve: Any) -> None:
 
 
 async def readers() -> int:
-    """How many tasks look at the readiness of servers."""
+    """Return the number of tasks that poll the readiness of servers."""
     return sum(task.get_name() == "mlsrv-grpc-readiness" for task in asyncio.all_tasks())
 
 

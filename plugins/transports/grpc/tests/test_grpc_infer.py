@@ -170,7 +170,7 @@ def test_failures(served: Any, asked: InferenceRequest | bytes, code: grpc.Statu
     assert says in details
 
 
-def test_long_texts_are_cut(served: Any) -> None:
+def test_long_details_are_truncated(served: Any) -> None:
     details = status(served, request("talkative"))[1]
     assert 100 < len(details) < 2500
 

@@ -79,7 +79,7 @@ def test_a_tool_can_call_with_what_it_learned(reflect: Any, served: Any) -> None
         ({}, grpc.StatusCode.INVALID_ARGUMENT),
     ],
 )
-def test_what_is_not_there(reflect: Any, fields: Any, code: grpc.StatusCode) -> None:
+def test_unknown_files_and_symbols(reflect: Any, fields: Any, code: grpc.StatusCode) -> None:
     assert reflect(**fields).error_response.error_code == code.value[0]
 
 
@@ -90,7 +90,7 @@ def test_several_questions_in_one_stream(served: Any) -> None:
     assert len(list(method(iter(bodies), timeout=SECONDS))) == 3
 
 
-def test_what_is_no_message(served: Any) -> None:
+def test_an_invalid_message_is_refused(served: Any) -> None:
     method = served.channel.stream_stream(f"/{REFLECTION[0]}/ServerReflectionInfo")
     with pytest.raises(grpc.RpcError) as caught:
         list(method(iter([b"\xff"]), timeout=SECONDS))

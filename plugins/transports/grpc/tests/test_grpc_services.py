@@ -1,4 +1,4 @@
-"""Services that plugins bring."""
+"""Services and interceptors of plugins."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ LONELY = FileDescriptorProto(name="x", dependency=["y"]).SerializeToString()
         ([Plugin(Service("a.B", handler("a.B"), [LONELY]))], "x import files that are not there"),
     ],
 )
-def test_what_does_not_fit_stops_the_start(serve: Any, plugins: list[object], says: str) -> None:
+def test_invalid_services_stop_the_start(serve: Any, plugins: list[object], says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
         serve([], plugins=plugins)
 

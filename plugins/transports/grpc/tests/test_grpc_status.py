@@ -1,4 +1,4 @@
-"""Failures as gRPC shows them."""
+"""Status: errors as statuses of calls."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ def test_ids_and_headers(converse: Any) -> None:
     assert ("x-a", "1") in list(stream.call.trailing_metadata())
 
 
-def test_a_client_that_leaves_stops_the_generator(serve: Any, converse: Any, counting: Any) -> None:
+def test_a_client_that_cancels_stops_the_generator(serve: Any, converse: Any, counting: Any) -> None:
     served = serve()
     stream = converse(served)
     stream.send(asking("counting", 10**9))

@@ -1,4 +1,4 @@
-"""Starting, stopping, addresses and certificates."""
+"""gRPC transport: starting, stopping, addresses and certificates."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_call_in_flight_is_finished(serve: Any, blocking: Any) -> None:
     served.stop()
 
 
-def test_a_call_that_takes_too_long_is_cut(serve: Any, blocking: Any) -> None:
+def test_a_call_that_takes_too_long_is_aborted(serve: Any, blocking: Any) -> None:
     served = serve(shutdown_timeout=0.2)
     body = encode_request(InferenceRequest([], model_name="blocking"))
     call = served.method("ModelInfer").future(body, timeout=SECONDS)

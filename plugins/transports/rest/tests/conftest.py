@@ -128,7 +128,7 @@ class Wire:
         return Answer(int(head[0].split()[1]), headers, body)
 
     async def ended(self) -> bytes:
-        """What still comes, until the server closes."""
+        """Return the remaining bytes until the server closes."""
         async with asyncio.timeout(20):
             return await self.reader.read()
 

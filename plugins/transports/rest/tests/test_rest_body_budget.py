@@ -1,4 +1,4 @@
-"""All bodies together are bounded in bytes, and each in time."""
+"""Body budget: all bodies together are bounded in bytes, and each in time."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def until(condition: Any) -> None:
 
 @asynccontextmanager
 async def parked(served: Any) -> AsyncIterator[None]:
-    """While three clients have sent most of their bodies, and there is room for little more."""
+    """Have three clients send most of their bodies, so that little of the budget is left."""
     wires = [await served.wire() for _ in range(3)]
     try:
         for wire in wires:
@@ -131,7 +131,7 @@ async def test_small_requests_go_on_meanwhile(serve: Any) -> None:
         await wire.close()
 
 
-async def test_what_a_compressed_body_unpacks_to_counts(serve: Any) -> None:
+async def test_the_decompressed_size_of_a_body_counts(serve: Any) -> None:
     async with serve([METERED], **LIMITS) as served, parked(served):
         wire = await served.wire()
         for plain in (BODY + b" " * LARGE, BODY + bytes(str(list(range(100_000))), "ascii")):

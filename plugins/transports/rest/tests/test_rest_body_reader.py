@@ -1,4 +1,4 @@
-"""Bodies are read and unpacked within limits."""
+"""Body reader: bodies are read and decompressed within limits."""
 
 from __future__ import annotations
 
@@ -79,26 +79,26 @@ async def test_too_large_bodies_are_read_to_their_end(parts: list[Message], head
         await read(receive, headers)
 
 
-async def test_what_is_too_large_even_to_be_thrown_away(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_too_large_to_discard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body_module, "DISCARD_BYTES", 10)
     with pytest.raises(UnreadBody) as caught:
         await read(receiving(*[part(b"abcdef")] * 9), {})
     assert isinstance(caught.value.__cause__, TooLarge)
 
 
-async def test_what_comes_too_slowly_to_be_thrown_away(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_too_slow_to_discard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body_module, "DISCARD_SECONDS", 0.01)
     with pytest.raises(UnreadBody):
         await read(receiving(part(b"abcdef")), {})
 
 
 @pytest.mark.parametrize("before", [[], [part(b"ab")], [part(b"ab"), part(b"cd")]])
-async def test_a_client_that_leaves_before_the_end(before: list[Message]) -> None:
+async def test_a_client_that_disconnects_before_the_end(before: list[Message]) -> None:
     with pytest.raises(ClientDisconnected):
         await read(receiving(*before, {"type": "http.disconnect"}), {}, http_max_body_size=100)
 
 
-async def test_large_bodies_are_unpacked_in_a_thread() -> None:
+async def test_large_bodies_are_decompressed_in_a_thread() -> None:
     noise = random.Random(1).randbytes(100_000)
     headers = {"content-encoding": " GZip "}
     receive = receiving(part(gzip.compress(noise), False))

@@ -1,4 +1,4 @@
-"""A Content-Encoding is undone piece by piece, within limits."""
+"""Decompression of bodies piece by piece, within limits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def unpack(body: bytes, encoding: str, limit: int) -> bytes:
     return b"".join(decompress(body, encoding, limit))
 
 
-def test_unpacking() -> None:
+def test_decompression() -> None:
     raw = zlib.compressobj(wbits=-15)
     assert unpack(gzip.compress(b"abc", mtime=0), "gzip", 3) == b"abc"
     assert unpack(zlib.compress(b"abc"), "deflate", 3) == b"abc"
@@ -73,7 +73,7 @@ def test_pieces_make_the_whole(encoding: str, size: int) -> None:
         assert max(map(len, made)) <= 2**22
 
 
-def test_what_follows_a_long_body_is_found() -> None:
+def test_data_after_a_long_body_is_found() -> None:
     noise = gzip.compress(random.Random(1).randbytes(2**20), 1, mtime=0)
     for more in (b"x", bytes(3 * 2**20)):
         with pytest.raises(InvalidPayload, match="goes on after its end"):

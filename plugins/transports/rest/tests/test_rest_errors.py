@@ -1,4 +1,4 @@
-"""One table from codes to statuses."""
+"""Errors: codes as HTTP statuses."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def test_a_server_may_leave_the_raw_path_out() -> None:
     assert split({"path": "/v2/models/é"}, []) == ["", "v2", "models", "é"]
 
 
-def test_what_is_not_utf8_is_refused() -> None:
+def test_a_path_that_is_not_utf8_is_refused() -> None:
     with pytest.raises(HTTPProblem) as caught:
         split(scope("/v2/%C3%28"), [])
     assert caught.value.status == 400

@@ -1,4 +1,4 @@
-"""What the settings of the HTTP server accept."""
+"""Settings of the HTTP server."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ def test_values_as_users_write_them() -> None:
         ({"http_prt": 1}, "http_port"),
     ],
 )
-def test_what_is_wrong_is_said(values: dict[str, Any], message: str) -> None:
+def test_invalid_values_are_refused_with_a_reason(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         settings(**values)
 
 
-def test_one_request_has_what_it_may_need() -> None:
+def test_the_total_limit_covers_one_request() -> None:
     made = settings(http_max_total_body_size=10, http_max_body_size=20)
     assert made.total_limit == 40
     made = settings(http_max_total_body_size=100, http_max_body_size=20, http_max_decompressed_size=30)

@@ -1,4 +1,4 @@
-"""The head of an answer is written together with what follows."""
+"""Head and body of a response are written together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
 
 
 class Target:
-    """What a transport is to `CoalescingWriter`."""
+    """Stand-in for the transport of a `CoalescingWriter`."""
 
     def __init__(self) -> None:
         self.calls: list[bytes | str] = []
@@ -79,7 +79,7 @@ async def test_nothing_is_lost_at_the_end() -> None:
     assert target.calls == [HEAD, "close", HEAD, "eof"]
 
 
-async def test_nothing_is_written_to_what_is_closing() -> None:
+async def test_nothing_is_written_to_a_closing_transport() -> None:
     target = Target()
     writer = CoalescingWriter(target)
     writer.write(HEAD)
@@ -88,5 +88,5 @@ async def test_nothing_is_written_to_what_is_closing() -> None:
     assert target.calls == []
 
 
-async def test_everything_else_is_the_targets() -> None:
+async def test_everything_else_is_delegated_to_the_target() -> None:
     assert CoalescingWriter(Target()).get_extra_info("socket") == "socket"

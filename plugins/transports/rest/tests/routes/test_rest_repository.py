@@ -73,7 +73,9 @@ async def test_versions_are_addressed_and_the_highest_is_the_default(serve: Any)
         ("models/echo/load", b'{"parameters":[]}', 400),
     ],
 )
-async def test_what_is_wrong_is_said(serve: Any, path: str, body: bytes, status: int) -> None:
+async def test_invalid_requests_are_refused_with_a_reason(
+    serve: Any, path: str, body: bytes, status: int
+) -> None:
     async with serve() as served:
         wire = await served.wire()
         answer = await wire.post(f"/v2/repository/{path}", body)

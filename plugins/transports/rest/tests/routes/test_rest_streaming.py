@@ -132,7 +132,7 @@ async def test_a_model_without_streams_answers_with_one_event(serve: Any) -> Non
         assert len(events(answer.text)) == 1
 
 
-async def test_a_client_that_leaves_stops_the_generator(serve: Any) -> None:
+async def test_a_client_that_disconnects_stops_the_generator(serve: Any) -> None:
     async with serve(models=MODELS) as served:
         async with served.client.stream(
             "POST", "/v2/models/words/infer_stream", json=asked("a wait")
@@ -146,7 +146,7 @@ async def test_a_client_that_leaves_stops_the_generator(serve: Any) -> None:
 
 
 @pytest.mark.parametrize("path", ["infer_stream", "generate_stream", "generate", "wait"])
-async def test_a_client_that_leaves_before_there_is_an_answer_stops_the_model(serve: Any, path: str) -> None:
+async def test_a_client_that_disconnects_before_the_answer_stops_the_model(serve: Any, path: str) -> None:
     async with serve(models=MODELS) as served:
         wire = await served.wire()
         body = json.dumps(asked("wait")).encode()

@@ -91,7 +91,7 @@ async def test_pipelined_requests_are_answered_in_order(serve: Any) -> None:
         await wire.close()
 
 
-async def test_what_is_not_http_is_refused_and_others_go_on(serve: Any, http_server: str) -> None:
+async def test_invalid_http_is_refused_and_other_connections_go_on(serve: Any, http_server: str) -> None:
     async with serve() as served:
         for garbage in (
             b"\x16\x03\x01\x02\x00\x01\x00",
@@ -149,7 +149,9 @@ async def test_http2_refuses_what_is_too_large(serve_hypercorn: Any) -> None:
 # --- clients that disconnect --------------------------------------------------------------------------------
 
 
-async def test_a_client_that_leaves_cancels_its_call(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_client_that_disconnects_cancels_its_call(
+    serve: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     async with serve() as served:
         model = served.blocking_model()
         wire = await served.wire()
@@ -180,7 +182,7 @@ async def test_a_stream_that_is_reset_cancels_its_call(serve_hypercorn: Any) -> 
         await wire.close()
 
 
-async def test_a_client_that_leaves_while_it_sends(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_client_that_disconnects_while_it_sends(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
     async with serve() as served:
         wire = await served.wire()
         await wire.send(f"POST {ECHO} HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\n\r\n".encode(), BODY)
