@@ -5,7 +5,7 @@ from __future__ import annotations
 import rich_click as click
 from click.shell_completion import get_completion_class
 
-from mlsrv_cli.main import COMPLETION_VARIABLE
+from mlsrv_cli.names import COMPLETION_VARIABLE
 
 SHELLS = ("bash", "zsh", "fish")
 

@@ -12,7 +12,7 @@ import rich_click as click
 from mlsrv_cli.commands import Command, CommandTable, own_commands
 from mlsrv_cli.extensions import add_plugin_commands
 from mlsrv_cli.failures import report
-from mlsrv_cli.main import COMPLETION_VARIABLE
+from mlsrv_cli.names import COMPLETION_VARIABLE
 from mlsrv_cli.overview import overview_text
 from mlsrv_cli.version import version_line
 

@@ -1,4 +1,4 @@
-"""Entry point of ``mlsrv``. It imports nothing at first, so that help and version appear at once."""
+"""Entry point of ``mlsrv``. It imports next to nothing at first, so that help and version appear at once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-COMPLETION_VARIABLE = "_MLSRV_COMPLETE"
+from mlsrv_cli.names import COMPLETION_VARIABLE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

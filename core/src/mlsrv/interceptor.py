@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
 from enum import IntEnum
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from types import TracebackType
+from typing import ClassVar, TypeAlias
+
+from attrs import define
 
 from mlsrv.context import CallContext
 from mlsrv.errors import MLSrvError
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 
-if TYPE_CHECKING:
-    from mlsrv.dataplane.statistics import Duration
+__all__ = [
+    "CallNext",
+    "Duration",
+    "Interceptor",
+    "Phase",
+    "StreamNext",
+    "UserCodeContext",
+    "WholeCall",
+]
 
 CallNext: TypeAlias = Callable[[InferenceRequest, CallContext], Awaitable[InferenceResponse]]
 StreamNext: TypeAlias = Callable[
@@ -29,6 +40,33 @@ class Phase(IntEnum):
     BATCH = 40
     EXECUTE = 50
     """Around each execution of the model: a batch is one, with its members in ``context.links``."""
+
+
+@define
+class Duration:
+    """How often something happened, and how long it took in all.
+
+    Attributes:
+        count: times.
+        ns: nanoseconds, summed.
+    """
+
+    count: int = 0
+    ns: int = 0
+
+    def add(self, ns: int) -> None:
+        """It happened once more, and took `ns` nanoseconds."""
+        self.count += 1
+        self.ns += ns
+
+    @property
+    def mean(self) -> float:
+        """Seconds that it takes on average; 0 if it never happened."""
+        return self.ns / self.count / 1e9 if self.count else 0.0
+
+    def to_plain(self) -> dict[str, int]:
+        """The form of the statistics extension."""
+        return {"count": self.count, "ns": self.ns}
 
 
 class Interceptor(ABC):
@@ -74,3 +112,25 @@ class Interceptor(ABC):
     ) -> AsyncIterator[InferenceResponse]:
         """Answer a stream; unless overridden, streams pass by."""
         return call_next(requests, context)
+
+
+class WholeCall(ABC):
+    """What lasts for a whole call, where that is a stream: it is made once, entered and left for each step,
+    and closed at the end. Other context managers are made for each step."""
+
+    @abstractmethod
+    def __enter__(self) -> object: ...
+
+    @abstractmethod
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    @abstractmethod
+    def close(self) -> None:
+        """The call is over. Called once."""
+
+
+UserCodeContext: TypeAlias = Callable[[CallContext], AbstractContextManager[object] | WholeCall]
+"""Makes what one call of user code happens in. It is entered and left in the task of the call, whose context
+variables synchronous user code sees in its thread, too."""

@@ -7,13 +7,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from attrs import Attribute, evolve, field, frozen
 from attrs.validators import in_
-
-if TYPE_CHECKING:
-    from mlsrv.kernel.kernel import Kernel
 
 MetricKind: TypeAlias = Literal["counter", "gauge", "histogram"]
 
@@ -82,10 +79,14 @@ class Metric:
 
 
 class Meter(ABC):
-    """A backend of metrics. One is made for each boot of a kernel."""
+    """A backend of metrics. One is made for each boot of a kernel.
 
-    def __init__(self, kernel: Kernel) -> None:
-        self.kernel = kernel
+    Args:
+        kernel: the `mlsrv.kernel_api.KernelAPI` that boots; subclasses may read their settings from it.
+    """
+
+    def __init__(self, kernel: object) -> None:
+        return None
 
     @abstractmethod
     def bind(self, metric: Metric, labels: Sequence[str]) -> Recorder:

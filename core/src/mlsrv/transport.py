@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-if TYPE_CHECKING:
-    from mlsrv.kernel.kernel import Kernel
+from mlsrv.kernel_api import KernelAPI
+
+__all__ = ["Transport"]
 
 
 class Transport(ABC):
@@ -24,7 +25,7 @@ class Transport(ABC):
     """True if requests to models come over it. A server without any such transport does not start: one for
     metrics is not enough."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: KernelAPI) -> None:
         self.kernel = kernel
 
     @abstractmethod

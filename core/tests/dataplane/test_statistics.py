@@ -8,8 +8,9 @@ import time
 import pytest
 
 from mlsrv import Kernel, ModelSettings
-from mlsrv.dataplane.statistics import Duration, Statistics
+from mlsrv.dataplane.statistics import Statistics
 from mlsrv.errors import ModelFailed, ModelNotFound
+from mlsrv.interceptor import Duration
 from mlsrv.testing import EchoModel, FailingModel, SlowModel, text_request
 
 FIELDS = {

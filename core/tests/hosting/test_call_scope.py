@@ -12,7 +12,7 @@ import mlsrv
 from mlsrv import Kernel, MLModel, ModelSettings
 from mlsrv.context import CallContext
 from mlsrv.errors import ModelFailed, ModelNotReady
-from mlsrv.hosting.call_scope import UserCodeContext, WholeCall
+from mlsrv.interceptor import UserCodeContext, WholeCall
 from mlsrv.testing import text_request
 from mlsrv.types import InferenceRequest, InferenceResponse
 

@@ -414,6 +414,10 @@ def test_each_calls_a_hook_that_a_plugin_added() -> None:
     assert plugins.each("mlsrv_acme_event", kernel=7) == [("User", 7)]
 
 
+def test_a_hook_that_no_plugin_added_has_no_results() -> None:
+    assert Plugins(discover=False).each("mlsrv_acme_event", kernel=7) == []
+
+
 # --- plugin files --------------------------------------------------------------------------------------
 
 

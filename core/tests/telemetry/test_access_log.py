@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from mlsrv import CallContext, Kernel
-from mlsrv.telemetry.access_log import LIMIT, Access, AccessLog
+from mlsrv.kernel_api import Access
+from mlsrv.telemetry.access_log import LIMIT, AccessLog
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:

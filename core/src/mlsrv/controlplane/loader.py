@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from unicodedata import category
 
-from mlsrv.controlplane.handle import Instance, ModelHandle
+from mlsrv.controlplane.handle import ModelHandle
+from mlsrv.controlplane.registry import Registry
 from mlsrv.dataplane.admission import Admission
+from mlsrv.dataplane.instance import Instance
 from mlsrv.dataplane.model_meter import ModelMeter
 from mlsrv.errors import ConfigurationError, MLSrvError, ModelLoadError, ServerNotReady
 from mlsrv.executor import Executor
 from mlsrv.handlers import check_root_paths
+from mlsrv.kernel_api import KernelAPI
 from mlsrv.metrics import MetricClash
+from mlsrv.plugins.manager import Plugins
 from mlsrv.repository import BrokenModel, Listing
 from mlsrv.settings import KernelModelSettings, KernelSettings, ModelSettings
+from mlsrv.telemetry.meters import Meters
 from mlsrv_protocol.types import State
-
-if TYPE_CHECKING:
-    from mlsrv.kernel.kernel import Kernel
 
 logger = logging.getLogger("mlsrv.models")
 
@@ -37,12 +39,41 @@ class Loader:
     Different models load side by side, one model's loads and unloads one after the other. Each runs in a task
     of its own, so that a caller who goes away leaves no model half loaded. Callers who want a model while it
     is being loaded already share one further load, with the newest settings.
+
+    Args:
+        api: the kernel, for the hooks of plugins.
+        plugins: make interceptors and hear of states.
+        registry: has the handles of the models.
+        executors: by name.
+        metrics: records the metrics of the models.
+        admission: counts the requests to all models.
+        settings: of the kernel.
+        resolve: converts the settings of a model, those of the environment laid over them.
+        select: finds the runtime of a model whose settings name none; called in a thread.
     """
 
-    def __init__(self, kernel: Kernel, executors: Mapping[str, Executor]) -> None:
-        self._kernel = kernel
+    def __init__(
+        self,
+        api: KernelAPI,
+        plugins: Plugins,
+        registry: Registry,
+        executors: Mapping[str, Executor],
+        *,
+        metrics: Meters,
+        admission: Admission,
+        settings: KernelSettings,
+        resolve: Callable[[ModelSettings], ModelSettings],
+        select: Callable[[ModelSettings], str],
+    ) -> None:
+        self._api = api
+        self._plugins = plugins
+        self._registry = registry
         self._executors = executors
-        self._settings = kernel.settings.of(KernelSettings)
+        self._metrics = metrics
+        self._admission = admission
+        self._settings = settings
+        self._resolve = resolve
+        self._select = select
         self._closing = False
         self._loads: set[asyncio.Task[Any]] = set()
         self._unloads: set[asyncio.Task[Any]] = set()
@@ -56,7 +87,7 @@ class Loader:
         Raises:
             MLSrvError: the handle has the reason.
         """
-        handle = self._kernel.registry.ensure(found.name, found.version)
+        handle = self._registry.ensure(found.name, found.version)
         following = self._next.get(handle)
         if following is None:
             self._check_open()
@@ -86,7 +117,7 @@ class Loader:
         for task in self._loads:
             task.cancel()
         await self._settle(patience)
-        for handle in self._kernel.registry:
+        for handle in self._registry:
             if handle.instance is not None:
                 _start(self._unloads, self._unload(handle)).set_name(handle.label)
         await self._settle(2 * patience)
@@ -127,7 +158,7 @@ class Loader:
                 self._failed(handle, failure)
                 raise failure from failure.__cause__
             handle.wanted = True
-            self._kernel.registry.refresh(handle.name)
+            self._registry.refresh(handle.name)
             self._set(handle, State.READY)
         if previous is not None:
             # Not cancelled with the loads: it has requests in flight, and must be unloaded.
@@ -136,7 +167,7 @@ class Loader:
     async def _unload(self, handle: ModelHandle) -> None:
         async with handle.lock:
             instance, handle.instance = handle.instance, None
-            self._kernel.registry.refresh(handle.name)
+            self._registry.refresh(handle.name)
             if instance is None:
                 handle.reason = ""
                 return
@@ -174,32 +205,31 @@ class Loader:
             extra={"model": handle.name, "version": handle.version},
         )
         settings = handle.settings or ModelSettings(name=handle.name)
-        self._kernel.plugins.model_state(self._kernel, settings, state, reason)
+        self._plugins.model_state(self._api, settings, state, reason)
 
     # --- making -------------------------------------------------------------------------------------------
 
     async def _make(self, handle: ModelHandle, found: Listing) -> Instance:
         if isinstance(found, BrokenModel):
             raise ModelLoadError(f"Model {found.name}: {found.reason}")
-        kernel = self._kernel
         check_name(found.name)
-        handle.settings = settings = kernel.resolve_model(found)
+        handle.settings = settings = self._resolve(found)
         if settings.implementation is None:
-            settings = settings.copy(implementation=await asyncio.to_thread(kernel.catalog.select, settings))
+            settings = settings.copy(implementation=await asyncio.to_thread(self._select, settings))
         own = settings.of(KernelModelSettings)
         async with AsyncExitStack() as stack:
             placement = await self._executor_of(settings).load(settings)
             stack.push_async_callback(placement.unload)
             for metric in placement.info.metrics:
-                kernel.metrics.bind(metric, (settings.name, settings.version or ""))
-            interceptors = kernel.plugins.interceptors(kernel, settings, placement.info)
+                self._metrics.bind(metric, (settings.name, settings.version or ""))
+            interceptors = self._plugins.interceptors(self._api, settings, placement.info)
             for interceptor in interceptors:
                 await stack.enter_async_context(interceptor)
             # Nothing is awaited from here until the instance serves, so that two models cannot both pass.
             check_root_paths(
                 settings.name,
                 placement.info.handlers,
-                ((other.name, other.info.handlers) for other in kernel.registry if other.info is not None),
+                ((other.name, other.info.handlers) for other in self._registry if other.info is not None),
             )
             handle.settings = settings
             admission = Admission(
@@ -207,9 +237,9 @@ class Loader:
                 "model",
                 own.max_in_flight or self._settings.max_in_flight,
                 own.max_in_flight_bytes or self._settings.max_in_flight_bytes,
-                kernel.admission,
+                self._admission,
             )
-            meter = ModelMeter(kernel.metrics, settings.name, settings.version) if kernel.metrics else None
+            meter = ModelMeter(self._metrics, settings.name, settings.version) if self._metrics else None
             return Instance(
                 settings, placement, interceptors, stack.pop_all(), admission, handle.statistics, meter
             )

@@ -5,35 +5,39 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Hashable, Mapping
-from typing import TYPE_CHECKING
 
 from mlsrv.controlplane.handle import ModelHandle
 from mlsrv.controlplane.loader import Loader, check_name
 from mlsrv.controlplane.model_sources import ModelSources
+from mlsrv.controlplane.registry import Registry
 from mlsrv.controlplane.repository_watch import RepositoryWatch
 from mlsrv.errors import MLSrvError, ModelLoadError, ModelNotFound, ServerNotReady
-from mlsrv.executor import Executor
 from mlsrv.repository import BrokenModel, Listing
 from mlsrv.settings import KernelSettings
 from mlsrv_protocol.types import RepositoryIndexResponseItem, State
-
-if TYPE_CHECKING:
-    from mlsrv.kernel.kernel import Kernel
 
 logger = logging.getLogger("mlsrv.models")
 
 
 class ModelControl:
-    """Lists, loads and unloads the models of one running kernel."""
+    """Lists, loads and unloads the models of one running kernel.
 
-    def __init__(self, kernel: Kernel, sources: ModelSources, executors: Mapping[str, Executor]) -> None:
-        self._registry = kernel.registry
+    Args:
+        registry: the models.
+        sources: list the models that could be loaded.
+        loader: loads and unloads them.
+        settings: of the kernel.
+    """
+
+    def __init__(
+        self, registry: Registry, sources: ModelSources, loader: Loader, settings: KernelSettings
+    ) -> None:
+        self._registry = registry
         self._sources = sources
-        self._loader = Loader(kernel, executors)
-        settings = kernel.settings.of(KernelSettings)
+        self._loader = loader
         self._load_at_start = settings.load_models_at_startup
         self._poll = settings.model_repository_poll
-        self._watch = RepositoryWatch(sources, kernel.registry, self._loader, self._load_all)
+        self._watch = RepositoryWatch(sources, registry, loader, self._load_all)
         self._startup: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._problem: list[str] = []

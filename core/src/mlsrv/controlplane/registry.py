@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from mlsrv.controlplane.handle import Instance, ModelHandle
+from mlsrv.controlplane.handle import ModelHandle
+from mlsrv.dataplane.instance import Instance
 from mlsrv.errors import MLSrvError, ModelNotFound, ModelNotReady, ServerNotReady
 
 

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from mlsrv.context import CallContext
 from mlsrv.errors import InferenceError, InputsNotFound, OutputNotFound
-from mlsrv.executor import ModelInfo
 from mlsrv.interceptor import CallNext, Interceptor, Phase, StreamNext
+from mlsrv.placement import ModelInfo
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, MetadataTensor, RequestInput
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator
 from time import monotonic_ns
-from typing import TYPE_CHECKING
 
 from mlsrv.context import CallContext
 from mlsrv.dataplane.admission import size_of
@@ -16,9 +15,6 @@ from mlsrv.metrics import Recorder, RowRecorder
 from mlsrv.telemetry.kernel_metrics import (
     DURATION,
     FAILURE,
-    IN_FLIGHT,
-    MODEL_READY,
-    MODEL_STATE,
     PHASE,
     REJECTED,
     REQUEST_BYTES,
@@ -26,11 +22,8 @@ from mlsrv.telemetry.kernel_metrics import (
     SUCCESS,
 )
 from mlsrv.telemetry.meters import Meters
-from mlsrv_protocol.types import InferenceRequest, InferenceResponse, State
-
-if TYPE_CHECKING:
-    from mlsrv.kernel.kernel import Kernel
-    from mlsrv.timeline import Timeline
+from mlsrv.timeline import Timeline
+from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 
 _SECOND = 1e-9
 
@@ -140,28 +133,3 @@ def reason_of(error: MLSrvError) -> str:
 
 def _label(code: Code) -> str:
     return code.value.lower()
-
-
-def watch_models(kernel: Kernel) -> None:
-    """Show the state of all models of a kernel, and what they have to do."""
-
-    def in_flight() -> Iterator[tuple[Sequence[str], float]]:
-        for handle in kernel.registry:
-            if handle.instance is not None:
-                yield (handle.name, handle.version or ""), float(handle.instance.in_flight)
-
-    def ready() -> Iterator[tuple[Sequence[str], float]]:
-        for handle in kernel.registry:
-            if handle.wanted:
-                yield (handle.name, handle.version or ""), float(handle.ready)
-
-    def states() -> Iterable[tuple[Sequence[str], float]]:
-        return [
-            ((handle.name, handle.version or "", state.value), float(handle.state is state))
-            for handle in kernel.registry
-            for state in State
-        ]
-
-    kernel.metrics.watch(IN_FLIGHT, in_flight)
-    kernel.metrics.watch(MODEL_READY, ready)
-    kernel.metrics.watch(MODEL_STATE, states)

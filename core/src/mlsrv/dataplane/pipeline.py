@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Sequence
 
 from mlsrv.context import CallContext
-from mlsrv.executor import Placement
 from mlsrv.interceptor import CallNext, Interceptor, StreamNext
+from mlsrv.placement import Placement
 from mlsrv.timeline import Timeline
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 

@@ -9,35 +9,8 @@ from typing import Any
 from attrs import define, field
 
 from mlsrv.context import CallContext
-from mlsrv.interceptor import CallNext
+from mlsrv.interceptor import CallNext, Duration
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
-
-
-@define
-class Duration:
-    """How often something happened, and how long it took in all.
-
-    Attributes:
-        count: times.
-        ns: nanoseconds, summed.
-    """
-
-    count: int = 0
-    ns: int = 0
-
-    def add(self, ns: int) -> None:
-        """It happened once more, and took `ns` nanoseconds."""
-        self.count += 1
-        self.ns += ns
-
-    @property
-    def mean(self) -> float:
-        """Seconds that it takes on average; 0 if it never happened."""
-        return self.ns / self.count / 1e9 if self.count else 0.0
-
-    def to_plain(self) -> dict[str, int]:
-        """The form of the statistics extension."""
-        return {"count": self.count, "ns": self.ns}
 
 
 @define(eq=False)

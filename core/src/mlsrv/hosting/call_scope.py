@@ -4,37 +4,14 @@
 from __future__ import annotations
 
 import logging
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TypeAlias
 
 from mlsrv.context import CallContext
+from mlsrv.interceptor import UserCodeContext, WholeCall
 
 logger = logging.getLogger("mlsrv.model")
-
-
-class WholeCall(ABC):
-    """What lasts for a whole call, where that is a stream: it is made once, entered and left for each step,
-    and closed at the end. Other context managers are made for each step."""
-
-    @abstractmethod
-    def __enter__(self) -> object: ...
-
-    @abstractmethod
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-    @abstractmethod
-    def close(self) -> None:
-        """The call is over. Called once."""
-
-
-UserCodeContext: TypeAlias = "Callable[[CallContext], AbstractContextManager[object] | WholeCall]"
-"""Makes what one call of user code happens in. It is entered and left in the task of the call, whose context
-variables synchronous user code sees in its thread, too."""
 
 
 class Surroundings:

@@ -1,17 +1,24 @@
-"""The executor that the kernel itself offers: models live in this process."""
+"""InlineExecutor: places models in this process; the kernel itself offers it."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Protocol
 
 from mlsrv.executor import Executor, Placement
+from mlsrv.hosting.catalog import Catalog
 from mlsrv.hosting.model_host import ModelHost
+from mlsrv.kernel_api import KernelAPI
 from mlsrv.settings import KernelSettings, ModelSettings
 from mlsrv.threads import Threads
 
-if TYPE_CHECKING:
-    from mlsrv.kernel.kernel import Kernel
+
+class HostingKernel(KernelAPI, Protocol):
+    """A kernel in whose process models live: it has their codecs and runtimes."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """Codecs and runtimes."""
 
 
 class InlineExecutor(Executor):
@@ -19,8 +26,10 @@ class InlineExecutor(Executor):
 
     priority: ClassVar[int] = -100
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: HostingKernel) -> None:
         super().__init__(kernel)
+        self._catalog = kernel.catalog
+        self._record = kernel.metrics.record
         wanted = kernel.settings.of(KernelSettings).inline_threads
         self._threads = Threads(wanted or (os.cpu_count() or 1) + 4, "mlsrv-inline")
 
@@ -31,6 +40,6 @@ class InlineExecutor(Executor):
         return True
 
     async def load(self, model: ModelSettings) -> Placement:
-        host = ModelHost(model, self.kernel.catalog, self._threads, self.kernel.metrics.record)
+        host = ModelHost(model, self._catalog, self._threads, self._record)
         await host.load()
         return host

@@ -16,7 +16,6 @@ from mlsrv.codecs.arguments import prepare
 from mlsrv.codecs.registration import registered_codecs
 from mlsrv.context import CallContext
 from mlsrv.errors import MLSrvError, ModelFailed, ModelLoadError, Unsupported
-from mlsrv.executor import ModelInfo, Placement
 from mlsrv.handlers import Arguments, HandlerRequest, Handlers, Reply
 from mlsrv.hosting.call_scope import Surrounded
 from mlsrv.hosting.catalog import Catalog
@@ -27,6 +26,7 @@ from mlsrv.hosting.user_call import Called, UserCode, call_once, caller, means_s
 from mlsrv.hosting.warmup import warm_up_requests
 from mlsrv.metrics import ModelMetrics, Record, current_metrics, discard
 from mlsrv.model import MLModel
+from mlsrv.placement import ModelInfo, Placement
 from mlsrv.settings import ModelSettings
 from mlsrv.telemetry.request_logging import current_fields, fields_of
 from mlsrv.threads import Threads, run_in_own_thread

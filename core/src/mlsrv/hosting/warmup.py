@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mlsrv.errors import ModelLoadError
-from mlsrv.executor import ModelInfo
+from mlsrv.placement import ModelInfo
 from mlsrv.settings import KernelModelSettings, ModelSettings
 from mlsrv_protocol import json
 from mlsrv_protocol.errors import InvalidPayload

@@ -6,15 +6,18 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from mlsrv.context import CallContext, new_request_id
-from mlsrv.controlplane.handle import Instance, ModelHandle
+from mlsrv.controlplane.gauges import show_models
+from mlsrv.controlplane.handle import ModelHandle
+from mlsrv.controlplane.loader import Loader
 from mlsrv.controlplane.model_control import ModelControl
 from mlsrv.controlplane.model_sources import ModelSources
 from mlsrv.controlplane.registry import Registry
 from mlsrv.dataplane.admission import Admission, size_of
-from mlsrv.dataplane.model_meter import reason_of, watch_models
+from mlsrv.dataplane.instance import Instance
+from mlsrv.dataplane.model_meter import reason_of
 from mlsrv.dataplane.schedule_policy import apply_schedule
 from mlsrv.errors import (
     ConfigurationError,
@@ -53,6 +56,16 @@ from mlsrv_protocol.types import (
 logger = logging.getLogger("mlsrv.kernel")
 
 
+class _Switchable(Protocol):
+    """An offer that the settings may turn off."""
+
+    @property
+    def enabled(self) -> Callable[[Settings], bool]: ...
+
+
+_S = TypeVar("_S", bound=_Switchable)
+
+
 class Kernel:
     """A model server without a socket; see `serve` for one with.
 
@@ -77,7 +90,6 @@ class Kernel:
         shared: what the hooks of plugins share; closed when the kernel is left.
         registry: the models; see `handle` for one.
         admission: the requests to all models that are waiting or running now.
-        transports: the transports that are started, by name.
         access: notes requests for the access log, while that is on and the kernel runs.
         meters: the backends of metrics, by name.
         metrics: records with every meter.
@@ -103,13 +115,12 @@ class Kernel:
         self.shared = self.catalog.shared
         self._extensions = self.plugins.extensions()
         self.registry = Registry()
-        self.transports: dict[str, Transport] = {}
         self.access: AccessLog | None = None
         self.meters: dict[str, Meter] = {}
         self.metrics = Meters()
         self.stopping = False
         self._environment = ModelEnvironment(given.model_layer) if given.model_layer else None
-        own = self.settings.of(KernelSettings)
+        self._own = own = self.settings.of(KernelSettings)
         _check_executor(own.executor, [offer.name for offer in self.plugins.offers(ExecutorOffer)])
         self.admission = Admission(
             "The server", "server", own.max_total_in_flight, own.max_total_in_flight_bytes
@@ -117,6 +128,7 @@ class Kernel:
         self._sources = ModelSources(list(models), self.plugins, own, self._environment)
         self._executors: dict[str, Executor] = {}
         self._control: ModelControl | None = None
+        self._serving: Serving | None = None
         self._stack: AsyncExitStack | None = None
         for row in self.plugins.failed:
             logger.warning(
@@ -139,18 +151,29 @@ class Kernel:
         return self
 
     async def _boot(self, stack: AsyncExitStack) -> None:
-        if self.settings.of(KernelSettings).access_log:
+        if self._own.access_log:
             self.access = await stack.enter_async_context(AccessLog())
         self.meters = {offer.name: make_offered(offer, self, Meter) for offer in self._enabled(MeterOffer)}
         self.metrics = Meters(list(self.meters.values()))
-        watch_models(self)
+        show_models(self.registry, self.metrics)
         for offer in self.plugins.offers(ExecutorOffer):
             executor: Executor = make_offered(offer, self, Executor)
             await _enter(stack, executor, f'The executor "{offer.name}"')
             self._executors[offer.name] = executor
         for label, lifespan in self.plugins.lifespans(self):
             await _enter(stack, lifespan, f"The plugin {label}")
-        control = ModelControl(self, self._sources, self._executors)
+        loader = Loader(
+            self,
+            self.plugins,
+            self.registry,
+            self._executors,
+            metrics=self.metrics,
+            admission=self.admission,
+            settings=self._own,
+            resolve=self.resolve_model,
+            select=self.catalog.select,
+        )
+        control = ModelControl(self.registry, self._sources, loader, self._own)
         stack.push_async_callback(control.close)
         control.start()
         self._control = control
@@ -193,10 +216,21 @@ class Kernel:
             ModelsFailed: a model failed to load at the start and ``on_load_failure`` is "exit".
         """
         control = self._running()
-        async with Serving(self, self._enabled(TransportOffer)) as serving:
+        made = {offer.name: make_offered(offer, self, Transport) for offer in self._enabled(TransportOffer)}
+        self._serving = Serving(made, self.registry, self._own, self._begin_stop)
+        async with self._serving as serving:
             if started is not None:
                 started()
             await serving.until(stop, control)
+
+    @property
+    def transports(self) -> Mapping[str, Transport]:
+        """The transports that are started, by name."""
+        return self._serving.started if self._serving is not None else {}
+
+    def each(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
+        """Call a hook that a plugin added; see `mlsrv.plugins.manager.Plugins.each`."""
+        return self.plugins.each(hook, **arguments)
 
     # --- data plane ---------------------------------------------------------------------------------------
 
@@ -297,7 +331,7 @@ class Kernel:
 
     def server_metadata(self) -> MetadataServerResponse:
         """Return name, version and extensions: those of the settings first, then those that work, by name."""
-        own = self.settings.of(KernelSettings)
+        own = self._own
         served = [name for transport in self.transports.values() for name in transport.extensions]
         return MetadataServerResponse(
             name=own.server_name,
@@ -407,8 +441,11 @@ class Kernel:
             if offer.scope == scope
         ]
 
-    def _enabled(self, kind: Any) -> list[Any]:
+    def _enabled(self, kind: type[_S]) -> list[_S]:
         return [offer for offer in self.plugins.offers(kind) if offer.enabled(self.settings)]
+
+    def _begin_stop(self) -> None:
+        self.stopping = True
 
     def _running(self) -> ModelControl:
         if self._control is None or self._stack is None:

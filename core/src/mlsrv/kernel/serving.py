@@ -1,21 +1,16 @@
-"""The transports of a kernel while it serves."""
+"""Serving: the transports of a kernel, from their start until they have stopped."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Mapping
 
+from mlsrv.controlplane.model_control import ModelControl
+from mlsrv.controlplane.registry import Registry
 from mlsrv.errors import ConfigurationError, ModelsFailed
-from mlsrv.plugins.factory import make_offered
-from mlsrv.plugins.offers import TransportOffer
 from mlsrv.settings import KernelSettings
 from mlsrv.transport import Transport
-
-if TYPE_CHECKING:
-    from mlsrv.controlplane.model_control import ModelControl
-    from mlsrv.kernel.kernel import Kernel
 
 logger = logging.getLogger("mlsrv.kernel")
 
@@ -24,28 +19,43 @@ STOP_MARGIN = 5.0
 
 
 class Serving:
-    """Starts the transports when it is entered, and stops them gracefully when it is left.
+    """Starts transports when it is entered, and stops them gracefully when it is left.
+
+    Args:
+        transports: by name; started in this order.
+        registry: the models, whose requests may still run when the transports stop.
+        settings: of the kernel.
+        on_stop: called once, before the transports stop.
+
+    Attributes:
+        started: the transports that are started, or starting, by name.
 
     Raises:
-        ConfigurationError: there is no transport, or one cannot start; those that did are stopped.
+        ConfigurationError: there is no transport for requests, or one cannot start; those that did are
+            stopped.
     """
 
-    def __init__(self, kernel: Kernel, offers: Sequence[TransportOffer]) -> None:
-        self._kernel = kernel
-        self._offers = offers
-        self._settings = kernel.settings.of(KernelSettings)
+    def __init__(
+        self,
+        transports: Mapping[str, Transport],
+        registry: Registry,
+        settings: KernelSettings,
+        on_stop: Callable[[], None],
+    ) -> None:
+        self.started: dict[str, Transport] = {}
+        self._transports = transports
+        self._registry = registry
+        self._settings = settings
+        self._on_stop = on_stop
 
     async def __aenter__(self) -> Serving:
-        made: dict[str, Transport] = {
-            offer.name: make_offered(offer, self._kernel, Transport) for offer in self._offers
-        }
-        if not any(transport.takes_requests for transport in made.values()):
+        if not any(transport.takes_requests for transport in self._transports.values()):
             raise ConfigurationError(
                 "No transport is installed and enabled; install one (pip install mlsrv-rest)."
             )
         try:
-            for name, transport in made.items():
-                self._kernel.transports[name] = transport
+            for name, transport in self._transports.items():
+                self.started[name] = transport
                 await transport.start()
         except BaseException:
             await self._stop()
@@ -53,7 +63,7 @@ class Serving:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self._kernel.stopping = True
+        self._on_stop()
         await self._stop()
 
     async def until(self, stop: Callable[[], Awaitable[object]], control: ModelControl) -> None:
@@ -75,8 +85,8 @@ class Serving:
 
     async def _stop(self) -> None:
         grace = self._settings.shutdown_timeout
-        transports = dict(self._kernel.transports)
-        self._kernel.transports.clear()
+        transports = dict(self.started)
+        self.started.clear()
         if not transports:
             return
         # Begun before the transports, and so done waiting before they cut what is left.
@@ -95,7 +105,7 @@ class Serving:
         await asyncio.sleep(grace)
         running = [
             f"{handle.instance.in_flight} of model {handle.label}"
-            for handle in self._kernel.registry
+            for handle in self._registry
             if handle.instance is not None and handle.instance.in_flight
         ]
         if running:

@@ -1,5 +1,5 @@
-"""Moved to `mlsrv.hosting.call_scope`; this name is kept for one release."""
+"""Moved to `mlsrv.interceptor`; this name is kept for one release."""
 
 from mlsrv.lazy import moved_exports
 
-__getattr__ = moved_exports(__name__, "mlsrv.hosting.call_scope")
+__getattr__ = moved_exports(__name__, "mlsrv.interceptor")

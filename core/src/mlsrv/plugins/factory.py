@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mlsrv.errors import ConfigurationError
+from mlsrv.kernel_api import KernelAPI
 from mlsrv.plugins.offers import NamedOffer, Target, resolve_target
 
-if TYPE_CHECKING:
-    from mlsrv.kernel.kernel import Kernel
 
-
-def make_offered(offer: NamedOffer, kernel: Kernel, kind: type[Any]) -> Any:
+def make_offered(offer: NamedOffer, kernel: KernelAPI, kind: type[Any]) -> Any:
     """Import the class that an offer names, and make an instance for a kernel.
 
     Raises:

@@ -23,11 +23,10 @@ from mlsrv.plugins.markers import hookspec
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlsrv.executor import ModelInfo
-    from mlsrv.hosting.call_scope import UserCodeContext
-    from mlsrv.interceptor import Interceptor
-    from mlsrv.kernel.kernel import Kernel
+    from mlsrv.interceptor import Interceptor, UserCodeContext
+    from mlsrv.kernel_api import KernelAPI
     from mlsrv.metrics import Metric
+    from mlsrv.placement import ModelInfo
     from mlsrv.plugin_resources import Shared
     from mlsrv.plugins.offers import (
         CodecOffer,
@@ -280,7 +279,7 @@ def mlsrv_metrics() -> Metric | Iterable[Metric]:
 
 
 @hookspec
-def mlsrv_lifespan(kernel: Kernel) -> AbstractAsyncContextManager[object]:
+def mlsrv_lifespan(kernel: KernelAPI) -> AbstractAsyncContextManager[object]:
     """Give the kernel something to enter at boot and to leave at the end, for example a connection.
 
     Called once for each boot, in the main process, after the executors are there and before models load. The
@@ -345,7 +344,7 @@ def mlsrv_select_runtime(model: ModelSettings, files: Sequence[Path]) -> str | N
 
 @hookspec
 def mlsrv_interceptors(
-    kernel: Kernel, model: ModelSettings, info: ModelInfo
+    kernel: KernelAPI, model: ModelSettings, info: ModelInfo
 ) -> Interceptor | Iterable[Interceptor]:
     """Put something between the transports and a model, such as a cache or a batcher.
 
@@ -427,7 +426,7 @@ def mlsrv_user_code(settings: Mapping[str, Any], model: ModelSettings, shared: S
 
 
 @hookspec
-def mlsrv_model_state(kernel: Kernel, model: ModelSettings, state: State, reason: str) -> None:
+def mlsrv_model_state(kernel: KernelAPI, model: ModelSettings, state: State, reason: str) -> None:
     """Hear of each change of a model's state.
 
     Called after the change, in the main process, on the event loop: it must return at once. An implementation

@@ -29,11 +29,10 @@ from mlsrv.plugins.offers import (
 )
 
 if TYPE_CHECKING:
-    from mlsrv.executor import ModelInfo
-    from mlsrv.hosting.call_scope import UserCodeContext
-    from mlsrv.interceptor import Interceptor
-    from mlsrv.kernel.kernel import Kernel
+    from mlsrv.interceptor import Interceptor, UserCodeContext
+    from mlsrv.kernel_api import KernelAPI
     from mlsrv.metrics import Metric
+    from mlsrv.placement import ModelInfo
     from mlsrv.plugin_resources import Shared
     from mlsrv.settings import ModelSettings
     from mlsrv_protocol.types import State
@@ -114,6 +113,11 @@ class Plugins:
         return list(self._rows)
 
     @property
+    def active(self) -> list[object]:
+        """Every plugin object that takes part, sorted by name."""
+        return [row.plugin for row in self._active()]
+
+    @property
     def failed(self) -> list[PluginRow]:
         """The plugins that did not load."""
         return [row for row in self._rows if row.error is not None]
@@ -138,11 +142,13 @@ class Plugins:
 
     def each(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
         """Call a hook that a plugin added with ``mlsrv_addhooks``: (label of the plugin, result) pairs,
-        without None.
+        without None; none for a hook that no plugin added.
 
         Raises:
             PluginError: an implementation raised.
         """
+        if not hasattr(self.manager.hook, hook):
+            return []
         return [(row.label, result) for row, result in self._each(hook, **arguments) if result is not None]
 
     def extensions(self) -> list[str]:
@@ -185,7 +191,7 @@ class Plugins:
                 return str(result)
         return None
 
-    def interceptors(self, kernel: Kernel, model: ModelSettings, info: ModelInfo) -> list[Interceptor]:
+    def interceptors(self, kernel: KernelAPI, model: ModelSettings, info: ModelInfo) -> list[Interceptor]:
         """The interceptors for one load of a model, by phase, then plugin name."""
         from mlsrv.interceptor import Interceptor
 
@@ -208,7 +214,7 @@ class Plugins:
             made += [result] if result is not None else []
         return made
 
-    def lifespans(self, kernel: Kernel) -> list[tuple[str, AbstractAsyncContextManager[object]]]:
+    def lifespans(self, kernel: KernelAPI) -> list[tuple[str, AbstractAsyncContextManager[object]]]:
         """What the plugins want entered at boot, in order, each with the label of its plugin."""
         found: list[tuple[str, AbstractAsyncContextManager[object]]] = []
         for row, result in self._each("mlsrv_lifespan", kernel=kernel):
@@ -219,7 +225,7 @@ class Plugins:
             found.append((row.label, result))
         return found
 
-    def model_state(self, kernel: Kernel, model: ModelSettings, state: State, reason: str) -> None:
+    def model_state(self, kernel: KernelAPI, model: ModelSettings, state: State, reason: str) -> None:
         """Tell every listener; one that raises is logged, and the others hear of it all the same."""
         arguments = {"kernel": kernel, "model": model, "state": state, "reason": reason}
         for impl, row in self._implementations("mlsrv_model_state"):

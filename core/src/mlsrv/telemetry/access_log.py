@@ -6,11 +6,8 @@ import asyncio
 import logging
 import queue
 import threading
-import time
 
-from attrs import define, field
-
-from mlsrv.context import CallContext
+from mlsrv.kernel_api import Access
 from mlsrv.telemetry.request_logging import fields_of, shown
 
 logger = logging.getLogger("mlsrv.access")
@@ -23,59 +20,6 @@ GATHER = 0.1
 
 LONGEST = 500
 """Characters of a request that are shown."""
-
-
-@define(eq=False)
-class Access:
-    """One request that was answered.
-
-    Attributes:
-        transport: its name.
-        request: what was asked, for example ``"GET /v2"``.
-        status: as the transport names it.
-        seconds: from its arrival to the end of its answer.
-        client: the address that it came from.
-        context: of the request, if it was to a model.
-        quiet: whether it is a health check, which is logged on debug level.
-        time: of its end, in seconds since the epoch.
-    """
-
-    transport: str
-    request: str
-    status: int | str
-    seconds: float
-    client: str = ""
-    context: CallContext | None = None
-    quiet: bool = False
-    time: float = field(factory=time.time)
-
-    @property
-    def level(self) -> int:
-        return logging.DEBUG if self.quiet else logging.INFO
-
-    def record(self, *, more: bool = False) -> logging.LogRecord:
-        """The line as the logger ``mlsrv.access`` writes it.
-
-        Its attribute ``more`` says that others follow at once: a handler may then write them together.
-        """
-        request, duration = shown(self.request[:LONGEST]), round(self.seconds * 1000, 3)
-        arguments = (self.client or "-", request, self.status, duration)
-        made = logging.getLogRecordFactory()(
-            logger.name, self.level, __file__, 0, "%s %s %s %s ms", arguments, None
-        )
-        # Not as ``extra`` of `makeRecord`, which looks at each of these names first.
-        made.__dict__.update(
-            created=self.time,
-            msecs=self.time % 1 * 1000,
-            transport=self.transport,
-            client=self.client,
-            request=request,
-            status=self.status,
-            duration_ms=duration,
-            more=more,
-            **(fields_of(self.context) if self.context is not None else {}),
-        )
-        return made
 
 
 class AccessLog:
@@ -114,7 +58,7 @@ class AccessLog:
         while (access := self._waiting.get()) is not None:
             # Not at the end: the last in the queue is no line.
             more = not self._waiting.empty() and not self._closing.is_set()
-            logger.handle(access.record(more=more))
+            logger.handle(record_of(access, more=more))
             self._say_dropped()
             if self._waiting.empty():
                 self._closing.wait(GATHER)
@@ -124,3 +68,28 @@ class AccessLog:
         if dropped > self._said:
             count, self._said = dropped - self._said, dropped
             logger.warning("The access log dropped %d lines: they come faster than they are written", count)
+
+
+def record_of(access: Access, *, more: bool = False) -> logging.LogRecord:
+    """Return the log record of one request, for the logger ``mlsrv.access``.
+
+    Its attribute ``more`` says that others follow at once: a handler may then write them together.
+    """
+    request, duration = shown(access.request[:LONGEST]), round(access.seconds * 1000, 3)
+    arguments = (access.client or "-", request, access.status, duration)
+    made = logging.getLogRecordFactory()(
+        logger.name, access.level, __file__, 0, "%s %s %s %s ms", arguments, None
+    )
+    # Not as ``extra`` of `makeRecord`, which looks at each of these names first.
+    made.__dict__.update(
+        created=access.time,
+        msecs=access.time % 1 * 1000,
+        transport=access.transport,
+        client=access.client,
+        request=request,
+        status=access.status,
+        duration_ms=duration,
+        more=more,
+        **(fields_of(access.context) if access.context is not None else {}),
+    )
+    return made

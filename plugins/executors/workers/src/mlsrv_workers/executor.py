@@ -27,7 +27,7 @@ from mlsrv_workers.settings import WorkerModelSettings, WorkerSettings
 from mlsrv_workers.worker.plugin_specs import PluginSpecs
 
 if TYPE_CHECKING:
-    from mlsrv.kernel import Kernel
+    from mlsrv.kernel_api import KernelAPI
 
 
 @frozen
@@ -88,7 +88,7 @@ class PooledModel(Placement):
 class WorkersExecutor(Executor):
     """Starts a pool for the first model that needs it and stops it after the last one."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: KernelAPI) -> None:
         super().__init__(kernel)
         self._settings = kernel.settings.of(WorkerSettings)
         self._pools: dict[PoolKey, asyncio.Task[Pool]] = {}

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from mlsrv.context import CallContext
-from mlsrv.telemetry.meters import Meters
+from mlsrv.kernel_api import Metrics
 from mlsrv.timeline import Batch, Timeline
 from mlsrv_batching.metrics import BATCH_QUEUE, BATCH_REQUESTS, BATCH_ROWS, BATCH_WAITING
 
@@ -21,7 +21,7 @@ class BatchMeter:
         enqueued: called with the number of waiting requests at each new one.
     """
 
-    def __init__(self, meters: Meters, model: str, version: str | None) -> None:
+    def __init__(self, meters: Metrics, model: str, version: str | None) -> None:
         self._labels = (model, version or "")
         self._meters = meters
         self._requests = meters.bind(BATCH_REQUESTS, self._labels)

@@ -8,9 +8,10 @@ import mlsrv
 from mlsrv_batching.settings import BatchingSettings
 
 if TYPE_CHECKING:
-    from mlsrv.executor import ModelInfo
     from mlsrv.interceptor import Interceptor
+    from mlsrv.kernel_api import KernelAPI
     from mlsrv.metrics import Metric
+    from mlsrv.placement import ModelInfo
 
 
 @mlsrv.hookimpl
@@ -20,9 +21,7 @@ def mlsrv_settings() -> mlsrv.SettingsOffer:
 
 
 @mlsrv.hookimpl
-def mlsrv_interceptors(
-    kernel: mlsrv.Kernel, model: mlsrv.ModelSettings, info: ModelInfo
-) -> Interceptor | None:
+def mlsrv_interceptors(kernel: KernelAPI, model: mlsrv.ModelSettings, info: ModelInfo) -> Interceptor | None:
     """Return a batcher for a model whose settings enable batching, else None."""
     settings = model.of(BatchingSettings)
     if not settings.enabled:
@@ -35,7 +34,7 @@ def mlsrv_interceptors(
 
 
 @mlsrv.hookimpl(optionalhook=True)
-def mlsrv_rest_routes(kernel: mlsrv.Kernel) -> list[Any]:
+def mlsrv_rest_routes(kernel: KernelAPI) -> list[Any]:
     """Return the route ``GET /v2/models/{model}/batching``."""
     from mlsrv_batching.routes import routes
 

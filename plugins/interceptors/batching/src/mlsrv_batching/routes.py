@@ -12,10 +12,10 @@ from mlsrv.errors import ModelNotFound
 from mlsrv_batching.batcher import Batcher
 
 if TYPE_CHECKING:
-    from mlsrv.kernel import Kernel
+    from mlsrv.kernel_api import KernelAPI
 
 
-def routes(kernel: Kernel) -> list[Route]:
+def routes(kernel: KernelAPI) -> list[Route]:
     """Return ``GET /v2/models/{model}/batching``, also for a version: settings, queue and last decisions."""
 
     async def explain(request: Request) -> JSONResponse:

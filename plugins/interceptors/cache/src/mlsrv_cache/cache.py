@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from mlsrv.context import CallContext
-from mlsrv.dataplane.statistics import Duration
-from mlsrv.interceptor import CallNext, Interceptor, Phase
-from mlsrv.telemetry.meters import Meters
+from mlsrv.interceptor import CallNext, Duration, Interceptor, Phase
+from mlsrv.kernel_api import Metrics
 from mlsrv_cache.content import content_key, copy_of, size_of
 from mlsrv_cache.metrics import CACHE_HITS, CACHE_MISSES
 from mlsrv_cache.settings import CacheSettings
@@ -30,7 +29,7 @@ class ResponseCache(Interceptor):
 
     phase: ClassVar[Phase] = Phase.CACHE
 
-    def __init__(self, model: str, version: str | None, settings: CacheSettings, meters: Meters) -> None:
+    def __init__(self, model: str, version: str | None, settings: CacheSettings, meters: Metrics) -> None:
         self.hits = 0
         self.misses = 0
         self._hit = meters.bind(CACHE_HITS, (model, version or ""))

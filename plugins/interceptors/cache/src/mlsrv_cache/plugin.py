@@ -9,6 +9,7 @@ from mlsrv_cache.settings import CacheModelSettings, CacheSettings
 
 if TYPE_CHECKING:
     from mlsrv.interceptor import Interceptor
+    from mlsrv.kernel_api import KernelAPI
     from mlsrv.metrics import Metric
 
 
@@ -19,7 +20,7 @@ def mlsrv_settings() -> list[mlsrv.SettingsOffer]:
 
 
 @mlsrv.hookimpl
-def mlsrv_interceptors(kernel: mlsrv.Kernel, model: mlsrv.ModelSettings) -> Interceptor | None:
+def mlsrv_interceptors(kernel: KernelAPI, model: mlsrv.ModelSettings) -> Interceptor | None:
     """Return a cache for a model that enables it while the server allows caches, else None."""
     settings = kernel.settings.of(CacheSettings)
     if not (settings.cache_enabled and model.of(CacheModelSettings).cache_enabled):

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from mlsrv.context import CallContext
 from mlsrv.errors import InvalidPayload
-from mlsrv.executor import ModelInfo
 from mlsrv.interceptor import CallNext, Interceptor, Phase, StreamNext
+from mlsrv.placement import ModelInfo
 from mlsrv_protocol.datatypes import Datatype, bf16_to_float32
 from mlsrv_protocol.tensors import numeric
 from mlsrv_protocol.types import (

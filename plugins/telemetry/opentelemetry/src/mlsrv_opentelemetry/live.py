@@ -10,7 +10,7 @@ from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.trace import INVALID_SPAN, Span, StatusCode, get_current_span, set_span_in_context
 
 from mlsrv.context import CallContext
-from mlsrv.hosting.call_scope import WholeCall
+from mlsrv.interceptor import WholeCall
 from mlsrv.settings import ModelSettings
 from mlsrv_opentelemetry.phases import Clock, add_phases
 from mlsrv_opentelemetry.propagation import UnrecordedSpan, is_unrecorded, parent_of

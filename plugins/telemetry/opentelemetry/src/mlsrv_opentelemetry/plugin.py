@@ -13,8 +13,8 @@ from mlsrv_opentelemetry.settings import TracingSettings
 if TYPE_CHECKING:
     import grpc.aio
 
-    from mlsrv.hosting.call_scope import UserCodeContext
-    from mlsrv.interceptor import Interceptor
+    from mlsrv.interceptor import Interceptor, UserCodeContext
+    from mlsrv.kernel_api import KernelAPI
     from mlsrv.plugin_resources import Shared
     from mlsrv_opentelemetry.tracing import Tracing
 
@@ -28,7 +28,7 @@ def mlsrv_settings() -> mlsrv.SettingsOffer:
 
 
 @mlsrv.hookimpl
-def mlsrv_interceptors(kernel: mlsrv.Kernel, model: mlsrv.ModelSettings) -> list[Interceptor]:
+def mlsrv_interceptors(kernel: KernelAPI, model: mlsrv.ModelSettings) -> list[Interceptor]:
     """Offer the spans of requests and batches."""
     tracing = _tracing(kernel.shared, kernel.settings.plain())
     if tracing is None:
@@ -57,7 +57,7 @@ def mlsrv_user_code(
 
 
 @mlsrv.hookimpl(optionalhook=True)
-def mlsrv_rest_middleware(kernel: mlsrv.Kernel) -> Callable[[Any], Any] | None:
+def mlsrv_rest_middleware(kernel: KernelAPI) -> Callable[[Any], Any] | None:
     """Offer the span of each HTTP request."""
     tracing = _tracing(kernel.shared, kernel.settings.plain())
     if tracing is None:
@@ -68,7 +68,7 @@ def mlsrv_rest_middleware(kernel: mlsrv.Kernel) -> Callable[[Any], Any] | None:
 
 
 @mlsrv.hookimpl(optionalhook=True)
-def mlsrv_grpc_interceptors(kernel: mlsrv.Kernel) -> grpc.aio.ServerInterceptor | None:
+def mlsrv_grpc_interceptors(kernel: KernelAPI) -> grpc.aio.ServerInterceptor | None:
     """Offer the span of each gRPC call."""
     tracing = _tracing(kernel.shared, kernel.settings.plain())
     if tracing is None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mlsrv.kernel import Kernel
+    from mlsrv.kernel_api import KernelAPI
 
 
-def create_app(kernel: Kernel) -> Any:
+def create_app(kernel: KernelAPI) -> Any:
     """Return an ASGI application that answers with the metrics of a running kernel, at any mount path.
 
     Raises:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client import Metric as Samples
 
-from mlsrv.kernel import Kernel
+from mlsrv.kernel_api import KernelAPI
 from mlsrv.metrics import Meter, Metric, MetricClash, Reading, Recorder, RowRecorder
 from mlsrv_prometheus.family import Family
 from mlsrv_prometheus.series import SampleBuffer, Series
@@ -25,7 +25,7 @@ class PrometheusMeter(Meter):
     """Keeps every series in memory, also those of worker processes, whose values arrive over their
     connections."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: KernelAPI) -> None:
         super().__init__(kernel)
         self._prefix = kernel.settings.of(PrometheusSettings).metrics_rest_server_prefix
         self._families: dict[str, Family] = {}

@@ -12,7 +12,7 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config, Sockets
 from hypercorn.logging import Logger
 
-from mlsrv.kernel import Kernel
+from mlsrv.kernel_api import KernelAPI
 from mlsrv.listening import bind, url
 from mlsrv.settings import KernelSettings
 from mlsrv.transport import Transport
@@ -33,7 +33,7 @@ class MetricsTransport(Transport):
 
     takes_requests: ClassVar[bool] = False
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: KernelAPI) -> None:
         super().__init__(kernel)
         self._settings = kernel.settings.of(PrometheusSettings)
         self._stop = asyncio.Event()

@@ -13,8 +13,7 @@ from urllib.parse import unquote
 import grpc.aio
 
 from mlsrv.context import CallContext
-from mlsrv.kernel import Kernel
-from mlsrv.telemetry.access_log import Access
+from mlsrv.kernel_api import Access, KernelAPI
 from mlsrv_grpc.handler_wrapping import CoroutineBehaviour, GeneratorBehaviour, wrap_handler
 from mlsrv_grpc.status import Rpc, code_name
 
@@ -28,7 +27,7 @@ class LoggedCall:
         context: of its first request, once that has been decoded.
     """
 
-    def __init__(self, kernel: Kernel, method: str, rpc: Rpc) -> None:
+    def __init__(self, kernel: KernelAPI, method: str, rpc: Rpc) -> None:
         self.context: CallContext | None = None
         self._kernel = kernel
         self._method = method
@@ -52,7 +51,7 @@ current_call: ContextVar[LoggedCall | None] = ContextVar("mlsrv_grpc_call", defa
 class AccessInterceptor(grpc.aio.ServerInterceptor):
     """Logs each call, once it is over."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: KernelAPI) -> None:
         self._kernel = kernel
 
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:

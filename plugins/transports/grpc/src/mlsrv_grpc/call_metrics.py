@@ -10,8 +10,8 @@ from typing import Any, TypeAlias, cast
 
 import grpc
 
+from mlsrv.kernel_api import Metrics
 from mlsrv.metrics import Recorder
-from mlsrv.telemetry.meters import Meters
 from mlsrv_grpc.metrics import GRPC_HANDLED, GRPC_RECEIVED, GRPC_SECONDS, GRPC_SENT, GRPC_STARTED
 from mlsrv_grpc.status import Rpc, code_name
 
@@ -22,7 +22,7 @@ Behaviour: TypeAlias = Callable[[Any, Rpc], Awaitable[Any]]
 _SECOND = 1e-9
 
 
-def measured_methods(meters: Meters, service: str, methods: Methods) -> dict[str, Handler]:
+def measured_methods(meters: Metrics, service: str, methods: Methods) -> dict[str, Handler]:
     """Return handlers that record each call; the given ones if there is no meter.
 
     Args:
@@ -35,7 +35,7 @@ def measured_methods(meters: Meters, service: str, methods: Methods) -> dict[str
     return {name: _measured(meters, service, name, handler) for name, handler in methods.items()}
 
 
-def _measured(meters: Meters, service: str, name: str, handler: Handler) -> Handler:
+def _measured(meters: Metrics, service: str, name: str, handler: Handler) -> Handler:
     if handler.stream_stream is not None:
         method = _Method(meters, ("BIDI_STREAMING", service, name), handler.stream_stream)
         return grpc.stream_stream_rpc_method_handler(method.stream_stream)
@@ -49,7 +49,7 @@ def _measured(meters: Meters, service: str, name: str, handler: Handler) -> Hand
 class _Method:
     """Records the calls of one method. A method that is never called has no series."""
 
-    def __init__(self, meters: Meters, labels: tuple[str, str, str], behaviour: Any) -> None:
+    def __init__(self, meters: Metrics, labels: tuple[str, str, str], behaviour: Any) -> None:
         self._behaviour = cast("Behaviour", behaviour)
         self._meters = meters
         self._labels = labels

@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 
 from mlsrv.errors import InvalidPayload, Unsupported
-from mlsrv.kernel import Kernel
+from mlsrv.kernel_api import KernelAPI
 from mlsrv_grpc.status import Rpc, refuse
 from mlsrv_protocol.configuration import model_configuration
 from mlsrv_protocol.grpc import message_class, parse
@@ -33,7 +33,7 @@ _UNSUPPORTED = {
 class Control:
     """One method for each call: takes the request message, returns the fields of the response message."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: KernelAPI) -> None:
         self._kernel = kernel
 
     def methods(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:

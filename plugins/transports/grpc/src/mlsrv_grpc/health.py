@@ -12,7 +12,7 @@ from typing import Final
 import grpc
 
 from mlsrv.errors import ServerNotReady
-from mlsrv.kernel import Kernel
+from mlsrv.kernel_api import KernelAPI
 from mlsrv_grpc.status import Rpc, refuse
 from mlsrv_protocol.grpc import message_class, parse
 
@@ -35,7 +35,7 @@ class Health:
         services: their full names; the empty name means the whole server.
     """
 
-    def __init__(self, kernel: Kernel, services: Iterable[str]) -> None:
+    def __init__(self, kernel: KernelAPI, services: Iterable[str]) -> None:
         self._kernel = kernel
         self._services = frozenset((*services, ""))
         self._closed = False

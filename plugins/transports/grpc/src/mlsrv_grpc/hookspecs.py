@@ -13,12 +13,12 @@ from mlsrv.plugins.markers import hookspec
 if TYPE_CHECKING:
     import grpc.aio
 
-    from mlsrv.kernel import Kernel
+    from mlsrv.kernel_api import KernelAPI
     from mlsrv_grpc.service import Service
 
 
 @hookspec
-def mlsrv_grpc_services(kernel: Kernel) -> Service | Iterable[Service]:
+def mlsrv_grpc_services(kernel: KernelAPI) -> Service | Iterable[Service]:
     """Add services to the gRPC server, beside those of the protocol.
 
     Called once when the transport starts, in the main process. The behaviours run on the server's event loop
@@ -58,7 +58,7 @@ def mlsrv_grpc_services(kernel: Kernel) -> Service | Iterable[Service]:
 
 @hookspec
 def mlsrv_grpc_interceptors(
-    kernel: Kernel,
+    kernel: KernelAPI,
 ) -> grpc.aio.ServerInterceptor | Iterable[grpc.aio.ServerInterceptor]:
     """Intercept the calls to all services of the gRPC server, for example to trace or to admit them.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlsrv.context import CallContext
-from mlsrv.kernel import Kernel
+from mlsrv.kernel_api import KernelAPI
 from mlsrv_grpc.call_context import ContextFactory, pop_empty_final
 from mlsrv_grpc.metadata import trailing_metadata
 from mlsrv_grpc.status import Rpc, refuse
@@ -13,7 +13,7 @@ from mlsrv_grpc.threaded_codec import decode, encode
 class Infer:
     """Answers a request with a response, which is typed or raw as the request is."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: KernelAPI) -> None:
         self._kernel = kernel
 
     async def __call__(self, body: bytes, rpc: Rpc) -> bytes:

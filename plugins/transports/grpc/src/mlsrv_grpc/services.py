@@ -8,7 +8,7 @@ import grpc.aio
 from attrs import frozen
 
 from mlsrv.errors import ConfigurationError
-from mlsrv.kernel import Kernel
+from mlsrv.kernel_api import KernelAPI
 from mlsrv.settings import KernelSettings
 from mlsrv_grpc.access import AccessInterceptor
 from mlsrv_grpc.call_metrics import measured_methods
@@ -42,7 +42,7 @@ class Services:
     reader: StreamReader
 
 
-def all_services(kernel: Kernel) -> Services:
+def all_services(kernel: KernelAPI) -> Services:
     """Make the services of a kernel.
 
     Raises:
@@ -70,7 +70,7 @@ def all_services(kernel: Kernel) -> Services:
     return Services(DrainableRouter(handlers), health, reader)
 
 
-def all_interceptors(kernel: Kernel) -> list[grpc.aio.ServerInterceptor]:
+def all_interceptors(kernel: KernelAPI) -> list[grpc.aio.ServerInterceptor]:
     """Return the interceptors of every call, outermost first: the access log, if it is on, then those of
     plugins.
 
@@ -89,7 +89,7 @@ def all_interceptors(kernel: Kernel) -> list[grpc.aio.ServerInterceptor]:
     return found
 
 
-def _plugin_services(kernel: Kernel) -> dict[str, tuple[str, Service]]:
+def _plugin_services(kernel: KernelAPI) -> dict[str, tuple[str, Service]]:
     """Return the services of plugins by name, each with the label of its plugin."""
     found: dict[str, tuple[str, Service]] = {}
     for label, service in _results(kernel, _SERVICES):
@@ -107,11 +107,8 @@ def _plugin_services(kernel: Kernel) -> dict[str, tuple[str, Service]]:
     return found
 
 
-def _results(kernel: Kernel, hook: str) -> Iterator[tuple[str, object]]:
-    # An application may use the transport without the plugin being loaded; the hook does not exist then.
-    if not hasattr(kernel.plugins.manager.hook, hook):
-        return
-    for label, result in kernel.plugins.each(hook, kernel=kernel):
+def _results(kernel: KernelAPI, hook: str) -> Iterator[tuple[str, object]]:
+    for label, result in kernel.each(hook, kernel=kernel):
         for part in result if isinstance(result, Iterable) else (result,):
             yield label, part
 

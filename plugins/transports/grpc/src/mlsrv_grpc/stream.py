@@ -16,7 +16,7 @@ from attrs import frozen
 
 from mlsrv.context import CallContext, new_request_id
 from mlsrv.errors import ServerNotReady
-from mlsrv.kernel import Kernel
+from mlsrv.kernel_api import KernelAPI
 from mlsrv_grpc.call_context import ContextFactory, pop_empty_final
 from mlsrv_grpc.metadata import trailing_metadata
 from mlsrv_grpc.status import Failure, Rpc, abort, failure
@@ -35,7 +35,7 @@ _ERROR_AS_STATUS: Final = "triton_grpc_error"
 class StreamInfer:
     """Answers a stream of requests with a stream of responses."""
 
-    def __init__(self, kernel: Kernel, reader: StreamReader) -> None:
+    def __init__(self, kernel: KernelAPI, reader: StreamReader) -> None:
         self._kernel = kernel
         self._reader = reader
 
@@ -53,7 +53,7 @@ class _Call:
 
 
 class _Stream:
-    def __init__(self, kernel: Kernel, reader: StreamReader, rpc: Rpc) -> None:
+    def __init__(self, kernel: KernelAPI, reader: StreamReader, rpc: Rpc) -> None:
         self._kernel = kernel
         self._reader = reader
         self._rpc = rpc

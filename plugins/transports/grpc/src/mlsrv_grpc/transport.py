@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import grpc.aio
 
-from mlsrv.kernel import Kernel
+from mlsrv.kernel_api import KernelAPI
 from mlsrv.settings import KernelSettings
 from mlsrv.transport import Transport
 from mlsrv_grpc.address import listen
@@ -24,7 +24,7 @@ class GrpcTransport(Transport):
         "parameters",
     )
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: KernelAPI) -> None:
         super().__init__(kernel)
         self._server: grpc.aio.Server | None = None
         self._services: Services | None = None

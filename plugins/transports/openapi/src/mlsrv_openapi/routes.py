@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Route
 
-from mlsrv.kernel import Kernel
+from mlsrv.kernel_api import KernelAPI
 from mlsrv_openapi.document import model_document, server_document
 
 _PAGE = """<!DOCTYPE html>
@@ -51,7 +51,7 @@ _ASSETS = {
 class Documentation:
     """Endpoints. Documents are made for each request, since models are loaded and unloaded."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: KernelAPI) -> None:
         self._kernel = kernel
         self._folder = assets_folder()
 

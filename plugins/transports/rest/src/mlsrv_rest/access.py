@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from mlsrv.telemetry.access_log import Access
+from mlsrv.kernel_api import Access
 from mlsrv_rest.asgi import Scope
 from mlsrv_rest.routes.common import CALL
 

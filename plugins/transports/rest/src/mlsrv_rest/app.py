@@ -7,7 +7,7 @@ import asyncio
 from starlette.types import ASGIApp
 
 from mlsrv.context import CallContext
-from mlsrv.kernel import Kernel
+from mlsrv.kernel_api import KernelAPI
 from mlsrv.settings import Owner, Settings
 from mlsrv.telemetry.request_logging import report
 from mlsrv_rest.asgi import Receive, Scope, Send
@@ -53,7 +53,7 @@ class RestApp:
         ConfigurationError: two plugins add the same route, or one returns an object of the wrong type.
     """
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: KernelAPI) -> None:
         settings = rest_settings(kernel)
         self.calls = ActiveCalls()
         self._infer = Infer(kernel, settings.gzip_enabled)
@@ -139,7 +139,7 @@ class RestApp:
         return await self._infer(call, headers, body, *target)
 
 
-def create_app(kernel: Kernel) -> ASGIApp:
+def create_app(kernel: KernelAPI) -> ASGIApp:
     """Return the REST application of a kernel, to be mounted in another application or run by an ASGI server.
 
     It answers while the kernel runs; the caller must enter the kernel (``async with kernel``). The prefix
@@ -151,7 +151,7 @@ def create_app(kernel: Kernel) -> ASGIApp:
     return RestApp(kernel)
 
 
-def rest_settings(kernel: Kernel) -> RestSettings:
+def rest_settings(kernel: KernelAPI) -> RestSettings:
     """Return the plugin's settings, or the defaults if the plugin is not loaded (see `create_app`)."""
     try:
         return kernel.settings.of(RestSettings)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from time import monotonic
 
 from mlsrv.errors import Overloaded, TooLarge
-from mlsrv.kernel import Kernel
+from mlsrv.kernel_api import KernelAPI
 from mlsrv.telemetry.kernel_metrics import REJECTED
 from mlsrv_rest.asgi import Message, Receive, Scope, Send
 from mlsrv_rest.body_budget import UNCOUNTED_BYTES, BodyBudget
@@ -48,7 +48,7 @@ class BodyReader:
         kernel: records refusals.
     """
 
-    def __init__(self, budget: BodyBudget, settings: RestSettings, kernel: Kernel) -> None:
+    def __init__(self, budget: BodyBudget, settings: RestSettings, kernel: KernelAPI) -> None:
         self._budget = budget
         self._kernel = kernel
         self._limit = settings.http_max_body_size

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
     from starlette.types import ASGIApp
 
-    from mlsrv.kernel import Kernel
+    from mlsrv.kernel_api import KernelAPI
 
 
 @hookspec
-def mlsrv_rest_routes(kernel: Kernel) -> BaseRoute | Iterable[BaseRoute]:
+def mlsrv_rest_routes(kernel: KernelAPI) -> BaseRoute | Iterable[BaseRoute]:
     """Add routes to the REST application, beside those of the protocol.
 
     Called once for each application that is made (once when the transport starts, once for each
@@ -55,7 +55,7 @@ def mlsrv_rest_routes(kernel: Kernel) -> BaseRoute | Iterable[BaseRoute]:
 
 
 @hookspec
-def mlsrv_rest_middleware(kernel: Kernel) -> Callable[[ASGIApp], ASGIApp]:
+def mlsrv_rest_middleware(kernel: KernelAPI) -> Callable[[ASGIApp], ASGIApp]:
     """Put ASGI middleware around the REST application, for example to trace requests or to admit them.
 
     Called once for each application that is made (once when the transport starts, once for each

@@ -7,22 +7,19 @@ from collections.abc import Callable
 from starlette.types import ASGIApp
 
 from mlsrv.errors import ConfigurationError
-from mlsrv.kernel import Kernel
+from mlsrv.kernel_api import KernelAPI
 
 _HOOK = "mlsrv_rest_middleware"
 
 
-def all_middleware(kernel: Kernel) -> list[Callable[[ASGIApp], ASGIApp]]:
+def all_middleware(kernel: KernelAPI) -> list[Callable[[ASGIApp], ASGIApp]]:
     """Return the middleware of all plugins, outermost first.
 
     Raises:
         ConfigurationError: a plugin returned something that cannot be called.
     """
-    # An application may be mounted without the plugin being loaded; the hook does not exist then.
-    if not hasattr(kernel.plugins.manager.hook, _HOOK):
-        return []
     found = []
-    for label, middleware in kernel.plugins.each(_HOOK, kernel=kernel):
+    for label, middleware in kernel.each(_HOOK, kernel=kernel):
         if not callable(middleware):
             raise ConfigurationError(
                 f"The plugin {label} returned a {type(middleware).__name__} for {_HOOK}, "

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from mlsrv.kernel import Kernel
+from mlsrv.kernel_api import KernelAPI, Metrics
 from mlsrv.metrics import RowRecorder, nothing
 from mlsrv.settings import KernelSettings
-from mlsrv.telemetry.meters import Meters
 from mlsrv_rest.metrics import REST_IN_PROGRESS, REST_REQUESTS, REST_SECONDS
 
 METHODS = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"))
@@ -24,10 +23,10 @@ class RequestMetrics:
         kernel: nothing is recorded while it runs without a meter.
     """
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: KernelAPI) -> None:
         self._kernel = kernel
         self._name = kernel.settings.of(KernelSettings).server_name
-        self._meters: Meters | None = None
+        self._meters: Metrics | None = None
         self._rows: dict[tuple[str, str, int], RowRecorder] = {}
         self._in_progress: dict[str, int] = {}
 
@@ -62,7 +61,7 @@ class RequestMetrics:
             record = self._rows.get((method, route, status)) or self._bind(method, route, status)
             record((1.0, seconds))
 
-    def _reset(self, meters: Meters) -> None:
+    def _reset(self, meters: Metrics) -> None:
         """Use the meters of a kernel that was started (again). Without any, no method is measured."""
         self._meters = meters
         self._rows = {}

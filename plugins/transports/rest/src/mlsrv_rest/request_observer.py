@@ -7,7 +7,7 @@ from time import perf_counter
 
 from starlette.types import ASGIApp
 
-from mlsrv.kernel import Kernel
+from mlsrv.kernel_api import KernelAPI
 from mlsrv_rest.access import access_record
 from mlsrv_rest.asgi import Message, Receive, Scope, Send
 from mlsrv_rest.request_metrics import RequestMetrics
@@ -22,7 +22,7 @@ class RequestObserver:
         kernel: has the meters and the access log while it runs.
     """
 
-    def __init__(self, app: ASGIApp, kernel: Kernel) -> None:
+    def __init__(self, app: ASGIApp, kernel: KernelAPI) -> None:
         self._app = app
         self._kernel = kernel
         self._metrics = RequestMetrics(kernel)

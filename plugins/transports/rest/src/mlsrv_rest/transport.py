@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Sequence
 
 from mlsrv.errors import ConfigurationError
-from mlsrv.kernel import Kernel
+from mlsrv.kernel_api import KernelAPI
 from mlsrv.listening import bind, tls_context, url
 from mlsrv.settings import KernelSettings
 from mlsrv.transport import Transport
@@ -31,7 +31,7 @@ class RestTransport(Transport):
         "parameters",
     )
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: KernelAPI) -> None:
         super().__init__(kernel)
         self._settings = rest_settings(kernel)
         self._app: RestApp | None = None

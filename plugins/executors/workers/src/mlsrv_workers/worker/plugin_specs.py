@@ -11,6 +11,7 @@ from types import ModuleType
 
 from attrs import frozen
 
+from mlsrv.kernel_api import PluginSet
 from mlsrv.plugins import Plugins, load_plugin_file
 
 logger = logging.getLogger("mlsrv.workers")
@@ -52,12 +53,12 @@ class PluginSpecs:
     in_environment: bool = False
 
     @classmethod
-    def of(cls, plugins: Plugins, *, in_environment: bool = False) -> PluginSpecs:
+    def of(cls, plugins: PluginSet, *, in_environment: bool = False) -> PluginSpecs:
         """Return the specs of a server's plugins.
 
         For a model's environment they include the installed plugins, which cannot be discovered there.
         """
-        found = [row.plugin for row in plugins.rows if row.active] if in_environment else plugins.given
+        found = plugins.active if in_environment else plugins.given
         modules = [_spec_of(plugin) for plugin in found if isinstance(plugin, ModuleType)]
         return cls(plugins.discovering, tuple(plugins.blocked), tuple(modules), in_environment)
 

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from mlsrv.errors import ModelNotFound
 from mlsrv.handlers import HandlerRequest, Reply, find_handler
-from mlsrv.kernel import Kernel
+from mlsrv.kernel_api import KernelAPI
 from mlsrv_rest.errors import HTTPProblem, wrong_method
 from mlsrv_rest.headers import response_headers
 from mlsrv_rest.routes.common import CALL, ROUTE, SEGMENTS, begin_context
@@ -52,7 +52,7 @@ class _Ambiguous(NamedTuple):
 class CustomHandlers(BaseRoute):
     """Single route for the handlers of all models, since models are loaded and unloaded."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: KernelAPI) -> None:
         self._kernel = kernel
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:

@@ -10,14 +10,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mlsrv.errors import ModelNotReady
-from mlsrv.kernel import Kernel
+from mlsrv.kernel_api import KernelAPI
 from mlsrv_rest.routes.common import json_response, model_and_version
 
 
 class Health:
     """Health endpoints. What is not ready is 503 with the reason."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: KernelAPI) -> None:
         self._kernel = kernel
 
     async def live(self, request: Request) -> Response:

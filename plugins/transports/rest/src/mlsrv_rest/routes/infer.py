@@ -7,7 +7,7 @@ import gzip
 from collections.abc import Container
 from typing import Final
 
-from mlsrv.kernel import Kernel
+from mlsrv.kernel_api import KernelAPI
 from mlsrv_protocol import Parameters
 from mlsrv_protocol.binary import HEADER, NONE, pop_binary_outputs
 from mlsrv_protocol.json import decode_request
@@ -28,7 +28,7 @@ class Infer:
         gzip_enabled: whether responses are compressed for clients that accept it.
     """
 
-    def __init__(self, kernel: Kernel, gzip_enabled: bool) -> None:
+    def __init__(self, kernel: KernelAPI, gzip_enabled: bool) -> None:
         self._kernel = kernel
         self._gzip = gzip_enabled
 

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 from starlette.routing import BaseRoute, Route
 
 from mlsrv.errors import ConfigurationError
-from mlsrv.kernel import Kernel
+from mlsrv.kernel_api import KernelAPI
 
 _HOOK = "mlsrv_rest_routes"
 
 
-def all_routes(kernel: Kernel, own: list[Route]) -> list[BaseRoute]:
+def all_routes(kernel: KernelAPI, own: list[Route]) -> list[BaseRoute]:
     """Return the routes of the protocol and of all plugins.
 
     Paths without parameters come first, whichever plugin they belong to, and catch-all paths last.
@@ -36,11 +36,8 @@ def all_routes(kernel: Kernel, own: list[Route]) -> list[BaseRoute]:
     return sorted((route for _, route in found), key=_generality)
 
 
-def _plugin_routes(kernel: Kernel) -> Iterator[tuple[str, object]]:
-    # An application may be mounted without the plugin being loaded; the hook does not exist then.
-    if not hasattr(kernel.plugins.manager.hook, _HOOK):
-        return
-    for label, result in kernel.plugins.each(_HOOK, kernel=kernel):
+def _plugin_routes(kernel: KernelAPI) -> Iterator[tuple[str, object]]:
+    for label, result in kernel.each(_HOOK, kernel=kernel):
         for route in result if isinstance(result, Iterable) else (result,):
             yield label, route
 

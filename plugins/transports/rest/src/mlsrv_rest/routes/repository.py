@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mlsrv.errors import InvalidPayload
-from mlsrv.kernel import Kernel
+from mlsrv.kernel_api import KernelAPI
 from mlsrv.types import RepositoryIndexResponse
 from mlsrv_protocol.json import decode_json_object
 from mlsrv_rest.routes.common import json_response, segment_after
@@ -22,7 +22,7 @@ from mlsrv_rest.routes.common import json_response, segment_after
 class Repository:
     """Endpoints for the index, loading and unloading."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: KernelAPI) -> None:
         self._kernel = kernel
 
     async def index(self, request: Request) -> Response:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from mlsrv.kernel import Kernel
+from mlsrv.kernel_api import KernelAPI
 from mlsrv_protocol.configuration import model_configuration
 from mlsrv_rest.routes.common import json_response, model_and_version
 
@@ -17,7 +17,7 @@ from mlsrv_rest.routes.common import json_response, model_and_version
 class Statistics:
     """Endpoints for statistics and configurations."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: KernelAPI) -> None:
         self._kernel = kernel
 
     async def all(self, request: Request) -> Response:

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from mlsrv.context import CallContext
 from mlsrv.errors import Unsupported
-from mlsrv.kernel import Kernel
+from mlsrv.kernel_api import KernelAPI
 from mlsrv.types import InferenceRequest, InferenceResponse, Parameters
 from mlsrv_protocol.json import decode_json_object, decode_request, encode_error, encode_response
 from mlsrv_rest.errors import client_message
@@ -34,7 +34,7 @@ Encode = Callable[[InferenceResponse], bytes]
 class Streaming:
     """Endpoints that stream, and ``generate``, whose bodies the streams also accept."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: KernelAPI) -> None:
         self._kernel = kernel
 
     async def infer_stream(self, request: Request) -> Response:

@@ -1,0 +1,197 @@
+"""Instance: one loaded version of a model as requests see it, a placement with the pipeline around it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from time import perf_counter_ns
+from typing import Any, TypeVar
+
+from mlsrv.context import CallContext
+from mlsrv.dataplane.admission import Admission, size_of, size_of_arguments
+from mlsrv.dataplane.model_meter import ModelMeter
+from mlsrv.dataplane.pipeline import compile_infer, compile_stream, observed_stream
+from mlsrv.dataplane.statistics import Statistics
+from mlsrv.errors import DeadlineExceeded, MLSrvError, Overloaded
+from mlsrv.handlers import Arguments
+from mlsrv.interceptor import Interceptor
+from mlsrv.placement import Placement
+from mlsrv.settings import ModelSettings
+from mlsrv.timeline import Timeline
+from mlsrv_protocol.types import InferenceRequest, InferenceResponse
+
+logger = logging.getLogger("mlsrv.models")
+
+LONGEST_RETRY = 60.0
+"""Seconds after which a client that was refused is asked to try again, at most."""
+
+_T = TypeVar("_T")
+_END: Any = object()
+
+
+class Instance:
+    """One loaded instance of a model: a placement and the pipeline compiled around it.
+
+    Args:
+        settings: the resolved settings that it was loaded with.
+        placement: where it is.
+        interceptors: entered already, outermost first.
+        stack: left by `close`: leaves the interceptors and unloads the placement.
+        admission: what may be waiting or running at once.
+        statistics: counts requests and executions.
+        meter: records them with the meters of the kernel, if there are any.
+    """
+
+    def __init__(
+        self,
+        settings: ModelSettings,
+        placement: Placement,
+        interceptors: Sequence[Interceptor],
+        stack: AsyncExitStack,
+        admission: Admission,
+        statistics: Statistics | None = None,
+        meter: ModelMeter | None = None,
+    ) -> None:
+        self.settings = settings
+        self.placement = placement
+        self.interceptors = tuple(interceptors)
+        self._admission = admission
+        self._statistics = statistics or Statistics()
+        self._meter = meter
+        self._observed = meter is not None or any(interceptor.observes for interceptor in interceptors)
+        self._infer = compile_infer(interceptors, self._statistics.measured(placement.infer))
+        self._stream = compile_stream(interceptors, placement)
+        if meter is not None:
+            self._stream = partial(meter.stream, self._stream)
+        if self._observed:
+            self._stream = observed_stream(self._stream)
+        self._stack = stack
+        self._idle: asyncio.Event | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are waiting or running now."""
+        return self._admission.requests
+
+    def take(self, context: CallContext) -> None:
+        """Note in its context that a request is handed to this model."""
+        context.model, context.version = self.settings.name, self.settings.version
+
+    async def infer(self, request: InferenceRequest, context: CallContext) -> InferenceResponse:
+        size = size_of(request.inputs)
+        self._enter(size)
+        outer = context.timeline
+        if self._observed:
+            context.timeline = Timeline()
+        started = perf_counter_ns()
+        try:
+            answer = self._infer(request, context)
+            response = await (answer if context.deadline is None else self._in_time(answer, context))
+        except BaseException as error:
+            ns = perf_counter_ns() - started
+            self._statistics.failed(ns)
+            if self._meter is not None:
+                self._meter.failed(error, context, ns, size)
+            if isinstance(error, asyncio.CancelledError):
+                context.cancel()
+            raise
+        else:
+            ns = perf_counter_ns() - started
+            self._statistics.answered(ns)
+            if self._meter is not None:
+                self._meter.answered(context.timeline, ns, size, size_of(response.outputs))
+            return response
+        finally:
+            # Model code may call another model with its own context, whose timeline must stay its own.
+            context.timeline = outer
+            self._leave(size)
+
+    async def stream(
+        self, requests: AsyncIterator[InferenceRequest], context: CallContext, size: int = 0
+    ) -> AsyncIterator[InferenceResponse]:
+        """Answer a stream; `size` is what it counts in bytes, however many requests follow."""
+        self._enter(size)
+        responses = self._stream(requests, context)
+        try:
+            while True:
+                coming = anext(responses, _END)
+                response = await (coming if context.deadline is None else self._in_time(coming, context))
+                if response is _END:
+                    return
+                context.check()
+                yield response
+        except (asyncio.CancelledError, GeneratorExit):
+            context.cancel()
+            raise
+        finally:
+            close = getattr(responses, "aclose", None)
+            if close is not None:
+                await close()
+            self._leave(size)
+
+    async def call(self, method: str, arguments: Arguments, context: CallContext) -> Any:
+        """Call a custom handler; see `Placement.call`."""
+        size = size_of_arguments(arguments)
+        self._enter(size)
+        try:
+            answer = self.placement.call(method, arguments, context)
+            return await (answer if context.deadline is None else self._in_time(answer, context))
+        except asyncio.CancelledError:
+            context.cancel()
+            raise
+        finally:
+            self._leave(size)
+
+    async def close(self, grace: float) -> int:
+        """Wait up to `grace` seconds for requests in flight, then unload. What fails then is logged.
+
+        Returns:
+            How many requests were still running.
+        """
+        if self.in_flight and grace > 0:
+            self._idle = asyncio.Event()
+            try:
+                async with asyncio.timeout(grace):
+                    await self._idle.wait()
+            except TimeoutError:
+                pass  # the count that is returned tells
+        left = self.in_flight
+        try:
+            await self._stack.aclose()
+        except Exception:  # plugins may raise anything; everything on the stack was left all the same
+            logger.exception("Model %s did not unload cleanly", self.settings.name)
+        return left
+
+    async def _in_time(self, answer: Awaitable[_T], context: CallContext) -> _T:
+        try:
+            async with asyncio.timeout(context.remaining) as timer:
+                return await answer
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            context.cancel()
+            raise DeadlineExceeded(
+                f"Model {self.settings.name} did not answer before the deadline of request "
+                f"{context.request_id}."
+            ) from None
+
+    def _enter(self, size: int) -> None:
+        try:
+            self._admission.enter(size)
+        except MLSrvError as error:
+            if isinstance(error, Overloaded):
+                # As long as a request takes now: by then, those that are in have made room.
+                error.retry_after = min(max(self._statistics.success.mean, 1.0), LONGEST_RETRY)
+            if self._meter is not None:
+                self._meter.refused(error)
+            for interceptor in self.interceptors:
+                interceptor.refused(error)
+            raise
+
+    def _leave(self, size: int) -> None:
+        self._admission.leave(size)
+        if self._idle is not None and not self.in_flight:
+            self._idle.set()

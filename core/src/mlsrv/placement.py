@@ -1,0 +1,78 @@
+"""Placement: a model that an executor has loaded somewhere, and its metadata."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from mlsrv.context import CallContext
+from mlsrv.handlers import Arguments
+from mlsrv.metrics import Metric
+from mlsrv_protocol.types import InferenceRequest, InferenceResponse, MetadataTensor, Parameters
+
+__all__ = ["ModelInfo", "Placement"]
+
+
+@frozen
+class ModelInfo:
+    """Description of a loaded model; plain data, so that it crosses process boundaries.
+
+    Attributes:
+        platform, versions, inputs, outputs, parameters: the model's metadata, as it is after
+            `MLModel.load`.
+        check_inputs: whether requests must have just these inputs.
+        streams: whether it has a `predict_stream` of its own.
+        predicts: whether it has a `predict` of its own.
+        asynchronous: whether that `predict` is a coroutine function, so that many calls may run at once.
+        replicas: how many copies of the model serve side by side; the executor says it.
+        metrics: those that its code registered while it was loaded.
+        handlers: custom handlers, as attribute name -> the options given to `mlsrv.handlers.custom_handler`.
+    """
+
+    platform: str = ""
+    versions: tuple[str, ...] = ()
+    inputs: tuple[MetadataTensor, ...] = ()
+    outputs: tuple[MetadataTensor, ...] = ()
+    parameters: Parameters | None = None
+    check_inputs: bool = True
+    streams: bool = False
+    predicts: bool = True
+    asynchronous: bool = False
+    replicas: int = 1
+    metrics: tuple[Metric, ...] = ()
+    handlers: Mapping[str, Mapping[str, Any]] = field(factory=dict)
+
+
+class Placement(ABC):
+    """A loaded model, wherever it runs. `mlsrv.hosting.model_host.ModelHost` is the one in this process."""
+
+    info: ModelInfo
+
+    @abstractmethod
+    async def infer(self, request: InferenceRequest, context: CallContext) -> InferenceResponse:
+        """Answer one request. Raises an `MLSrvError` for any exception of the model."""
+
+    @abstractmethod
+    def stream(
+        self, requests: AsyncIterator[InferenceRequest], context: CallContext
+    ) -> AsyncIterator[InferenceResponse]:
+        """Answer with many responses. Closing the iterator stops the model's generator."""
+
+    @abstractmethod
+    async def call(self, method: str, arguments: Arguments, context: CallContext) -> Any:
+        """Call a custom handler of the model by its attribute name.
+
+        Arguments and answer are as in `mlsrv.kernel_api.KernelAPI.call`.
+        """
+
+    @abstractmethod
+    async def unload(self) -> None:
+        """Unload the model and free what it holds. Idempotent."""
+
+    @property
+    def problem(self) -> str | None:
+        """Reason why the model cannot answer now (for example, its workers are being replaced), or None."""
+        return None
