@@ -1,4 +1,4 @@
-"""The command line as its users meet it: as a process, with a tiny transport as the only one."""
+"""Command line fixtures: processes whose only transport is a tiny one."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Server:
             thread.start()
 
     def wait_for(self, text: str) -> str:
-        """The first line that has `text` in it."""
+        """Return the first line that contains `text`."""
 
         def there() -> bool:
             return self._ended or any(text in line for line in self.lines)
@@ -108,7 +108,7 @@ class Server:
         return found[0]
 
     def ask(self) -> Any:
-        """What the tiny transport answers."""
+        """Return the answer of the tiny transport."""
         address = self.wait_for("tiny://").rpartition("tiny://127.0.0.1:")[2]
         with socket.create_connection(("127.0.0.1", int(address.split('"')[0])), timeout=LIMIT) as connection:
             connection.sendall(b"?\n")

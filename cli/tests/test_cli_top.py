@@ -90,7 +90,7 @@ class Screen:
         os.write(self.file, key.encode())
 
     def wait(self) -> int:
-        """The exit code; what is written until then is read, for nobody else does."""
+        """Return the exit code; reads the output meanwhile, so that the process does not block."""
         while self.process.poll() is None:
             if select.select([self.file], [], [], 0.05)[0]:
                 self.seen += os.read(self.file, 65536)
