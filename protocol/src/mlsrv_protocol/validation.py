@@ -22,7 +22,6 @@ MAX_ELEMENTS = 2**60 - 1
 MAX_PARAMETER_DEPTH = 32
 """The most levels of nested arrays and objects in one parameter."""
 
-_INTEGER = frozenset({int})
 _SHARED_MEMORY = "shared_memory_region"
 
 
@@ -50,7 +49,10 @@ def as_integers(shape: list[Any]) -> list[int]:
     Raises:
         InvalidPayload: a length is not an integer.
     """
-    if _INTEGER.issuperset(map(type, shape)):
+    for length in shape:
+        if type(length) is not int:
+            break
+    else:
         return shape
     try:
         return [index(length) for length in shape]
