@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from mlsrv import MLModel, ModelSettings
+from mlsrv import CodecOffer, MLModel, ModelSettings
 from mlsrv.errors import Unsupported
-from mlsrv.hosting.catalog import Catalog
+from mlsrv.plugins import Plugins
 from mlsrv.testing import text_request
 from mlsrv.types import InferenceRequest, MetadataTensor
 
@@ -47,4 +47,6 @@ async def test_a_method_that_is_not_overridden_is_unsupported() -> None:
 def test_without_a_kernel_it_has_the_codecs_of_the_installed_plugins() -> None:
     model = MLModel(SETTINGS)
     assert model.codecs is model.codecs
-    assert model.codecs.content_types("input") == Catalog.discover().codecs.content_types("input")
+    assert model.codecs.content_types("input") == sorted(
+        offer.name for offer in Plugins().offers(CodecOffer) if offer.kind == "input"
+    )

@@ -9,14 +9,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from mlsrv.errors import DeadlineExceeded, RequestCancelled
-
-if TYPE_CHECKING:
-    from mlsrv.timeline import Timeline
+from mlsrv.timeline import Timeline
 
 logger = logging.getLogger("mlsrv.kernel")
 
@@ -39,6 +36,19 @@ def new_request_id() -> str:
     return f"{_prefix}{next(_counter) & 0xFFFFFFFFFFFF:012x}"
 
 
+@frozen(eq=False)
+class Batch:
+    """Requests that were answered together.
+
+    Attributes:
+        contexts: of its members.
+        rows: of all members.
+    """
+
+    contexts: tuple[CallContext, ...]
+    rows: int
+
+
 @define(slots=True, eq=False)
 class CallContext:
     """Travels explicitly with one request through every hop, into other processes too.
@@ -52,6 +62,7 @@ class CallContext:
         transport: name of the transport that took the request, ``""`` for an embedding app.
         links: of a batch, the contexts of its members.
         timeline: collects the phases of the request, or None when no interceptor observes it.
+        batches: those that an observed request was part of: one, or several if it was cut in pieces.
         model, version: of the model that the kernel handed it to; empty before that.
         worker: number of the worker process that it was sent to, or None.
         reported: whether the log has a record of its failure already; see
@@ -66,6 +77,7 @@ class CallContext:
     transport: str = ""
     links: Sequence[CallContext] = ()
     timeline: Timeline | None = field(default=None, repr=False)
+    batches: tuple[Batch, ...] = field(default=(), init=False, repr=False)
     model: str = field(default="", kw_only=True)
     version: str | None = field(default=None, kw_only=True)
     worker: int | None = field(default=None, kw_only=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mlsrv.codecs.base import InputCodec, RequestCodec
 from mlsrv.codecs.content import decode_input, decode_request, encode_output, encode_response
+from mlsrv.codecs.installed import installed_registry
 from mlsrv.errors import Unsupported
 from mlsrv.handlers import Handlers, handlers_of
 from mlsrv.settings import ModelSettings
@@ -62,9 +63,7 @@ class MLModel:
     def codecs(self) -> CodecRegistry:
         """The codecs that this model may use: those of the kernel's plugins and those of its own modules."""
         if self._codecs is None:
-            from mlsrv.hosting.catalog import Catalog
-
-            self._codecs = Catalog.discover().codecs
+            self._codecs = installed_registry()
         return self._codecs
 
     def bind(self, codecs: CodecRegistry) -> None:

@@ -9,12 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
-
-from attrs import frozen
-
-if TYPE_CHECKING:
-    from mlsrv.context import CallContext
+from typing import Any, TypeAlias, TypeVar
 
 _T = TypeVar("_T")
 
@@ -28,19 +23,6 @@ Spans: TypeAlias = tuple[list[Span], dict[str, int]]
 """The contents of a timeline as plain data."""
 
 
-@frozen(eq=False)
-class Batch:
-    """Requests that were answered together.
-
-    Attributes:
-        contexts: of its members.
-        rows: of all members.
-    """
-
-    contexts: tuple[CallContext, ...]
-    rows: int
-
-
 class Timeline:
     """The phases of one request, each with its begin and end.
 
@@ -51,15 +33,13 @@ class Timeline:
     Attributes:
         spans: the first `MOST_SPANS`, in the order in which they ended.
         sums: nanoseconds by phase of what did not fit.
-        batches: those that the request was part of: one, or several if it was cut in pieces.
     """
 
-    __slots__ = ("batches", "spans", "sums")
+    __slots__ = ("spans", "sums")
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
         self.sums: dict[str, int] = {}
-        self.batches: list[Batch] = []
 
     def add(self, phase: str, begin: int, end: int) -> None:
         """Add a phase that took place, from any thread."""

@@ -20,7 +20,7 @@ from mlsrv.timeline import timed
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, Parameters, RequestInput
 
 if TYPE_CHECKING:
-    from mlsrv.model import MLModel
+    from mlsrv.codecs.model_view import DecoratedModel, ModelView
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _REQUIRED: Any = inspect.Parameter.empty
@@ -65,7 +65,7 @@ def decode_args(function: _F) -> _F:
     if inspect.isasyncgenfunction(function):
 
         @functools.wraps(function)
-        async def wrapper(self: MLModel, payloads: AsyncIterator[InferenceRequest]) -> AsyncIterator[Any]:
+        async def wrapper(self: ModelView, payloads: AsyncIterator[InferenceRequest]) -> AsyncIterator[Any]:
             plan = signature.plan(self)
             async for payload in payloads:
                 async with aclosing(function(self, **plan.arguments(payload))) as values:
@@ -75,7 +75,7 @@ def decode_args(function: _F) -> _F:
     elif inspect.isgeneratorfunction(function):
 
         @functools.wraps(function)
-        def wrapper(self: MLModel, payloads: Iterator[InferenceRequest]) -> Iterator[Any]:
+        def wrapper(self: ModelView, payloads: Iterator[InferenceRequest]) -> Iterator[Any]:
             plan = signature.plan(self)
             for payload in payloads:
                 with closing(function(self, **plan.arguments(payload))) as values:
@@ -85,14 +85,14 @@ def decode_args(function: _F) -> _F:
     elif inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
-        async def wrapper(self: MLModel, payload: InferenceRequest) -> InferenceResponse:
+        async def wrapper(self: ModelView, payload: InferenceRequest) -> InferenceResponse:
             plan = signature.plan(self)
             return plan.results.response(await function(self, **plan.arguments(payload)), payload)
 
     else:
 
         @functools.wraps(function)
-        def wrapper(self: MLModel, payload: InferenceRequest) -> InferenceResponse:
+        def wrapper(self: ModelView, payload: InferenceRequest) -> InferenceResponse:
             plan = signature.plan(self)
             return plan.results.response(function(self, **plan.arguments(payload)), payload)
 
@@ -100,7 +100,7 @@ def decode_args(function: _F) -> _F:
     return cast("_F", wrapper)
 
 
-def prepare(model: MLModel) -> None:
+def prepare(model: DecoratedModel) -> None:
     """Resolve the annotations of a model's decorated methods, so that mistakes show when it is loaded.
 
     Raises:
@@ -126,14 +126,14 @@ class _Signature:
                 raise TypeError(f"{self.name}: decode_args needs an annotation for {parameter.name}.")
         self.defaults = {parameter.name: parameter.default for parameter in parameters}
 
-    def plan(self, model: MLModel) -> _Plan:
+    def plan(self, model: ModelView) -> _Plan:
         """Return the plan for a model, made once for each."""
         plans: dict[_Signature, _Plan] = vars(model).setdefault("_decode_args", {})
         if self not in plans:
             plans[self] = self._plan(model)
         return plans[self]
 
-    def _plan(self, model: MLModel) -> _Plan:
+    def _plan(self, model: ModelView) -> _Plan:
         try:
             hints = get_type_hints(self.function)
         except NameError as error:
@@ -174,7 +174,7 @@ _Rest: TypeAlias = Callable[[InferenceRequest], Any]
 class _Plan:
     """Makes the arguments of one model's method from a request, and responses from its results."""
 
-    def __init__(self, model: MLModel, results: Results) -> None:
+    def __init__(self, model: ModelView, results: Results) -> None:
         self.results = results
         self.given: dict[str, Callable[[InferenceRequest], Any]] = {}
         self.named: dict[str, tuple[_Argument, Read]] = {}
@@ -217,7 +217,7 @@ class _Plan:
         return [*self.named, *(["any others"] if self.rest is not None else [])]
 
 
-def _rest(model: MLModel, hint: Any) -> _Rest | None:
+def _rest(model: ModelView, hint: Any) -> _Rest | None:
     """Return the reader of one argument that takes all inputs not named by another, or None."""
     if hint is dict or get_origin(hint) is dict:
         values = get_args(hint)[1] if hint is not dict else Any

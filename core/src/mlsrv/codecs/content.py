@@ -19,8 +19,8 @@ from mlsrv_protocol.types import (
 )
 
 if TYPE_CHECKING:
+    from mlsrv.codecs.model_view import ModelView
     from mlsrv.codecs.registry import AnyInputCodec, AnyRequestCodec
-    from mlsrv.model import MLModel
 
 
 class DecodedInput(RequestInput):
@@ -41,7 +41,7 @@ def _declared(tensors: list[MetadataTensor], name: str) -> str | None:
     return None
 
 
-def _input_codec(model: MLModel, content_type: str | None, where: str) -> AnyInputCodec | None:
+def _input_codec(model: ModelView, content_type: str | None, where: str) -> AnyInputCodec | None:
     if content_type is None:
         return None
     codec = model.codecs.input_codec(content_type)
@@ -66,19 +66,19 @@ def apply_codec(codec: AnyInputCodec, request_input: RequestInput) -> Any:
         ) from error
 
 
-def input_content_type(model: MLModel, request_input: RequestInput) -> str | None:
+def input_content_type(model: ModelView, request_input: RequestInput) -> str | None:
     """Return the content type of an input: its own, else that of the model's metadata."""
     return _content_type(request_input.parameters) or _declared(model.inputs, request_input.name)
 
 
-def check_content_types(model: MLModel, request: InferenceRequest) -> None:
+def check_content_types(model: ModelView, request: InferenceRequest) -> None:
     """Raise `CodecNotFound` for an unknown content type of the request or of an input."""
     _request_codec(model, _content_type(request.parameters))
     for request_input in request.inputs:
         _input_codec(model, _content_type(request_input.parameters), f'input "{request_input.name}"')
 
 
-def decode_input(model: MLModel, request_input: RequestInput, default_codec: AnyInputCodec | None) -> Any:
+def decode_input(model: ModelView, request_input: RequestInput, default_codec: AnyInputCodec | None) -> Any:
     """Return the value of one input.
 
     The codec is that of its content type, else the default; without either the value is the input's data.
@@ -94,7 +94,7 @@ def decode_input(model: MLModel, request_input: RequestInput, default_codec: Any
     return request_input.data if codec is None else apply_codec(codec, request_input)
 
 
-def decode_request(model: MLModel, request: InferenceRequest, default_codec: AnyRequestCodec | None) -> Any:
+def decode_request(model: ModelView, request: InferenceRequest, default_codec: AnyRequestCodec | None) -> Any:
     """Return the value of a request.
 
     The codec is that of its content type, else of the model's, else the default; without any, the value is
@@ -106,7 +106,7 @@ def decode_request(model: MLModel, request: InferenceRequest, default_codec: Any
     return request if codec is None else codec.decode_request(request)
 
 
-def decode_inputs(model: MLModel, request: InferenceRequest) -> InferenceRequest:
+def decode_inputs(model: ModelView, request: InferenceRequest) -> InferenceRequest:
     """Return the request with a `DecodedInput` for each input that has a content type.
 
     It is the same object if none has.
@@ -117,7 +117,7 @@ def decode_inputs(model: MLModel, request: InferenceRequest) -> InferenceRequest
     return attrs.evolve(request, inputs=inputs)
 
 
-def _request_codec(model: MLModel, content_type: str | None) -> AnyRequestCodec | None:
+def _request_codec(model: ModelView, content_type: str | None) -> AnyRequestCodec | None:
     if content_type is None:
         return None
     codec = model.codecs.request_codec(content_type)
@@ -126,7 +126,7 @@ def _request_codec(model: MLModel, content_type: str | None) -> AnyRequestCodec 
     return codec
 
 
-def _decoded(model: MLModel, request_input: RequestInput) -> RequestInput:
+def _decoded(model: ModelView, request_input: RequestInput) -> RequestInput:
     if isinstance(request_input, DecodedInput):
         return request_input
     content_type = input_content_type(model, request_input)
@@ -142,14 +142,14 @@ def _decoded(model: MLModel, request_input: RequestInput) -> RequestInput:
     )
 
 
-def output_codec(model: MLModel, request_output: RequestOutput) -> AnyInputCodec | None:
+def output_codec(model: ModelView, request_output: RequestOutput) -> AnyInputCodec | None:
     """Return the codec that the request, else the model's metadata, names for an output."""
     content_type = _content_type(request_output.parameters) or _declared(model.outputs, request_output.name)
     return _input_codec(model, content_type, f'output "{request_output.name}"')
 
 
 def encode_output(
-    model: MLModel, payload: Any, request_output: RequestOutput, default_codec: AnyInputCodec | None
+    model: ModelView, payload: Any, request_output: RequestOutput, default_codec: AnyInputCodec | None
 ) -> ResponseOutput:
     """Return one output, encoded by the codec that `output_codec` finds.
 
@@ -166,7 +166,9 @@ def encode_output(
     return codec.encode_output(name, payload)
 
 
-def encode_response(model: MLModel, payload: Any, default_codec: AnyRequestCodec | None) -> InferenceResponse:
+def encode_response(
+    model: ModelView, payload: Any, default_codec: AnyRequestCodec | None
+) -> InferenceResponse:
     """Return a whole response, encoded by a codec for the type of the payload, else by the default.
 
     Raises as `encode_output`.

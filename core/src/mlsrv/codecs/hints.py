@@ -18,7 +18,7 @@ from mlsrv_protocol.tensors import numeric
 from mlsrv_protocol.types import RequestInput, ResponseOutput
 
 if TYPE_CHECKING:
-    from mlsrv.model import MLModel
+    from mlsrv.codecs.model_view import ModelView
 
 Read: TypeAlias = Callable[[RequestInput], Any]
 Write: TypeAlias = Callable[[str, Any], ResponseOutput]
@@ -66,7 +66,7 @@ def shown(hint: Any) -> str:
     return hint.__qualname__ if isinstance(hint, type) and not get_args(hint) else str(hint)
 
 
-def codec_for(model: MLModel, hint: Any, kind: Literal["input", "request"]) -> Any:
+def codec_for(model: ModelView, hint: Any, kind: Literal["input", "request"]) -> Any:
     """Return the first codec whose own ``TypeHint`` is this simplified hint, or None.
 
     A subclass of a codec does not take over the hint of its base.
@@ -80,7 +80,7 @@ def codec_for(model: MLModel, hint: Any, kind: Literal["input", "request"]) -> A
     return None
 
 
-def reader(model: MLModel, hint: Any) -> Read | None:
+def reader(model: ModelView, hint: Any) -> Read | None:
     """Return the function that makes a value of this type from an input, or None if no codec does."""
     if hint is Any:
         return lambda tensor: decode_input(model, tensor, _natural(model, tensor))
@@ -94,7 +94,7 @@ def reader(model: MLModel, hint: Any) -> Read | None:
     return _read_numbers if element in _NUMBERS else None
 
 
-def writer(model: MLModel, hint: Any) -> Write | None:
+def writer(model: ModelView, hint: Any) -> Write | None:
     """Return the function that makes an output from a value of this type, or None if no codec does."""
     if hint is Any:
         return lambda name, value: _write_any(model, name, value)
@@ -113,7 +113,7 @@ def writer(model: MLModel, hint: Any) -> Write | None:
     return None
 
 
-def _natural(model: MLModel, tensor: RequestInput) -> Any:
+def _natural(model: ModelView, tensor: RequestInput) -> Any:
     """Return the default codec for the datatype of a tensor without a content type, else None."""
     if input_content_type(model, tensor) is not None:
         return None
@@ -144,7 +144,7 @@ def _write_numbers(name: str, values: Any, datatype: Datatype, shape: list[int])
     return ResponseOutput(name, shape, datatype, numeric(list(values), datatype))
 
 
-def _write_any(model: MLModel, name: str, value: Any) -> ResponseOutput:
+def _write_any(model: ModelView, name: str, value: Any) -> ResponseOutput:
     codec = model.codecs.input_codec_for(value)
     if codec is not None:
         return codec.encode_output(name, value)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlsrv.codecs.registry import CodecRegistry
 
 PACKAGES = {
     "NumpyCodec": "mlsrv_numpy",
@@ -36,3 +39,12 @@ def installed_codec(module: str, name: str, names: tuple[str, ...] = tuple(PACKA
         raise ImportError(
             f"mlsrv.codecs.{name} needs the plugin {distribution} (pip install {distribution})", name=package
         ) from None
+
+
+def installed_registry() -> CodecRegistry:
+    """Return a registry of the codecs of all installed plugins, for a model that no server has loaded."""
+    from mlsrv.codecs.registry import CodecRegistry
+    from mlsrv.plugins.manager import Plugins
+    from mlsrv.plugins.offers import CodecOffer
+
+    return CodecRegistry(Plugins().attributed(CodecOffer))

@@ -14,8 +14,8 @@ from mlsrv.timeline import timed
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, RequestOutput, ResponseOutput
 
 if TYPE_CHECKING:
+    from mlsrv.codecs.model_view import ModelView
     from mlsrv.codecs.registry import AnyRequestCodec
-    from mlsrv.model import MLModel
 
 _STREAMS = (
     collections.abc.AsyncIterator,
@@ -41,7 +41,7 @@ class Results:
         TypeError: no codec encodes what the annotation says.
     """
 
-    def __init__(self, model: MLModel, method: str, hint: Any) -> None:
+    def __init__(self, model: ModelView, method: str, hint: Any) -> None:
         self._model = model
         self._method = method
         # Not simplified first: ``Iterator[X]`` is what a stream is made of, ``Iterable[X]`` is a list.

@@ -83,9 +83,9 @@ class Instance:
     async def infer(self, request: InferenceRequest, context: CallContext) -> InferenceResponse:
         size = size_of(request.inputs)
         self._enter(size)
-        outer = context.timeline
+        outer = context.timeline, context.batches
         if self._observed:
-            context.timeline = Timeline()
+            context.timeline, context.batches = Timeline(), ()
         started = perf_counter_ns()
         try:
             answer = self._infer(request, context)
@@ -106,7 +106,7 @@ class Instance:
             return response
         finally:
             # Model code may call another model with its own context, whose timeline must stay its own.
-            context.timeline = outer
+            context.timeline, context.batches = outer
             self._leave(size)
 
     async def stream(

@@ -35,7 +35,8 @@ def observed_stream(inner: StreamNext) -> StreamNext:
     async def call(
         requests: AsyncIterator[InferenceRequest], context: CallContext
     ) -> AsyncIterator[InferenceResponse]:
-        outer, context.timeline = context.timeline, Timeline()
+        outer = context.timeline, context.batches
+        context.timeline, context.batches = Timeline(), ()
         responses = inner(requests, context)
         try:
             async for response in responses:
@@ -45,7 +46,7 @@ def observed_stream(inner: StreamNext) -> StreamNext:
                 if (close := getattr(responses, "aclose", None)) is not None:
                     await close()
             finally:
-                context.timeline = outer
+                context.timeline, context.batches = outer
 
     return call
 

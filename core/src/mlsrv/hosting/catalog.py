@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import fnmatch
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,11 +57,6 @@ class Catalog:
                 if name in self._by_alias:
                     raise OfferClash.between("runtime", name, self._by_alias[name][0], distribution)
                 self._by_alias[name] = (distribution, offer)
-
-    @classmethod
-    def discover(cls, block: Iterable[str] = ()) -> Catalog:
-        """The catalog of all installed plugins."""
-        return cls(Plugins(block=block))
 
     def select(self, model: ModelSettings) -> str:
         """The runtime of a model whose settings do not name one.

@@ -15,7 +15,6 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, NamespaceLoader, PathFinder, SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
@@ -23,14 +22,12 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from mlsrv.hosting import pickle_aliases as shared_names
+from mlsrv.hosting import pickle_aliases
+from mlsrv.hosting.pickle_aliases import current_code
 from mlsrv.settings import ModelSettings
 
 _numbers = itertools.count(1)
 _NEVER_OURS = sys.stdlib_module_names | {"mlsrv", "mlsrv_protocol"}
-
-current_code: ContextVar[CustomCode | None] = ContextVar("mlsrv_custom_code", default=None)
-"""The custom code of the model that is being loaded or that is answering."""
 
 
 class CustomCode:
@@ -89,11 +86,11 @@ class CustomCode:
         """Around the import and the loading of the model: what it unpickles may name modules of the
         folder."""
         token = current_code.set(self)
-        shared_names.publish(self)
+        pickle_aliases.publish(self)
         try:
             yield
         finally:
-            shared_names.withdraw(self)
+            pickle_aliases.withdraw(self)
             current_code.reset(token)
 
     def located(self, error: BaseException) -> str:
@@ -118,7 +115,7 @@ class CustomCode:
             name for name in list(sys.modules) if name == self.package or name.startswith(self.package + ".")
         ]:
             del sys.modules[name]
-        shared_names.clear(self)
+        pickle_aliases.clear(self)
 
     def import_name(
         self,
@@ -199,7 +196,7 @@ class _Finder(MetaPathFinder):
     ) -> ModuleSpec | None:
         if fullname.startswith(self._code.package + "."):
             return self._private_spec(fullname, path or ())
-        return shared_names.find_spec(fullname, self._code)
+        return pickle_aliases.find_spec(fullname, self._code)
 
     def _private_spec(self, fullname: str, folders: Sequence[str]) -> ModuleSpec | None:
         # Looked up afresh: the interpreter's own finder remembers what a folder had.

@@ -19,8 +19,9 @@ from mlsrv.errors import MLSrvError, ModelFailed, ModelLoadError, Unsupported
 from mlsrv.handlers import Arguments, HandlerRequest, Handlers, Reply
 from mlsrv.hosting.call_scope import Surrounded
 from mlsrv.hosting.catalog import Catalog
-from mlsrv.hosting.code_importer import CustomCode, current_code
+from mlsrv.hosting.code_importer import CustomCode
 from mlsrv.hosting.handler_arguments import Handler, compile_handlers
+from mlsrv.hosting.pickle_aliases import current_code
 from mlsrv.hosting.streams import StreamRequests, ThreadedIterator, only
 from mlsrv.hosting.user_call import Called, UserCode, call_once, caller, means_stop
 from mlsrv.hosting.warmup import warm_up_requests

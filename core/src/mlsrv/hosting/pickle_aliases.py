@@ -1,9 +1,9 @@
-"""Names of models' own modules as other code sees them: pickles above all.
+"""Pickle aliases: the names of models' own modules as other code, such as `pickle`, sees them.
 
 An artifact that was pickled beside ``transformers.py`` names the class as ``transformers.Thing``, and
 unpickling looks that up in `sys.modules`, where there is one place for all models. While a model with such a
 module is loaded, a stand-in is there, which gives each caller what the name means for the model that the
-caller is working for (see `mlsrv.hosting.code_importer.current_code`); any other caller gets the ordinary
+caller is working for (see `current_code`); any other caller gets the ordinary
 module.
 """
 
@@ -11,20 +11,36 @@ from __future__ import annotations
 
 import sys
 import threading
+from contextvars import ContextVar
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from mlsrv.hosting.code_importer import CustomCode
+
+class ImportableCode(Protocol):
+    """The modules of one model, importable by the names that their author knows."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The top-level modules and packages."""
+
+    def has(self, name: str) -> bool:
+        """Return whether a dotted module name starts in one of them."""
+
+    def import_module(self, name: str) -> ModuleType:
+        """Import a module by the name that its author knows."""
+
+
+current_code: ContextVar[ImportableCode | None] = ContextVar("mlsrv_custom_code", default=None)
+"""The code of the model that is being loaded or that is answering."""
 
 # One table for all kernels of the process, as `sys.modules` is.
 _lock = threading.RLock()
-_loading: dict[str, list[CustomCode]] = {}
+_loading: dict[str, list[ImportableCode]] = {}
 
 
-def publish(code: CustomCode) -> None:
+def publish(code: ImportableCode) -> None:
     """Make the names of a folder known for as long as its model is being loaded."""
     with _lock:
         for name in code.names:
@@ -34,7 +50,7 @@ def publish(code: CustomCode) -> None:
                 sys.modules[name] = _StandIn(name, there)
 
 
-def withdraw(code: CustomCode) -> None:
+def withdraw(code: ImportableCode) -> None:
     """End `publish`; the last one of a name leaves no trace of it."""
     with _lock:
         for name in code.names:
@@ -44,14 +60,14 @@ def withdraw(code: CustomCode) -> None:
                 _remove(name)
 
 
-def clear(code: CustomCode) -> None:
+def clear(code: ImportableCode) -> None:
     """Remove what a model left that unpickled something after it was loaded."""
     with _lock:
         for name in code.names - _loading.keys():
             _remove(name)
 
 
-def find_spec(fullname: str, code: CustomCode) -> ModuleSpec | None:
+def find_spec(fullname: str, code: ImportableCode) -> ModuleSpec | None:
     """Where one of the shared names is found, if `code` is what it means for the caller."""
     if not code.has(fullname):
         return None
@@ -70,10 +86,8 @@ def _remove(name: str) -> None:
                 sys.modules[found] = stand_in.real
 
 
-def _owner(name: str, real: ModuleType | None = None) -> CustomCode | None:
+def _owner(name: str, real: ModuleType | None = None) -> ImportableCode | None:
     """The code whose module a name means for the caller, instead of `real`."""
-    from mlsrv.hosting.code_importer import current_code
-
     code = current_code.get()
     if code is not None:
         return code if code.has(name) else None
@@ -107,7 +121,7 @@ class _StandIn(ModuleType):
 
 
 class _StandInLoader(Loader):
-    def __init__(self, code: CustomCode) -> None:
+    def __init__(self, code: ImportableCode) -> None:
         self._code = code
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:

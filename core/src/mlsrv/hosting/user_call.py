@@ -15,7 +15,8 @@ from attrs import define
 from mlsrv.context import CallContext, current_context
 from mlsrv.errors import MLSrvError, ModelFailed
 from mlsrv.hosting.call_scope import Surrounded, Surroundings
-from mlsrv.hosting.code_importer import CustomCode, current_code
+from mlsrv.hosting.code_importer import CustomCode
+from mlsrv.hosting.pickle_aliases import current_code
 from mlsrv.metrics import ModelMetrics, current_metrics
 from mlsrv.threads import Threads, run_in_own_thread
 from mlsrv.timeline import Watch, current_watch

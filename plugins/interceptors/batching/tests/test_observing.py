@@ -13,7 +13,7 @@ import pytest
 import mlsrv
 import mlsrv_batching.plugin
 from mlsrv import CallContext, Kernel, MLModel, ModelSettings
-from mlsrv.context import current_context
+from mlsrv.context import Batch, current_context
 from mlsrv.errors import ModelFailed
 from mlsrv.interceptor import CallNext, Interceptor, Phase
 from mlsrv.testing import tensor_request
@@ -49,6 +49,7 @@ class Observer(Interceptor):
 
     def __init__(self) -> None:
         self.seen: dict[str, Timeline] = {}
+        self.batches: dict[str, tuple[Batch, ...]] = {}
 
     async def __call__(
         self, request: InferenceRequest, context: CallContext, call_next: CallNext
@@ -58,6 +59,7 @@ class Observer(Interceptor):
         finally:
             assert context.timeline is not None
             self.seen[context.request_id] = context.timeline
+            self.batches[context.request_id] = context.batches
 
     @mlsrv.hookimpl
     def mlsrv_interceptors(self) -> Interceptor:
@@ -116,9 +118,9 @@ async def test_members_have_their_batch_and_its_spans_in_their_timeline() -> Non
     async with batched(observer) as kernel:
         await one_then_together(kernel, 1, 2)
     alone, one, two = (observer.seen[name] for name in "012")
-    assert [batch.rows for batch in alone.batches] == [1]
-    assert one.batches == two.batches
-    (batch,) = one.batches
+    assert [batch.rows for batch in observer.batches["0"]] == [1]
+    assert observer.batches["1"] == observer.batches["2"]
+    (batch,) = observer.batches["1"]
     assert ([context.request_id for context in batch.contexts], batch.rows) == (["1", "2"], 2)
     assert [phase for phase, _, _ in one.spans] == ["batch", "decode", "predict"]
     assert one.spans[1:] == two.spans[1:], "spans of the batch"
@@ -153,7 +155,7 @@ async def test_pieces_of_a_large_request_share_its_timeline() -> None:
         Gated.gate.set()
         await kernel.infer(tensor_request("m", np.ones((10, 1))), CallContext("large"))
     timeline = observer.seen["large"]
-    assert sorted(batch.rows for batch in timeline.batches) == [2, 4, 4]
+    assert sorted(batch.rows for batch in observer.batches["large"]) == [2, 4, 4]
     assert [phase for phase, _, _ in timeline.spans].count("predict") == 3
 
 

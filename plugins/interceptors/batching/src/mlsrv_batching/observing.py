@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from mlsrv.context import CallContext
+from mlsrv.context import Batch, CallContext
 from mlsrv.kernel_api import Metrics
-from mlsrv.timeline import Batch, Timeline
+from mlsrv.timeline import Timeline
 from mlsrv_batching.metrics import BATCH_QUEUE, BATCH_REQUESTS, BATCH_ROWS, BATCH_WAITING
 
 _MAX_IDS = 20
@@ -29,7 +29,7 @@ class BatchMeter:
         self.enqueued = meters.bind(BATCH_QUEUE, self._labels)
 
     def begin(self, members: Sequence[CallContext], since: Sequence[float], rows: int) -> None:
-        """Record the start of a batch in metrics and in the timelines of its members.
+        """Record the start of a batch in metrics and in the timelines and contexts of its members.
 
         Args:
             members: contexts of the requests.
@@ -45,7 +45,7 @@ class BatchMeter:
         for member, arrived_at in zip(members, since, strict=True):
             if member.timeline is not None:
                 member.timeline.add("batch", int(arrived_at * 1e9), now)
-                member.timeline.batches.append(batch)
+                member.batches = (*member.batches, batch)
 
     def watch(self, waiting: Callable[[], int]) -> Callable[[], None]:
         """Show the number of waiting requests as a gauge. Returns a function that removes the gauge."""
