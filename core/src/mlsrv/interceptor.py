@@ -44,33 +44,33 @@ class Phase(IntEnum):
 
 @define
 class Duration:
-    """How often something happened, and how long it took in all.
+    """A count of events, with the sum of their durations.
 
     Attributes:
-        count: times.
-        ns: nanoseconds, summed.
+        count: events.
+        ns: sum of their durations, in nanoseconds.
     """
 
     count: int = 0
     ns: int = 0
 
     def add(self, ns: int) -> None:
-        """It happened once more, and took `ns` nanoseconds."""
+        """Add one event that took `ns` nanoseconds."""
         self.count += 1
         self.ns += ns
 
     @property
     def mean(self) -> float:
-        """Seconds that it takes on average; 0 if it never happened."""
+        """Average duration in seconds; 0 without an event."""
         return self.ns / self.count / 1e9 if self.count else 0.0
 
     def to_plain(self) -> dict[str, int]:
-        """The form of the statistics extension."""
+        """Return the form of the statistics extension."""
         return {"count": self.count, "ns": self.ns}
 
 
 class Interceptor(ABC):
-    """Made once for each load of a model, then called for each request; see the hook ``mlsrv_interceptors``.
+    """Handles the requests to one model; made once for each load by the hook ``mlsrv_interceptors``.
 
     It is an async context manager, entered before the model becomes ready and left after the model is
     drained.
@@ -105,18 +105,21 @@ class Interceptor(ABC):
     async def __call__(
         self, request: InferenceRequest, context: CallContext, call_next: CallNext
     ) -> InferenceResponse:
-        """Answer the request, in most cases with what ``await call_next(request, context)`` gives."""
+        """Answer the request, in most cases with the result of ``await call_next(request, context)``."""
 
     def stream(
         self, requests: AsyncIterator[InferenceRequest], context: CallContext, call_next: StreamNext
     ) -> AsyncIterator[InferenceResponse]:
-        """Answer a stream; unless overridden, streams pass by."""
+        """Answer a stream; unless overridden, streams pass unchanged."""
         return call_next(requests, context)
 
 
 class WholeCall(ABC):
-    """What lasts for a whole call, where that is a stream: it is made once, entered and left for each step,
-    and closed at the end. Other context managers are made for each step."""
+    """A context manager for a whole call, also for a stream.
+
+    It is made once, entered and left for each step of the stream, and closed at the end. Other context
+    managers are made for each step.
+    """
 
     @abstractmethod
     def __enter__(self) -> object: ...
@@ -128,9 +131,9 @@ class WholeCall(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """The call is over. Called once."""
+        """End the call. Called once."""
 
 
 UserCodeContext: TypeAlias = Callable[[CallContext], AbstractContextManager[object] | WholeCall]
-"""Makes what one call of user code happens in. It is entered and left in the task of the call, whose context
-variables synchronous user code sees in its thread, too."""
+"""Makes the context manager of one call of user code. It is entered and left in the task of the call, whose
+context variables synchronous user code also sees in its thread."""

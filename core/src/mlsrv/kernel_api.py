@@ -35,7 +35,7 @@ __all__ = ["Access", "AccessNotes", "KernelAPI", "LoadedModel", "Metrics", "Mode
 
 @define(eq=False)
 class Access:
-    """One request that was answered, for the access log.
+    """One answered request, for the access log.
 
     Attributes:
         transport: its name.
@@ -203,8 +203,10 @@ class KernelAPI(Protocol):
         """Takes notes for the access log while that is on and the kernel runs."""
 
     def each(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
-        """Call a hook that a plugin added with ``mlsrv_addhooks``: (label of the plugin, result) pairs,
-        without None; none for a hook that no plugin added.
+        """Call a hook that a plugin added with ``mlsrv_addhooks``.
+
+        Returns:
+            (label of the plugin, result) pairs, without None; empty for a hook that no plugin added.
 
         Raises:
             PluginError: an implementation raised.
@@ -213,8 +215,7 @@ class KernelAPI(Protocol):
     # --- data plane ---------------------------------------------------------------------------------------
 
     async def infer(self, request: InferenceRequest, context: CallContext | None = None) -> InferenceResponse:
-        """Answer one request to the model that it names. Raises an `mlsrv.errors.MLSrvError`, nothing
-        else."""
+        """Answer one request to the model that it names. Raises `mlsrv.errors.MLSrvError` only."""
 
     def stream(
         self, requests: InferenceRequest | AsyncIterator[InferenceRequest], context: CallContext | None = None
@@ -261,8 +262,10 @@ class KernelAPI(Protocol):
         """Return the metadata of a loaded model. Raises as `handle`, and `ModelNotReady`."""
 
     def statistics(self, name: str | None = None, version: str | None = None) -> list[dict[str, Any]]:
-        """Return counts in the form of the statistics extension: of all models, of all versions of one, or
-        of one version. Raises as `handle`."""
+        """Return counts in the form of the statistics extension.
+
+        They are those of all models, of all versions of one, or of one version. Raises as `handle`.
+        """
 
     async def index(self, ready: bool | None = None) -> list[RepositoryIndexResponseItem]:
         """Return every version of every model; only those that are ready (True) or not (False).
@@ -283,4 +286,4 @@ class KernelAPI(Protocol):
         """Unload a model: all versions, or one. Raises `ModelNotFound`."""
 
     async def listing(self, left_out: bool = False) -> list[Listing]:
-        """Return every model that could be loaded, read afresh; see `mlsrv.kernel.Kernel.listing`."""
+        """Return every model that could be loaded, read anew; see `mlsrv.kernel.Kernel.listing`."""

@@ -23,11 +23,11 @@ class ModelInfo:
     Attributes:
         platform, versions, inputs, outputs, parameters: the model's metadata, as it is after
             `MLModel.load`.
-        check_inputs: whether requests must have just these inputs.
+        check_inputs: whether requests must have exactly these inputs.
         streams: whether it has a `predict_stream` of its own.
         predicts: whether it has a `predict` of its own.
         asynchronous: whether that `predict` is a coroutine function, so that many calls may run at once.
-        replicas: how many copies of the model serve side by side; the executor says it.
+        replicas: how many copies of the model serve side by side; set by the executor.
         metrics: those that its code registered while it was loaded.
         handlers: custom handlers, as attribute name -> the options given to `mlsrv.handlers.custom_handler`.
     """
