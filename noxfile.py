@@ -1,4 +1,9 @@
-"""Everything that is checked, each in an environment of its own. `nox` runs all, `nox -l` lists the sessions.
+"""Sessions: everything that is checked, each in an environment of its own.
+
+`nox` runs all, `nox -l` lists them, `nox -s quick` is the short check before a commit. `PARALLEL` sessions run
+side by side, and those with many tests spread them over `PROCESSES` of pytest: the tests wait for servers and
+processes more than they compute. The session ``faults`` measures time, and has the machine for itself. At the
+end there is a list of what each session took.
 
 A room whose tests need more than the root's dependency group ``test`` has a group of that name in its own
 pyproject.toml, likewise ``types`` for type information. Two kinds of sessions come from the folders:
@@ -14,20 +19,26 @@ pyproject.toml, likewise ``types`` for type information. Two kinds of sessions c
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from pathlib import Path
 
 import nox
 
-nox.needs_version = ">=2025.2"
+PARALLEL = 3
+PROCESSES = 2
+
+nox.needs_version = ">=2026.10"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.error_on_missing_interpreters = True
+nox.options.allow_parallel = True
+nox.options.parallel = PARALLEL
 
 ROOT = Path(__file__).parent
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
-OWN_SESSIONS = ["boundaries", "browser", "clients", "dists", "frameworks", "prometheus"]
-"""Folders of ``tests`` that need more than the common environment."""
+OWN_SESSIONS = ["boundaries", "browser", "clients", "dists", "faults", "frameworks", "prometheus", "soak"]
+"""Folders of ``tests`` that have a session of their own."""
 
 
 def rooms() -> list[Path]:
@@ -49,6 +60,19 @@ HEAVY = [room for room in rooms() if group_of(room, "heavy") is not None]
 LIGHT = [room for room in rooms() if room not in HEAVY]
 TOGETHER = [room for room in HEAVY if (ROOT / "tests/examples/multi-model" / room.name).is_dir()]
 """Heavy rooms that go into one environment, too, for the example that serves them side by side."""
+SLOW = [Path("cli"), Path("plugins/executors/workers"), Path("plugins-contrib/mlsrv-testing")]
+"""Light rooms whose tests start many processes."""
+VERSIONED = [
+    "cli/tests/test_cli_completion.py",
+    "cli/tests/test_cli_options.py",
+    "cli/tests/test_cli_start.py",
+    "cli/tests/test_cli_top.py",
+    "plugins/executors/workers/tests/ipc",
+    "tests/integration/test_content_types_served.py",
+    "tests/integration/test_content_types_wires.py",
+    *(str(room) for room in LIGHT if room not in SLOW),
+]
+"""Tests that depend on the versions of libraries."""
 MEASURED = [*TOGETHER, Path("plugins/runtimes/mlflow")]
 """Heavy rooms that are measured."""
 
@@ -76,13 +100,32 @@ def need_program(session: nox.Session, name: str) -> None:
         return
     if shutil.which("apt-get") is None or os.geteuid() != 0:
         session.skip(f"there is no {name}, and only root can install it")
-    session.run("apt-get", "update", "-qq", external=True)
-    session.run("apt-get", "install", "-y", "-qq", name, external=True)
+    with (session.cache_dir / "apt").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two installations at a time fail
+        session.run("apt-get", "update", "-qq", external=True)
+        session.run("apt-get", "install", "-y", "-qq", name, external=True)
+
+
+def run_in_processes(session: nox.Session, *arguments: str) -> None:
+    """Run pytest in `PROCESSES`, on what is named after ``--`` or else on `arguments`; name the slowest tests."""
+    spread = ["-n", str(PROCESSES), "--dist", "worksteal", "--durations=15"]
+    session.run("pytest", *spread, *(session.posargs or arguments))
 
 
 def run_common_tests(session: nox.Session) -> None:
+    """Run the tests of every light room, and those that cross rooms and need no other session."""
     own = [f"--ignore=tests/{folder}" for folder in OWN_SESSIONS]
-    session.run("pytest", *(session.posargs or [*map(str, LIGHT), "tests", *own]))
+    run_in_processes(session, *map(str, LIGHT), "tests", *own)
+
+
+@nox.session(default=False)
+def quick(session: nox.Session) -> None:
+    """Within three minutes: the lint, the boundaries, and the tests that start few processes."""
+    install(session, "test", "boundaries", "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    rooms = [str(room) for room in LIGHT if room not in SLOW]
+    run_in_processes(session, *rooms, "tests/boundaries", "tests/test_hostile_rest.py", "tests/spec")
 
 
 @nox.session
@@ -116,11 +159,24 @@ def tests(session: nox.Session) -> None:
     run_common_tests(session)
 
 
+@nox.session(allow_parallel=False)
+def faults(session: nox.Session) -> None:
+    """Servers whose workers die, hang or run out of something: with limits of time, hence without neighbours."""
+    install(session, "test")
+    session.run("pytest", "tests/faults", "--durations=15", *session.posargs)
+
+
 @nox.session(venv_backend="uv")
 def lowest(session: nox.Session) -> None:
-    """The same tests with the oldest versions that we promise to work with."""
+    """With the oldest versions that we promise to work with: the tests that depend on versions.
+
+    These are the tests of the rooms that call libraries, with `VERSIONED` parts of the others: options and
+    tables of the command line (click, rich), what workers are sent (NumPy), content types over every wire
+    (pandas, grpcio, the HTTP servers). What is left out is our own logic around processes, signals and faults,
+    and the examples.
+    """
     install(session, "test", options="--resolution lowest-direct")
-    run_common_tests(session)
+    run_in_processes(session, *VERSIONED)
 
 
 @nox.session(python=["3.12", "3.13"], default=False)

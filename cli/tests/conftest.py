@@ -195,12 +195,10 @@ def add_model(folder: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def environment() -> dict[str, str]:
-    """The environment of the tests without anything that `mlsrv` would read."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.upper().startswith(("MLSRV", "MLSERVER"))
-    }
+    """Return the environment of the tests without anything that `mlsrv` would read."""
+    # A width in the environment would count more than that of a terminal. Processes of pytest-xdist set one.
+    read = ("MLSRV", "MLSERVER", "COLUMNS", "LINES")
+    return {name: value for name, value in os.environ.items() if not name.upper().startswith(read)}
 
 
 @pytest.fixture
