@@ -1,9 +1,9 @@
 """Sessions: everything that is checked, each in an environment of its own.
 
-`nox` runs all, `nox -l` lists them, `nox -s quick` is the short check before a commit. `PARALLEL` sessions run
-side by side, and those with many tests spread them over `PROCESSES` of pytest: the tests wait for servers and
-processes more than they compute. The session ``faults`` measures time, and has the machine for itself. At the
-end there is a list of what each session took.
+`nox` runs all, `nox -l` lists them, `nox -s quick` is the short check before a commit. `PARALLEL` sessions
+run side by side, and those with many tests spread them over `PROCESSES` of pytest: the tests wait for servers
+and processes more than they compute. The session ``faults`` measures time, and has the machine for itself. At
+the end there is a list of what each session took.
 
 A room whose tests need more than the root's dependency group ``test`` has a group of that name in its own
 pyproject.toml, likewise ``types`` for type information. Two kinds of sessions come from the folders:
@@ -107,7 +107,7 @@ def need_program(session: nox.Session, name: str) -> None:
 
 
 def run_in_processes(session: nox.Session, *arguments: str) -> None:
-    """Run pytest in `PROCESSES`, on what is named after ``--`` or else on `arguments`; name the slowest tests."""
+    """Run pytest in `PROCESSES`, on what is named after ``--`` or else on `arguments`."""
     spread = ["-n", str(PROCESSES), "--dist", "worksteal", "--durations=15"]
     session.run("pytest", *spread, *(session.posargs or arguments))
 
@@ -161,7 +161,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(allow_parallel=False)
 def faults(session: nox.Session) -> None:
-    """Servers whose workers die, hang or run out of something: with limits of time, hence without neighbours."""
+    """Servers whose workers die, hang or run out of something, within limits of time: hence alone."""
     install(session, "test")
     session.run("pytest", "tests/faults", "--durations=15", *session.posargs)
 
@@ -172,8 +172,8 @@ def lowest(session: nox.Session) -> None:
 
     These are the tests of the rooms that call libraries, with `VERSIONED` parts of the others: options and
     tables of the command line (click, rich), what workers are sent (NumPy), content types over every wire
-    (pandas, grpcio, the HTTP servers). What is left out is our own logic around processes, signals and faults,
-    and the examples.
+    (pandas, grpcio, the HTTP servers). What is left out is our own logic around processes, signals and
+    faults, and the examples.
     """
     install(session, "test", options="--resolution lowest-direct")
     run_in_processes(session, *VERSIONED)

@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from mlsrv.testing.fixtures import free_port
+
 TINY_TRANSPORT = '''
 import asyncio
 import json
@@ -244,12 +246,13 @@ def mlsrv(environment: dict[str, str], tmp_path: Path) -> Callable[..., subproce
     return run
 
 
+second_free_port = third_free_port = free_port
+
+
 @pytest.fixture
-def free_ports() -> list[int]:
-    """Three free ports of the loopback interface."""
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
-        with socket.create_server(("127.0.0.1", 0)) as three:
-            return [listening.getsockname()[1] for listening in (one, two, three)]
+def free_ports(free_port: int, second_free_port: int, third_free_port: int) -> list[int]:
+    """Return three ports of the loopback interface that are free at this moment."""
+    return [free_port, second_free_port, third_free_port]
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Models, requests, kernels and fixtures for the tests of others."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from mlsrv.testing import (
     MemoryRepository,
     Offering,
     SlowModel,
+    fixtures,
     make_kernel,
     tensor_request,
     text_request,
@@ -72,6 +74,17 @@ def test_the_fixtures(free_port: int, echo_model: ModelSettings, make_kernel: Ca
     assert 0 < free_port < 2**16
     assert (echo_model.name, echo_model.implementation) == ("echo", EchoModel)
     assert make_kernel(echo_model).settings.host == "127.0.0.1"
+
+
+def test_free_ports_differ_and_those_in_use_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = fixtures._free_port(), fixtures._free_port()
+    assert one != two
+    with socket.create_server(("127.0.0.1", one)):
+        monkeypatch.setattr(fixtures, "_PORTS", [one, two])
+        assert [fixtures._free_port() for _ in range(3)] == [two] * 3
+        monkeypatch.setattr(fixtures, "_PORTS", [one])
+        with pytest.raises(OSError, match="no port"):
+            fixtures._free_port()
 
 
 async def test_a_kernel_leaves_nothing_behind(no_leaks: None, echo_model: ModelSettings) -> None:

@@ -6,6 +6,7 @@ mlsrv.testing.fixtures import *`` in any other.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import socket
@@ -21,16 +22,19 @@ from mlsrv.testing.models import EchoModel
 
 __all__ = ["echo_model", "free_port", "make_kernel", "no_leaks", "untouched_process"]
 
+_PORTS = range(16384, 32768)
+"""Ports below those that systems give to connections of their own."""
+_tried = itertools.count(os.getpid() * 64)
+"""Places in `_PORTS`, which begin elsewhere in each process: tests in several must not take the same."""
+
 PATIENCE = 5.0
 """Seconds that `no_leaks` waits for what is ending."""
 
 
 @pytest.fixture
 def free_port() -> int:
-    """Return a TCP port of the loopback interface that is free at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a TCP port of the loopback interface that is free at this moment, another one for each test."""
+    return _free_port()
 
 
 @pytest.fixture
@@ -77,3 +81,15 @@ def _root_logger() -> tuple[list[logging.Handler], int]:
         handler for handler in logging.root.handlers if not type(handler).__module__.startswith("_pytest")
     ]
     return handlers, logging.root.level
+
+
+def _free_port() -> int:
+    for _ in range(1000):
+        port = _PORTS[next(_tried) % len(_PORTS)]
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue  # it is in use
+        return port
+    raise OSError("no port of the loopback interface is free")
