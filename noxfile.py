@@ -118,7 +118,7 @@ def run_common_tests(session: nox.Session) -> None:
     run_in_processes(session, *map(str, LIGHT), "tests", *own)
 
 
-@nox.session(default=False)
+@nox.session(default=False, allow_parallel=False)
 def quick(session: nox.Session) -> None:
     """Within three minutes: the lint, the boundaries, and the tests that start few processes."""
     install(session, "test", "boundaries", "lint")
@@ -234,7 +234,7 @@ def frameworks(session: nox.Session) -> None:
     session.run("pytest", "tests/frameworks", example, *session.posargs)
 
 
-@nox.session(default=False)
+@nox.session(default=False, allow_parallel=False)
 def bench(session: nox.Session) -> None:
     """Measure: run each script of tests/bench (or those that are named), which print a table."""
     install(session, "test", more=tuple(MEASURED))
@@ -242,7 +242,7 @@ def bench(session: nox.Session) -> None:
         session.run("python", script)
 
 
-@nox.session(default=False)
+@nox.session(default=False, allow_parallel=False)
 def soak(session: nox.Session) -> None:
     """Minutes of full load, with models that come and go (SOAK_SECONDS of it, 240 by default)."""
     install(session, "test")
