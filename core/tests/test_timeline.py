@@ -14,7 +14,7 @@ from mlsrv.context import CallContext, current_context
 from mlsrv.errors import ModelFailed
 from mlsrv.interceptor import CallNext, Interceptor, Phase, StreamNext
 from mlsrv.testing import text_request
-from mlsrv.timeline import MOST_SPANS, Timeline, Watch, current_watch, timed
+from mlsrv.timeline import MOST_SPANS, Stopwatch, Timeline, current_stopwatch, timed
 from mlsrv.types import InferenceRequest, InferenceResponse, RequestInput, RequestOutput, ResponseOutput
 
 MS = 1_000_000
@@ -195,7 +195,7 @@ async def test_nothing_is_measured_without_an_observer() -> None:
         def predict(self, payload: InferenceRequest) -> InferenceResponse:  # type: ignore[override]  # plain
             context = current_context.get()
             assert context is not None
-            watched.extend([context.timeline, current_watch.get()])
+            watched.extend([context.timeline, current_stopwatch.get()])
             return InferenceResponse()
 
     async with kernel_of(Plain) as kernel:
@@ -226,13 +226,13 @@ async def test_a_model_that_calls_another_with_its_own_context_keeps_its_own_pha
 
 def test_nested_timed_calls_count_once() -> None:
     timeline = Timeline()
-    token = current_watch.set(Watch(timeline))
+    token = current_stopwatch.set(Stopwatch(timeline))
     try:
         assert timed("decode", lambda: timed("decode", lambda: timed("encode", int, "1"))) == 1
         with pytest.raises(ValueError, match="invalid"):
             timed("encode", int, "x")
     finally:
-        current_watch.reset(token)
+        current_stopwatch.reset(token)
     assert [phase for phase, _, _ in timeline.spans] == ["decode", "encode"]
 
 
@@ -248,4 +248,4 @@ def test_a_timeline_goes_through_plain_data() -> None:
 @pytest.fixture(autouse=True)
 def nobody_watches() -> Iterator[None]:
     yield
-    assert current_watch.get() is None
+    assert current_stopwatch.get() is None

@@ -15,6 +15,8 @@ from attrs import define, field, frozen
 from mlsrv.errors import DeadlineExceeded, RequestCancelled
 from mlsrv.timeline import Timeline
 
+__all__ = ["Batch", "CallContext", "current_context", "new_request_id"]
+
 logger = logging.getLogger("mlsrv.kernel")
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})

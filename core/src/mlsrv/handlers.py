@@ -33,6 +33,17 @@ from attrs import field, frozen
 from mlsrv.errors import ModelLoadError
 from mlsrv_protocol.json import dumps
 
+__all__ = [
+    "Arguments",
+    "HandlerRequest",
+    "Handlers",
+    "Reply",
+    "check_root_paths",
+    "custom_handler",
+    "find_handler",
+    "handlers_of",
+]
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 _MARK = "__mlsrv_handler__"
 

@@ -8,6 +8,8 @@ import ssl
 
 from mlsrv.errors import ConfigurationError
 
+__all__ = ["BACKLOG", "bind", "host_and_port", "tls_context", "unusable", "url"]
+
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
 

@@ -12,6 +12,28 @@ from typing import Any, Literal, TypeAlias, get_args
 from attrs import Attribute, evolve, field, frozen
 from attrs.validators import in_
 
+__all__ = [
+    "BYTES",
+    "COUNTS",
+    "MOST_METRICS",
+    "Meter",
+    "Metric",
+    "MetricClash",
+    "MetricKind",
+    "ModelMetrics",
+    "Reading",
+    "Record",
+    "Recorder",
+    "RowRecorder",
+    "SECONDS",
+    "clash",
+    "current_metrics",
+    "discard",
+    "log",
+    "nothing",
+    "register",
+]
+
 MetricKind: TypeAlias = Literal["counter", "gauge", "histogram"]
 
 Recorder: TypeAlias = Callable[[float], None]

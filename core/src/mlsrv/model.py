@@ -25,6 +25,8 @@ from mlsrv_protocol.types import (
 if TYPE_CHECKING:
     from mlsrv.codecs.registry import CodecRegistry
 
+__all__ = ["MLModel"]
+
 
 class MLModel:
     """Base class of inference runtimes and custom models.

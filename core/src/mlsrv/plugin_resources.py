@@ -8,6 +8,8 @@ from typing import Protocol, TypeVar
 
 from mlsrv.threads import run_in_own_thread
 
+__all__ = ["Closable", "Shared"]
+
 logger = logging.getLogger("mlsrv.plugins")
 
 

@@ -11,6 +11,8 @@ from attrs import frozen
 
 from mlsrv.settings import ModelSettings
 
+__all__ = ["BrokenModel", "Listing", "ModelRepository"]
+
 
 @frozen
 class BrokenModel:

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 from mlsrv.errors import RequestCancelled
 
+__all__ = ["Threads", "run_in_own_thread"]
+
 _T = TypeVar("_T")
 
 

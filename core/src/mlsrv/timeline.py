@@ -11,6 +11,8 @@ from contextvars import ContextVar
 from time import monotonic_ns
 from typing import Any, TypeAlias, TypeVar
 
+__all__ = ["MOST_SPANS", "Span", "Spans", "Stopwatch", "Timeline", "current_stopwatch", "timed"]
+
 _T = TypeVar("_T")
 
 MOST_SPANS = 64
@@ -73,7 +75,7 @@ class Timeline:
         return found
 
 
-class Watch:
+class Stopwatch:
     """Times one call of user code; made where the call begins."""
 
     __slots__ = ("_began", "busy", "timeline")
@@ -96,7 +98,7 @@ class Watch:
             self._began = 0
 
 
-current_watch: ContextVar[Watch | None] = ContextVar("mlsrv_watch", default=None)
+current_stopwatch: ContextVar[Stopwatch | None] = ContextVar("mlsrv_watch", default=None)
 """Times the user code that is running; None if its request is not observed."""
 
 
@@ -105,13 +107,13 @@ def timed(phase: str, function: Callable[..., _T], /, *args: Any) -> _T:
 
     Timed calls inside it are not counted again.
     """
-    watch = current_watch.get()
-    if watch is None or watch.busy:
+    stopwatch = current_stopwatch.get()
+    if stopwatch is None or stopwatch.busy:
         return function(*args)
-    watch.busy = True
+    stopwatch.busy = True
     begin = monotonic_ns()
     try:
         return function(*args)
     finally:
-        watch.timeline.add(phase, begin, monotonic_ns())
-        watch.busy = False
+        stopwatch.timeline.add(phase, begin, monotonic_ns())
+        stopwatch.busy = False

@@ -120,7 +120,7 @@ async def test_bytes_count_until_a_request_is_given_up(placement: Waiting, how: 
             return asyncio.ensure_future(instance.infer(request, CallContext()))
         if how == "call":
             return asyncio.ensure_future(instance.call("extra", body, CallContext()))
-        return asyncio.ensure_future(exhaust(instance.stream(requests(), CallContext(), 80)))
+        return asyncio.ensure_future(exhaust(instance.stream(requests(), CallContext(), request)))
 
     for _ in range(3):
         running = start()

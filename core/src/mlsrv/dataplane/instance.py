@@ -14,6 +14,7 @@ from mlsrv.context import CallContext
 from mlsrv.dataplane.admission import Admission, size_of, size_of_arguments
 from mlsrv.dataplane.model_meter import ModelMeter
 from mlsrv.dataplane.pipeline import compile_infer, compile_stream, observed_stream
+from mlsrv.dataplane.schedule_policy import apply_schedule
 from mlsrv.dataplane.statistics import Statistics
 from mlsrv.errors import DeadlineExceeded, MLSrvError, Overloaded
 from mlsrv.handlers import Arguments
@@ -56,6 +57,7 @@ class Instance:
         meter: ModelMeter | None = None,
     ) -> None:
         self.settings = settings
+        self._name, self._version = settings.name, settings.version
         self.placement = placement
         self.interceptors = tuple(interceptors)
         self._admission = admission
@@ -76,11 +78,11 @@ class Instance:
         """Requests that are waiting or running now."""
         return self._admission.requests
 
-    def take(self, context: CallContext) -> None:
-        """Note in its context that a request is handed to this model."""
-        context.model, context.version = self.settings.name, self.settings.version
-
     async def infer(self, request: InferenceRequest, context: CallContext) -> InferenceResponse:
+        """Answer one request within its schedule; its context gets the model's name and version."""
+        context.model, context.version = self._name, self._version
+        if request.parameters is not None:
+            apply_schedule(request, context)
         size = size_of(request.inputs)
         self._enter(size)
         outer = context.timeline, context.batches
@@ -110,9 +112,18 @@ class Instance:
             self._leave(size)
 
     async def stream(
-        self, requests: AsyncIterator[InferenceRequest], context: CallContext, size: int = 0
+        self,
+        requests: AsyncIterator[InferenceRequest],
+        context: CallContext,
+        first: InferenceRequest | None = None,
     ) -> AsyncIterator[InferenceResponse]:
-        """Answer a stream; `size` is what it counts in bytes, however many requests follow."""
+        """Answer a stream. Its first request, if known, has its schedule, and its bytes count for the whole
+        stream."""
+        context.model, context.version = self._name, self._version
+        size = 0
+        if first is not None:
+            apply_schedule(first, context)
+            size = size_of(first.inputs)
         self._enter(size)
         responses = self._stream(requests, context)
         try:
@@ -134,6 +145,7 @@ class Instance:
 
     async def call(self, method: str, arguments: Arguments, context: CallContext) -> Any:
         """Call a custom handler; see `Placement.call`."""
+        context.model, context.version = self._name, self._version
         size = size_of_arguments(arguments)
         self._enter(size)
         try:

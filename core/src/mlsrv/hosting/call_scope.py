@@ -14,18 +14,18 @@ from mlsrv.interceptor import UserCodeContext, WholeCall
 logger = logging.getLogger("mlsrv.model")
 
 
-class Surroundings:
+class CallScopes:
     """Everything that one model's code is called in. What fails there is logged, and changes no answer."""
 
     def __init__(self, contexts: Sequence[UserCodeContext]) -> None:
         self._contexts = contexts
 
-    def call(self, context: CallContext) -> Surrounded:
+    def call(self, context: CallContext) -> CallScope:
         """One call, to be closed after the last time that it was left."""
-        return Surrounded(self._contexts, context)
+        return CallScope(self._contexts, context)
 
 
-class Surrounded:
+class CallScope:
     """One call of user code, with everything around it."""
 
     __slots__ = ("_context", "_entered", "_lasting", "_makers")
@@ -60,7 +60,7 @@ class Surrounded:
                 if raised is not error:
                     logger.exception("A plugin failed after model code was called")
 
-    def __enter__(self) -> Surrounded:
+    def __enter__(self) -> CallScope:
         return self
 
     def __exit__(self, *exc_info: object) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from mlsrv.codecs.registry import CodecRegistry
 from mlsrv.errors import ModelLoadError, OfferClash
-from mlsrv.hosting.call_scope import Surroundings
-from mlsrv.hosting.code_importer import CustomCode
+from mlsrv.hosting.call_scope import CallScopes
+from mlsrv.hosting.code_importer import CodeImporter
 from mlsrv.plugin_resources import Shared
 from mlsrv.plugins.manager import PluginRow, Plugins
 from mlsrv.plugins.offers import CodecOffer, RuntimeOffer, resolve_target
@@ -89,7 +89,7 @@ class Catalog:
             f"{_failures(self._plugins.failed)}"
         )
 
-    def runtime_class(self, model: ModelSettings) -> tuple[type[MLModel], CustomCode | None]:
+    def runtime_class(self, model: ModelSettings) -> tuple[type[MLModel], CodeImporter | None]:
         """Import the class that ``implementation`` names, and the model's own code if it comes from its
         folder.
 
@@ -98,7 +98,7 @@ class Catalog:
         """
         from mlsrv.model import MLModel
 
-        code = CustomCode.of(model)
+        code = CodeImporter.of(model)
         try:
             with code.loading() if code is not None else nullcontext():
                 found = self._implementation(model, code)
@@ -113,14 +113,14 @@ class Catalog:
             raise
         return found, code
 
-    def surroundings(self, model: ModelSettings) -> Surroundings | None:
+    def scopes(self, model: ModelSettings) -> CallScopes | None:
         """What plugins put around the code of a model, or None.
 
         Raises:
             PluginError: one of them failed to say.
         """
         contexts = self._plugins.user_code(self._settings, model, self.shared)
-        return Surroundings(contexts) if contexts else None
+        return CallScopes(contexts) if contexts else None
 
     def artifacts(self, model: ModelSettings) -> tuple[str, ...]:
         """The well-known artifact names of the model's runtime; empty for custom code."""
@@ -131,7 +131,7 @@ class Catalog:
             else ()
         )
 
-    def _implementation(self, model: ModelSettings, code: CustomCode | None) -> object:
+    def _implementation(self, model: ModelSettings, code: CodeImporter | None) -> object:
         wanted = model.implementation
         if not isinstance(wanted, str):
             return wanted
@@ -148,7 +148,7 @@ class Catalog:
                 f'Model {model}: the runtime "{wanted}" of {distribution} cannot be imported: {error}'
             ) from error
 
-    def _imported(self, model: ModelSettings, wanted: str, code: CustomCode | None) -> object:
+    def _imported(self, model: ModelSettings, wanted: str, code: CodeImporter | None) -> object:
         module_name, _, attribute = wanted.replace(":", ".").rpartition(".")
         if not module_name:
             raise ModelLoadError(
@@ -184,7 +184,9 @@ class Catalog:
         return _failures(rows) or explain_runtime(wanted)
 
 
-def _searched(error: ModuleNotFoundError, wanted: str, model: ModelSettings, code: CustomCode | None) -> str:
+def _searched(
+    error: ModuleNotFoundError, wanted: str, model: ModelSettings, code: CodeImporter | None
+) -> str:
     """Return the places that were searched for the module that settings name; "" if another is missing."""
     missing = error.name or ""
     if code is not None:

@@ -30,7 +30,7 @@ _numbers = itertools.count(1)
 _NEVER_OURS = sys.stdlib_module_names | {"mlsrv", "mlsrv_protocol"}
 
 
-class CustomCode:
+class CodeImporter:
     """The importable folder of one load of a model.
 
     Args:
@@ -58,7 +58,7 @@ class CustomCode:
         sys.meta_path.insert(0, self._finder)
 
     @classmethod
-    def of(cls, model: ModelSettings) -> CustomCode | None:
+    def of(cls, model: ModelSettings) -> CodeImporter | None:
         """The code in a model's folder, or None if the model has no folder, or that has no modules."""
         folder = model.folder
         return cls(folder, model.name) if folder is not None and _module_names(folder) else None
@@ -171,7 +171,7 @@ def _is_module(path: Path) -> bool:
 class _Importlib(ModuleType):
     """``importlib`` as the folder's modules see it: `import_module` finds the modules of the folder first."""
 
-    def __init__(self, code: CustomCode) -> None:
+    def __init__(self, code: CodeImporter) -> None:
         super().__init__("importlib", importlib.__doc__)
         self._code = code
 
@@ -188,7 +188,7 @@ class _Importlib(ModuleType):
 class _Finder(MetaPathFinder):
     """Finds the modules of one folder: under their private names, and under those that pickles use."""
 
-    def __init__(self, code: CustomCode) -> None:
+    def __init__(self, code: CodeImporter) -> None:
         self._code = code
 
     def find_spec(
@@ -216,7 +216,7 @@ class _Finder(MetaPathFinder):
 
 
 class _Loader(SourceFileLoader):
-    def __init__(self, fullname: str, path: str, code: CustomCode) -> None:
+    def __init__(self, fullname: str, path: str, code: CodeImporter) -> None:
         super().__init__(fullname, path)
         self._code = code
 

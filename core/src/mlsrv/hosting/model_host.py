@@ -17,13 +17,13 @@ from mlsrv.codecs.registration import registered_codecs
 from mlsrv.context import CallContext
 from mlsrv.errors import MLSrvError, ModelFailed, ModelLoadError, Unsupported
 from mlsrv.handlers import Arguments, HandlerRequest, Handlers, Reply
-from mlsrv.hosting.call_scope import Surrounded
+from mlsrv.hosting.call_scope import CallScope
 from mlsrv.hosting.catalog import Catalog
-from mlsrv.hosting.code_importer import CustomCode
+from mlsrv.hosting.code_importer import CodeImporter
 from mlsrv.hosting.handler_arguments import Handler, compile_handlers
 from mlsrv.hosting.pickle_aliases import current_code
 from mlsrv.hosting.streams import StreamRequests, ThreadedIterator, only
-from mlsrv.hosting.user_call import Called, UserCode, call_once, caller, means_stop
+from mlsrv.hosting.user_call import UserCode, UserCodeCall, as_async, is_shutdown, run_once
 from mlsrv.hosting.warmup import warm_up_requests
 from mlsrv.metrics import ModelMetrics, Record, current_metrics, discard
 from mlsrv.model import MLModel
@@ -83,7 +83,7 @@ class ModelHost(Placement):
             modules = self._code.modules
             text = _described(error) if modules is None else modules.located(error)
             await self.unload()
-            if means_stop(error):
+            if is_shutdown(error):
                 raise
             raise ModelLoadError(f"Model {self.settings.name} failed to load: {text}") from error
         finally:
@@ -104,12 +104,12 @@ class ModelHost(Placement):
             codecs.add(offer, f"{codec} of model {name}")
         model = cls(self.settings)
         model.bind(codecs)
-        if await call_once(model.load) is False:
+        if await run_once(model.load) is False:
             raise ModelLoadError(
                 f"Model {name}: load() of {cls.__qualname__} returned False{_place(cls.load)}."
             )
         self._model = model
-        metadata = await call_once(model.metadata)
+        metadata = await run_once(model.metadata)
         if not isinstance(metadata, MetadataModelResponse):
             raise ModelLoadError(
                 f"Model {name}: metadata() of {cls.__qualname__} returned a {type(metadata).__name__}, "
@@ -119,8 +119,8 @@ class ModelHost(Placement):
         handlers = model.custom_handlers()
         self._handlers = compile_handlers(model, handlers)
         model.ready = True
-        self._predict = caller(model.predict, self._threads)
-        self._code.surroundings = self._catalog.surroundings(self.settings)
+        self._predict = as_async(model.predict, self._threads)
+        self._code.scopes = self._catalog.scopes(self.settings)
         self.info = self._info_of(model, metadata, handlers)
         for request in await warm_up_requests(self.settings, self.info):
             await self._warm_up(request)
@@ -161,9 +161,9 @@ class ModelHost(Placement):
         modules_token = current_code.set(modules)
         try:
             if model is not None:
-                await call_once(model.unload)
+                await run_once(model.unload)
         except BaseException as error:
-            if means_stop(error):
+            if is_shutdown(error):
                 raise
             logger.error(
                 "Model %s failed to unload", self.settings.name, exc_info=error, extra=current_fields()
@@ -178,7 +178,7 @@ class ModelHost(Placement):
 
     async def infer(self, request: InferenceRequest, context: CallContext) -> InferenceResponse:
         context.check()
-        with Called(self._code, context):
+        with UserCodeCall(self._code, context):
             response = await self._predict(request)
         return self._finished(response, request, context, MLModel.predict)
 
@@ -192,13 +192,13 @@ class ModelHost(Placement):
                 yield await self.infer(request, context)
             return
         taken = StreamRequests(requests)
-        surroundings = self._code.surroundings
-        with nullcontext() if surroundings is None else surroundings.call(context) as around:
-            with Called(self._code, context, around):
+        scopes = self._code.scopes
+        with nullcontext() if scopes is None else scopes.call(context) as around:
+            with UserCodeCall(self._code, context, around):
                 responses = await self._open_stream(model, taken)
             try:
                 while True:
-                    with Called(self._code, context, around):
+                    with UserCodeCall(self._code, context, around):
                         response = await anext(responses, _END)
                     if response is _END:
                         return
@@ -212,11 +212,11 @@ class ModelHost(Placement):
         if handler is None:
             raise Unsupported(f"Model {self.settings.name} has no handler {method}.")
         if not isinstance(arguments, HandlerRequest):
-            with Called(self._code, context):
-                return await caller(handler.method, self._threads)(**arguments)
+            with UserCodeCall(self._code, context):
+                return await as_async(handler.method, self._threads)(**arguments)
         given = handler.arguments(arguments, context)
-        with Called(self._code, context):
-            answer = await caller(handler.method, self._threads)(**given)
+        with UserCodeCall(self._code, context):
+            answer = await as_async(handler.method, self._threads)(**given)
             return (answer if isinstance(answer, Reply) else Reply(answer)).encoded()
 
     # --- inside ---------------------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ class ModelHost(Placement):
         if inspect.isasyncgenfunction(method) or inspect.isgeneratorfunction(method):
             made = method(requests)
         else:
-            made = await caller(method, self._threads)(requests)
+            made = await as_async(method, self._threads)(requests)
         if hasattr(made, "__aiter__"):
             return aiter(made)
         if hasattr(made, "__iter__"):
@@ -240,13 +240,13 @@ class ModelHost(Placement):
         raise TypeError(f"predict_stream returned a {type(made).__name__}, which is no iterator")
 
     async def _close_stream(
-        self, responses: AsyncIterator[Any], context: CallContext, around: Surrounded | None
+        self, responses: AsyncIterator[Any], context: CallContext, around: CallScope | None
     ) -> None:
         close = getattr(responses, "aclose", None)
         if close is None:
             return
         try:
-            with Called(self._code, context, around):
+            with UserCodeCall(self._code, context, around):
                 await close()
         except MLSrvError as error:
             logger.warning(
@@ -310,7 +310,7 @@ async def _not_loaded(request: InferenceRequest) -> Any:
     raise ModelFailed("The model is not loaded here.")
 
 
-def _modules(cls: type[MLModel], code: CustomCode | None) -> list[ModuleType]:
+def _modules(cls: type[MLModel], code: CodeImporter | None) -> list[ModuleType]:
     """Where the model's own codecs are looked for: the folder's modules, and those of its class and its
     bases."""
     modules = code.modules() if code is not None else []

@@ -14,12 +14,12 @@ from attrs import define
 
 from mlsrv.context import CallContext, current_context
 from mlsrv.errors import MLSrvError, ModelFailed
-from mlsrv.hosting.call_scope import Surrounded, Surroundings
-from mlsrv.hosting.code_importer import CustomCode
+from mlsrv.hosting.call_scope import CallScope, CallScopes
+from mlsrv.hosting.code_importer import CodeImporter
 from mlsrv.hosting.pickle_aliases import current_code
 from mlsrv.metrics import ModelMetrics, current_metrics
 from mlsrv.threads import Threads, run_in_own_thread
-from mlsrv.timeline import Watch, current_watch
+from mlsrv.timeline import Stopwatch, current_stopwatch
 
 
 @define(eq=False)
@@ -30,17 +30,17 @@ class UserCode:
         name, version: the model's, for messages.
         metrics: those that the code may record.
         modules: the modules of its folder, if it comes from one.
-        surroundings: what plugins put around each call, if any does.
+        scopes: what plugins put around each call, if any does.
     """
 
     name: str
     version: str | None
     metrics: ModelMetrics
-    modules: CustomCode | None = None
-    surroundings: Surroundings | None = None
+    modules: CodeImporter | None = None
+    scopes: CallScopes | None = None
 
 
-class Called:
+class UserCodeCall:
     """Around a call of user code, or a step of a stream: its context variables, what plugins put around it,
     and the translation of what it raises.
 
@@ -53,9 +53,9 @@ class Called:
         ModelFailed: the code raised something that is no `MLSrvError`.
     """
 
-    __slots__ = ("_around", "_call", "_code", "_context", "_is_step", "_metrics", "_modules", "_watch")
+    __slots__ = ("_around", "_call", "_code", "_context", "_is_step", "_metrics", "_modules", "_stopwatch")
 
-    def __init__(self, code: UserCode, context: CallContext, around: Surrounded | None = None) -> None:
+    def __init__(self, code: UserCode, context: CallContext, around: CallScope | None = None) -> None:
         self._code = code
         self._context = context
         self._around = around
@@ -67,11 +67,11 @@ class Called:
         self._call = current_context.set(self._context)
         self._modules = current_code.set(code.modules)
         timeline = self._context.timeline
-        self._watch: Token[Watch | None] | None = None
-        if timeline is not None or current_watch.get() is not None:
-            self._watch = current_watch.set(None if timeline is None else Watch(timeline))
-        if self._around is None and code.surroundings is not None:
-            self._around = code.surroundings.call(self._context)
+        self._stopwatch: Token[Stopwatch | None] | None = None
+        if timeline is not None or current_stopwatch.get() is not None:
+            self._stopwatch = current_stopwatch.set(None if timeline is None else Stopwatch(timeline))
+        if self._around is None and code.scopes is not None:
+            self._around = code.scopes.call(self._context)
         if self._around is not None:
             self._around.enter()
 
@@ -83,19 +83,19 @@ class Called:
             if not self._is_step:
                 self._around.__exit__(None, None, None)
         # Set back, for the caller may be the code of another model, or of the embedding application.
-        if self._watch is not None:
-            if (watch := current_watch.get()) is not None:
-                watch.stop()
-            current_watch.reset(self._watch)
+        if self._stopwatch is not None:
+            if (stopwatch := current_stopwatch.get()) is not None:
+                stopwatch.stop()
+            current_stopwatch.reset(self._stopwatch)
         current_code.reset(self._modules)
         current_context.reset(self._call)
         current_metrics.reset(self._metrics)
-        if error is None or isinstance(error, MLSrvError) or means_stop(error):
+        if error is None or isinstance(error, MLSrvError) or is_shutdown(error):
             return
         raise ModelFailed.of(self._code.name, self._code.version, error) from error
 
 
-def means_stop(error: BaseException) -> bool:
+def is_shutdown(error: BaseException) -> bool:
     """Whether an exception is not the fault of user code: its task is cancelled or closed, or the process
     ends. Everything else, SystemExit too, fails one request or one load and must not end the server."""
     if isinstance(error, asyncio.CancelledError):
@@ -104,14 +104,14 @@ def means_stop(error: BaseException) -> bool:
     return isinstance(error, GeneratorExit | KeyboardInterrupt)
 
 
-def caller(method: Callable[..., Any], threads: Threads) -> Callable[..., Awaitable[Any]]:
+def as_async(method: Callable[..., Any], threads: Threads) -> Callable[..., Awaitable[Any]]:
     """How to call a method again and again: a coroutine function on the loop, another one in a thread."""
     if inspect.iscoroutinefunction(method):
         return method
     return functools.partial(_in_thread, threads, method)
 
 
-async def call_once(method: Callable[[], Any]) -> Any:
+async def run_once(method: Callable[[], Any]) -> Any:
     """Call a method that may take long: a coroutine function on the loop, another one in its own thread."""
     if inspect.iscoroutinefunction(method):
         return await method()
@@ -120,19 +120,19 @@ async def call_once(method: Callable[[], Any]) -> Any:
 
 
 async def _in_thread(threads: Threads, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    watch = current_watch.get()
-    if watch is None:
+    stopwatch = current_stopwatch.get()
+    if stopwatch is None:
         result = await threads.run(function, *args, **kwargs)
     else:
-        result = await threads.run(_watched, watch, function, *args, **kwargs)
+        result = await threads.run(_timed, stopwatch, function, *args, **kwargs)
     # A plain function around an asynchronous one gives an awaitable, which belongs on the loop.
     return await result if inspect.isawaitable(result) else result
 
 
-def _watched(watch: Watch, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+def _timed(stopwatch: Stopwatch, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Call a function in the thread that it waited for."""
-    watch.lap("queue")
+    stopwatch.lap("queue")
     try:
         return function(*args, **kwargs)
     finally:
-        watch.stop()
+        stopwatch.stop()

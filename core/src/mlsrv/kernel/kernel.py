@@ -15,10 +15,9 @@ from mlsrv.controlplane.loader import Loader
 from mlsrv.controlplane.model_control import ModelControl
 from mlsrv.controlplane.model_sources import ModelSources
 from mlsrv.controlplane.registry import Registry
-from mlsrv.dataplane.admission import Admission, size_of
+from mlsrv.dataplane.admission import Admission
 from mlsrv.dataplane.instance import Instance
 from mlsrv.dataplane.model_meter import reason_of
-from mlsrv.dataplane.schedule_policy import apply_schedule
 from mlsrv.errors import (
     ConfigurationError,
     InvalidPayload,
@@ -246,9 +245,6 @@ class Kernel:
         instance = self.registry.live.get((request.model_name, request.model_version))
         if instance is None:
             instance = self._instance(request.model_name, request.model_version)
-        instance.take(context)
-        if request.parameters is not None:
-            apply_schedule(request, context)
         try:
             return await instance.infer(request, context)
         except Exception as error:
@@ -270,9 +266,7 @@ class Kernel:
         if context is None:
             context = CallContext(request_id=first.id or new_request_id())
         instance = self._instance(first.model_name, first.model_version)
-        instance.take(context)
-        apply_schedule(first, context)
-        responses = instance.stream(then(first, given), context, size_of(first.inputs))
+        responses = instance.stream(then(first, given), context, first)
         try:
             async for response in responses:
                 yield response
@@ -293,7 +287,6 @@ class Kernel:
         transport (see `mlsrv.handlers`). Raises as `infer`."""
         context = context or CallContext()
         instance = self._instance(name, version)
-        instance.take(context)
         try:
             return await instance.call(method, arguments, context)
         except Exception as error:

@@ -18,10 +18,10 @@ async def test_a_model_is_served_where_opentelemetry_is_not_installed(
 ) -> None:
     """As in a worker whose environment is the model's."""
     kernel = kernel_of(m=EchoModel)
-    surroundings = kernel.catalog.surroundings
+    scopes = kernel.catalog.scopes
     with monkeypatch.context() as patched:
         patched.setitem(sys.modules, "mlsrv_opentelemetry.tracing", None)
-        assert surroundings(next(iter(await kernel.listing()))) is None
+        assert scopes(next(iter(await kernel.listing()))) is None
     (record,) = caplog.records
     assert record.message.startswith("The code of model m is not traced: import of mlsrv_opentelemetry")
 
