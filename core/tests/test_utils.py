@@ -1,12 +1,13 @@
-"""The path of a model's artifact."""
+"""The path of a model's artifact, and closing streams."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from mlsrv import ModelSettings
 from mlsrv.errors import InvalidModelURI
-from mlsrv.utils import get_model_uri, model_uri
+from mlsrv.utils import closing, get_model_uri, model_uri
 
 
 def of(uri: object) -> ModelSettings:
@@ -60,3 +61,27 @@ def test_a_uri_that_leads_nowhere(uri: str | None, sentence: str) -> None:
 async def test_the_awaitable_form(tmp_path: Path) -> None:
     (tmp_path / "model.joblib").touch()
     assert await get_model_uri(of(tmp_path), ["model.joblib"]) == str(tmp_path / "model.joblib")
+
+
+async def test_closing_closes_an_iterator_that_can_be_closed() -> None:
+    closed = []
+
+    async def numbers() -> AsyncIterator[int]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            closed.append(True)
+
+    async with closing(numbers()) as found:
+        assert await anext(found) == 1
+    assert closed == [True]
+
+
+async def test_closing_leaves_an_iterator_alone_that_cannot_be_closed() -> None:
+    class Numbers(AsyncIterator[int]):
+        async def __anext__(self) -> int:
+            return 1
+
+    async with closing(Numbers()) as found:
+        assert await anext(found) == 1

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Generic, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from mlsrv.errors import InvalidModelURI
 from mlsrv.settings import ModelSettings
 from mlsrv.settings.parameters import has_scheme
+
+_T = TypeVar("_T")
 
 
 def model_uri(settings: ModelSettings, wellknown_filenames: Sequence[str] = ()) -> str:
@@ -55,3 +58,24 @@ def local_path(uri: str | None) -> Path | None:
 async def get_model_uri(settings: ModelSettings, wellknown_filenames: Sequence[str] = ()) -> str:
     """Return `model_uri`, awaitable, as authors of async ``load`` methods know it."""
     return model_uri(settings, wellknown_filenames)
+
+
+class closing(Generic[_T]):
+    """Close an asynchronous iterator on leaving, as `contextlib.aclosing` does, if it can be closed at all.
+
+    ::
+
+        async with closing(model.predict_stream(requests)) as responses:
+            async for response in responses: ...
+    """
+
+    def __init__(self, iterator: AsyncIterator[_T]) -> None:
+        self._iterator = iterator
+
+    async def __aenter__(self) -> AsyncIterator[_T]:
+        return self._iterator
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        close = getattr(self._iterator, "aclose", None)
+        if close is not None:
+            await close()

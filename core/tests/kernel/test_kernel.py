@@ -276,9 +276,7 @@ async def test_an_exception_of_a_plugin_becomes_an_mlsrv_error(caplog: pytest.Lo
         for call, name in ((kernel.infer(request, one), "r1"), (anext(kernel.stream(request, two)), "r2")):
             with pytest.raises(MLSrvError) as caught:
                 await call
-            assert str(caught.value) == (
-                f"Internal error while request {name} was answered; the server's log has details."
-            )
+            assert str(caught.value) == (f"Internal server error (request {name})")
     failures = [record for record in caplog.records if record.name == "mlsrv.requests"]
     assert [record.getMessage() for record in failures] == [
         f"Request {name} failed: KeyError: 'secret detail'" for name in ("r1", "r2")

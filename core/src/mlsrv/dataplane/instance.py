@@ -22,6 +22,7 @@ from mlsrv.interceptor import Interceptor
 from mlsrv.placement import Placement
 from mlsrv.settings import ModelSettings
 from mlsrv.timeline import Timeline
+from mlsrv.utils import closing
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 
 logger = logging.getLogger("mlsrv.models")
@@ -125,22 +126,22 @@ class Instance:
             apply_schedule(first, context)
             size = size_of(first.inputs)
         self._enter(size)
-        responses = self._stream(requests, context)
         try:
-            while True:
-                coming = anext(responses, _END)
-                response = await (coming if context.deadline is None else self._in_time(coming, context))
-                if response is _END:
-                    return
-                context.check()
-                yield response
-        except (asyncio.CancelledError, GeneratorExit):
-            context.cancel()
-            raise
+            async with closing(self._stream(requests, context)) as responses:
+                try:
+                    while True:
+                        coming = anext(responses, _END)
+                        response = await (
+                            coming if context.deadline is None else self._in_time(coming, context)
+                        )
+                        if response is _END:
+                            return
+                        context.check()
+                        yield response
+                except (asyncio.CancelledError, GeneratorExit):
+                    context.cancel()
+                    raise
         finally:
-            close = getattr(responses, "aclose", None)
-            if close is not None:
-                await close()
             self._leave(size)
 
     async def call(self, method: str, arguments: Arguments, context: CallContext) -> Any:

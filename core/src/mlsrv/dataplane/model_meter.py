@@ -23,6 +23,7 @@ from mlsrv.telemetry.kernel_metrics import (
 )
 from mlsrv.telemetry.meters import Meters
 from mlsrv.timeline import Timeline
+from mlsrv.utils import closing
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 
 _SECOND = 1e-9
@@ -71,11 +72,11 @@ class ModelMeter:
     ) -> AsyncIterator[InferenceResponse]:
         """Record a stream, which `inner` answers."""
         began = monotonic_ns()
-        responses = inner(self._counted(requests), context)
         try:
-            async for response in responses:
-                self._sent(size_of(response.outputs))
-                yield response
+            async with closing(inner(self._counted(requests), context)) as responses:
+                async for response in responses:
+                    self._sent(size_of(response.outputs))
+                    yield response
         except GeneratorExit:  # the client has had enough
             self._success(1.0)
             raise
@@ -85,8 +86,6 @@ class ModelMeter:
         else:
             self._success(1.0)
         finally:
-            if (close := getattr(responses, "aclose", None)) is not None:
-                await close()
             self._measured(context.timeline, monotonic_ns() - began)
 
     async def _counted(self, requests: AsyncIterator[InferenceRequest]) -> AsyncIterator[InferenceRequest]:

@@ -8,6 +8,7 @@ from mlsrv.context import CallContext
 from mlsrv.interceptor import CallNext, Interceptor, StreamNext
 from mlsrv.placement import Placement
 from mlsrv.timeline import Timeline
+from mlsrv.utils import closing
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 
 
@@ -37,16 +38,12 @@ def observed_stream(inner: StreamNext) -> StreamNext:
     ) -> AsyncIterator[InferenceResponse]:
         outer = context.timeline, context.batches
         context.timeline, context.batches = Timeline(), ()
-        responses = inner(requests, context)
         try:
-            async for response in responses:
-                yield response
+            async with closing(inner(requests, context)) as responses:
+                async for response in responses:
+                    yield response
         finally:
-            try:
-                if (close := getattr(responses, "aclose", None)) is not None:
-                    await close()
-            finally:
-                context.timeline, context.batches = outer
+            context.timeline, context.batches = outer
 
     return call
 

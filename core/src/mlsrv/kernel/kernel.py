@@ -44,6 +44,7 @@ from mlsrv.telemetry.kernel_metrics import REJECTED
 from mlsrv.telemetry.meters import Meters
 from mlsrv.telemetry.request_logging import reported
 from mlsrv.transport import Transport
+from mlsrv.utils import closing
 from mlsrv_protocol.types import (
     InferenceRequest,
     InferenceResponse,
@@ -266,14 +267,12 @@ class Kernel:
         if context is None:
             context = CallContext(request_id=first.id or new_request_id())
         instance = self._instance(first.model_name, first.model_version)
-        responses = instance.stream(then(first, given), context, first)
         try:
-            async for response in responses:
-                yield response
+            async with closing(instance.stream(then(first, given), context, first)) as responses:
+                async for response in responses:
+                    yield response
         except Exception as error:
             raise reported(error, context)  # noqa: B904  # it is that error, or has it as its cause
-        finally:
-            await responses.aclose()  # type: ignore[attr-defined]  # an async generator
 
     async def call(
         self,

@@ -86,11 +86,14 @@ def reported(error: Exception, context: CallContext) -> MLSrvError:
     report(error, context)
     if isinstance(error, MLSrvError):
         return error
-    told = MLSrvError(
-        f"Internal error while request {context.request_id} was answered; the server's log has details."
-    )
+    told = MLSrvError(internal_error(context))
     told.__cause__ = error
     return told
+
+
+def internal_error(context: CallContext) -> str:
+    """Return the sentence for a client about an error whose details only the log has."""
+    return f"Internal server error (request {context.request_id})"
 
 
 def thread_failed(failed: threading.ExceptHookArgs) -> None:

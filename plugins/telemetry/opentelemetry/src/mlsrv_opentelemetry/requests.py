@@ -15,6 +15,7 @@ from mlsrv.errors import MLSrvError
 from mlsrv.interceptor import CallNext, Interceptor, Phase, StreamNext
 from mlsrv.settings import ModelSettings
 from mlsrv.timeline import Timeline
+from mlsrv.utils import closing
 from mlsrv_opentelemetry.phases import Clock, add_phases
 from mlsrv_opentelemetry.propagation import headers_of, is_unrecorded
 from mlsrv_opentelemetry.tracing import Tracing
@@ -57,16 +58,14 @@ class RequestSpans(Interceptor):
     ) -> AsyncIterator[InferenceResponse]:
         with self._traced(context) as request:
             count = 0
-            responses = call_next(requests, context)
             try:
-                async for response in responses:
-                    count += 1
-                    yield response
+                async with closing(call_next(requests, context)) as responses:
+                    async for response in responses:
+                        count += 1
+                        yield response
             finally:
                 if request is not None:
                     request.span.set_attribute("mlsrv.stream.responses", count)
-                if (close := getattr(responses, "aclose", None)) is not None:
-                    await close()
 
     @contextmanager
     def _traced(self, context: CallContext) -> Iterator[Recorded | None]:

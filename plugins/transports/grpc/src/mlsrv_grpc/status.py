@@ -9,7 +9,7 @@ import grpc
 
 from mlsrv.context import CallContext
 from mlsrv.errors import Code, MLSrvError, Overloaded
-from mlsrv.telemetry.request_logging import report
+from mlsrv.telemetry.request_logging import internal_error, report
 from mlsrv_grpc.metadata import MAX_ID_LENGTH, REQUEST_ID
 
 Rpc: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
@@ -58,8 +58,7 @@ def failure(error: Exception, context: CallContext | None = None) -> Failure:
     report(error, context)
     trailing = _request_id_metadata(context.request_id)
     if not isinstance(error, MLSrvError):
-        details = f"Internal server error (request {context.request_id})"
-        return Failure(grpc.StatusCode.INTERNAL, _clipped(details), trailing)
+        return Failure(grpc.StatusCode.INTERNAL, _clipped(internal_error(context)), trailing)
     if error.code is Code.OVERLOADED:
         seconds = error.retry_after if isinstance(error, Overloaded) else 1.0
         trailing = (("grpc-retry-pushback-ms", str(math.ceil(seconds * 1000))), *trailing)

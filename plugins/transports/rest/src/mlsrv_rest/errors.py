@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from mlsrv.context import CallContext
 from mlsrv.errors import Code, MLSrvError, Overloaded
-from mlsrv.telemetry.request_logging import report
+from mlsrv.telemetry.request_logging import reported
 from mlsrv_protocol.json import encode_error
 from mlsrv_rest.buffered_response import JSON, BufferedResponse
 from mlsrv_rest.headers import MAX_ID_LENGTH, REQUEST_ID
@@ -83,10 +83,7 @@ def error_to_response(error: Exception, context: CallContext | None = None) -> B
 
 def client_message(error: Exception, context: CallContext) -> str:
     """Log an error and return the sentence that the client gets."""
-    report(error, context)
-    if isinstance(error, MLSrvError):
-        return str(error)
-    return f"Internal server error (request {context.request_id})"
+    return str(reported(error, context))
 
 
 def _request_id_header(request_id: str) -> tuple[tuple[bytes, bytes], ...]:
