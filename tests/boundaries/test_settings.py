@@ -1,11 +1,10 @@
-"""Every setting has a help text, a place in the README or a guide of its room, and its owner in the hints."""
+"""Every setting has a help text, a place in the README or a guide of its room."""
 
 import attrs
 import pytest
 
 from mlsrv.settings import KernelModelSettings, KernelSettings, help_of
-from mlsrv.settings.hints import OWNERS
-from renew import HINTS, settings_classes, with_owners
+from renew import settings_classes
 from workspace import Room, rooms
 
 KERNEL = "core"
@@ -34,16 +33,8 @@ def test_a_setting_is_documented(room: Room, field: "attrs.Attribute[object]") -
     assert any(f"`{field.name}`" in page for page in pages), f"{room.where}/README.md does not mention it"
 
 
-def test_the_hints_know_the_owner_of_each_setting() -> None:
-    text = HINTS.read_text(encoding="utf-8")
-    assert text == with_owners(text), "renew them: python tests/support/renew.py"
-
-
 def test_no_setting_has_two_owners() -> None:
     owners: dict[str, set[str]] = {}
     for room, field in SETTINGS:
         owners.setdefault(field.name, set()).add(room.distribution)
-    for distribution, names in OWNERS.items():
-        for name in names:
-            owners.setdefault(name, set()).add(distribution)
     assert {name: both for name, both in owners.items() if len(both) > 1} == {}

@@ -1,21 +1,22 @@
 """Renews what repeats the folders and the sources: python tests/support/renew.py
 
-These are the lists of plugins in the root's pyproject.toml, the table of who owns which setting in
-mlsrv/settings/hints.py, and the list of public names. The tests of `boundaries` compare them.
+These are the lists of plugins in the root's pyproject.toml, the data of `mlsrv.known_plugins`, and
+the list of public names. The tests of `boundaries` compare them.
 """
 
 import ast
 import importlib
-import re
+import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import attrs
 
-from workspace import ROOT, Room, make_importable, members, plugins, rooms
+from workspace import ROOT, Room, make_importable, members, plugins, rooms, root_project
 
 PROJECT = ROOT / "pyproject.toml"
-HINTS = ROOT / "core/src/mlsrv/settings/hints.py"
+KNOWN_PLUGINS = ROOT / "core/src/mlsrv/known_plugins.json"
 PUBLIC_NAMES = ROOT / "tests/boundaries/public_names.txt"
 
 
@@ -40,28 +41,47 @@ def with_lists(text: str) -> str:
 
 def settings_classes(room: Room) -> list[type]:
     """The settings classes that the plugins of a room offer."""
-    found: list[type] = []
+    return [offer.cls for offer in offers_of(room, "mlsrv_settings")]
+
+
+def offers_of(room: Room, hook: str) -> list[Any]:
+    """What the plugins of a room return from a hook without parameters."""
+    found: list[Any] = []
     for target in room.entry_points.values():
-        hook = getattr(importlib.import_module(target), "mlsrv_settings", None)
-        offers = hook() if hook is not None else ()
-        found += [offer.cls for offer in (offers if isinstance(offers, Iterable) else [offers])]
+        function = getattr(importlib.import_module(target), hook, None)
+        result = function() if function is not None else ()
+        is_several = isinstance(result, Iterable) and not isinstance(result, str)
+        found += result if is_several else [result]
     return found
 
 
-def with_owners(text: str) -> str:
-    """The module of hints with the settings that each plugin owns. Plugins that are not here keep theirs."""
-    for room in plugins():
-        names = sorted({field.name for cls in settings_classes(room) for field in attrs.fields(cls)})
-        lines = [f'    "{room.distribution}": (', *(f'        "{name}",' for name in names), "    ),"]
-        entry = "\n".join(lines) + "\n" if names else ""
-        old = re.compile(rf'^    "{room.distribution}": \([^)]*\),\n', re.MULTILINE)
-        if old.search(text):
-            text = old.sub(entry, text)
-        else:
-            text = re.sub(
-                r"(^OWNERS: .*?)(^}\n)", rf"\g<1>{entry}\g<2>", text, flags=re.MULTILINE | re.DOTALL
-            )
-    return text
+def known_entries(room: Room) -> dict[str, Any]:
+    """What a plugin brings, as `mlsrv.known_plugins` has it; without empty entries."""
+    codecs = offers_of(room, "mlsrv_codecs")
+    settings = offers_of(room, "mlsrv_settings")
+    names = ("repositories", "executors", "transports", "meters", "metrics")
+    entries: dict[str, Any] = {
+        "default": room.distribution in root_project()["project"]["dependencies"],
+        "settings": sorted({field.name for offer in settings for field in attrs.fields(offer.cls)}),
+        "parameters": sorted({name for offer in settings for name in offer.parameters}),
+        "codecs": sorted({offer.name for offer in codecs}),
+        "codec_classes": sorted(
+            {offer.target.partition(":")[2] for offer in codecs}
+            & set(getattr(importlib.import_module(room.package), "__all__", ()))
+        ),
+        "samples": {offer.name: offer.sample for offer in codecs if offer.sample},
+        "runtimes": [
+            name for offer in offers_of(room, "mlsrv_runtimes") for name in (offer.name, *offer.aliases)
+        ],
+        **{kind: [offer.name for offer in offers_of(room, f"mlsrv_{kind}")] for kind in names},
+        "extensions": offers_of(room, "mlsrv_extensions"),
+    }
+    return {kind: found for kind, found in entries.items() if found}
+
+
+def known_plugins() -> str:
+    """The text of the data file of `mlsrv.known_plugins`."""
+    return json.dumps({room.distribution: known_entries(room) for room in plugins()}, indent=1) + "\n"
 
 
 def has_all(path: Path) -> bool:
@@ -94,5 +114,5 @@ def public_names() -> list[str]:
 if __name__ == "__main__":
     make_importable()
     PROJECT.write_text(with_lists(PROJECT.read_text(encoding="utf-8")), encoding="utf-8")
-    HINTS.write_text(with_owners(HINTS.read_text(encoding="utf-8")), encoding="utf-8")
+    KNOWN_PLUGINS.write_text(known_plugins(), encoding="utf-8")
     PUBLIC_NAMES.write_text("\n".join(public_names()) + "\n", encoding="utf-8")

@@ -10,6 +10,7 @@ import attrs
 
 from mlsrv.errors import ConfigurationError, MLSrvError
 from mlsrv.kernel import Kernel
+from mlsrv.known_plugins import first_choice
 from mlsrv.plugins.offers import TransportOffer
 from mlsrv.repository import BrokenModel, Listing
 from mlsrv.settings import Effective, ModelSettings
@@ -56,7 +57,9 @@ def problems_of(kernel: Kernel) -> list[str]:
     """
     problems = []
     if not any(offer.enabled(kernel.settings) for offer in kernel.plugins.offers(TransportOffer)):
-        problems.append("No transport is installed and enabled; install one (pip install mlsrv-rest).")
+        problems.append(
+            f"No transport is installed and enabled; install one (pip install {first_choice('transports')})."
+        )
     try:
         listing = asyncio.run(kernel.listing(left_out=True))
     except ConfigurationError as error:

@@ -11,11 +11,12 @@ import attrs
 import rich_click as click
 
 from mlsrv.errors import ConfigurationError
+from mlsrv.known_plugins import owner_of
 from mlsrv.plugins import Plugins, load_plugin_file
 from mlsrv.plugins.offers import SettingsOffer
 from mlsrv.settings import KernelSettings, Owner, Settings, help_of
 from mlsrv.settings.fields import default_of
-from mlsrv.settings.hints import OWNERS, explain_unknown
+from mlsrv.settings.hints import explain_unknown
 from mlsrv.settings.server import KERNEL_DISTRIBUTION
 from mlsrv_cli.sources import assignments, read_settings
 
@@ -123,7 +124,7 @@ class SettingsCommand(click.RichCommand):
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             key = error.option_name.lstrip("-").replace("-", "_")
-            if not any(key in keys for keys in OWNERS.values()):
+            if owner_of("settings", key) is None:
                 raise
             rows = loaded.plugins.rows
             present = [row.distribution for row in rows if row.error is None and not row.blocked]

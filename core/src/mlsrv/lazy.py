@@ -16,7 +16,7 @@ def lazy_exports(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]
 
     Use it where importing a package must cost next to nothing, such as in a plugin's ``__init__``::
 
-        __getattr__ = lazy_exports(__name__, {"OnnxModel": "mlsrv_onnx.runtime"})
+        __getattr__ = lazy_exports(__name__, {"ToyModel": "mlsrv_toy.runtime"})
 
     Args:
         package: the ``__name__`` of the module that exports the names.

@@ -10,7 +10,8 @@ import sys
 import pytest
 
 import mlsrv.codecs
-from mlsrv.codecs.installed import PACKAGES
+from mlsrv.codecs import installed
+from mlsrv.known_plugins import owner_of
 
 
 @pytest.mark.parametrize(
@@ -26,20 +27,21 @@ from mlsrv.codecs.installed import PACKAGES
 def test_codecs_are_where_the_peer_has_them(module: str, names: list[str]) -> None:
     found = importlib.import_module(f"mlsrv.codecs.{module}")
     for name in names:
-        if importlib.util.find_spec(PACKAGES[name]) is None:
-            with pytest.raises(
-                ImportError, match=rf"needs the plugin mlsrv-{PACKAGES[name][6:]} \(pip install"
-            ):
+        distribution = owner_of("codec_classes", name)
+        assert distribution is not None
+        package = distribution.replace("-", "_")
+        if importlib.util.find_spec(package) is None:
+            with pytest.raises(ImportError, match=rf"needs the plugin {distribution} \(pip install"):
                 getattr(found, name)
         else:
             assert getattr(found, name) is getattr(mlsrv.codecs, name)
-            assert getattr(found, name).__module__.startswith(PACKAGES[name])
+            assert getattr(found, name).__module__.startswith(package)
     with pytest.raises(AttributeError, match=f"module 'mlsrv.codecs.{module}' has no attribute 'Nonsense'"):
         _ = found.Nonsense
 
 
 def test_a_codec_that_is_not_installed_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PACKAGES, "PandasCodec", "mlsrv_surely_not_there")
+    monkeypatch.setattr(installed, "owner_of", lambda kind, name: "mlsrv-surely-not-there")
     with pytest.raises(ImportError, match=r"needs the plugin mlsrv-surely-not-there \(pip install"):
         _ = mlsrv.codecs.PandasCodec
 
@@ -49,7 +51,7 @@ def test_an_import_error_inside_a_plugin_is_not_hidden(
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "mlsrv_broken.py").write_text("import surely_missing")  # type: ignore[operator]  # a path
-    monkeypatch.setitem(PACKAGES, "PandasCodec", "mlsrv_broken")
+    monkeypatch.setattr(installed, "owner_of", lambda kind, name: "mlsrv-broken")
     with pytest.raises(ModuleNotFoundError, match="surely_missing"):
         _ = mlsrv.codecs.PandasCodec
 

@@ -132,8 +132,12 @@ async def test_a_repository_that_refuses_its_root() -> None:
         await kernel.listing()
 
 
-def test_files_is_the_default_where_there_are_several() -> None:
-    offers = [mlsrv.RepositoryOffer(name, cls) for name, cls in (("abc", Picky), ("files", MemoryRepository))]
+def test_the_repository_with_the_highest_priority_is_the_default() -> None:
+    offers = [
+        mlsrv.RepositoryOffer("abc", Picky),
+        mlsrv.RepositoryOffer("toys", MemoryRepository, priority=1),
+        mlsrv.RepositoryOffer("zoo", Picky, priority=1),
+    ]
     kernel = Kernel({"model_repository_root": "x"}, plugins=[Offering(*offers)], discover=False)
     assert type(kernel._sources.repository()) is MemoryRepository
 

@@ -128,7 +128,6 @@ def test_implementations_that_are_not_runtimes(wanted: str, sentence: str) -> No
     [
         ("xgboost", "mlsrv-xgboost"),
         ("mlserver_xgboost.XGBoostModel", "mlsrv-xgboost"),
-        ("mlserver_alibi_detect.AlibiDetectRuntime", "mlsrv-alibi-detect"),
         ("mlserver_onnx:Model", "mlsrv-onnx"),
     ],
 )
@@ -136,6 +135,12 @@ def test_a_runtime_that_is_not_installed_names_its_plugin(wanted: str, plugin: s
     with pytest.raises(ModelLoadError) as caught:
         catalog().runtime_class(ModelSettings(name="m", implementation=wanted))
     assert f"The runtime is in the plugin {plugin} (pip install {plugin})." in str(caught.value)
+
+
+def test_a_runtime_of_mlserver_that_no_plugin_brings_is_told() -> None:
+    with pytest.raises(ModelLoadError) as caught:
+        catalog().runtime_class(ModelSettings(name="m", implementation="mlserver_huggingface.Runtime"))
+    assert str(caught.value).endswith(" This runtime of MLServer is not available here.")
 
 
 def test_the_artifacts_of_a_runtime() -> None:

@@ -12,7 +12,9 @@ import pytest
 from mlsrv.errors import InferenceError
 from mlsrv.kernel import Kernel
 from mlsrv.model import MLModel
+from mlsrv.plugins.offers import CodecOffer
 from mlsrv.settings import ModelSettings
+from mlsrv.testing import Offering
 from mlsrv.types import InferenceRequest, InferenceResponse, MetadataTensor
 
 INPUTS = [
@@ -137,3 +139,14 @@ async def test_any_exception_of_the_warm_up_is_the_reason() -> None:
             raise KeyError("weights")
 
     assert await load(REQUEST, Broken) == "Model m failed its warm-up: Model m failed: KeyError: 'weights'"
+
+
+async def test_the_sample_of_a_codec_that_a_plugin_offers() -> None:
+    offer = CodecOffer("toy", "toys:ToyCodec", sample="a toy")
+    inputs = [{"name": "t", "datatype": "BYTES", "shape": [1], "parameters": {"content_type": "toy"}}]
+    model = ModelSettings(name="m", implementation=Recorder, warm_up=True, inputs=inputs)
+    async with Kernel(models=[model], plugins=[Offering(offer)], discover=False) as kernel:
+        await kernel.loaded()
+        assert kernel.problems() == []
+    ((_, sample),) = Recorder.seen
+    assert sample[0]["data"] == ["a toy"]

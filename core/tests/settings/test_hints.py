@@ -1,6 +1,8 @@
 """Hints: the sentence about an unknown key."""
 
-from mlsrv.settings.hints import explain_unknown
+import pytest
+
+from mlsrv.settings.hints import explain_runtime, explain_unknown
 
 
 def test_the_nearest_name() -> None:
@@ -36,3 +38,26 @@ def test_a_plugin_of_others_that_failed_may_own_the_key() -> None:
         'unknown key "acme_level"; it may belong to a plugin that did not load: '
         "acme-plugin (ImportError: no acme)"
     )
+
+
+def test_a_setting_of_mlserver_that_no_plugin_has() -> None:
+    found = explain_unknown("kafka_servers", ["host"])
+    assert found == 'unknown key "kafka_servers": it is a setting of MLServer that is not available here'
+
+
+@pytest.mark.parametrize(
+    "wanted", ["onnx", "mlserver_onnx.OnnxModel", "mlserver_onnx:Other", "mlsrv_onnx.Other"]
+)
+def test_the_plugin_of_a_runtime(wanted: str) -> None:
+    expected = " The runtime is in the plugin mlsrv-onnx (pip install mlsrv-onnx)."
+    assert explain_runtime(wanted) == expected
+
+
+def test_a_runtime_of_mlserver_that_no_plugin_has() -> None:
+    found = explain_runtime("mlserver_huggingface.HuggingFaceRuntime")
+    assert found == " This runtime of MLServer is not available here."
+
+
+@pytest.mark.parametrize("wanted", ["huggingface", "models.Own", "mlsrv_acme.Model", ""])
+def test_a_runtime_that_nothing_is_known_of(wanted: str) -> None:
+    assert explain_runtime(wanted) == ""

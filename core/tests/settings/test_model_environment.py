@@ -4,8 +4,10 @@ import pytest
 
 from mlsrv import Kernel
 from mlsrv.errors import ConfigurationError
-from mlsrv.settings import ModelSettings, Settings, environment_layers
+from mlsrv.plugins.offers import SettingsOffer
+from mlsrv.settings import ModelSettings, Settings, environment_layers, setting, settings_class
 from mlsrv.settings.model_environment import ModelEnvironment
+from mlsrv.testing import Offering
 
 
 def environment(**variables: str) -> ModelEnvironment:
@@ -79,3 +81,20 @@ async def test_other_fields_beat_every_models_own() -> None:
     assert [(one.name, one.platform) for one in found] == [("a", "env"), ("b", "env")]
     origins = {one.name: one.origin for one in found[0]}
     assert origins["platform"] == "environment"
+
+
+async def test_the_parameters_that_a_plugin_reads() -> None:
+    @settings_class
+    class ToySettings:
+        toys: int = setting(0, help="How many toys a model has.")
+
+    offer = SettingsOffer("model", ToySettings, parameters=("toy_box",))
+    variables = {"MLSRV_MODEL_IMPLEMENTATION": "mlsrv.testing.EchoModel", "MLSRV_MODEL_TOY_BOX": "red"}
+    server, model = environment_layers(variables)
+    settings = Settings.from_layers([server], model_layer=model)
+    async with Kernel(settings, plugins=[Offering(offer)], discover=False) as kernel:
+        await kernel.loaded()
+        assert kernel.problems() == []
+        found = kernel.handle("default").settings
+        assert found is not None
+        assert found.parameters.toy_box == "red"

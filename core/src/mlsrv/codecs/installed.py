@@ -8,34 +8,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlsrv.codecs.registry import CodecRegistry
 
-PACKAGES = {
-    "NumpyCodec": "mlsrv_numpy",
-    "NumpyRequestCodec": "mlsrv_numpy",
-    "PandasCodec": "mlsrv_pandas",
-    "StringCodec": "mlsrv_text",
-    "StringRequestCodec": "mlsrv_text",
-    "Base64Codec": "mlsrv_text",
-    "DatetimeCodec": "mlsrv_text",
-}
-"""The package that has the codec at its top level."""
+from mlsrv.known_plugins import owner_of
 
 
-def installed_codec(module: str, name: str, names: tuple[str, ...] = tuple(PACKAGES)) -> Any:
-    """Return the codec that `module` has under `name`.
+def installed_codec(module: str, name: str, names: tuple[str, ...] | None = None) -> Any:
+    """Return the codec that `module` has under `name`; without `names`, any codec of a known plugin.
 
     Raises:
         AttributeError: `name` is not in `names`.
         ImportError: the plugin is not installed; the message says how to.
     """
-    if name not in names:
+    distribution = owner_of("codec_classes", name)
+    if distribution is None or (names is not None and name not in names):
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
-    package = PACKAGES[name]
+    package = distribution.replace("-", "_")
     try:
         return getattr(import_module(package), name)
     except ModuleNotFoundError as error:
         if error.name != package:
             raise
-        distribution = package.replace("_", "-")
         raise ImportError(
             f"mlsrv.codecs.{name} needs the plugin {distribution} (pip install {distribution})", name=package
         ) from None

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from mlsrv.codecs.base import InputCodec, RequestCodec
 from mlsrv.errors import CodecError, OfferClash
+from mlsrv.known_plugins import known_sample
 from mlsrv.plugins.offers import CodecOffer, resolve_target
 
 AnyInputCodec: TypeAlias = "type[InputCodec] | InputCodec"
@@ -61,6 +62,13 @@ class CodecRegistry:
         """Return every known content type of a kind, sorted."""
         own = {name for of_kind, name in self._offers if of_kind == kind}
         return sorted(own | set(self._parent.content_types(kind) if self._parent else ()))
+
+    def sample(self, content_type: str) -> str:
+        """Return a text that the codec of tensors of a content type decodes; the empty one for most."""
+        own = self._offers.get(("input", content_type))
+        if own is not None:
+            return own[1].sample
+        return self._parent.sample(content_type) if self._parent is not None else known_sample(content_type)
 
     def input_codec(self, content_type: str) -> AnyInputCodec | None:
         """Return the codec of tensors for a content type, or None."""

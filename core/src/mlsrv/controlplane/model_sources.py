@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from mlsrv.errors import ConfigurationError, MLSrvError, RepositoryError
+from mlsrv.known_plugins import first_choice
 from mlsrv.plugins.factory import resolve_class
 from mlsrv.plugins.manager import Plugins
 from mlsrv.plugins.offers import RepositoryOffer
@@ -15,8 +16,6 @@ from mlsrv.settings import KernelSettings, ModelSettings
 from mlsrv.settings.model_environment import ModelEnvironment
 
 logger = logging.getLogger("mlsrv.models")
-
-DEFAULT_REPOSITORY = "files"
 
 _T = TypeVar("_T")
 
@@ -113,14 +112,16 @@ class ModelSources:
         return made  # type: ignore[no-any-return]  # a subclass of ModelRepository
 
     def _repository_class(self) -> tuple[str, type[Any]]:
-        targets = {offer.name: offer.target for offer in self._plugins.offers(RepositoryOffer)}
+        offers = self._plugins.offers(RepositoryOffer)
+        targets = {offer.name: offer.target for offer in offers}
         name = self._settings.model_repository_implementation
         if name is None:
-            name = DEFAULT_REPOSITORY if DEFAULT_REPOSITORY in targets else next(iter(targets), None)
-        if name is None:
-            raise ConfigurationError(
-                "No model repository is installed; install one (pip install mlsrv-files)."
-            )
+            if not offers:
+                raise ConfigurationError(
+                    "No model repository is installed; "
+                    f"install one (pip install {first_choice('repositories')})."
+                )
+            name = max(offers, key=lambda offer: offer.priority).name
         if name not in targets and "." not in name.replace(":", "."):
             known = ", ".join(sorted(targets)) or "none"
             raise ConfigurationError(

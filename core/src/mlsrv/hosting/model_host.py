@@ -122,7 +122,7 @@ class ModelHost(Placement):
         self._predict = as_async(model.predict, self._threads)
         self._code.scopes = self._catalog.scopes(self.settings)
         self.info = self._info_of(model, metadata, handlers)
-        for request in await warm_up_requests(self.settings, self.info):
+        for request in await warm_up_requests(self.settings, self.info, codecs.sample):
             await self._warm_up(request)
 
     def _info_of(self, model: MLModel, metadata: MetadataModelResponse, handlers: Handlers) -> ModelInfo:

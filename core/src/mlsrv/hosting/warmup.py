@@ -4,23 +4,27 @@ lazy."""
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from mlsrv.errors import ModelLoadError
+from mlsrv.known_plugins import known_sample
 from mlsrv.placement import ModelInfo
 from mlsrv.settings import KernelModelSettings, ModelSettings
 from mlsrv_protocol import json
 from mlsrv_protocol.errors import InvalidPayload
 from mlsrv_protocol.types import InferenceRequest, MetadataTensor, RequestInput
 
-# Texts that the content types of our own plugins understand; an empty one does for every other.
-_TEXTS = {"datetime": "1970-01-01T00:00:00", "pd_json": "null"}
+Sample: TypeAlias = Callable[[str], str]
+"""Returns a text that the codec of a content type decodes."""
 
 
-async def warm_up_requests(settings: ModelSettings, info: ModelInfo) -> list[InferenceRequest]:
+async def warm_up_requests(
+    settings: ModelSettings, info: ModelInfo, sample: Sample = known_sample
+) -> list[InferenceRequest]:
     """The requests that the setting ``warm_up`` of a model means.
 
     Args:
@@ -34,7 +38,7 @@ async def warm_up_requests(settings: ModelSettings, info: ModelInfo) -> list[Inf
     if wanted is False:
         return []
     if wanted is True:
-        requests = [sample_request(settings.name, info)]
+        requests = [sample_request(settings.name, info, sample)]
     else:
         requests = [
             await _request(settings, item) for item in (wanted if isinstance(wanted, list) else [wanted])
@@ -56,7 +60,7 @@ async def _request(settings: ModelSettings, wanted: Any) -> InferenceRequest:
         raise ModelLoadError(f"Model {settings.name}: warm_up is no inference request: {error}") from error
 
 
-def sample_request(name: str, info: ModelInfo) -> InferenceRequest:
+def sample_request(name: str, info: ModelInfo, sample: Sample = known_sample) -> InferenceRequest:
     """A request with zeros, or empty texts, for each input that a model declares.
 
     Raises:
@@ -67,10 +71,10 @@ def sample_request(name: str, info: ModelInfo) -> InferenceRequest:
             f"Model {name}: warm_up is true, but the model declares no inputs to make a sample of; "
             'list them as "inputs", or give a request.'
         )
-    return InferenceRequest([_sample_of(tensor) for tensor in info.inputs])
+    return InferenceRequest([_sample_of(tensor, sample) for tensor in info.inputs])
 
 
-def _sample_of(tensor: MetadataTensor) -> RequestInput:
+def _sample_of(tensor: MetadataTensor, sample: Sample) -> RequestInput:
     """Zeros, or empty texts; dimensions of any length are 1."""
     shape = [1 if length < 0 else length for length in tensor.shape]
     count = int(np.prod(shape))
@@ -79,5 +83,5 @@ def _sample_of(tensor: MetadataTensor) -> RequestInput:
         data = np.zeros(count, tensor.datatype.dtype)
     else:
         content_type = tensor.parameters.content_type if tensor.parameters is not None else None
-        data = [_TEXTS.get(content_type or "", "")] * count
+        data = [sample(content_type or "")] * count
     return RequestInput(tensor.name, shape, tensor.datatype, data)

@@ -119,7 +119,8 @@ class Kernel:
         self.meters: dict[str, Meter] = {}
         self.metrics = Meters()
         self.stopping = False
-        self._environment = ModelEnvironment(given.model_layer) if given.model_layer else None
+        read = [name for offer in self.plugins.offers(SettingsOffer) for name in offer.parameters]
+        self._environment = ModelEnvironment(given.model_layer, read) if given.model_layer else None
         self._own = own = self.settings.of(KernelSettings)
         _check_executor(own.executor, [offer.name for offer in self.plugins.offers(ExecutorOffer)])
         self.admission = Admission(

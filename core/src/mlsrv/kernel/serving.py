@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from mlsrv.controlplane.model_control import ModelControl
 from mlsrv.controlplane.registry import Registry
 from mlsrv.errors import ConfigurationError, ModelsFailed
+from mlsrv.known_plugins import first_choice
 from mlsrv.settings import KernelSettings
 from mlsrv.transport import Transport
 
@@ -51,7 +52,8 @@ class Serving:
     async def __aenter__(self) -> Serving:
         if not any(transport.takes_requests for transport in self._transports.values()):
             raise ConfigurationError(
-                "No transport is installed and enabled; install one (pip install mlsrv-rest)."
+                "No transport is installed and enabled; "
+                f"install one (pip install {first_choice('transports')})."
             )
         try:
             for name, transport in self._transports.items():

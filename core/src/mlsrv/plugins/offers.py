@@ -51,10 +51,13 @@ class SettingsOffer:
     Attributes:
         scope: ``"server"`` for keys of ``settings.json``, ``"model"`` for keys of ``model-settings.json``.
         cls: a frozen attrs class made with `mlsrv.settings.setting` fields, each with a default.
+        parameters: keys of the object ``parameters`` of model settings that the plugin reads, too; the
+            environment may give each as ``MLSRV_MODEL_KEY``.
     """
 
     scope: Literal["server", "model"] = field(validator=in_(("server", "model")))
     cls: type = field()
+    parameters: tuple[str, ...] = ()
 
     @cls.validator
     def _check_cls(self, _attribute: Attribute[Any], value: type) -> None:
@@ -76,12 +79,14 @@ class CodecOffer:
             each.
         payloads: the Python types that it encodes, as ``"package.ClassName"`` (``"numpy.ndarray"``,
             ``"builtins.list"``); the codec is imported only when a payload of such a type turns up.
+        sample: a text that the codec decodes, for warm-up requests that are made of declared inputs.
     """
 
     name: str = field(validator=_check_name)
     target: Target = field(validator=_check_target)
     kind: Literal["input", "request"] = "input"
     payloads: tuple[str, ...] = ()
+    sample: str = ""
 
 
 @frozen
@@ -105,10 +110,17 @@ class RuntimeOffer:
 
 @frozen
 class RepositoryOffer:
-    """A kind of model repository. The target is an `mlsrv.repository.ModelRepository` class."""
+    """A kind of model repository.
+
+    Attributes:
+        name: what users write in ``model_repository_implementation``.
+        target: an `mlsrv.repository.ModelRepository` class.
+        priority: the offer with the highest is used where the setting names none; of equals, the first one.
+    """
 
     name: str = field(validator=_check_name)
     target: Target = field(validator=_check_target)
+    priority: int = 0
 
 
 @frozen

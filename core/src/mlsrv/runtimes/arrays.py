@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlsrv.codecs.registry import AnyInputCodec, AnyRequestCodec
 from mlsrv.errors import ModelLoadError
+from mlsrv.known_plugins import owner_of
 from mlsrv.model import MLModel
 
 
@@ -15,5 +16,6 @@ def array_codecs(model: MLModel) -> tuple[AnyInputCodec, AnyRequestCodec]:
     """
     codec, request_codec = model.codecs.input_codec("np"), model.codecs.request_codec("np")
     if codec is None or request_codec is None:
-        raise ModelLoadError(f'Model {model.name} needs the content type "np" (pip install mlsrv-numpy).')
+        owner = owner_of("codecs", "np")
+        raise ModelLoadError(f'Model {model.name} needs the content type "np" (pip install {owner}).')
     return codec, request_codec

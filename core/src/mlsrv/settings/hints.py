@@ -5,83 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 
-# Keys that users of this kind of server have in their files, by the distribution that would understand them.
-OWNERS: dict[str, tuple[str, ...]] = {
-    "mlsrv-rest": (
-        "cors_settings",
-        "gzip_enabled",
-        "http_keep_alive",
-        "http_max_body_size",
-        "http_max_decompressed_size",
-        "http_max_total_body_size",
-        "http_port",
-        "http_receive_timeout",
-        "http_server",
-        "http_tls_ca",
-        "http_tls_cert",
-        "http_tls_key",
-        "root_path",
-    ),
-    "mlsrv-grpc": (
-        "grpc_max_concurrent_calls",
-        "grpc_max_message_length",
-        "grpc_options",
-        "grpc_port",
-        "grpc_tls_ca",
-        "grpc_tls_cert",
-        "grpc_tls_key",
-    ),
-    "mlsrv-kafka": ("kafka_enabled", "kafka_servers", "kafka_topic_input", "kafka_topic_output"),
-    "mlsrv-workers": (
-        "environments_dir",
-        "on_deadline",
-        "parallel_workers",
-        "parallel_workers_timeout",
-        "pool",
-        "warm_workers",
-        "worker_arena_bytes",
-        "worker_concurrency",
-        "worker_threads",
-    ),
-    "mlsrv-batching": (
-        "latency_slo",
-        "max_batch_size",
-        "max_batch_time",
-    ),
-    "mlsrv-cache": (
-        "cache_enabled",
-        "cache_max_bytes",
-        "cache_size",
-    ),
-    "mlsrv-prometheus": (
-        "metrics_dir",
-        "metrics_endpoint",
-        "metrics_port",
-        "metrics_rest_server_prefix",
-    ),
-    "mlsrv-opentelemetry": (
-        "tracing_global_provider",
-        "tracing_protocol",
-        "tracing_queue_size",
-        "tracing_sample_rate",
-        "tracing_server",
-        "tracing_service_name",
-    ),
-}
+from mlsrv.known_plugins import known_names, owner_of
 
-RUNTIMES = (
-    "alibi-detect",
-    "alibi-explain",
-    "catboost",
-    "huggingface",
-    "lightgbm",
-    "mlflow",
-    "mllib",
-    "onnx",
-    "sklearn",
-    "xgboost",
-)
-"""Runtimes that have a plugin, the distribution ``mlsrv-NAME``."""
+_OF_MLSERVER = ("kafka_enabled", "kafka_servers", "kafka_topic_input", "kafka_topic_output")
+"""Keys of MLServer's settings that no plugin understands."""
 
 
 def explain_unknown(
@@ -96,19 +23,16 @@ def explain_unknown(
             versions.
         failed: plugins that are installed and did not load, with the reason.
     """
-    loaded = set(distributions)
-    for distribution, keys in OWNERS.items():
-        if key not in keys or distribution in loaded:
-            continue
-        if failed and distribution in failed:
-            return (
-                f'unknown key "{key}": the plugin {distribution} is installed but did not load: '
-                f"{failed[distribution]}"
-            )
+    owner = owner_of("settings", key)
+    if owner is not None and owner not in set(distributions):
+        if failed and owner in failed:
+            return f'unknown key "{key}": the plugin {owner} is installed but did not load: {failed[owner]}'
         return (
-            f'unknown key "{key}": it belongs to the plugin {distribution}, '
-            f"which is not installed (pip install {distribution})"
+            f'unknown key "{key}": it belongs to the plugin {owner}, '
+            f"which is not installed (pip install {owner})"
         )
+    if key in _OF_MLSERVER and key not in set(known):
+        return f'unknown key "{key}": it is a setting of MLServer that is not available here'
     near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.6)
     if near:
         return f'unknown key "{key}"; did you mean "{near[0]}"?'
@@ -119,16 +43,21 @@ def explain_unknown(
 
 
 def explain_runtime(wanted: str) -> str:
-    """Return what to install for an unknown ``implementation``, as the end of a sentence.
-
-    The text is empty when no plugin is known to have it.
+    """Return what to install for a missing ``implementation``, as the end of a sentence; "" if unknown.
 
     Names of runtimes are known, and dotted paths into packages of runtimes, MLServer's included.
     """
-    package = wanted.replace(":", ".").partition(".")[0]
-    for prefix in ("mlsrv_", "mlserver_"):
-        package = package.removeprefix(prefix)
-    name = package.replace("_", "-")
-    return (
-        f" The runtime is in the plugin mlsrv-{name} (pip install mlsrv-{name})." if name in RUNTIMES else ""
-    )
+    top = _top(wanted)
+    distribution = owner_of("runtimes", wanted) or _owner_of_package(top)
+    if distribution is not None:
+        return f" The runtime is in the plugin {distribution} (pip install {distribution})."
+    return " This runtime of MLServer is not available here." if top.startswith("mlserver_") else ""
+
+
+def _owner_of_package(package: str) -> str | None:
+    aliases = (name for name in known_names("runtimes") if name != _top(name) and _top(name) == package)
+    return owner_of("runtimes", next(aliases, ""))
+
+
+def _top(dotted: str) -> str:
+    return dotted.replace(":", ".").partition(".")[0]

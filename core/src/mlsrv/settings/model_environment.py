@@ -6,38 +6,35 @@ without ``model-settings.json``; every other field takes precedence over the fil
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
 
 from mlsrv.errors import ConfigurationError
+from mlsrv.known_plugins import known_names
 from mlsrv.settings import Layer, ModelSettings
 from mlsrv.settings.convert import from_text
 
 _IDENTITY = ("name", "implementation", "inputs", "outputs")
-_PARAMETERS = (
-    "content_type",
-    "environment_path",
-    "environment_requirements",
-    "environment_tarball",
-    "extra",
-    "format",
-    "inference_pool_gid",
-    "uri",
-    "version",
-)
+_PARAMETERS = ("content_type", "extra", "format", "uri", "version")
 
 
 class ModelEnvironment:
     """The model fields of an environment.
 
+    Args:
+        layer: the fields and their texts.
+        parameters: keys of the object ``parameters`` that installed plugins read, beside those of known
+            plugins.
+
     Attributes:
         overlay: the fields that take precedence over every model's file.
     """
 
-    def __init__(self, layer: Layer) -> None:
-        identity = {*_IDENTITY, *_PARAMETERS, "parameters"}
+    def __init__(self, layer: Layer, parameters: Iterable[str] = ()) -> None:
+        self._parameters = {*_PARAMETERS, *known_names("parameters"), *parameters}
+        identity = {*_IDENTITY, *self._parameters, "parameters"}
         self._identity = {key: _plain(value) for key, value in layer.values.items() if key in identity}
         rest = {key: value for key, value in layer.values.items() if key not in identity}
         self.overlay = attrs.evolve(layer, values=rest)
@@ -56,7 +53,7 @@ class ModelEnvironment:
         values = {key: found[key] for key in _IDENTITY if key in found}
         parameters = found.get("parameters", {})
         if isinstance(parameters, Mapping):
-            parameters = {**parameters, **{key: found[key] for key in _PARAMETERS if key in found}}
+            parameters = {**parameters, **{key: found[key] for key in self._parameters if key in found}}
         try:
             return ModelSettings.parse_obj({"name": "default", **values, "parameters": parameters})
         except ConfigurationError as error:

@@ -10,5 +10,5 @@ def mlsrv_codecs() -> list[mlsrv.CodecOffer]:
     """Offer the content type ``pd`` for whole requests, and ``pd_json`` for the columns inside."""
     return [
         mlsrv.CodecOffer("pd", "mlsrv_pandas.codec:PandasCodec", "request", ("pandas.DataFrame",)),
-        mlsrv.CodecOffer("pd_json", "mlsrv_pandas.jsonvalues:JsonCodec", "input"),
+        mlsrv.CodecOffer("pd_json", "mlsrv_pandas.jsonvalues:JsonCodec", "input", sample="null"),
     ]

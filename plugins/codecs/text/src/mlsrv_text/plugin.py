@@ -16,6 +16,10 @@ def mlsrv_codecs() -> list[mlsrv.CodecOffer]:
             "base64", "mlsrv_text.base64:Base64Codec", "input", ("builtins.list", "builtins.bytes")
         ),
         mlsrv.CodecOffer(
-            "datetime", "mlsrv_text.datetime:DatetimeCodec", "input", ("builtins.list", "datetime.datetime")
+            "datetime",
+            "mlsrv_text.datetime:DatetimeCodec",
+            "input",
+            ("builtins.list", "datetime.datetime"),
+            sample="1970-01-01T00:00:00",
         ),
     ]

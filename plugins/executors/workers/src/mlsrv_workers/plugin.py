@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import mlsrv
-from mlsrv_workers.settings import WorkerModelSettings, WorkerSettings
+from mlsrv_workers.settings import ENVIRONMENT_PARAMETERS, POOL_PARAMETER, WorkerModelSettings, WorkerSettings
 
 if TYPE_CHECKING:
     from mlsrv.metrics import Metric
@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 @mlsrv.hookimpl
 def mlsrv_settings() -> list[mlsrv.SettingsOffer]:
     """Offer the settings of worker pools and of the models in them."""
-    return [mlsrv.SettingsOffer("server", WorkerSettings), mlsrv.SettingsOffer("model", WorkerModelSettings)]
+    return [
+        mlsrv.SettingsOffer("server", WorkerSettings),
+        mlsrv.SettingsOffer(
+            "model", WorkerModelSettings, parameters=(*ENVIRONMENT_PARAMETERS, POOL_PARAMETER)
+        ),
+    ]
 
 
 @mlsrv.hookimpl

@@ -61,3 +61,8 @@ class WorkerModelSettings:
     pool: str | None = setting(
         None, help="Name of a pool, other than the default one, that several models share."
     )
+
+
+ENVIRONMENT_PARAMETERS = ("environment_tarball", "environment_path", "environment_requirements")
+POOL_PARAMETER = "inference_pool_gid"
+"""Keys of the object ``parameters`` of model settings, as in MLServer."""

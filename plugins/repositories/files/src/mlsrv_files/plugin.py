@@ -8,4 +8,4 @@ import mlsrv
 @mlsrv.hookimpl
 def mlsrv_repositories() -> mlsrv.RepositoryOffer:
     """Offer the repository ``files``: a folder of ``model-settings.json`` files."""
-    return mlsrv.RepositoryOffer("files", "mlsrv_files.repository:FilesRepository")
+    return mlsrv.RepositoryOffer("files", "mlsrv_files.repository:FilesRepository", priority=1)

@@ -22,10 +22,10 @@ from mlsrv.threads import run_in_own_thread
 from mlsrv_workers.environments import unpack
 from mlsrv_workers.environments.installers import install
 from mlsrv_workers.environments.run_program import run_program
+from mlsrv_workers.settings import ENVIRONMENT_PARAMETERS
 
 logger = logging.getLogger("mlsrv.workers")
 
-ENVIRONMENT_PARAMETERS = ("environment_tarball", "environment_path", "environment_requirements")
 """Parameters of models that name an environment."""
 
 VERSION_TIMEOUT = 60.0

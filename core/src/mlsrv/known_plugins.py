@@ -1,0 +1,65 @@
+"""Known plugins: the distribution that brings a setting, a codec or a runtime, for use while it is missing.
+
+The data is generated from the plugins that are developed with the kernel; installed ones are asked by hooks.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+DATA = Path(__file__).with_suffix(".json")
+
+Kind: TypeAlias = Literal[
+    "settings",
+    "parameters",
+    "codecs",
+    "codec_classes",
+    "samples",
+    "runtimes",
+    "repositories",
+    "executors",
+    "transports",
+    "meters",
+    "metrics",
+    "extensions",
+]
+"""Entries of a distribution. ``runtimes`` holds names and aliases, ``parameters`` keys of the object of that
+name in model settings, ``samples`` a text for each content type that does not take the empty one."""
+
+
+@functools.cache
+def known_plugins() -> Mapping[str, Mapping[str, Any]]:
+    """Return the entries of each distribution, read once."""
+    found: dict[str, dict[str, Any]] = json.loads(DATA.read_text(encoding="utf-8"))
+    return found
+
+
+def owner_of(kind: Kind, name: str) -> str | None:
+    """Return the distribution that brings something, or None if no known one does."""
+    return next((distribution for distribution, names in _all_of(kind) if name in names), None)
+
+
+def known_names(kind: Kind) -> tuple[str, ...]:
+    """Return all names of a kind."""
+    return tuple(name for _, names in _all_of(kind) for name in names)
+
+
+def known_sample(content_type: str) -> str:
+    """Return a text that the codec of a content type decodes; the empty one if it is not known."""
+    return next(
+        (str(samples[content_type]) for _, samples in _all_of("samples") if content_type in samples), ""
+    )
+
+
+def first_choice(kind: Kind) -> str:
+    """Return the distribution to suggest where none of a kind is installed, one of the default set if any."""
+    found = [distribution for distribution, _ in _all_of(kind)]
+    return max(found, key=lambda distribution: bool(known_plugins()[distribution].get("default")))
+
+
+def _all_of(kind: Kind) -> Iterator[tuple[str, Any]]:
+    return ((name, entries[kind]) for name, entries in known_plugins().items() if kind in entries)
