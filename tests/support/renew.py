@@ -1,6 +1,6 @@
 """Renews what repeats the folders and the sources: python tests/support/renew.py
 
-These are the lists of plugins in the root's pyproject.toml, the data of `mlsrv.known_plugins`, and
+These are the lists of plugins in the root's pyproject.toml, the data of `mlsrv.settings.known_plugins`, and
 the list of public names. The tests of `boundaries` compare them.
 """
 
@@ -16,7 +16,7 @@ import attrs
 from workspace import ROOT, Room, make_importable, members, plugins, rooms, root_project
 
 PROJECT = ROOT / "pyproject.toml"
-KNOWN_PLUGINS = ROOT / "core/src/mlsrv/known_plugins.json"
+KNOWN_PLUGINS = ROOT / "core/src/mlsrv/settings/known_plugins.json"
 PUBLIC_NAMES = ROOT / "tests/boundaries/public_names.txt"
 
 
@@ -56,7 +56,7 @@ def offers_of(room: Room, hook: str) -> list[Any]:
 
 
 def known_entries(room: Room) -> dict[str, Any]:
-    """What a plugin brings, as `mlsrv.known_plugins` has it; without empty entries."""
+    """What a plugin brings, as `mlsrv.settings.known_plugins` has it; without empty entries."""
     codecs = offers_of(room, "mlsrv_codecs")
     settings = offers_of(room, "mlsrv_settings")
     names = ("repositories", "executors", "transports", "meters", "metrics")
@@ -80,7 +80,7 @@ def known_entries(room: Room) -> dict[str, Any]:
 
 
 def known_plugins() -> str:
-    """The text of the data file of `mlsrv.known_plugins`."""
+    """The text of the data file of `mlsrv.settings.known_plugins`."""
     return json.dumps({room.distribution: known_entries(room) for room in plugins()}, indent=1) + "\n"
 
 

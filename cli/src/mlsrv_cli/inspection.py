@@ -10,10 +10,10 @@ import attrs
 
 from mlsrv.errors import ConfigurationError, MLSrvError
 from mlsrv.kernel import Kernel
-from mlsrv.known_plugins import first_choice
 from mlsrv.plugins.offers import TransportOffer
 from mlsrv.repository import BrokenModel, Listing
 from mlsrv.settings import Effective, ModelSettings
+from mlsrv.settings.known_plugins import first_choice
 from mlsrv.settings.server import KERNEL_DISTRIBUTION
 
 

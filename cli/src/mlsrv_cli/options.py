@@ -11,12 +11,12 @@ import attrs
 import rich_click as click
 
 from mlsrv.errors import ConfigurationError
-from mlsrv.known_plugins import owner_of
 from mlsrv.plugins import Plugins, load_plugin_file
 from mlsrv.plugins.offers import SettingsOffer
 from mlsrv.settings import KernelSettings, Owner, Settings, help_of
 from mlsrv.settings.fields import default_of
 from mlsrv.settings.hints import explain_unknown
+from mlsrv.settings.known_plugins import owner_of
 from mlsrv.settings.server import KERNEL_DISTRIBUTION
 from mlsrv_cli.sources import assignments, read_settings
 

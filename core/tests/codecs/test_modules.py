@@ -11,7 +11,7 @@ import pytest
 
 import mlsrv.codecs
 from mlsrv.codecs import installed
-from mlsrv.known_plugins import owner_of
+from mlsrv.settings.known_plugins import owner_of
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlsrv.codecs.registry import CodecRegistry
 
-from mlsrv.known_plugins import owner_of
+from mlsrv.settings.known_plugins import owner_of
 
 
 def installed_codec(module: str, name: str, names: tuple[str, ...] | None = None) -> Any:

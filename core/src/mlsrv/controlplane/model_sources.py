@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from mlsrv.errors import ConfigurationError, MLSrvError, RepositoryError
-from mlsrv.known_plugins import first_choice
 from mlsrv.plugins.factory import resolve_class
 from mlsrv.plugins.manager import Plugins
 from mlsrv.plugins.offers import RepositoryOffer
 from mlsrv.repository import BrokenModel, Listing, ModelRepository
 from mlsrv.settings import KernelSettings, ModelSettings
+from mlsrv.settings.known_plugins import first_choice
 from mlsrv.settings.model_environment import ModelEnvironment
 
 logger = logging.getLogger("mlsrv.models")

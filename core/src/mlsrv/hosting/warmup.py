@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from mlsrv.errors import ModelLoadError
-from mlsrv.known_plugins import known_sample
 from mlsrv.placement import ModelInfo
 from mlsrv.settings import KernelModelSettings, ModelSettings
+from mlsrv.settings.known_plugins import known_sample
 from mlsrv_protocol import json
 from mlsrv_protocol.errors import InvalidPayload
 from mlsrv_protocol.types import InferenceRequest, MetadataTensor, RequestInput

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from mlsrv.controlplane.model_control import ModelControl
 from mlsrv.controlplane.registry import Registry
 from mlsrv.errors import ConfigurationError, ModelsFailed
-from mlsrv.known_plugins import first_choice
 from mlsrv.settings import KernelSettings
+from mlsrv.settings.known_plugins import first_choice
 from mlsrv.transport import Transport
 
 logger = logging.getLogger("mlsrv.kernel")

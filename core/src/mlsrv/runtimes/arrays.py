@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mlsrv.codecs.registry import AnyInputCodec, AnyRequestCodec
 from mlsrv.errors import ModelLoadError
-from mlsrv.known_plugins import owner_of
 from mlsrv.model import MLModel
+from mlsrv.settings.known_plugins import owner_of
 
 
 def array_codecs(model: MLModel) -> tuple[AnyInputCodec, AnyRequestCodec]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 
-from mlsrv.known_plugins import known_names, owner_of
+from mlsrv.settings.known_plugins import known_names, owner_of
 
 _OF_MLSERVER = ("kafka_enabled", "kafka_servers", "kafka_topic_input", "kafka_topic_output")
 """Keys of MLServer's settings that no plugin understands."""

@@ -12,9 +12,9 @@ from typing import Any
 import attrs
 
 from mlsrv.errors import ConfigurationError
-from mlsrv.known_plugins import known_names
 from mlsrv.settings import Layer, ModelSettings
 from mlsrv.settings.convert import from_text
+from mlsrv.settings.known_plugins import known_names
 
 _IDENTITY = ("name", "implementation", "inputs", "outputs")
 _PARAMETERS = ("content_type", "extra", "format", "uri", "version")
