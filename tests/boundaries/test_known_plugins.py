@@ -1,4 +1,4 @@
-"""The kernel names no plugin: the data of `mlsrv.settings.known_plugins` does, and is generated from the rooms."""
+"""The kernel names no plugin: the data of `settings.known_plugins` does, and is generated from the rooms."""
 
 import ast
 import re
