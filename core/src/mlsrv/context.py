@@ -94,7 +94,7 @@ class CallContext:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the request was given up or its deadline has passed.
+        """True if the request was given up or its deadline has passed.
 
         Long-running user code may poll it, from any thread.
         """

@@ -145,7 +145,7 @@ class ModelStatus(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether it answers requests now."""
+        """True if it answers requests now."""
 
     @property
     def problem(self) -> str | None:
@@ -164,7 +164,7 @@ class PluginSet(Protocol):
 
     @property
     def discovering(self) -> bool:
-        """Whether installed plugins are loaded."""
+        """True if installed plugins are loaded."""
 
     @property
     def blocked(self) -> frozenset[str]:
@@ -236,7 +236,7 @@ class KernelAPI(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether every model that should be loaded is READY and its executor healthy."""
+        """True if every model that should be loaded is READY and its executor healthy."""
 
     def problems(self) -> list[str]:
         """Return why the server is not ready, one sentence each; empty when it is."""

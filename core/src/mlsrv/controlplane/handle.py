@@ -23,7 +23,7 @@ class ModelHandle:
         reason: why it is UNAVAILABLE, or why its last reload failed; else empty.
         settings: the latest settings, or None if the repository could not even describe it.
         wanted: whether the server counts as ready only with it: it was loaded, or should have been at the
-            start, and nobody unloaded it since.
+            start, and was not unloaded since.
         instance: what answers requests, or None.
         statistics: what it has done so far, over all its instances.
         lock: held while it is loaded or unloaded.
@@ -47,12 +47,12 @@ class ModelHandle:
 
     @property
     def info(self) -> ModelInfo | None:
-        """What the loaded model says of itself, or None."""
+        """The description that the loaded model gives of itself, or None."""
         return self.instance.placement.info if self.instance else None
 
     @property
     def ready(self) -> bool:
-        """Whether it answers requests now."""
+        """True if it answers requests now."""
         return self.problem is None
 
     @property

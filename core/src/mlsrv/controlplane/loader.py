@@ -1,4 +1,4 @@
-"""Loading and unloading: switches models without a gap, whoever asks for it, and however often."""
+"""Loading and unloading: switches models without a gap, for any number of callers at once."""
 
 from __future__ import annotations
 
@@ -101,12 +101,12 @@ class Loader:
         """Unload one version: new requests are refused at once, those in flight finish. Idempotent."""
         self._check_open()
         handle.wanted = False
-        # Whoever asks for a load from now on wants it after this unload.
+        # A load that is asked for from now on comes after this unload.
         self._next.pop(handle, None)
         await _outcome(_start(self._unloads, self._unload(handle)))
 
     def idle(self, handle: ModelHandle) -> bool:
-        """Whether a model is neither loaded nor about to be."""
+        """Return True if a model is neither loaded nor about to be."""
         return handle.instance is None and not handle.lock.locked() and handle not in self._next
 
     async def close(self) -> None:
@@ -269,7 +269,7 @@ def _start(tasks: set[asyncio.Task[Any]], work: Coroutine[Any, Any, _T]) -> asyn
     def ended(task: asyncio.Task[_T]) -> None:
         tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # counts as seen, though whoever asked may be gone: the handle has the reason
+            task.exception()  # counts as seen, though the caller may be gone: the handle has the reason
 
     task = asyncio.create_task(work)
     tasks.add(task)

@@ -1,4 +1,4 @@
-"""Where a kernel looks for models: those that it was given, its repository, the environment."""
+"""Model sources: the models a kernel was given, those of its repository and of the environment."""
 
 from __future__ import annotations
 

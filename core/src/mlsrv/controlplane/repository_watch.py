@@ -28,7 +28,7 @@ class _Known:
     Attributes:
         source: where the repository describes it.
         stamp: of what was loaded, or could not be.
-        held: whether it stays unloaded until somebody asks for it.
+        held: whether it stays unloaded until a client asks for it.
         restless: whether its files changed while it was being loaded.
     """
 
@@ -118,7 +118,7 @@ class RepositoryWatch:
         """Look, and tell whether that failed; a repository that keeps failing is one warning."""
         try:
             await (self.look() if self._registry.complete else self._begin())
-        except Exception as error:  # a repository may be anybody's code, and must not end the watching
+        except Exception as error:  # a repository may be foreign code, and must not end the watching
             if not failing:
                 cause = None if isinstance(error, MLSrvError) else error
                 text = "The models stay as they are until the repository can be read: %s"

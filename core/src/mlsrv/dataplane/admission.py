@@ -1,4 +1,4 @@
-"""How much may wait or run at once: of one model, and of all of them together."""
+"""Admission: limits the requests that wait or run at once, of one model and of all of them together."""
 
 from __future__ import annotations
 

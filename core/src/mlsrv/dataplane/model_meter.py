@@ -1,4 +1,4 @@
-"""What the kernel itself measures, of each model and of all of them."""
+"""Model meter: the metrics of the kernel itself, of each model and of all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What each version of a model has done so far. Source: Triton's "Statistics Extension"."""
+"""Statistics: counts requests and time of each version of a model.
+
+Source: Triton's "Statistics Extension".
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""What plugins put around the code of models, in the process where it runs; see the hook
-``mlsrv_user_code``."""
+"""Call scope: the contexts that plugins put around the code of models, in the process where it runs.
+
+See the hook ``mlsrv_user_code``.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""What models may use: codecs and runtimes, compiled from the plugins' offers, in each process with
-models."""
+"""Catalog: codecs and runtimes, compiled from the plugins' offers, in each process with models."""
 
 from __future__ import annotations
 
@@ -38,7 +37,7 @@ class Catalog:
     Attributes:
         codecs: the codecs of all plugins.
         runtimes: the offered runtimes by name.
-        shared: what the hooks of plugins share in this process; closed by whoever made the catalog.
+        shared: what the hooks of plugins share in this process; closed by the maker of the catalog.
 
     Raises:
         OfferClash: two plugins offer the same codec, runtime or alias.
@@ -114,7 +113,7 @@ class Catalog:
         return found, code
 
     def scopes(self, model: ModelSettings) -> CallScopes | None:
-        """What plugins put around the code of a model, or None.
+        """Return the contexts that plugins put around the code of a model, or None.
 
         Raises:
             PluginError: one of them failed to say.
@@ -175,7 +174,7 @@ class Catalog:
         return [name for name, offer in self.runtimes.items() if any(map(test, offer.artifacts))]
 
     def _missing(self, wanted: str) -> str:
-        """What would bring a runtime: a plugin that is there and failed, or one to install."""
+        """Return a sentence about the plugin that has a runtime: it failed, or can be installed."""
         rows = [
             row
             for row in self._plugins.failed

@@ -64,11 +64,11 @@ class CodeImporter:
         return cls(folder, model.name) if folder is not None and _module_names(folder) else None
 
     def has(self, name: str) -> bool:
-        """Whether a dotted module name in the folder's own code starts in this folder."""
+        """Return True if a dotted module name in the folder's own code starts in this folder."""
         return name.partition(".")[0] in self.names
 
     def implements(self, name: str) -> bool:
-        """Whether a dotted module name in the model's settings starts in this folder."""
+        """Return True if a dotted module name in the model's settings starts in this folder."""
         return name.partition(".")[0] in self._all
 
     def import_module(self, name: str) -> ModuleType:
@@ -125,7 +125,7 @@ class CodeImporter:
         fromlist: Sequence[str] | None = (),
         level: int = 0,
     ) -> ModuleType:
-        """What ``import`` statements of the folder's modules call (`builtins.__import__`)."""
+        """Import for the ``import`` statements of the folder's modules, as their `builtins.__import__`."""
         if level == 0 and self.has(name):
             if isinstance(fromlist, list):
                 # Not a statement but `PyImport_Import`: pickle, which then looks into sys.modules for the

@@ -147,7 +147,7 @@ _SCALARS: dict[Any, Callable[[str], Any]] = {str: str, int: int, float: float, b
 
 
 def _text_value(source: Callable[[_Call], Mapping[str, str]], name: str, hint: Any) -> Callable[[_Call], Any]:
-    """What takes one value of the path or the query."""
+    """Return the function that takes one value of the path or the query from a call."""
     inner = [part for part in getattr(hint, "__args__", ()) if part is not type(None)]
     convert = _SCALARS.get(hint) or (_SCALARS.get(inner[0]) if len(inner) == 1 else None)
     if convert is None:
@@ -170,7 +170,7 @@ def _text_value(source: Callable[[_Call], Mapping[str, str]], name: str, hint: A
 
 
 def _body(hint: Any) -> Callable[[_Call], Any]:
-    """What takes the body."""
+    """Return the function that takes the body from a call."""
     if hint is bytes:
         return lambda call: call.request.body
     if hint is str:

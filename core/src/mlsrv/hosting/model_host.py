@@ -297,11 +297,11 @@ def _settle_shape(output: ResponseOutput) -> None:
         try:
             output.shape = fitting_shape(data, output.shape, expected)
         except InvalidPayload:
-            return  # whoever writes the response says what does not fit
+            return  # the writer of the response says what does not fit
 
 
 def _place(method: Callable[..., Any]) -> str:
-    """Where a method of user code is written, for the end of a sentence."""
+    """Return the file and line of a method of user code, for the end of a sentence."""
     code = getattr(inspect.unwrap(method), "__code__", None)
     return f" ({Path(code.co_filename).name}, line {code.co_firstlineno})" if code else ""
 
@@ -311,8 +311,7 @@ async def _not_loaded(request: InferenceRequest) -> Any:
 
 
 def _modules(cls: type[MLModel], code: CodeImporter | None) -> list[ModuleType]:
-    """Where the model's own codecs are looked for: the folder's modules, and those of its class and its
-    bases."""
+    """Return the modules with the model's own codecs: the folder's, and those of its class and bases."""
     modules = code.modules() if code is not None else []
     names = [base.__module__ for base in cls.__mro__ if issubclass(base, MLModel) and base is not MLModel]
     return [*modules, *(sys.modules[name] for name in names if name in sys.modules)]

@@ -68,7 +68,7 @@ def clear(code: ImportableCode) -> None:
 
 
 def find_spec(fullname: str, code: ImportableCode) -> ModuleSpec | None:
-    """Where one of the shared names is found, if `code` is what it means for the caller."""
+    """Return the spec of one of the shared names, or None unless it means `code` for the caller."""
     if not code.has(fullname):
         return None
     there = sys.modules.get(fullname.partition(".")[0])

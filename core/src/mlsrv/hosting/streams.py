@@ -67,7 +67,7 @@ class StreamRequests(AsyncIterator[InferenceRequest], Iterator[InferenceRequest]
 
 
 class ThreadedIterator(AsyncIterator[InferenceResponse]):
-    """What a synchronous ``predict_stream`` returned, iterated in threads."""
+    """ThreadedIterator: iterates the result of a synchronous ``predict_stream`` in threads."""
 
     def __init__(self, responses: Iterable[InferenceResponse], threads: Threads) -> None:
         self._iterator = iter(responses)

@@ -96,8 +96,11 @@ class UserCodeCall:
 
 
 def is_shutdown(error: BaseException) -> bool:
-    """Whether an exception is not the fault of user code: its task is cancelled or closed, or the process
-    ends. Everything else, SystemExit too, fails one request or one load and must not end the server."""
+    """Return True if an exception is not the fault of user code.
+
+    Its task is cancelled or closed, or the process ends. Every other exception, SystemExit too, fails one
+    request or one load and must not end the server.
+    """
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         return task is None or task.cancelling() > 0
@@ -105,7 +108,7 @@ def is_shutdown(error: BaseException) -> bool:
 
 
 def as_async(method: Callable[..., Any], threads: Threads) -> Callable[..., Awaitable[Any]]:
-    """How to call a method again and again: a coroutine function on the loop, another one in a thread."""
+    """Return a method in a form to be awaited: a coroutine function itself, another one in a thread."""
     if inspect.iscoroutinefunction(method):
         return method
     return functools.partial(_in_thread, threads, method)

@@ -310,7 +310,7 @@ class Kernel:
 
     @property
     def ready(self) -> bool:
-        """Whether every model that should be loaded is READY and its executor healthy."""
+        """True if every model that should be loaded is READY and its executor healthy."""
         return not self.problems()
 
     def problems(self) -> list[str]:
@@ -337,7 +337,7 @@ class Kernel:
         return self.registry.names()
 
     def handle(self, name: str, version: str | None = None) -> ModelHandle:
-        """What is known of a model; without a version, of its default.
+        """Return the handle of a model; without a version, of its default.
 
         Raises:
             ModelNotFound: the model or the version is unknown.
@@ -346,7 +346,7 @@ class Kernel:
         return self.registry.handle(name, version or None)
 
     def model_ready(self, name: str, version: str | None = None) -> bool:
-        """Whether the model answers requests now. Raises as `handle`."""
+        """Return True if the model answers requests now. Raises as `handle`."""
         return self.handle(name, version).ready
 
     def model_metadata(self, name: str, version: str | None = None) -> MetadataModelResponse:
@@ -363,8 +363,10 @@ class Kernel:
         )
 
     def statistics(self, name: str | None = None, version: str | None = None) -> list[dict[str, Any]]:
-        """What models have done so far, in the form of the statistics extension: all of them, all versions of
-        one, or one version. Raises as `handle`."""
+        """Return statistics in the form of the statistics extension.
+
+        They are of all models, of all versions of one, or of one version. Raises as `handle`.
+        """
         if name is None:
             handles = list(self.registry)
         elif version is None:

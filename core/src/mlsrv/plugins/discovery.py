@@ -48,7 +48,7 @@ class PluginRow:
 
     @property
     def active(self) -> bool:
-        """Whether it takes part."""
+        """True if it takes part."""
         return self.error is None and not self.blocked
 
     @property

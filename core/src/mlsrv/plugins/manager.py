@@ -206,7 +206,7 @@ class Plugins:
     def user_code(
         self, settings: Mapping[str, Any], model: ModelSettings, shared: Shared
     ) -> list[UserCodeContext]:
-        """What is to be put around the code of a model in this process, outermost first."""
+        """Return the contexts to put around the code of a model in this process, outermost first."""
         made: list[UserCodeContext] = []
         for row, result in self._each("mlsrv_user_code", settings=settings, model=model, shared=shared):
             if result is not None and not callable(result):
@@ -215,7 +215,7 @@ class Plugins:
         return made
 
     def lifespans(self, kernel: KernelAPI) -> list[tuple[str, AbstractAsyncContextManager[object]]]:
-        """What the plugins want entered at boot, in order, each with the label of its plugin."""
+        """Return the context managers to enter at boot, in order, each with the label of its plugin."""
         found: list[tuple[str, AbstractAsyncContextManager[object]]] = []
         for row, result in self._each("mlsrv_lifespan", kernel=kernel):
             if result is None:

@@ -1,4 +1,4 @@
-"""What a plugin hands to the kernel: small frozen records that name a thing and say where it is.
+"""Offers: the small frozen records that a plugin hands to the kernel, each with a name and a target.
 
 A target is either the object itself or a string ``"package.module:Attribute"``, which is imported
 only when the thing is needed. Plugins use strings, so that importing ``plugin.py`` stays cheap.

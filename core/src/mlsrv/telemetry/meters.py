@@ -39,7 +39,7 @@ class Meters:
             raise MetricClash(clash(known, metric))
 
     def bind(self, metric: Metric, labels: Sequence[str] = ()) -> Recorder:
-        """What records one series of a metric; to be kept, and then called for each value.
+        """Return the recorder of one series of a metric; to be kept, and then called for each value.
 
         Raises:
             MetricClash: there is another metric of this name, or a meter cannot have it.
@@ -48,13 +48,16 @@ class Meters:
         return _fan_out([meter.bind(metric, labels) for meter in self._meters])
 
     def bind_row(self, row: Sequence[tuple[Metric, Sequence[str]]]) -> RowRecorder:
-        """What records one value of each of several series; see `Meter.bind_row`. Raises as `bind`."""
+        """Return the recorder of one value of each of several series; see `Meter.bind_row`.
+
+        Raises as `bind`.
+        """
         for metric, _ in row:
             self.declare(metric)
         return _fan_out([meter.bind_row(row) for meter in self._meters])
 
     def watch(self, metric: Metric, reading: Reading) -> Callable[[], None]:
-        """Show a gauge that is read when somebody looks; calling the result ends that. Raises as `bind`."""
+        """Show a gauge that is read when the metrics are; calling the result ends that. Raises as `bind`."""
         self.declare(metric)
         ends = [meter.watch(metric, reading) for meter in self._meters]
 

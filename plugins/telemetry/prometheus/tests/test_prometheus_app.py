@@ -71,9 +71,7 @@ async def test_without_an_endpoint_nothing_is_measured_or_opened() -> None:
     async with Kernel(settings, plugins=[mlsrv_prometheus.plugin], models=[model], discover=False) as kernel:
         await kernel.loaded()
         assert kernel.meters == {}
-        assert [type(one).__name__ for one in kernel.handle("echo").loaded().interceptors] == [
-            "Classification"
-        ]
+        assert kernel.handle("echo").loaded().interceptors == ()
         with pytest.raises(ConfigurationError, match="No transport is installed"):
             await kernel.serve(asyncio.Event().wait)
         with pytest.raises(ConfigurationError, match="has no metrics"):

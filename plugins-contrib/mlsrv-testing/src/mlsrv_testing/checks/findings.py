@@ -1,4 +1,4 @@
-"""What a check finds while it goes on."""
+"""Findings: the results of a check while it runs."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Listener(Protocol):
     """Is told how a check goes. What is tried has a number, from 0."""
 
     def plugin(self, name: str, distribution: str, version: str) -> None:
-        """Which plugin is checked."""
+        """Note the plugin that is checked."""
 
     def subject(self, number: int, label: str) -> None:
-        """There is something to try."""
+        """Note something to try."""
 
     def prepared(self, number: int, suite: str, missing: str) -> None:
         """There is a suite for it, or something is missing for one."""
@@ -117,7 +117,7 @@ class Findings:
         return frozenset(number for number, one in self._subjects.items() if one.waiting == [])
 
     def report(self) -> Report:
-        """What was found so far."""
+        """Return the report of the findings so far."""
         found = [
             Checked(one.label, one.suite, tuple(one.cases), one.missing)
             for _, one in sorted(self._subjects.items())

@@ -1,4 +1,4 @@
-"""What a check found, as plain data."""
+"""Report: the results of a check, as plain data."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Case:
 
 @frozen
 class Checked:
-    """What was tried on one thing that a plugin offers, or on the plugin itself.
+    """Checked: the cases tried on one thing that a plugin offers, or on the plugin itself.
 
     Attributes:
         subject: what it is: ``"plugin hex"``, ``"input codec hex"``.
@@ -46,7 +46,7 @@ class Checked:
     missing: str = ""
 
     def count(self, outcome: Outcome) -> int:
-        """How many cases went so."""
+        """Return the number of cases with an outcome."""
         return sum(case.outcome == outcome for case in self.cases)
 
 
@@ -66,5 +66,5 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether no case failed."""
+        """True if no case failed."""
         return not any(one.count("failed") for one in self.checked)

@@ -17,8 +17,8 @@ from mlsrv_testing.checks.findings import Listener
 from mlsrv_testing.checks.report import Case, Outcome
 
 _WITHOUT = ("-p", "no:cacheprovider", "-p", "no:asyncio", "-p", "no:faulthandler")
-"""Plugins of pytest that are not needed, as cases run an event loop of their own, or are in the way: whoever
-runs a check may have faulthandler tell where it hangs."""
+"""Plugins of pytest that are not needed, as cases run an event loop of their own, or are in the way:
+the caller of a check may have set faulthandler to tell where it hangs."""
 
 _MARK = "Guards against:"
 

@@ -38,8 +38,10 @@ def stock_values() -> list[Any]:
 
 
 def input_samples(codec: type[InputCodec], given: Iterable[InferenceRequest]) -> list[Any]:
-    """What an input codec makes of the given tensors that are of its content type (or of none); without any
-    given, the stock values that it encodes."""
+    """Return the values that an input codec decodes from the given tensors of its content type or of none.
+
+    Without any given, these are the stock values that it encodes.
+    """
     tensors = [tensor for request in given for tensor in request.inputs]
     if tensors:
         chosen = [one for one in tensors if _content_type(one) in (None, codec.ContentType)]

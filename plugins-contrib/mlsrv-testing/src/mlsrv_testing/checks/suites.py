@@ -1,4 +1,4 @@
-"""Which suites try a plugin: those that its author gives, and for what they leave out, ours.
+"""Suites: those that try a plugin, given by its author, and ours for what the author leaves out.
 
 The author's are the classes ``Test…`` with a contract as a base, in a module ``contracts`` beside the
 plugin's own (``mlsrv_hex.contracts`` for ``mlsrv_hex.plugin``), or in a file of tests that is named.
@@ -69,7 +69,7 @@ _NO_READER = "only its author can say how to read what it recorded: it needs a s
 
 @attrs.frozen
 class Given:
-    """What the user of a check gives.
+    """Given: the input of a check from its user.
 
     Attributes:
         settings: values of settings of the server and of models, by key.
@@ -86,7 +86,7 @@ class Given:
 
 @attrs.frozen
 class Trial:
-    """How something is tried.
+    """Trial: the suites and samples that try one thing.
 
     Attributes:
         source: where the suite, or its samples, come from.
@@ -186,8 +186,10 @@ def _label(suite: type[Any]) -> str:
 
 
 def _covers(suites: Sequence[type[Any]], offer: Any) -> bool:
-    """Whether the author's suites are about an offer; of runtimes and repositories, where a suite does not
-    say which one it is about, one suite covers all."""
+    """Return True if the author's suites are about an offer.
+
+    A suite of runtimes or repositories does not say which one it is about: it covers all.
+    """
     if isinstance(offer, CodecOffer):
         return any(getattr(suite, "codec", None) is _resolved(offer) for suite in suites)
     if isinstance(offer, MeterOffer):

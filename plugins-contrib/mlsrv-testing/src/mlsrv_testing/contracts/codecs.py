@@ -1,4 +1,4 @@
-"""What every codec does."""
+"""Contract of codecs: the cases that each must pass."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from mlsrv_testing.contracts.running import request_over_json, response_over_jso
 
 
 class _Samples:
-    """What both kinds of codecs are tried with.
+    """Samples: the values that both kinds of codecs are tried with.
 
     Attributes:
         samples: values that the codec encodes, in the form in which it decodes them: what is encoded and
@@ -39,7 +39,7 @@ class _Samples:
 
     @staticmethod
     def same(left: Any, right: Any) -> bool:
-        """Whether two values are equal; override it for types that do not say so themselves."""
+        """Return True if two values are equal; override it for types whose `==` does not say so."""
         return same(left, right)
 
     @staticmethod
@@ -107,7 +107,7 @@ class InputCodecContract(_Samples):
             self._well_formed(tensor)
 
     def test_a_response_comes_back(self) -> None:
-        """What `encode_output` wrote, `decode_output` reads.
+        """`decode_output` reads what `encode_output` wrote.
 
         Guards against: values that change on their way to the client: dtype, shape, order, None, time zone.
         """
@@ -116,7 +116,7 @@ class InputCodecContract(_Samples):
             assert self.same(found, sample), f"{sample!r} came back as {found!r}"
 
     def test_a_request_comes_back(self) -> None:
-        """What `encode_input` wrote, `decode_input` reads.
+        """`decode_input` reads what `encode_input` wrote.
 
         Guards against: values that change on their way to the model.
         """
@@ -153,7 +153,7 @@ class InputCodecContract(_Samples):
             assert tensor == before, "decode_input changed the tensor"
 
     def test_garbage_is_refused_with_a_sentence(self) -> None:
-        """What cannot be decoded is the client's fault, said in one sentence.
+        """A tensor that cannot be decoded is the client's fault, said in one sentence.
 
         Guards against: a ValueError that becomes status 500 for a malformed request.
         """
@@ -247,7 +247,7 @@ class RequestCodecContract(_Samples):
             assert request.parameters.content_type == self.codec.ContentType
 
     def test_a_response_comes_back(self) -> None:
-        """What `encode_response` wrote, `decode_response` reads.
+        """`decode_response` reads what `encode_response` wrote.
 
         Guards against: values that change on their way to the client.
         """
@@ -256,7 +256,7 @@ class RequestCodecContract(_Samples):
             assert self.same(found, sample), f"{sample!r} came back as {found!r}"
 
     def test_a_request_comes_back(self) -> None:
-        """What `encode_request` wrote, `decode_request` reads.
+        """`decode_request` reads what `encode_request` wrote.
 
         Guards against: values that change on their way to the model.
         """
@@ -291,7 +291,7 @@ class RequestCodecContract(_Samples):
             assert request == before, "decode_request changed the request"
 
     def test_garbage_is_refused_with_a_sentence(self) -> None:
-        """What cannot be decoded is the client's fault, said in one sentence.
+        """A tensor that cannot be decoded is the client's fault, said in one sentence.
 
         Guards against: a ValueError that becomes status 500 for a malformed request.
         """

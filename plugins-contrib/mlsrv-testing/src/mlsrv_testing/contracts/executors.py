@@ -1,4 +1,4 @@
-"""What every executor does."""
+"""Contract of executors: the cases that each must pass."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class ExecutorContract(ABC):
         run(case())
 
     def test_metadata_travels(self) -> None:
-        """What the model declares, and whether it streams, is known to the kernel.
+        """The kernel knows the declarations of the model, and whether it streams.
 
         Guards against: models that lose their declared inputs where they are placed.
         """
@@ -201,7 +201,7 @@ class ExecutorContract(ABC):
     def test_a_cancelled_request_is_cancelled_there(self, tmp_path: Path) -> None:
         """Cancelling the caller cancels the model's work, and disturbs nothing else.
 
-        Guards against: a late answer to a request that nobody knows any more, which stops the dispatch loop.
+        Guards against: a late answer to a request that has ended already, which stops the dispatch loop.
         """
 
         async def case() -> None:
@@ -249,7 +249,7 @@ class ExecutorContract(ABC):
     def test_closing_a_stream_stops_the_model(self, tmp_path: Path) -> None:
         """When the consumer goes away, the model's generator is closed.
 
-        Guards against: models that generate for nobody.
+        Guards against: models that generate without a reader.
         """
 
         async def case() -> None:
@@ -278,7 +278,7 @@ class ExecutorContract(ABC):
         run(case())
 
     def test_metrics_arrive(self) -> None:
-        """What the model's code logs reaches the kernel's meters, with the model's labels.
+        """Metrics that the model's code logs reach the kernel's meters, with the model's labels.
 
         Guards against: metrics of user code that exist only without workers, or only with them.
         """

@@ -1,4 +1,4 @@
-"""What every interceptor does."""
+"""Contract of interceptors: the cases that each must pass."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class InterceptorContract(ABC):
     def test_closing_a_stream_reaches_the_model(self) -> None:
         """When the client goes away, the model's generator is closed.
 
-        Guards against: models that generate for nobody.
+        Guards against: models that generate without a reader.
         """
 
         async def case() -> None:

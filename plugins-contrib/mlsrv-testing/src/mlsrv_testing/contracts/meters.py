@@ -1,4 +1,4 @@
-"""What every meter does."""
+"""Contract of meters: the cases that each must pass."""
 
 from __future__ import annotations
 
@@ -45,12 +45,14 @@ class MeterContract(ABC):
 
     @abstractmethod
     def value(self, meter: Any, metric: Metric, labels: Sequence[str]) -> float | None:
-        """What the backend has of a series now: the sum of a counter, the last value of a gauge, the sum of
-        what a histogram observed; None if there is no such series."""
+        """Return the value of a series in the backend, or None if there is no such series.
+
+        It is the sum of a counter, the last value of a gauge, the sum of what a histogram observed.
+        """
 
     @abstractmethod
     def count(self, meter: Any, metric: Metric, labels: Sequence[str]) -> int:
-        """How many values a histogram observed."""
+        """Return the number of values that a histogram observed."""
 
     def test_counters_add_up(self) -> None:
         """A counter has the sum of what was recorded.
@@ -120,7 +122,7 @@ class MeterContract(ABC):
         self._alone(case)
 
     def test_rows_record_each_of_their_series(self) -> None:
-        """What is recorded in a row is the same as if each were recorded alone, and the series are the same.
+        """Values recorded in a row are the same as if each were recorded alone, and so are the series.
 
         Guards against: a faster way to record that confuses the order, or has series of its own.
         """
@@ -213,7 +215,7 @@ class MeterContract(ABC):
         run(case())
 
     def test_requests_are_recorded(self) -> None:
-        """What the kernel records of requests arrives.
+        """Metrics of requests that the kernel records arrive.
 
         Guards against: a meter that knows the metrics of its own tests alone.
         """

@@ -1,4 +1,4 @@
-"""What every plugin does, whatever it offers."""
+"""Contract of plugins: the cases that each must pass, for any kind of offer."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class PluginContract:
     def test_its_settings_have_help(self) -> None:
         """Every setting says what it does.
 
-        Guards against: options of the command line that nobody can explain.
+        Guards against: options of the command line without an explanation.
         """
         for offer in self._kernel().plugins.offers(SettingsOffer):
             silent = [one.name for one in attrs.fields(offer.cls) if not help_of(one).strip()]

@@ -1,4 +1,4 @@
-"""What every model repository does."""
+"""Contract of model repositories: the cases that each must pass."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class RepositoryContract(ABC):
         assert [one.name for one in first] == [one.name for one in second]
 
     def test_it_is_read_afresh(self, tmp_path: Path) -> None:
-        """What is added later is in the next listing of the same repository.
+        """A model that is added later is in the next listing of the same repository.
 
         Guards against: models that can only be deployed by a restart.
         """
@@ -94,7 +94,7 @@ class RepositoryContract(ABC):
         run(case())
 
     def test_each_listing_has_settings_of_its_own(self, tmp_path: Path) -> None:
-        """What a caller does to listed settings is not in the next listing.
+        """Changes of a caller to listed settings are not in the next listing.
 
         Guards against: a model that sees the settings of an earlier load.
         """
@@ -152,7 +152,7 @@ class RepositoryContract(ABC):
     def test_an_unreadable_model_keeps_its_place(self, tmp_path: Path) -> None:
         """It is listed as a `BrokenModel` with a reason, and the others are listed all the same.
 
-        Guards against: one broken file that empties the server, or that nobody hears of.
+        Guards against: one broken file that empties the server, or that is not reported.
         """
 
         async def case() -> None:

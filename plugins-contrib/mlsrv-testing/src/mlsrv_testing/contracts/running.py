@@ -1,4 +1,4 @@
-"""How the cases run: each in an event loop of its own, within a time limit, and with the means to compare."""
+"""Running: runs each case in an event loop of its own, within a time limit; helps to compare values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 @frozen
 class Limit:
-    """How long a case may take.
+    """Limit: the time that a case may take.
 
     Attributes:
         seconds: after them it is taken for hung, and fails.
@@ -56,7 +56,7 @@ async def _within(allowed: Limit, work: Coroutine[Any, Any, _T]) -> _T:
 
 
 def _awaited(awaitable: Any) -> list[str]:
-    """Where a coroutine is suspended, as far as that is in Python: what it awaits at last comes first."""
+    """Return the lines where a coroutine is suspended in Python code, the innermost first."""
     lines = []
     while awaitable is not None:
         frame = getattr(awaitable, "cr_frame", None) or getattr(awaitable, "ag_frame", None)
@@ -83,13 +83,15 @@ async def eventually(what: str, test: Callable[[], bool | Awaitable[bool]], seco
 
 
 def notes(path: Path) -> list[str]:
-    """What a `ScriptedModel` noted so far."""
+    """Return the notes of a `ScriptedModel` so far."""
     return path.read_text(encoding="utf-8").split() if path.exists() else []
 
 
 def same(left: Any, right: Any) -> bool:
-    """Whether two Python values are equal: arrays element by element, NaN equal to itself, DataFrames by
-    their own `equals`."""
+    """Return True if two Python values are equal.
+
+    Arrays are compared element by element with NaN equal to itself, DataFrames by their own `equals`.
+    """
     if hasattr(left, "equals"):
         return type(left) is type(right) and bool(left.equals(right))
     if isinstance(left, np.ndarray) or isinstance(right, np.ndarray):

@@ -1,4 +1,4 @@
-"""What every inference runtime does."""
+"""Contract of inference runtimes: the cases that each must pass."""
 
 from __future__ import annotations
 

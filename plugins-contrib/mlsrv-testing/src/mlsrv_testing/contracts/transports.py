@@ -1,4 +1,4 @@
-"""What every transport does."""
+"""Contract of transports: the cases that each must pass."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mlsrv_testing.contracts.running import eventually, notes, run
 
 
 class TransportFailure(Exception):
-    """What a `TransportClient` raises when it gets an error: its code, and its sentence."""
+    """TransportFailure: raised by a `TransportClient` that gets an error, with its code and its sentence."""
 
     def __init__(self, code: Code, message: str) -> None:
         super().__init__(message)
@@ -180,7 +180,7 @@ class TransportContract(ABC):
         run(case())
 
     def test_a_request_in_flight_is_answered_while_it_stops(self, tmp_path: Path) -> None:
-        """What was accepted is finished within the grace period.
+        """Accepted requests are finished within the grace period.
 
         Guards against: requests that a rolling update loses.
         """
@@ -224,7 +224,7 @@ class TransportContract(ABC):
     def test_a_client_that_goes_away_cancels_its_request(self, tmp_path: Path) -> None:
         """The model's work is cancelled, and other requests are answered.
 
-        Guards against: work for nobody, and a server whose loop dies with a connection.
+        Guards against: work without a reader, and a server whose loop dies with a connection.
         """
 
         async def case() -> None:

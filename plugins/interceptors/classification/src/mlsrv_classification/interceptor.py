@@ -124,7 +124,7 @@ def _text(value: Any, index: int, labels: Sequence[str]) -> str:
 
 
 def _counts(outputs: Sequence[RequestOutput]) -> dict[str, int]:
-    """How many classes are asked for, by output.
+    """Return the number of classes that are asked for, by output.
 
     Raises:
         InvalidPayload: a number is not positive.
