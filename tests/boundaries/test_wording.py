@@ -20,18 +20,18 @@ Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Each docstring with its line: those of modules, classes and functions."""
+    """Yield each docstring of a module, a class or a function, with its line."""
     for node in ast.walk(tree):
         if isinstance(node, Documented) and (text := ast.get_docstring(node)):
             yield node.body[0].lineno, text
 
 
 def prose(tree: ast.Module, source: str) -> Iterator[tuple[int, str]]:
-    """Each docstring, each text below a name that it documents, and each comment, with its line."""
+    """Yield each docstring, each text below a name that it documents, and each comment, with its line."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            if isinstance(node.value.value, str):
-                yield node.lineno, node.value.value
+        match node:
+            case ast.Expr(value=ast.Constant(value=str(text))):
+                yield node.lineno, text
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             yield token.start[0], token.string
