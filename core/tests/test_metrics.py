@@ -252,7 +252,7 @@ def test_one_name_is_one_metric() -> None:
     with pytest.raises(MetricClash, match="has the labels a already"):
         meters.bind(Metric("x", "One.", "counter", ("b",)), ("1",))
     with pytest.raises(MetricClash, match="is a counter already"):
-        meters.watch(Metric("x", "One.", "gauge", ("a",)), list)
+        meters.observe_gauge(Metric("x", "One.", "gauge", ("a",)), list)
 
 
 def test_a_row_reaches_every_meter_as_its_values_alone_would() -> None:

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from mlsrv.errors import ConfigurationError
 from mlsrv.settings import KernelSettings
-from mlsrv.telemetry.request_logging import FIELDS, current_fields, shown, thread_failed
+from mlsrv.telemetry.request_logging import FIELDS, current_fields, printable, thread_failed
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
@@ -70,7 +70,8 @@ class TextFormatter(logging.Formatter):
         """Return the facts that the message itself does not contain."""
         message = record.message
         ids = {"request": _field(record, "request_id"), "trace": _field(record, "trace_id")}
-        parts = [f"{name} {shown(one)}" for name, one in ids.items() if one and shown(one) not in message]
+        texts = {name: printable(one) for name, one in ids.items() if one}
+        parts = [f"{name} {text}" for name, text in texts.items() if text not in message]
         worker = _field(record, "worker")
         parts += [] if worker is None else [f"worker {worker}"]
         return f" ({', '.join(parts)})" if parts else ""

@@ -167,8 +167,8 @@ def check_root_paths(
         for options in theirs.values():
             if other != name and _claims_root(options) and route_key(options) in mine:
                 raise ModelLoadError(
-                    f"Model {name} offers {shown(options)} at the root of the server, as model {other} does; "
-                    "unload one of them, or leave out root=True."
+                    f"Model {name} offers {route_text(options)} at the root of the server, "
+                    f"as model {other} does; unload one of them, or leave out root=True."
                 )
 
 
@@ -216,6 +216,6 @@ def route_key(options: Mapping[str, Any]) -> tuple[str, str]:
     return re.sub(r"{\w+}", "{}", options["rest_path"]), options["rest_method"]
 
 
-def shown(options: Mapping[str, Any]) -> str:
+def route_text(options: Mapping[str, Any]) -> str:
     """Return a route for messages: verb and path."""
     return f"{options['rest_method']} {options['rest_path']}"

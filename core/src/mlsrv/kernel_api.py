@@ -85,7 +85,7 @@ class Metrics(Protocol):
     def bind_row(self, row: Sequence[tuple[Metric, Sequence[str]]]) -> RowRecorder:
         """Return the recorder of several series at once; see `mlsrv.metrics.Meter.bind_row`."""
 
-    def watch(self, metric: Metric, reading: Reading) -> Callable[[], None]:
+    def observe_gauge(self, metric: Metric, reading: Reading) -> Callable[[], None]:
         """Show a gauge whose values are read at each export; calling the result ends that."""
 
     def record(self, metric: Metric, value: float, labels: Sequence[str] = ()) -> None:

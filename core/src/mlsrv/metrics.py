@@ -135,7 +135,7 @@ class Meter(ABC):
 
         return record
 
-    def watch(self, metric: Metric, reading: Reading) -> Callable[[], None]:
+    def observe_gauge(self, metric: Metric, reading: Reading) -> Callable[[], None]:
         """Export a gauge whose values are read when the backend exports, on the event loop.
 
         Calling the result ends that. A backend that is only sent values exports none.

@@ -261,7 +261,7 @@ class Tally(Meter):
 
         return record
 
-    def watch(self, metric: Metric, reading: Reading) -> Callable[[], None]:
+    def observe_gauge(self, metric: Metric, reading: Reading) -> Callable[[], None]:
         watched = (metric, reading)
         self.readings.append(watched)
         return lambda: self.readings.remove(watched)

@@ -637,9 +637,9 @@ class Raising(Tally):
 
 
 class ReadsOnce(Tally):
-    def watch(self, metric: Any, reading: Any) -> Any:
+    def observe_gauge(self, metric: Any, reading: Any) -> Any:
         found = list(reading())
-        return super().watch(metric, lambda: found)
+        return super().observe_gauge(metric, lambda: found)
 
 
 class OfTheProcess(Tally):

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mlsrv.telemetry.request_logging import shown
+from mlsrv.telemetry.request_logging import printable
 from mlsrv_cli.top.rows import Reading, Row
 
 NOTHING = "–"
@@ -56,7 +56,7 @@ def draw(
         trouble: why the reading is an old one, or empty.
     """
     rows = sorted(reading.models, key=SORTS[sort])
-    reasons = [f"{shown(row.name)}: {shown(row.reason)}" for row in rows if row.reason][:_REASONS]
+    reasons = [f"{printable(row.name)}: {printable(row.reason)}" for row in rows if row.reason][:_REASONS]
     around = _AROUND + len(reading.pools) + len(reasons)
     room = len(rows) if height is None else max(1, height - around)
     parts: list[RenderableType] = [_head(reading, url, trouble), _table(rows[:room], width)]
@@ -108,8 +108,8 @@ SORTS: dict[str, Callable[[Row], tuple[float, str, str]]] = {
 
 
 def _name(row: Row) -> Text:
-    text = Text(shown(row.name), style="bold")
-    return text.append(f":{shown(row.version)}", style="not bold dim") if row.version else text
+    text = Text(printable(row.name), style="bold")
+    return text.append(f":{printable(row.version)}", style="not bold dim") if row.version else text
 
 
 def _state(row: Row) -> Text:
@@ -158,7 +158,7 @@ def _table(rows: Sequence[Row], width: int) -> Table:
 
 
 def _head(reading: Reading, url: str, trouble: str) -> Text:
-    text = Text(shown(reading.server), style="bold").append(f" at {url}  ", style="not bold")
+    text = Text(printable(reading.server), style="bold").append(f" at {url}  ", style="not bold")
     if trouble:
         text.append(trouble, style="bold red")
     else:
@@ -172,7 +172,7 @@ def _head(reading: Reading, url: str, trouble: str) -> Text:
 def _foot(reading: Reading) -> list[RenderableType]:
     lines: list[RenderableType] = []
     for pool in reading.pools:
-        text = Text(f"workers of {shown(pool.name)}: {pool.alive} alive")
+        text = Text(f"workers of {printable(pool.name)}: {pool.alive} alive")
         if pool.missing:
             text.append(f", {pool.missing} missing", style="bold red")
         lines.append(text.append(f", {pool.queue} requests wait"))

@@ -12,7 +12,7 @@ import attrs
 from attrs import frozen
 
 from mlsrv.codecs.content import check_content_types, decode_inputs
-from mlsrv.codecs.hints import Read, codec_for, reader, shown, simplify, without_none
+from mlsrv.codecs.hints import Read, codec_for, hint_text, reader, simplify, without_none
 from mlsrv.codecs.results import Results
 from mlsrv.context import CallContext, current_context
 from mlsrv.errors import InputsNotFound
@@ -153,7 +153,7 @@ class _Signature:
             rest = _rest(model, hint)
             if rest is None:
                 raise TypeError(
-                    f"{self.name}: no codec decodes {shown(hints[name])}, the annotation of {name}."
+                    f"{self.name}: no codec decodes {hint_text(hints[name])}, the annotation of {name}."
                 )
             if plan.rest is not None:
                 other = plan.rest[0].name

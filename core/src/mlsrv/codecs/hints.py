@@ -61,7 +61,7 @@ def without_none(hint: Any) -> tuple[Any, bool]:
     return functools.reduce(operator.or_, (part for part in arguments if part is not NoneType)), True
 
 
-def shown(hint: Any) -> str:
+def hint_text(hint: Any) -> str:
     """Return an annotation about as its author wrote it, for messages."""
     return hint.__qualname__ if isinstance(hint, type) and not get_args(hint) else str(hint)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args, get_origin
 
 from mlsrv.codecs.content import output_codec
-from mlsrv.codecs.hints import Write, codec_for, shown, simplify, without_none, writer
+from mlsrv.codecs.hints import Write, codec_for, hint_text, simplify, without_none, writer
 from mlsrv.errors import MLSrvError, ModelFailed, OutputNotFound
 from mlsrv.timeline import timed
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, RequestOutput, ResponseOutput
@@ -103,7 +103,7 @@ class Results:
                 return lambda name, value: self._expand_dict(value, items)
         codec = codec_for(self._model, hint, "request")
         if codec is None:
-            raise TypeError(f"{self._method}: no codec encodes {shown(hint)}, the return annotation.")
+            raise TypeError(f"{self._method}: no codec encodes {hint_text(hint)}, the return annotation.")
         return lambda name, value: self._expand_whole(value, codec)
 
     def _expand_any(self, name: str, value: Any) -> Iterator[_Output]:

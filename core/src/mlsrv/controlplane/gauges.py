@@ -30,6 +30,6 @@ def show_models(registry: Registry, metrics: Meters) -> None:
             for state in State
         ]
 
-    metrics.watch(IN_FLIGHT, in_flight)
-    metrics.watch(MODEL_READY, ready)
-    metrics.watch(MODEL_STATE, states)
+    metrics.observe_gauge(IN_FLIGHT, in_flight)
+    metrics.observe_gauge(MODEL_READY, ready)
+    metrics.observe_gauge(MODEL_STATE, states)

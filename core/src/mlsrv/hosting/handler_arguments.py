@@ -11,7 +11,7 @@ from attrs import frozen
 
 from mlsrv.context import CallContext
 from mlsrv.errors import InferenceError, InvalidPayload, ModelLoadError
-from mlsrv.handlers import HandlerRequest, Handlers, route_key, shown
+from mlsrv.handlers import HandlerRequest, Handlers, route_key, route_text
 from mlsrv_protocol.json_text import loads
 from mlsrv_protocol.message import Message
 
@@ -57,7 +57,9 @@ def compile_handlers(model: object, handlers: Handlers) -> dict[str, Handler]:
         for place in ("below", "root"):
             other = seen.setdefault((*route_key(options), place), name) if options[place] else name
             if other != name:
-                raise ModelLoadError(f"The handlers {other} and {name} both have the path {shown(options)}.")
+                raise ModelLoadError(
+                    f"The handlers {other} and {name} both have the path {route_text(options)}."
+                )
     return {name: Handler(name, getattr(model, name), options) for name, options in handlers.items()}
 
 

@@ -8,7 +8,7 @@ import queue
 import threading
 
 from mlsrv.kernel_api import Access
-from mlsrv.telemetry.request_logging import fields_of, shown
+from mlsrv.telemetry.request_logging import fields_of, printable
 
 logger = logging.getLogger("mlsrv.access")
 
@@ -75,7 +75,7 @@ def record_of(access: Access, *, more: bool = False) -> logging.LogRecord:
 
     Its attribute ``more`` says that others follow at once: a handler may then write them together.
     """
-    request, duration = shown(access.request[:LONGEST]), round(access.seconds * 1000, 3)
+    request, duration = printable(access.request[:LONGEST]), round(access.seconds * 1000, 3)
     arguments = (access.client or "-", request, access.status, duration)
     made = logging.getLogRecordFactory()(
         logger.name, access.level, __file__, 0, "%s %s %s %s ms", arguments, None

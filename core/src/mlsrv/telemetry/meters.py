@@ -56,10 +56,10 @@ class Meters:
             self.declare(metric)
         return _fan_out([meter.bind_row(row) for meter in self._meters])
 
-    def watch(self, metric: Metric, reading: Reading) -> Callable[[], None]:
+    def observe_gauge(self, metric: Metric, reading: Reading) -> Callable[[], None]:
         """Show a gauge that is read when the metrics are; calling the result ends that. Raises as `bind`."""
         self.declare(metric)
-        ends = [meter.watch(metric, reading) for meter in self._meters]
+        ends = [meter.observe_gauge(metric, reading) for meter in self._meters]
 
         def end() -> None:
             for each in ends:

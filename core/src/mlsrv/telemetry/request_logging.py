@@ -72,7 +72,7 @@ def report(error: Exception, context: CallContext) -> None:
     logger.log(
         level,
         "Request %s %s: %s",
-        shown(context.request_id),
+        printable(context.request_id),
         "failed" if at_fault else "was refused",
         error if expected else f"{type(error).__name__}: {error}",
         exc_info=error.__cause__ or error if expected else error,
@@ -103,6 +103,6 @@ def thread_failed(failed: threading.ExceptHookArgs) -> None:
         logger.error("The thread %s failed", name, exc_info=failed.exc_value, extra=current_fields())
 
 
-def shown(text: str) -> str:
+def printable(text: str) -> str:
     """A text that a client made, for a line of the log: line breaks and the like are escaped."""
     return text if text.isprintable() else repr(text)

@@ -33,7 +33,7 @@ class MemoryMeter(Meter):
 
         return record
 
-    def watch(self, metric: Metric, reading: Reading) -> Callable[[], None]:
+    def observe_gauge(self, metric: Metric, reading: Reading) -> Callable[[], None]:
         self.readings[metric.name] = reading
 
         def end() -> None:

@@ -31,7 +31,7 @@ class MeterContract(ABC):
     Attributes:
         meter: the class.
         server_settings: of the kernel that it is made for.
-        shows_readings: whether it shows gauges that are read, see `Meter.watch`.
+        shows_readings: whether it shows gauges that are read, see `Meter.observe_gauge`.
     """
 
     meter: ClassVar[type[Meter]]
@@ -188,8 +188,8 @@ class MeterContract(ABC):
 
         def case(meter: Meter) -> None:
             stock = {"a": 1.0}
-            end = meter.watch(GAUGE, lambda: [((shop,), value) for shop, value in stock.items()])
-            meter.watch(GAUGE, lambda: [(("z",), 9.0)])
+            end = meter.observe_gauge(GAUGE, lambda: [((shop,), value) for shop, value in stock.items()])
+            meter.observe_gauge(GAUGE, lambda: [(("z",), 9.0)])
             assert self.value(meter, GAUGE, ("a",)) == 1.0
             stock.update(a=2.0, b=3.0)
             found = [self.value(meter, GAUGE, (shop,)) for shop in ("a", "b", "z")]

@@ -95,9 +95,9 @@ class WorkersExecutor(Executor):
         self._users: dict[PoolKey, int] = {}
         self._queued = kernel.metrics.bind(PARALLEL_QUEUE)
         self._stop_gauges = [
-            kernel.metrics.watch(WORKER_WAITING, self._waiting),
-            kernel.metrics.watch(WORKERS, self._states),
-            kernel.metrics.watch(WORKER_MEMORY, self._memory),
+            kernel.metrics.observe_gauge(WORKER_WAITING, self._waiting),
+            kernel.metrics.observe_gauge(WORKERS, self._states),
+            kernel.metrics.observe_gauge(WORKER_MEMORY, self._memory),
         ]
         self._environments = Environments(Path(self._settings.environments_dir))
 

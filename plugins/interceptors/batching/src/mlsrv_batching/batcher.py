@@ -75,7 +75,7 @@ class Batcher(Interceptor):
     def __init__(self, model: str, settings: BatchingSettings, meter: BatchMeter, slots: int = 1) -> None:
         self._model = model
         self._meter = meter
-        self._stop_gauge = meter.watch(self._waiting)
+        self._stop_gauge = meter.show_waiting(self._waiting)
         self._max_rows = settings.max_batch_size
         self._max_wait = None if settings.max_batch_time == "auto" else float(settings.max_batch_time)
         self._window = Window(settings.latency_slo, settings.max_batch_size)

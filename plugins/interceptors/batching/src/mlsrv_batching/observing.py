@@ -47,9 +47,9 @@ class BatchMeter:
                 member.timeline.add("batch", int(arrived_at * 1e9), now)
                 member.batches = (*member.batches, batch)
 
-    def watch(self, waiting: Callable[[], int]) -> Callable[[], None]:
+    def show_waiting(self, waiting: Callable[[], int]) -> Callable[[], None]:
         """Show the number of waiting requests as a gauge. Returns a function that removes the gauge."""
-        return self._meters.watch(BATCH_WAITING, lambda: [(self._labels, float(waiting()))])
+        return self._meters.observe_gauge(BATCH_WAITING, lambda: [(self._labels, float(waiting()))])
 
 
 def batch_context(members: Sequence[CallContext]) -> CallContext:

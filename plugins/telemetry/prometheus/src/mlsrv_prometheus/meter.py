@@ -47,7 +47,7 @@ class PrometheusMeter(Meter):
             self._rows[key] = SampleBuffer([self._series(metric, labels) for metric, labels in row])
         return self._rows[key].row_recorder()
 
-    def watch(self, metric: Metric, reading: Reading) -> Callable[[], None]:
+    def observe_gauge(self, metric: Metric, reading: Reading) -> Callable[[], None]:
         family = self._family(metric)
         key = id(reading)
         self._readings[key] = (family, reading)

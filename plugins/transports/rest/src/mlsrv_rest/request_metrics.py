@@ -66,7 +66,7 @@ class RequestMetrics:
         self._meters = meters
         self._rows = {}
         self._in_progress = dict.fromkeys(METHODS if meters else (), 0)
-        meters.watch(REST_IN_PROGRESS, self._read_in_progress)
+        meters.observe_gauge(REST_IN_PROGRESS, self._read_in_progress)
 
     def _bind(self, method: str, route: str, status: int) -> RowRecorder:
         labels = (method, route, str(status), self._name)
