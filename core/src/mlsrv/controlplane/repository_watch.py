@@ -152,7 +152,7 @@ class RepositoryWatch:
             self._start(self._unload_one(key))
 
     async def _load(self, model: Listing, key: Key, known: _Known) -> None:
-        logger.info("Model %s is loaded, for it changed in the repository", model.name)
+        logger.info("Model %s has changed in the repository and is loaded", model.name)
         try:
             await self._loader.load(model)
         except MLSrvError:
@@ -169,7 +169,7 @@ class RepositoryWatch:
         known.restless = changed
 
     async def _unload_one(self, key: Key) -> None:
-        logger.info("Model %s is unloaded, for it is gone from the repository", key[0])
+        logger.info("Model %s has gone from the repository and is unloaded", key[0])
         handle = self._registry.ensure(*key)
         await self._loader.unload(handle)
         if self._loader.idle(handle):
