@@ -28,6 +28,8 @@ import nox
 
 PARALLEL = 3
 PROCESSES = 2
+SLOWEST = "--durations=15"
+"""Names the slowest tests of a run."""
 
 nox.needs_version = ">=2026.10"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -108,7 +110,7 @@ def need_program(session: nox.Session, name: str) -> None:
 
 def run_in_processes(session: nox.Session, *arguments: str) -> None:
     """Run pytest in `PROCESSES`, on what is named after ``--`` or else on `arguments`."""
-    spread = ["-n", str(PROCESSES), "--dist", "worksteal", "--durations=15"]
+    spread = ["-n", str(PROCESSES), "--dist", "worksteal", SLOWEST]
     session.run("pytest", *spread, *(session.posargs or arguments))
 
 
@@ -163,7 +165,7 @@ def tests(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """Servers whose workers die, hang or run out of something, within limits of time: hence alone."""
     install(session, "test")
-    session.run("pytest", "tests/faults", "--durations=15", *session.posargs)
+    session.run("pytest", SLOWEST, "tests/faults", *session.posargs)
 
 
 @nox.session(venv_backend="uv")
@@ -190,7 +192,7 @@ def newer(session: nox.Session) -> None:
 def dists(session: nox.Session) -> None:
     """Build every wheel, install the default set away from the workspace, and serve with it."""
     install(session, "test", "lint")
-    session.run("pytest", "tests/dists", *session.posargs)
+    session.run("pytest", SLOWEST, "tests/dists", *session.posargs)
 
 
 @nox.session
@@ -205,9 +207,8 @@ def clients(session: nox.Session) -> None:
         home = folder / requirements.parent.name
         session.run("uv", "venv", "--quiet", "--clear", str(home))
         session.run("uv", "pip", "install", "--quiet", "--python", str(home), "-r", str(requirements))
-    session.run(
-        "pytest", "tests/clients", *session.posargs, env={"MLSRV_TEST_CLIENTS": str(folder.resolve())}
-    )
+    environments = {"MLSRV_TEST_CLIENTS": str(folder.resolve())}
+    session.run("pytest", SLOWEST, "tests/clients", *session.posargs, env=environments)
 
 
 @nox.session
@@ -215,7 +216,7 @@ def browser(session: nox.Session) -> None:
     """The documentation pages in a real browser, which is Debian's where there is none yet."""
     install(session, "test", "browser")
     need_program(session, "chromium")
-    session.run("pytest", "tests/browser", *session.posargs)
+    session.run("pytest", SLOWEST, "tests/browser", *session.posargs)
 
 
 @nox.session
@@ -223,7 +224,7 @@ def prometheus(session: nox.Session) -> None:
     """A real Prometheus that scrapes a server, which is Debian's where there is none yet."""
     install(session, "test")
     need_program(session, "prometheus")
-    session.run("pytest", "tests/prometheus", *session.posargs)
+    session.run("pytest", SLOWEST, "tests/prometheus", *session.posargs)
 
 
 @nox.session
@@ -231,7 +232,7 @@ def frameworks(session: nox.Session) -> None:
     """Models of several frameworks in one server."""
     install(session, "test", more=tuple(TOGETHER))
     example = "tests/test_readme_snippets.py::test_the_examples_of_a_readme[tests/examples/multi-model]"
-    session.run("pytest", "tests/frameworks", example, *session.posargs)
+    session.run("pytest", SLOWEST, "tests/frameworks", example, *session.posargs)
 
 
 @nox.session(default=False, allow_parallel=False)
@@ -259,7 +260,7 @@ def add_heavy_session(room: Path) -> None:
         if group:
             session.install(*group)
         examples = f"tests/test_readme_snippets.py::test_the_examples_of_a_readme[{room}]"
-        session.run("pytest", *(session.posargs or [str(room), examples]))
+        session.run("pytest", SLOWEST, *(session.posargs or [str(room), examples]))
 
     heavy.__doc__ = f"The tests of {room}, with its framework."
     nox.session(heavy, name=f"{room.parent.name}-{room.name}")
