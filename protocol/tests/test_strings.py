@@ -1,8 +1,18 @@
+from enum import Enum, StrEnum
+
 import numpy as np
 import pytest
 
 from mlsrv_protocol import InferenceRequest, InvalidPayload, RequestInput
 from mlsrv_protocol.strings import BareText, elements, fitting_shape, from_json, texts
+
+
+class Label(str, Enum):
+    CAT = "cat"
+
+
+class Word(StrEnum):
+    DOG = "dog"
 
 
 def test_from_json() -> None:
@@ -38,6 +48,8 @@ def test_bytes_tensors_take_only_strings_from_json(data: list[object], problem: 
         (bytearray(b"a"), [b"a"]),
         ([memoryview(b"a")], [b"a"]),
         (np.array([["a"], ["bc"]]), ["a", "bc"]),
+        ([Label.CAT, np.str_("b"), Word.DOG], ["cat", "b", "dog"]),
+        (np.array([Label.CAT], object), ["cat"]),
         (np.array([b"a", b"bc"]), [b"a", b"bc"]),
         (np.array(["a", b"b"], dtype=object), ["a", b"b"]),
         ([np.str_("a"), np.bytes_(b"b")], ["a", b"b"]),

@@ -234,14 +234,14 @@ def encode_request(request: InferenceRequest) -> tuple[int, list[Raw]]:
 
 def _add_binary(tensor: RequestInput | ResponseOutput, pieces: list[Raw]) -> dict[str, Any]:
     """Return the JSON part of a binary tensor, and append its data to `pieces`."""
-    check_name(tensor.name)
+    name = check_name(tensor.name)
     shape = [int(length) for length in tensor.shape]
     raw = to_raw(tensor.data, tensor.datatype, shape, check_shape(shape))
     size = raw.nbytes if isinstance(raw, memoryview) else len(raw)
     pieces.append(raw)
     parameters = {} if tensor.parameters is None else tensor.parameters.dict()
     return {
-        "name": tensor.name,
+        "name": name,
         "shape": shape,
         "datatype": tensor.datatype.value,
         "parameters": {**parameters, "binary_data_size": size},

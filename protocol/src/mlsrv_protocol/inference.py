@@ -22,6 +22,7 @@ from mlsrv_protocol.parsing import (
     parse_tensor,
     parse_text,
 )
+from mlsrv_protocol.plain_arrays import plain_text
 from mlsrv_protocol.quoting import clip
 from mlsrv_protocol.serializing import serialize_tensor
 from mlsrv_protocol.validation import check_request_parameters, check_unique
@@ -35,7 +36,7 @@ _SAME = cmp_using(eq=same_data, require_same_type=False)
 class Tensor(Message):
     """Base of `RequestInput` and `ResponseOutput`, which have the same fields."""
 
-    name: str
+    name: str = field(converter=plain_text)
     shape: list[int] = field(converter=to_shape)
     datatype: Datatype = field(converter=to_datatype)
     data: TensorData = field(eq=_SAME)
@@ -101,7 +102,7 @@ class RequestInput(Tensor):
 class RequestOutput(Message):
     """An output that the caller asks for. A request without any asks for all outputs of the model."""
 
-    name: str
+    name: str = field(converter=plain_text)
     parameters: Parameters | None = field(default=None, converter=to_parameters)
 
     @classmethod

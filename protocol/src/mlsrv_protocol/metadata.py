@@ -21,6 +21,7 @@ from mlsrv_protocol.parsing import (
     parse_parameters,
     parse_text,
 )
+from mlsrv_protocol.plain_arrays import plain_text
 from mlsrv_protocol.quoting import clip
 
 
@@ -28,7 +29,7 @@ from mlsrv_protocol.quoting import clip
 class MetadataTensor(Message):
     """An input or output of a model; `-1` in the shape is a dimension of any length."""
 
-    name: str
+    name: str = field(converter=plain_text)
     datatype: Datatype = field(converter=to_datatype)
     shape: list[int] = field(converter=to_shape)
     parameters: Parameters | None = field(default=None, converter=to_parameters)

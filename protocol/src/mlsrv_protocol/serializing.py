@@ -18,7 +18,7 @@ def serialize_tensor(
     Raises:
         InvalidPayload: the fields do not fit each other; the sentence does not name the tensor.
     """
-    check_name(name)
+    name = check_name(name)
     shape = as_integers(shape)
     expected = check_shape(shape)
     datatype = Datatype(datatype) if type(datatype) is not Datatype else datatype

@@ -97,7 +97,7 @@ def _octets(value: str | bytes) -> bytes:
 
 def _element(index: int, value: Any) -> str | bytes:
     if isinstance(value, str):
-        return str(value)
+        return str.__str__(value)  # not str(), which of an enumeration's member is its name
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
     raise InvalidPayload(f"data[{index}] is {clip(value)}, but BYTES takes only strings and bytes.")

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from mlsrv_protocol.datatypes import Datatype, bf16_to_float32, float32_to_bf16
 from mlsrv_protocol.errors import InvalidPayload
+from mlsrv_protocol.plain_arrays import plain_array
 from mlsrv_protocol.quoting import clip
 
 Array = npt.NDArray[Any]
@@ -38,7 +39,7 @@ def numeric(data: Any, datatype: Datatype) -> Array:
     Args:
         data: an array of any shape and dtype, or (nested) lists of numbers. Lists may hold None, "NaN",
             "Infinity" and "-Infinity" for floating-point datatypes. For BF16 a uint16 array holds bit
-            patterns, anything else holds values.
+            patterns, anything else holds values. Masked elements are NaN for floating-point datatypes.
         datatype: any but BYTES.
 
     Raises:
@@ -47,7 +48,7 @@ def numeric(data: Any, datatype: Datatype) -> Array:
     """
     if type(data) is list:
         return numeric_list(data, datatype)
-    if isinstance(data, np.ndarray):
+    if type(data) is np.ndarray:
         return _from_array(data, datatype)
     return _from_other(data, datatype)
 
@@ -153,8 +154,10 @@ def _from_array(array: Array, datatype: Datatype) -> Array:
 
 
 def _from_other(data: Any, datatype: Datatype) -> Array:
+    if datatype.is_float and isinstance(data, np.ma.MaskedArray) and data.dtype.kind in "biu":
+        data = data.astype(np.float64)  # so that a masked integer has a missing value to become
     try:
-        array = np.asarray(data)
+        array = plain_array(data)
     except ValueError:
         raise InvalidPayload(
             "data is ragged; nested arrays of one level must have the same length."

@@ -29,6 +29,8 @@ def check_name(name: object) -> str:
     """Return a tensor's name, a string that is not empty. Raises InvalidPayload."""
     if type(name) is str and name:
         return name
+    if isinstance(name, str) and name:
+        return str.__str__(name)
     if name is None:
         raise InvalidPayload("name is missing; give each tensor a name.")
     raise InvalidPayload(f"name is {clip(name)}; it must be a string that is not empty.")
