@@ -81,13 +81,18 @@ def test_masked_floating_point_elements_are_missing(wire: Wire, datatype: str, d
     ],
 )
 def test_masked_elements_without_a_missing_value_are_refused(wire: Wire, datatype: str, data: Any) -> None:
-    with pytest.raises(InvalidOutput, match=r"data\[1\] is (masked|null|nan|NaN)|data\[0\] is (an array|masked)"):
+    with pytest.raises(InvalidOutput, match=r"data\[1\] is (masked|null|nan|NaN)|data\[0\] is an array"):
         wire(InferenceResponse("m", [ResponseOutput("y", [2], datatype, data)]))
 
 
 @pytest.mark.parametrize("wire", WIRES)
 def test_an_array_without_masked_elements_is_sent(wire: Wire) -> None:
-    for data in (masked([7, 9], [0, 0]), np.ma.array([7, 9]), np.array([[7, 9]]).view(np.matrix), [np.ma.array([7, 9])]):
+    for data in (
+        masked([7, 9], [0, 0]),
+        np.ma.array([7, 9]),
+        np.array([[7, 9]]).view(np.matrix),
+        [np.ma.array([7, 9])],
+    ):
         [output] = wire(InferenceResponse("m", [ResponseOutput("y", [2], "INT64", data)])).outputs
         assert output.data.tolist() == [7, 9]
 

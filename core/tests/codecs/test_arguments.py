@@ -7,13 +7,21 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from datetime import datetime
+from enum import Enum
 from typing import Annotated, Any, List, Optional
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mlsrv.codecs import InputCodec, RequestCodec, decode_args, register_input_codec, register_request_codec
+from mlsrv.codecs import (
+    CodecRegistry,
+    InputCodec,
+    RequestCodec,
+    decode_args,
+    register_input_codec,
+    register_request_codec,
+)
 from mlsrv.context import CallContext
 from mlsrv.errors import (
     CodecError,
@@ -22,6 +30,7 @@ from mlsrv.errors import (
     MLSrvError,
     ModelFailed,
     ModelLoadError,
+    OfferClash,
     OutputNotFound,
 )
 from mlsrv.kernel import Kernel
@@ -296,6 +305,76 @@ async def test_defaults_headers_parameters_and_context() -> None:
     scale, note = RequestInput("scale", [1], "FP32", [0.5]), RequestInput("note", [1], "BYTES", ["n"])
     found = await ask(Mixed, INT, TEXT, scale, note, parameters={"headers": {"b": "2"}}, context=context)
     assert found == {"output-0": ["[1, 2] ['a', 'b'] 0.5 n", "{'b': '2'} None m r1"]}
+
+
+@pytest.mark.parametrize(
+    ("hint", "sent", "found"),
+    [
+        (int, ("FP32", [1], [3.0]), "3"),
+        (int, ("FP64", [1], [-(2.0**53)]), "-9007199254740992"),
+        (int, ("UINT64", [1], [2**64 - 1]), "18446744073709551615"),
+        (Optional[int], ("FP16", [1], [3.0]), "3"),
+        (list[int], ("FP64", [2], [3.0, -0.0]), "[3, 0]"),
+        (bool, ("INT8", [1], [1]), "True"),
+        (list[bool], ("UINT8", [2], [1, 0]), "[True, False]"),
+        (float, ("INT64", [1], [3]), "3.0"),
+        (list[float], ("UINT8", [2], [1, 2]), "[1.0, 2.0]"),
+        (float, ("FP32", [1], [None]), "nan"),
+        (dict[str, int], ("FP32", [1], [3.0]), "{'x': 3}"),
+    ],
+)
+async def test_numbers_are_converted_where_nothing_is_lost(
+    hint: Any, sent: tuple[str, list[int], Any], found: str
+) -> None:
+    datatype, shape, data = sent
+    assert await ask(deciding(hint), RequestInput("x", shape, datatype, data)) == {"output-0": [found]}
+
+
+@pytest.mark.parametrize(
+    ("hint", "datatype", "value", "sentence"),
+    [
+        (int, "FP32", 3.5, "whole numbers are expected, element 0 is 3.5"),
+        (int, "FP32", None, "whole numbers are expected, element 0 is nan"),
+        (int, "FP64", float("inf"), "whole numbers are expected, element 0 is inf"),
+        (int, "FP64", 2.0**54, "whole numbers are expected, element 0 is 1.8"),
+        (int, "FP32", 2.0**25, "whole numbers are expected, element 0 is 33554432.0"),
+        (int, "BOOL", True, "whole numbers are expected, BOOL was sent"),
+        (Optional[int], "FP32", 3.5, "whole numbers are expected, element 0 is 3.5"),
+        (list[int], "FP32", 3.5, "whole numbers are expected, element 0 is 3.5"),
+        (dict[str, list[int]], "FP32", 3.5, "whole numbers are expected, element 0 is 3.5"),
+        (bool, "FP32", 3.5, "true and false are expected, FP32 was sent"),
+        (bool, "FP32", 1.0, "true and false are expected, FP32 was sent"),
+        (bool, "INT64", 2, "true and false, or 1 and 0, are expected, element 0 is 2"),
+        (float, "BOOL", True, "numbers are expected, BOOL was sent"),
+        (float, "INT64", 2**53 + 1, "numbers are expected, element 0 is 9007199254740993"),
+    ],
+)
+async def test_numbers_that_are_not_of_the_annotated_type_are_refused(
+    hint: Any, datatype: str, value: Any, sentence: str
+) -> None:
+    with pytest.raises(CodecError, match=sentence):
+        await ask(deciding(hint), RequestInput("x", [1], datatype, [value]))
+
+
+async def test_a_method_that_takes_the_request_alone_takes_any_inputs() -> None:
+    class Whole(MLModel):
+        @decode_args
+        def predict(self, request: InferenceRequest, context: CallContext) -> list[str]:
+            return [tensor.name for tensor in request.inputs]
+
+    assert await ask(Whole, INT, TEXT) == {"output-0": ["x", "t"]}
+    assert await ask(Whole) == {"output-0": []}
+
+
+class Word(str, Enum):
+    CAT = "cat"
+
+
+async def test_texts_of_subclasses_are_sent_by_their_value() -> None:
+    assert await ask(returning(list[str], [Word.CAT, np.str_("a")])) == {"output-0": ["cat", "a"]}
+    assert await ask(returning(str, Word.CAT)) == {"output-0": ["cat"]}
+    assert await ask(returning(Any, [Word.CAT])) == {"output-0": ["cat"]}
+    assert await ask(returning(dict, {Word.CAT: [1], np.str_("dog"): [2]})) == {"cat": [1], "dog": [2]}
 
 
 async def test_missing_and_unknown_inputs_are_named() -> None:
@@ -641,3 +720,80 @@ async def test_a_model_works_without_a_kernel(monkeypatch: pytest.MonkeyPatch) -
     assert isinstance(response, InferenceResponse)
     with pytest.raises(MLSrvError):
         model.predict(InferenceRequest([]))
+
+
+# --- annotations that two codecs claim
+# ------------------------------------------------------------------------------------------------
+
+
+class OtherArrays(Arrays):
+    ContentType = "other"
+    TypeHint = np.ndarray
+
+
+class OtherPlugin:
+    @hookimpl
+    def mlsrv_codecs(self) -> list[CodecOffer]:
+        return [CodecOffer("other", OtherArrays)]
+
+
+class BrokenPlugin:
+    @hookimpl
+    def mlsrv_codecs(self) -> list[CodecOffer]:
+        return [CodecOffer("broken", "mlsrv_nothing:Codec")]
+
+
+async def loading(cls: type[MLModel], *plugins: object) -> str:
+    """The reason why a model cannot be loaded; empty if it can."""
+    model = ModelSettings(name="m", implementation=cls)
+    async with Kernel(models=[model], plugins=list(plugins), discover=False) as kernel:
+        await kernel.loaded()
+        return kernel.handle("m").reason or ""
+
+
+@pytest.mark.parametrize("model", [deciding(np.ndarray), returning(np.ndarray, 1)])
+async def test_an_annotation_that_two_codecs_claim_is_a_clash(model: type[MLModel]) -> None:
+    for plugins in ((Codecs(), OtherPlugin()), (OtherPlugin(), Codecs())):
+        reason = await loading(model, *plugins)
+        assert 'The codec of the annotation "ndarray" is offered by both ' in reason
+        assert "Codecs" in reason
+        assert "OtherPlugin" in reason
+
+
+async def test_a_clash_or_a_broken_codec_leaves_other_annotations_alone() -> None:
+    assert await loading(deciding(list[str]), Codecs(), OtherPlugin()) == ""
+    assert await loading(deciding(np.ndarray), BrokenPlugin(), Codecs()) == ""
+    assert 'codec "broken"' in await loading(deciding(frozenset), Codecs(), BrokenPlugin())
+
+
+async def test_a_codec_of_the_model_comes_before_those_of_plugins() -> None:
+    @register_input_codec
+    class Own(Arrays):
+        ContentType = "own"
+        TypeHint = np.ndarray
+
+        @classmethod
+        def decode_input(cls, request_input: RequestInput) -> Any:
+            return "own"
+
+    @register_input_codec
+    class Second(Own):
+        ContentType = "second"
+        TypeHint = np.ndarray
+
+    registry = CodecRegistry([("a", CodecOffer("np", Arrays)), ("b", CodecOffer("other", OtherArrays))])
+    child = registry.child()
+    child.add(CodecOffer("own", Own), "Own of model m")
+
+    def claims(codec: Any) -> bool:
+        return vars(codec).get("TypeHint") is np.ndarray
+
+    assert child.claiming("input", claims, "ndarray") is Own
+    child.add(CodecOffer("again", Own), "Own of model m")
+    assert child.claiming("input", claims, "ndarray") is Own
+    child.add(CodecOffer("second", Second), "Second of model m")
+    with pytest.raises(OfferClash, match="both Own of model m and Second of model m"):
+        child.claiming("input", claims, "ndarray")
+    with pytest.raises(OfferClash, match="both a and b"):
+        registry.claiming("input", claims, "ndarray")
+    assert registry.claiming("request", claims, "ndarray") is None

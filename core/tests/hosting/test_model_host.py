@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mlsrv.context import CallContext, current_context
@@ -28,7 +29,13 @@ from mlsrv.plugins import Plugins
 from mlsrv.settings import ModelSettings
 from mlsrv.testing import EchoModel, text_request
 from mlsrv.threads import Threads
-from mlsrv.types import InferenceRequest, InferenceResponse, MetadataModelResponse, MetadataTensor
+from mlsrv.types import (
+    InferenceRequest,
+    InferenceResponse,
+    MetadataModelResponse,
+    MetadataTensor,
+    ResponseOutput,
+)
 
 Make = Callable[..., ModelHost]
 
@@ -681,3 +688,25 @@ async def test_custom_handlers(make: Make) -> None:
     with pytest.raises(Unsupported, match="no handler predict"):
         await host.call("predict", {}, CallContext())
     await host.unload()
+
+
+async def test_masked_elements_of_an_answer_are_missing_or_the_models_fault(make: Make) -> None:
+    class Masking(MLModel):
+        async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+            values = np.ma.array([7, 9], mask=[0, 1])
+            return InferenceResponse(
+                outputs=[ResponseOutput("y", [2], self.settings.parameters.extra["datatype"], values)]
+            )
+
+    host = make(Masking, parameters={"extra": {"datatype": "FP32"}})
+    await host.load()
+    response = await host.infer(request(), CallContext())
+    assert type(response.outputs[0].data) is np.ndarray
+    assert response.dict()["outputs"][0]["data"] == [7.0, None]
+    await host.unload()
+    for datatype in ("INT64", "BOOL"):
+        host = make(Masking, parameters={"extra": {"datatype": datatype}})
+        await host.load()
+        with pytest.raises(ModelFailed, match=r'Model m, output "y": data\[1\] is masked'):
+            await host.infer(request(), CallContext())
+        await host.unload()

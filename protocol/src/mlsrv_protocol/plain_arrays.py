@@ -70,7 +70,8 @@ def _filled(array: Any) -> npt.NDArray[Any]:
         return np.asarray(array.data)
     if array.dtype.kind == "f" or array.dtype.name == "bfloat16":
         return np.asarray(array.filled(np.nan))
+    first = int(np.argmax(mask.reshape(-1)))
     raise InvalidPayload(
-        f"data[{int(np.argmax(mask.reshape(-1)))}] is masked, and {array.dtype} has no missing value; fill the "
-        "masked elements, or convert the array to floating-point numbers."
+        f"data[{first}] is masked, and {array.dtype} has no missing value; fill the masked elements, or "
+        "convert the array to floating-point numbers."
     )

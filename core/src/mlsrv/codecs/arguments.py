@@ -38,13 +38,15 @@ def decode_args(function: _F) -> _F:
     **Arguments** are the inputs of the same names. An annotation is the ``TypeHint`` of a codec of the kernel
     or of the model (``np.ndarray``, ``NDArray[...]``, ``list[str]``, ``list[bytes]``, ``list[datetime]``, …),
     a list of ``int``, ``float`` or ``bool``, one such value for an input with one element, or ``Any``, which
-    follows the content type of the input. An argument with a default, or that may be None, need not be sent.
+    follows the content type of the input. Numbers are converted only where nothing is lost: 3.0 is an
+    ``int``, 3.5 is not. An argument with a default, or that may be None, need not be sent.
     Further:
 
     * the ``TypeHint`` of a request codec (``pd.DataFrame``), ``dict`` or ``dict[str, X]``: one argument that
       takes all inputs which no other argument names;
     * `Parameters`: those of the request; ``headers: dict[str, str]``: the headers of the call, names in lower
-      case; `InferenceRequest`: the request itself; `CallContext`: deadline, cancellation, request id.
+      case; `InferenceRequest`: the request itself, with any inputs where no argument takes
+      one; `CallContext`: deadline, cancellation, request id.
 
     **The result** is encoded by the return annotation: one output ``output-0``; for ``tuple[X, Y]`` (also a
     tuple of hints) ``output-0``, ``output-1``, …; for a DataFrame its columns, for ``dict[str, X]`` its
@@ -53,7 +55,8 @@ def decode_args(function: _F) -> _F:
     instead. Only the outputs that the request asks for are sent. ``predict_stream`` is written as a
     generator, ``-> AsyncIterator[X]``, and runs once for each request of the stream.
 
-    A wrong signature is an error when the class is defined, a wrong annotation when the model is loaded.
+    A wrong signature is an error when the class is defined, a wrong annotation when the model is loaded, and
+    so is one that two codecs claim (`OfferClash`); codecs of the model come before those of plugins.
 
     Raises:
         TypeError: the method cannot be called with inputs by name.
@@ -144,6 +147,7 @@ class _Signature:
             given = _GIVEN.get(hint) or (_headers if name == "headers" and hint in _HEADER_HINTS else None)
             if given is not None:
                 plan.given[name] = given
+                plan.takes_request |= hint is InferenceRequest
                 continue
             argument = _Argument(name, None if optional and default is _REQUIRED else default)
             read = reader(model, hint)
@@ -179,6 +183,7 @@ class _Plan:
         self.given: dict[str, Callable[[InferenceRequest], Any]] = {}
         self.named: dict[str, tuple[_Argument, Read]] = {}
         self.rest: tuple[_Argument, _Rest] | None = None
+        self.takes_request = False
         self._model = model
 
     def arguments(self, request: InferenceRequest) -> dict[str, Any]:
@@ -209,7 +214,7 @@ class _Plan:
                 found[argument.name] = read(attrs.evolve(request, inputs=others))
             else:
                 found[argument.name] = argument.default
-        elif others:
+        elif others and (self.named or not self.takes_request):
             raise InputsNotFound.unknown(model.name, [tensor.name for tensor in others], self._expected())
         return found
 

@@ -10,6 +10,8 @@ from datetime import datetime
 from types import GenericAlias, NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
+import numpy as np
+
 from mlsrv.codecs.content import apply_codec, decode_input, input_content_type
 from mlsrv.errors import CodecError, CodecNotFound
 from mlsrv_protocol.datatypes import Datatype
@@ -26,7 +28,10 @@ Write: TypeAlias = Callable[[str, Any], ResponseOutput]
 _UNIONS = (Union, UnionType)
 _LISTS = (list, collections.abc.Sequence, collections.abc.Iterable)
 _NUMBERS = {bool: Datatype.BOOL, int: Datatype.INT64, float: Datatype.FP64}
+_WORDS = {bool: "true and false, or 1 and 0,", int: "whole numbers", float: "numbers"}
 _SINGLE = (str, bytes, datetime, *_NUMBERS)
+_EXACT = 2**53
+"""Up to here a double holds every integer."""
 
 
 def simplify(hint: Any) -> Any:
@@ -67,17 +72,23 @@ def hint_text(hint: Any) -> str:
 
 
 def codec_for(model: ModelView, hint: Any, kind: Literal["input", "request"]) -> Any:
-    """Return the first codec whose own ``TypeHint`` is this simplified hint, or None.
+    """Return the codec whose own ``TypeHint`` is this simplified hint, or None; those of the model first.
 
     A subclass of a codec does not take over the hint of its base.
+
+    Raises:
+        OfferClash: two codecs of the model, or of the server, claim the hint.
     """
-    for codec in model.codecs.all(kind):
-        owner = codec if isinstance(codec, type) else type(codec)
-        hints = vars(owner).get("TypeHint")
-        for known in hints if isinstance(hints, tuple) else (hints,):
-            if known is not None and simplify(known) == hint:
-                return codec
-    return None
+    return model.codecs.claiming(kind, lambda codec: _claims(codec, hint), hint_text(hint))
+
+
+def _claims(codec: Any, hint: Any) -> bool:
+    owner = codec if isinstance(codec, type) else type(codec)
+    hints = vars(owner).get("TypeHint")
+    return any(
+        known is not None and simplify(known) == hint
+        for known in (hints if isinstance(hints, tuple) else (hints,))
+    )
 
 
 def reader(model: ModelView, hint: Any) -> Read | None:
@@ -88,10 +99,10 @@ def reader(model: ModelView, hint: Any) -> Read | None:
     if codec is not None:
         return lambda tensor: apply_codec(codec, tensor)
     if hint in _SINGLE:
-        read = reader(model, list[hint])
+        read = reader(model, GenericAlias(list, (hint,)))
         return None if read is None else lambda tensor: _only(tensor, read)
     (element,) = get_args(hint) if get_origin(hint) is list else (None,)
-    return _read_numbers if element in _NUMBERS else None
+    return functools.partial(_read_numbers, element) if element in _NUMBERS else None
 
 
 def writer(model: ModelView, hint: Any) -> Write | None:
@@ -127,17 +138,40 @@ def _only(tensor: RequestInput, read: Read) -> Any:
     return values[0]
 
 
-def _read_numbers(tensor: RequestInput) -> list[Any]:
-    if tensor.datatype is Datatype.BYTES or tensor.datatype is Datatype.BF16:
-        raise CodecError(f'input "{tensor.name}": numbers are expected, {tensor.datatype} was sent.')
+def _read_numbers(element: type, tensor: RequestInput) -> list[Any]:
+    datatype = tensor.datatype
+    if datatype is Datatype.BYTES or datatype is Datatype.BF16:
+        raise CodecError(f'input "{tensor.name}": numbers are expected, {datatype} was sent.')
+    if (element is bool and datatype.is_float) or (element is not bool and datatype is Datatype.BOOL):
+        expected = "true and false" if element is bool else _WORDS[element]
+        raise CodecError(f'input "{tensor.name}": {expected} are expected, {datatype} was sent.')
     if sum(length != 1 for length in tensor.shape) > 1:
         raise CodecError(
             f'input "{tensor.name}": a list such as [n] or [n, 1] is expected, not {tensor.shape}.'
         )
     try:
-        return list(numeric(tensor.data, tensor.datatype).tolist())
+        values: list[Any] = numeric(tensor.data, datatype).tolist()
     except InvalidPayload as error:
         raise CodecError(f'input "{tensor.name}": {error}') from None
+    if _NUMBERS[element] is datatype:
+        return values
+    for index, value in enumerate(values):
+        if not _is_exact(value, element, datatype):
+            raise CodecError(
+                f'input "{tensor.name}": {_WORDS[element]} are expected, element {index} is {value}.'
+            )
+    return list(map(element, values))
+
+
+def _is_exact(value: Any, element: type, datatype: Datatype) -> bool:
+    """Return whether a number means exactly one value of a Python type."""
+    if element is bool:
+        return value in (0, 1)
+    if element is float:
+        return datatype.is_float or -_EXACT <= value <= _EXACT
+    # From here on a number of this datatype may have been rounded to a whole one.
+    limit = 2.0 ** (np.finfo(datatype.dtype).nmant + 1) if datatype.is_float else None
+    return limit is None or (-limit <= value <= limit and value.is_integer())
 
 
 def _write_numbers(name: str, values: Any, datatype: Datatype, shape: list[int]) -> ResponseOutput:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, TypeAlias
 
 from mlsrv.codecs.base import InputCodec, RequestCodec
@@ -86,13 +86,39 @@ class CodecRegistry:
         """Return the first codec of whole requests that encodes `payload`, or None."""
         return next(self._encoders("request", payload), None)
 
-    def all(self, kind: Kind) -> Iterator[Any]:
-        """Yield every codec of a kind, imported, the model's own first."""
-        for of_kind, name in self._offers:
-            if of_kind == kind:
-                yield self._find(kind, name)
-        if self._parent:
-            yield from self._parent.all(kind)
+    def claiming(self, kind: Kind, claims: Callable[[Any], bool], what: str) -> Any:
+        """Return the only codec of a kind for which `claims` is true, or None; the model's own come first.
+
+        Args:
+            kind: "input" or "request".
+            claims: called with each codec.
+            what: what they claim, for messages.
+
+        Raises:
+            OfferClash: several codecs of the model claim it, or several of the plugins.
+            CodecError: none claims it, and one cannot be imported.
+        """
+        found: dict[int, tuple[str, Any]] = {}
+        unusable: CodecError | None = None
+        for (of_kind, name), (origin, _) in self._offers.items():
+            if of_kind != kind:
+                continue
+            try:
+                codec = self._find(kind, name)
+            except CodecError as error:
+                unusable = error
+                continue
+            if claims(codec):
+                found.setdefault(id(codec), (origin, codec))
+        if len(found) > 1:
+            (first, _), (second, _), *_ = found.values()
+            raise OfferClash.between("codec of the annotation", what, first, second)
+        for _, codec in found.values():
+            return codec
+        inherited = self._parent.claiming(kind, claims, what) if self._parent else None
+        if inherited is None and unusable is not None:
+            raise unusable
+        return inherited
 
     def _encoders(self, kind: Kind, payload: object) -> Iterator[Any]:
         # Those that name the types they are for come first: a codec that was installed for its content type

@@ -11,6 +11,7 @@ from mlsrv.codecs.content import output_codec
 from mlsrv.codecs.hints import Write, codec_for, hint_text, simplify, without_none, writer
 from mlsrv.errors import MLSrvError, ModelFailed, OutputNotFound
 from mlsrv.timeline import timed
+from mlsrv_protocol.plain_arrays import as_text
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, RequestOutput, ResponseOutput
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class Results:
     def _expand_dict(self, value: Any, write: Write) -> Iterator[_Output]:
         if not isinstance(value, dict):
             raise self._unfit(value, "a dict is annotated")
-        return iter([self._one(str(name), item, write) for name, item in value.items()])
+        return iter([self._one(as_text(name), item, write) for name, item in value.items()])
 
     def _expand_whole(self, value: Any, codec: AnyRequestCodec) -> Iterator[_Output]:
         try:

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from mlsrv.codecs.arguments import prepare
 from mlsrv.codecs.registration import registered_codecs
 from mlsrv.context import CallContext
@@ -34,6 +36,7 @@ from mlsrv.threads import Threads, run_in_own_thread
 from mlsrv_protocol.datatypes import Datatype
 from mlsrv_protocol.errors import InvalidPayload
 from mlsrv_protocol.strings import fitting_shape
+from mlsrv_protocol.tensors import numeric
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, MetadataModelResponse, ResponseOutput
 
 logger = logging.getLogger("mlsrv.model")
@@ -268,6 +271,8 @@ class ModelHost(Placement):
         for output in response.outputs:
             if output.datatype is Datatype.BYTES:
                 _settle_shape(output)
+            elif isinstance(output.data, np.ma.MaskedArray):
+                self._fill(output)
         # A new message: a model may answer several requests with one object.
         return InferenceResponse(
             self.settings.name,
@@ -276,6 +281,13 @@ class ModelHost(Placement):
             (request.id if request is not None else None) or context.request_id,
             response.parameters,
         )
+
+    def _fill(self, output: ResponseOutput) -> None:
+        # Here, before batching, caches and worker processes take the array apart and lose its mask.
+        try:
+            output.data = numeric(output.data, output.datatype)
+        except InvalidPayload as error:
+            raise ModelFailed(f'Model {self.settings.name}, output "{output.name}": {error}') from None
 
     def _wrong_type(self, response: object, name: str) -> ModelFailed:
         method = getattr(type(self._loaded()), name)

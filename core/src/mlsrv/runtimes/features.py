@@ -10,6 +10,7 @@ from attrs import frozen
 
 from mlsrv.errors import InferenceError, InputsNotFound
 from mlsrv_protocol.datatypes import Datatype
+from mlsrv_protocol.plain_arrays import as_text
 from mlsrv_protocol.types import MetadataTensor
 
 MATRIX = "input-1"
@@ -96,7 +97,7 @@ class Features:
         return np.column_stack([part.reshape(-1) for part in parts])
 
     def _fitted_frame(self, model: str, frame: Any) -> Any:
-        names = [str(name) for name in frame.columns]
+        names = [as_text(name) for name in frame.columns]
         if not self.names:
             self._check_count(model, len(names))
             return frame

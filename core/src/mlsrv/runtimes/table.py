@@ -8,16 +8,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 from attrs import frozen
 
-from mlsrv.errors import InferenceError, OutputNotFound
+from mlsrv.errors import InferenceError, InvalidPayload, ModelFailed, OutputNotFound
 from mlsrv.model import MLModel
 from mlsrv.runtimes.arrays import array_codecs
 from mlsrv.runtimes.artifact import find_artifact
 from mlsrv.runtimes.extras import default_output
 from mlsrv.runtimes.features import Features
 from mlsrv_protocol.datatypes import Datatype
+from mlsrv_protocol.plain_arrays import plain_array
 from mlsrv_protocol.types import (
     InferenceRequest,
     InferenceResponse,
@@ -113,7 +113,7 @@ class TableModel(MLModel):
         values = self.features.fitted(self.name, self._decoded(payload))
         try:
             prepared = self.prepare(values)
-            arrays = [np.asarray(self.results[output.name].compute(prepared)) for output in wanted]
+            arrays = [self._computed(output.name, prepared) for output in wanted]
         except self.refusals as error:
             raise refused(self.name, error, self.words(error)) from error
         return InferenceResponse(
@@ -123,6 +123,12 @@ class TableModel(MLModel):
                 self.encode(array, output, self._codec) for array, output in zip(arrays, wanted, strict=True)
             ],
         )
+
+    def _computed(self, name: str, prepared: Any) -> Any:
+        try:
+            return plain_array(self.results[name].compute(prepared))
+        except InvalidPayload as error:
+            raise ModelFailed(f'Model {self.name}, output "{name}": {error}') from error
 
     async def metadata(self) -> MetadataModelResponse:
         """Return the metadata that the settings declare, else that of the artifact."""

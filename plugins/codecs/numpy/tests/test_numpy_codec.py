@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -269,3 +270,35 @@ def test_any_other_number_of_tensors_is_refused() -> None:
     assert NumpyRequestCodec.decode_response(
         InferenceResponse(model_name="m", outputs=[output])
     ).tolist() == [1]
+
+
+# --- masks and texts of subclasses ---
+
+
+class Label(str, Enum):
+    CAT = "cat"
+
+
+def test_masked_floating_point_numbers_are_missing() -> None:
+    for dtype in (np.float16, np.float32, np.float64):
+        output = NumpyCodec.encode_output("y", np.ma.array([1.5, -999.0], mask=[0, 1], dtype=dtype))
+        np.testing.assert_array_equal(output.data, [1.5, np.nan])
+        assert output.dict()["data"] == [1.5, None]
+    response = NumpyRequestCodec.encode_response("m", np.ma.array([1.5, -999.0], mask=[0, 1]))
+    assert response.outputs[0].dict()["data"] == [1.5, None]
+
+
+@pytest.mark.parametrize("values", [[7, 9], [True, False], ["a", "b"], [b"a", b"b"]])
+def test_other_masked_elements_are_refused(values: Any) -> None:
+    for array in (np.ma.array(values, mask=[0, 1]), np.ma.array(np.array(values, object), mask=[0, 1])):
+        with pytest.raises(CodecError, match=r'Tensor "y": data\[1\] is masked, and .* has no missing value'):
+            NumpyCodec.encode_output("y", array)
+        with pytest.raises(CodecError, match="masked"):
+            NumpyCodec.encode_input("y", array)
+        assert NumpyCodec.encode_output("y", array[:1]).shape == [1, 1]
+
+
+def test_texts_and_names_of_subclasses_count_by_their_value() -> None:
+    output = NumpyCodec.encode_output(np.str_("y"), np.array([Label.CAT, "a"], object))
+    assert (output.dict()["name"], output.data) == ("y", ["cat", "a"])
+    assert NumpyCodec.encode_output("y", np.str_("text")).data == ["text"]

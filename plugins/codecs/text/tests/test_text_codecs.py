@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -234,3 +235,21 @@ def test_any_other_number_of_tensors_is_refused() -> None:
         StringRequestCodec.decode_request(InferenceRequest([tensor(["a"]), tensor(["b"])]))
     with pytest.raises(CodecError, match=r"a response with exactly one tensor, but its outputs are 0\."):
         StringRequestCodec.decode_response(InferenceResponse("m"))
+
+
+class Label(str, Enum):
+    CAT = "cat"
+    DAY = "2024-01-02"
+
+
+def test_texts_of_subclasses_count_by_their_value() -> None:
+    for use_bytes in (True, False):
+        for text in (Label.CAT, np.str_("cat")):
+            for payload in (text, [text]):
+                output = StringCodec.encode_output("y", payload, use_bytes=use_bytes)
+                assert output.data == [b"cat" if use_bytes else "cat"]
+                assert type(output.data[0]) in (bytes, str)
+        assert Base64Codec.encode_output("y", [Label.CAT], use_bytes=False).data == ["Y2F0"]
+        day = DatetimeCodec.encode_output("y", [Label.DAY], use_bytes=use_bytes)
+        assert day.data == [b"2024-01-02" if use_bytes else "2024-01-02"]
+        assert type(day.data[0]) in (bytes, str)

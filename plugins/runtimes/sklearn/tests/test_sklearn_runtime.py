@@ -541,3 +541,13 @@ async def test_requests_at_the_same_time_get_their_own_answers(saved: Any) -> No
         found = await asyncio.gather(*(ask(kernel, X[index : index + 1]) for index in range(len(X))))
         expected = LogisticRegression(solver="newton-cg").fit(X, Y).predict(X)
         assert [int(answer["predict"][0, 0]) for answer in found] == expected.tolist()
+
+
+async def test_masked_elements_are_missing_or_the_models_fault(saved: Any) -> None:
+    async with serving(saved(Odd(np.ma.array([1.5, -999.0], mask=[0, 1])))) as kernel:
+        found = await ask(kernel, np.zeros((2, 1)))
+        np.testing.assert_array_equal(found["predict"], [[1.5], [np.nan]])
+    for values in ([7, 9], [True, False], ["a", "b"]):
+        async with serving(saved(Odd(np.ma.array(values, mask=[0, 1])))) as kernel:
+            with pytest.raises(ModelFailed, match=r'output "predict": data\[1\] is masked'):
+                await ask(kernel, np.zeros((2, 1)))

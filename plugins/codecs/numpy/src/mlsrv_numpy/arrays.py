@@ -10,6 +10,7 @@ import numpy.typing as npt
 from mlsrv.errors import CodecError
 from mlsrv_protocol.datatypes import Datatype, bf16_to_float32
 from mlsrv_protocol.errors import InvalidPayload
+from mlsrv_protocol.plain_arrays import plain_array, plain_text
 from mlsrv_protocol.tensors import flatten, numeric
 from mlsrv_protocol.types import RequestInput, ResponseOutput
 
@@ -41,7 +42,7 @@ def from_tensor(tensor: RequestInput | ResponseOutput) -> Array:
 def to_tensor(name: str, payload: Any) -> tuple[list[int], Datatype, Any]:
     """Return the shape, the datatype and the flat data of an array. Raises `CodecError`."""
     try:
-        array = np.asarray(payload)
+        array = plain_array(payload)
         shape = list(array.shape) if array.ndim > 1 else [array.size, 1] if array.ndim else [1]
         if array.dtype.kind in _TEXT_KINDS:
             datatype, data = _from_objects(array.reshape(-1).tolist())
@@ -74,7 +75,7 @@ def _from_objects(elements: list[Any]) -> tuple[Datatype, Any]:
     kinds = set(map(type, elements))
     if kinds <= _TEXTS:
         return Datatype.BYTES, elements
-    elements = [element.item() if isinstance(element, np.generic) else element for element in elements]
+    elements = [_plain(element) for element in elements]
     kinds = set(map(type, elements))
     if kinds <= _TEXTS:
         return Datatype.BYTES, elements
@@ -89,6 +90,10 @@ def _from_objects(elements: list[Any]) -> tuple[Datatype, Any]:
         f"element {index} of the object array is a {type(elements[index]).__name__}, which no datatype holds "
         "together with the others; convert the array to numbers, booleans or texts."
     )
+
+
+def _plain(element: Any) -> Any:
+    return element.item() if isinstance(element, np.generic) else plain_text(element)
 
 
 def _refused(name: str, why: object) -> CodecError:

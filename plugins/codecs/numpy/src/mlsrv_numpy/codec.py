@@ -24,10 +24,11 @@ class NumpyCodec(InputCodec):
     Encoding takes an array or a numpy scalar of a boolean, integer, floating-point or text dtype, of any
     memory layout and byte order. An array of shape ``[N]`` is written as ``[N, 1]``, one without dimensions
     as ``[1]``. The data is a flat array that shares the payload's memory where that is possible; texts are a
-    list of `str` or `bytes`.
+    list of `str` or `bytes`. Masked elements of floating-point numbers become NaN.
 
     Raises:
-        CodecError: the data does not fit the declared shape or datatype, or no datatype holds the payload.
+        CodecError: the data does not fit the declared shape or datatype, or no datatype holds the payload,
+        or an element is masked that is no floating-point number.
     """
 
     ContentType: ClassVar[str] = _CONTENT_TYPE

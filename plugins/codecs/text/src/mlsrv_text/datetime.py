@@ -45,5 +45,5 @@ class DatetimeCodec(ElementsCodec):
             return value.isoformat()
         if isinstance(value, str):
             cls.decode_element(value)
-            return value
+            return str.__str__(value)
         raise ValueError(f"a {type(value).__name__}, not a date")

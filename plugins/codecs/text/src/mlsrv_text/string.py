@@ -42,7 +42,7 @@ class StringCodec(ElementsCodec):
     @classmethod
     def encode_element(cls, value: Any) -> str:
         if isinstance(value, str):
-            return str(value)
+            return str.__str__(value)
         if isinstance(value, bytes):
             return cls.decode_element(value)
         raise ValueError(f"a {type(value).__name__}, not a text")

@@ -11,6 +11,7 @@ import pandas as pd
 from mlsrv.codecs import NumpyCodec, PandasCodec
 from mlsrv.errors import CodecNotFound, ModelFailed
 from mlsrv.types import ResponseOutput
+from mlsrv_protocol.plain_arrays import as_text, plain_array
 
 ONLY = "output-1"
 """The name of an output that the signature does not name."""
@@ -35,7 +36,7 @@ def by_name(model: str, result: Any, declared: Sequence[str]) -> dict[str, Any]:
     if isinstance(result, pd.DataFrame):
         return _columns(model, result, declared)
     if isinstance(result, Mapping):
-        return {str(name): value for name, value in result.items()}
+        return {as_text(name): value for name, value in result.items()}
     if isinstance(result, np.ndarray) and result.ndim == 2 and result.shape[1] == len(declared) > 1:
         return dict(zip(declared, result.T, strict=True))
     return {declared[0] if len(declared) == 1 else ONLY: result}
@@ -74,7 +75,7 @@ def _columns(model: str, frame: pd.DataFrame, declared: Sequence[str]) -> dict[s
     if is_unnamed and len(declared) == len(frame.columns):
         names = list(declared)
     else:
-        names = [f"output-{name + 1}" if is_unnamed else str(name) for name in frame.columns]
+        names = [f"output-{name + 1}" if is_unnamed else as_text(name) for name in frame.columns]
     for name in names:
         if names.count(name) > 1:
             raise ModelFailed(f'Model {model} returned two columns that are called "{name}".')
@@ -85,7 +86,7 @@ def _numbers(values: Sequence[Any]) -> Any:
     """Return a list of numbers, or of equally long lists of numbers, as an array; any other list
     unchanged."""
     try:
-        array = np.asarray(values)
+        array = plain_array(values)
     except ValueError:  # lists of different lengths
         return list(values)
     return array if array.dtype.kind in "biuf" else list(values)

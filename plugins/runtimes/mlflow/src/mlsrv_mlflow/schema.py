@@ -14,6 +14,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, Schema, TensorSpec
 
 from mlsrv.errors import InvalidPayload
 from mlsrv.types import Datatype, MetadataTensor, Parameters
+from mlsrv_protocol.plain_arrays import as_text
 
 COLUMNS = {
     DataType.boolean: (Datatype.BOOL, "np"),
@@ -77,12 +78,12 @@ class Interface:
     def like(cls, example: Any) -> Interface:
         """Return the interface of a model of which only an input example is known."""
         if isinstance(example, pd.DataFrame):
-            columns = [_column(str(name), column) for name, column in example.items()]
+            columns = [_column(as_text(name), column) for name, column in example.items()]
             return cls(inputs=tuple(columns), content_type="pd")
         if isinstance(example, np.ndarray):
             return cls(inputs=(_tensor("input-1", example),), content_type="np")
         if isinstance(example, dict) and all(isinstance(value, np.ndarray) for value in example.values()):
-            tensors = [_tensor(str(name), array) for name, array in example.items()]
+            tensors = [_tensor(as_text(name), array) for name, array in example.items()]
             return cls(inputs=tuple(tensors), content_type="dict")
         return cls()
 

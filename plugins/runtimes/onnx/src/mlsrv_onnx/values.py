@@ -10,6 +10,7 @@ import onnxruntime
 
 from mlsrv.errors import InferenceError
 from mlsrv.types import Datatype, MetadataTensor
+from mlsrv_protocol.plain_arrays import as_text
 
 _BFLOAT16 = 16
 """ONNX's number of the type (onnx.proto, TensorProto.DataType)."""
@@ -68,7 +69,7 @@ def _texts(model: str, name: str, array: Any) -> Any:
     texts = np.empty(array.shape, dtype=object)
     try:
         texts.reshape(-1)[:] = [
-            text.decode() if isinstance(text, bytes) else str(text) for text in array.reshape(-1)
+            text.decode() if isinstance(text, bytes) else as_text(text) for text in array.reshape(-1)
         ]
     except UnicodeDecodeError:
         raise InferenceError(f'Model {model}, input "{name}": a text is not UTF-8.') from None

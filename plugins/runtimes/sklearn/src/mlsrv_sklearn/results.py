@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mlsrv.errors import InferenceError
+from mlsrv.errors import InferenceError, InvalidPayload, ModelFailed
+from mlsrv_protocol.plain_arrays import as_text, plain_array
 
 MAX_DENSE = 2**24
 """Elements up to which a sparse result is made dense: 128 MiB of float64."""
@@ -31,7 +32,7 @@ def is_table(result: Any) -> bool:
 def columns(table: Any) -> Iterator[tuple[str, Any]]:
     """Yield the columns of a DataFrame: their names and arrays."""
     for name in table.columns:
-        yield str(name), table[name].to_numpy()
+        yield as_text(name), table[name].to_numpy()
 
 
 def as_arrays(model: str, output: str, result: Any) -> dict[str, Any]:
@@ -39,6 +40,7 @@ def as_arrays(model: str, output: str, result: Any) -> dict[str, Any]:
 
     Raises:
         InferenceError: a sparse matrix that would be too large.
+        ModelFailed: an element is masked that has no missing value.
     """
     if isinstance(result, list) and result and all(isinstance(part, np.ndarray) for part in result):
         return {f"{output}-{number}": part for number, part in enumerate(result, 1)}
@@ -51,4 +53,7 @@ def as_arrays(model: str, output: str, result: Any) -> dict[str, Any]:
         return {output: result.toarray()}
     if hasattr(result, "to_numpy"):
         return {output: result.to_numpy()}
-    return {output: np.asarray(result)}
+    try:
+        return {output: plain_array(result)}
+    except InvalidPayload as error:
+        raise ModelFailed(f'Model {model}, output "{output}": {error}') from error
