@@ -246,13 +246,13 @@ def mlsrv(environment: dict[str, str], tmp_path: Path) -> Callable[..., subproce
     return run
 
 
-second_free_port = third_free_port = free_port
+first_free_port = second_free_port = third_free_port = free_port
 
 
 @pytest.fixture
-def free_ports(free_port: int, second_free_port: int, third_free_port: int) -> list[int]:
-    """Return three ports of the loopback interface that are free at this moment."""
-    return [free_port, second_free_port, third_free_port]
+def free_ports(first_free_port: int, second_free_port: int, third_free_port: int) -> list[int]:
+    """Return three free ports of the loopback interface, other ones than `free_port`."""
+    return [first_free_port, second_free_port, third_free_port]
 
 
 @pytest.fixture
