@@ -1,5 +1,6 @@
 """JSON text: parses it into plain data, strictly, and writes plain data with numpy arrays in it."""
 
+import gc
 import json
 import math
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import numpy.typing as npt
 import orjson
 
 from mlsrv_protocol.errors import InvalidPayload
+from mlsrv_protocol.json_size import check_json_size
 from mlsrv_protocol.large_json import load_arrays
 
 Body: TypeAlias = bytes | bytearray | memoryview | str
@@ -18,16 +20,21 @@ Array: TypeAlias = npt.NDArray[Any]
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 _LARGE = 1024
+_PAUSE_BYTES = 2**18
+"""Bytes from which the garbage collector is paused while a text is parsed."""
 
 
 def loads(body: Body) -> Any:
     """Parse a JSON text into plain data.
 
     Raises:
-        InvalidPayload: the text is not JSON in UTF-8, or is nested too deep.
+        InvalidPayload: the text is not JSON in UTF-8, is nested too deep, or holds too many values.
     """
+    if len(body) >= _PAUSE_BYTES:
+        body = _bytes(body)
+        check_json_size(body)
     try:
-        return orjson.loads(body)
+        return orjson.loads(body) if len(body) < _PAUSE_BYTES else _parse_large(body)
     except orjson.JSONDecodeError as error:
         problem = _problem_of(error)
     raise _not_json(body, problem)
@@ -40,15 +47,18 @@ def loads_message(body: Body, tensors: str) -> Any:
     The bare literals NaN, Infinity and -Infinity become floats.
 
     Raises:
-        InvalidPayload: the text is not JSON in UTF-8, or is nested too deep.
+        InvalidPayload: the text is not JSON in UTF-8, is nested too deep, or holds too many values for a
+            request.
     """
     if len(body) >= _LARGE:
         body = _bytes(body)
+        if tensors == "inputs":
+            check_json_size(body)
         message = load_arrays(body, tensors)
         if message is not None:
             return message
     try:
-        return orjson.loads(body)
+        return orjson.loads(body) if len(body) < _PAUSE_BYTES else _parse_large(body)
     except orjson.JSONDecodeError as error:
         problem = _problem_of(error)
     body = _bytes(body)
@@ -70,6 +80,18 @@ def dumps(data: Any) -> bytes:
     if b"null" in text and any(np.isinf(array).any() for array in _float_arrays(data)):
         return orjson.dumps(data, default=_default_with_infinities)
     return text
+
+
+def _parse_large(body: Body) -> Any:
+    if not gc.isenabled():
+        return orjson.loads(body)
+    # Each array that is made may start a collection, which visits all that were made before, and every thread
+    # waits for the parser meanwhile.
+    gc.disable()
+    try:
+        return orjson.loads(body)
+    finally:
+        gc.enable()
 
 
 def _float_arrays(data: Any) -> Iterator[Array]:

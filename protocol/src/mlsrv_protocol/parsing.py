@@ -12,6 +12,7 @@ from mlsrv_protocol.parameters import Parameters
 from mlsrv_protocol.quoting import clip
 from mlsrv_protocol.tensors import numeric, numeric_list
 from mlsrv_protocol.validation import (
+    MAX_PARAMETER_VALUES,
     check_count,
     check_name,
     check_parameter_values,
@@ -65,6 +66,8 @@ def parse_parameters(value: object) -> Parameters | None:
     if value is None or value == {}:
         return None
     values = parse_object(value, "parameters")
+    if len(values) > MAX_PARAMETER_VALUES:
+        check_parameter_values(values)
     for inner in values.values():
         if type(inner) not in _SCALARS:
             check_parameter_values(values)

@@ -21,6 +21,8 @@ MAX_ELEMENTS = 2**60 - 1
 """
 MAX_PARAMETER_DEPTH = 32
 """The most levels of nested arrays and objects in one parameter."""
+MAX_PARAMETER_VALUES = 2**16
+"""The most values in the parameters of a message or tensor, nested ones included."""
 
 _SHARED_MEMORY = "shared_memory_region"
 
@@ -117,9 +119,16 @@ def refuse_shared_memory(parameters: Parameters | None) -> None:
 
 
 def check_parameter_values(values: dict[str, Any]) -> None:
-    """Check that no parameter is nested deeper than MAX_PARAMETER_DEPTH or holds NaN or an infinity."""
+    """Check that no parameter is nested deeper than MAX_PARAMETER_DEPTH or holds NaN or an infinity, and that
+    there are no more than MAX_PARAMETER_VALUES values."""
     level: list[Any] = [values]
+    left = MAX_PARAMETER_VALUES
     for _ in range(MAX_PARAMETER_DEPTH + 1):
+        left -= sum(map(len, level))
+        if left < 0:
+            raise InvalidPayload(
+                f"parameters hold more than {MAX_PARAMETER_VALUES} values; send them as a tensor."
+            )
         inner = [v for value in level for v in (value.values() if type(value) is dict else value)]
         if any(type(value) is float and not math.isfinite(value) for value in inner):
             raise InvalidPayload(

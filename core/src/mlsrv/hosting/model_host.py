@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 import math
@@ -42,6 +43,8 @@ from mlsrv_protocol.types import InferenceRequest, InferenceResponse, MetadataMo
 logger = logging.getLogger("mlsrv.model")
 
 _END: Any = object()
+_THREAD_BYTES = 2**16
+"""Bytes of a handler's body from which it is decoded in a thread."""
 
 
 class ModelHost(Placement):
@@ -217,7 +220,10 @@ class ModelHost(Placement):
         if not isinstance(arguments, HandlerRequest):
             with UserCodeCall(self._code, context):
                 return await as_async(handler.method, self._threads)(**arguments)
-        given = handler.arguments(arguments, context)
+        if len(arguments.body) < _THREAD_BYTES:
+            given = handler.arguments(arguments, context)
+        else:
+            given = await asyncio.to_thread(handler.arguments, arguments, context)
         with UserCodeCall(self._code, context):
             answer = await as_async(handler.method, self._threads)(**given)
             return (answer if isinstance(answer, Reply) else Reply(answer)).encoded()

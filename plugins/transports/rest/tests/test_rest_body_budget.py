@@ -87,7 +87,9 @@ def assert_overloaded(answer: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("path", [INFER, "/v2/models/echo/generate", "/v2/repository/index", "/nowhere"])
+@pytest.mark.parametrize(
+    "path", [INFER, "/v2/models/echo/generate", "/v2/models/echo/infer_stream", "/nowhere"]
+)
 async def test_a_body_that_would_be_too_much_is_refused_unread(serve: Any, path: str) -> None:
     async with serve([METERED], **LIMITS) as served, parked(served):
         wire = await served.wire()

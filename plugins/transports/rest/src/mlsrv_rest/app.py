@@ -12,12 +12,14 @@ from mlsrv.settings import Owner, Settings
 from mlsrv.telemetry.request_logging import report
 from mlsrv_rest.asgi import Receive, Scope, Send
 from mlsrv_rest.body_budget import BodyBudget
-from mlsrv_rest.body_reader import BodyReader, UnreadBody, send_and_close
+from mlsrv_rest.body_decoder import BodyDecoder
+from mlsrv_rest.body_reader import MAX_CONTROL_BYTES, BodyReader, UnreadBody, send_and_close
 from mlsrv_rest.buffered_response import BufferedResponse
 from mlsrv_rest.calls import ActiveCalls, Call
 from mlsrv_rest.cors import CORS
 from mlsrv_rest.errors import (
     ClientDisconnected,
+    HTTPProblem,
     ResponseInterrupted,
     error_response,
     error_to_response,
@@ -56,11 +58,13 @@ class RestApp:
     def __init__(self, kernel: KernelAPI) -> None:
         settings = rest_settings(kernel)
         self.calls = ActiveCalls()
-        self._infer = Infer(kernel, settings.gzip_enabled)
-        groups = (Health(kernel), Metadata(kernel), Repository(kernel), Statistics(kernel), Streaming(kernel))
-        own = [route for group in groups for route in group.routes()]
+        self._decoder = BodyDecoder()
+        self._infer = Infer(kernel, self._decoder, settings.gzip_enabled)
+        groups = (Health(kernel), Metadata(kernel), Repository(kernel), Statistics(kernel))
+        control = [route for group in groups for route in group.routes()]
+        own = [*control, *Streaming(kernel, self._decoder).routes()]
         routes = [*all_routes(kernel, own), CustomHandlers(kernel)]
-        self._router = Router(routes, settings.prefix)
+        self._router = Router(routes, control, settings.prefix)
         self.body_budget = BodyBudget(settings.total_limit)
         self._reader = BodyReader(self.body_budget, settings, kernel)
         self._prefix = settings.prefix.split("/") if settings.prefix else []
@@ -69,6 +73,10 @@ class RestApp:
         for middleware in reversed(all_middleware(kernel)):
             self._http = middleware(self._http)
         self._http = RequestObserver(self._http, kernel)
+
+    def close(self) -> None:
+        """End the thread that decodes bodies."""
+        self._decoder.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -127,9 +135,14 @@ class RestApp:
     ) -> BufferedResponse | None:
         """Return the response, or None if an endpoint has sent it."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        body = await self._reader.read(call, headers)
-        segments = split(scope, self._prefix)
+        try:
+            segments = split(scope, self._prefix)
+        except HTTPProblem:
+            await self._reader.read(call, headers, MAX_CONTROL_BYTES)
+            raise
         target = infer_target(segments)
+        limit = MAX_CONTROL_BYTES if target is None and self._router.is_control(segments) else None
+        body = await self._reader.read(call, headers, limit)
         if target is None:
             await self._router(scope, segments, body, receive, send)
             return None

@@ -10,7 +10,7 @@ from time import monotonic
 from mlsrv.errors import Overloaded, TooLarge
 from mlsrv.kernel_api import KernelAPI
 from mlsrv.telemetry.kernel_metrics import REJECTED
-from mlsrv_rest.asgi import Message, Receive, Scope, Send
+from mlsrv_rest.asgi import Body, Message, Receive, Scope, Send
 from mlsrv_rest.body_budget import UNCOUNTED_BYTES, BodyBudget
 from mlsrv_rest.buffered_response import BufferedResponse
 from mlsrv_rest.calls import Call
@@ -18,6 +18,8 @@ from mlsrv_rest.decompression import decompress
 from mlsrv_rest.errors import ClientDisconnected, HTTPProblem
 from mlsrv_rest.settings import RestSettings
 
+MAX_CONTROL_BYTES = 2**16
+"""Bytes of a body that carries no tensors, such as that of a repository call."""
 DISCARD_BYTES = 16 * 2**20
 """Bytes of a refused body that are read and discarded, so that the client gets the response and keeps the
 connection."""
@@ -55,8 +57,14 @@ class BodyReader:
         self._decompressed_limit = settings.decompressed_limit
         self._seconds = settings.http_receive_timeout
 
-    async def read(self, call: Call, headers: Mapping[str, str]) -> bytes | bytearray:
+    async def read(self, call: Call, headers: Mapping[str, str], limit: int | None = None) -> Body:
         """Return the body of a request, decompressed.
+
+        Args:
+            call: the request, of which nothing has been read yet.
+            headers: of the request, names in lower case.
+            limit: bytes that the body may have, compressed and decompressed, where that is less than what the
+                settings allow.
 
         Raises:
             TooLarge: it has too many bytes. It was read to its end, unless `UnreadBody` is raised.
@@ -67,12 +75,13 @@ class BodyReader:
             ClientDisconnected: the client disconnected before its end.
         """
         declared = _declared(headers)
-        if declared > self._limit:
-            raise await _discard_too_large(call.receive, self._limit)
+        most = self._limit if limit is None else min(limit, self._limit)
+        if declared > most:
+            raise await _discard_too_large(call.receive, most)
         try:
             if declared > UNCOUNTED_BYTES:
                 self._budget.check(declared)
-            body = await self._receive(call)
+            body = await self._receive(call, most)
         except Overloaded as error:
             self._record_rejection(error.reason)
             raise UnreadBody from error
@@ -86,7 +95,7 @@ class BodyReader:
         if not encoding or encoding == "identity":
             return body
         try:
-            return await self._decompress(call, body, encoding)
+            return await self._decompress(call, body, encoding, limit)
         except Overloaded as error:
             self._record_rejection(error.reason)
             raise
@@ -94,8 +103,8 @@ class BodyReader:
     def _record_rejection(self, reason: str) -> None:
         self._kernel.metrics.record(REJECTED, 1.0, ("", "", reason))
 
-    async def _receive(self, call: Call) -> bytes | bytearray:
-        body: bytes | bytearray = b""
+    async def _receive(self, call: Call, limit: int) -> Body:
+        body: Body = b""
         in_time, more = monotonic() + self._seconds, True
         try:
             while more:
@@ -110,21 +119,22 @@ class BodyReader:
                     if isinstance(body, bytes):
                         body = bytearray(body)
                     body += chunk
-                if len(body) > self._limit:
+                if len(body) > limit:
                     break
                 if len(body) > UNCOUNTED_BYTES:
                     self._budget.hold(call, len(body))
         finally:
             call.receive_deadline = None
-        if len(body) <= self._limit:
+        if len(body) <= limit:
             return body
         del body
         self._budget.release(call)
-        raise await _discard_too_large(call.receive, self._limit) if more else TooLarge.of(self._limit)
+        raise await _discard_too_large(call.receive, limit) if more else TooLarge.of(limit)
 
-    async def _decompress(self, call: Call, body: bytes | bytearray, encoding: str) -> bytes | bytearray:
+    async def _decompress(self, call: Call, body: Body, encoding: str, limit: int | None) -> Body:
+        most = self._decompressed_limit if limit is None else min(limit, self._decompressed_limit)
         plain = bytearray()
-        pieces = decompress(body, encoding, self._decompressed_limit)
+        pieces = decompress(body, encoding, most)
         in_a_thread = len(body) >= _THREAD_BYTES
         while True:
             piece = await asyncio.to_thread(next, pieces, None) if in_a_thread else next(pieces, None)

@@ -8,6 +8,11 @@ from collections.abc import Iterator
 from mlsrv.errors import InvalidPayload, TooLarge
 from mlsrv_rest.errors import HTTPProblem
 
+MAX_RATIO = 100
+"""Bytes that each byte of a body may decompress to; tensors compress to a tenth of their size at best."""
+FREE_BYTES = 2**20
+"""Bytes that any body may decompress to, whatever the ratio."""
+
 _INPUT_BYTES = 2**20
 _OUTPUT_BYTES = 2**22
 _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
@@ -24,7 +29,8 @@ def decompress(body: bytes | bytearray, encoding: str, limit: int) -> Iterator[b
 
     Raises:
         HTTPProblem: 415, the encoding is unknown.
-        TooLarge: it has more than `limit` bytes.
+        TooLarge: it has more than `limit` bytes, or more than `FREE_BYTES` and than `MAX_RATIO` times those
+            of `body`.
         InvalidPayload: the body is damaged or truncated.
     """
     window = _WINDOW_BITS.get(encoding)
@@ -43,6 +49,8 @@ def decompress(body: bytes | bytearray, encoding: str, limit: int) -> Iterator[b
             size += len(piece)
             if size > limit:
                 raise TooLarge(f"The request body unpacks to more than the limit of {limit} bytes.")
+            if size > FREE_BYTES and size > MAX_RATIO * len(body):
+                raise TooLarge(f"The request body unpacks to more than {MAX_RATIO} times its size.")
             yield piece
     except zlib.error:
         raise InvalidPayload(f"The body is not valid {encoding} data.") from None

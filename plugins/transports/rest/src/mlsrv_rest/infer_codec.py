@@ -7,7 +7,9 @@ from typing import TypeAlias
 
 from mlsrv.types import InferenceRequest, InferenceResponse, MetadataTensor
 from mlsrv_protocol import binary
-from mlsrv_protocol.json import encode_response
+from mlsrv_protocol.json import decode_request, encode_response
+from mlsrv_rest.asgi import Body
+from mlsrv_rest.body_decoder import THREAD_BYTES
 from mlsrv_rest.buffered_response import JSON, BufferedResponse
 from mlsrv_rest.headers import headers_of, response_headers, without_headers
 
@@ -19,7 +21,7 @@ _HEADER = binary.HEADER.encode()
 
 
 def decode(
-    body: bytes | bytearray, length: str, declared: DeclaredInputs
+    body: Body, length: str | None, declared: DeclaredInputs
 ) -> tuple[InferenceRequest, Container[str]]:
     """Return the request in a body, and the names of the outputs that the client wants binary.
 
@@ -29,15 +31,32 @@ def decode(
 
     Args:
         body: decompressed.
-        length: the value of that header.
+        length: the value of that header; None without it.
         declared: called only if the length is 0.
 
     Raises:
         InvalidPayload: the body breaks a rule of the protocol.
     """
-    size = binary.read_header(length, len(body))
-    request = binary.decode_request(body, size) if size else binary.raw_request(body, declared())
+    if length is None:
+        request = decode_request(body)
+        if request.outputs is None and request.parameters is None:
+            return request, binary.NONE
+    else:
+        size = binary.read_header(length, len(body))
+        request = binary.decode_request(body, size) if size else binary.raw_request(body, declared())
     return request, binary.pop_binary_outputs(request)
+
+
+def is_quick(body: Body, length: str | None) -> bool:
+    """Return whether a body is decoded in a short time: it is small, or the JSON before its binary tensors
+    is, and none of these is of BYTES, whose elements are decoded one by one."""
+    if len(body) < THREAD_BYTES:
+        return True
+    if length is None or len(length) > 5 or not length.isdecimal() or int(length) >= THREAD_BYTES:
+        return False
+    text = body[: int(length)]
+    # A backslash may begin an escape sequence of a letter of BYTES.
+    return b"BYTES" not in text and b"\\" not in text
 
 
 def encode(response: InferenceResponse, wanted: Container[str]) -> BufferedResponse:

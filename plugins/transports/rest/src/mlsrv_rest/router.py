@@ -31,11 +31,13 @@ class Router:
 
     Args:
         routes: of the protocol and of plugins, in the order in which they are tried.
+        control: those of them whose requests carry no tensors.
         prefix: under which a proxy publishes the application; part of the URLs that endpoints generate.
     """
 
-    def __init__(self, routes: Sequence[BaseRoute], prefix: str = "") -> None:
+    def __init__(self, routes: Sequence[BaseRoute], control: Sequence[Route] = (), prefix: str = "") -> None:
         self._prefix = prefix
+        self._control = [route.path_regex for route in control]
         # Endpoints find this application as `request.app`; its own error middleware is not used, because it
         # cannot be configured to leave errors to the caller.
         self._app = Starlette(routes=routes)
@@ -80,6 +82,11 @@ class Router:
             raise
         finally:
             scope[ROUTE] = self._route(inner, path)
+
+    def is_control(self, segments: list[str]) -> bool:
+        """Return whether the path of a request belongs to the routes whose requests carry no tensors."""
+        path = join(segments)
+        return any(pattern.match(path) for pattern in self._control)
 
     async def _http_exception(self, request: Request, error: Exception) -> Response:
         """Return an ``HTTPException`` of Starlette or of an endpoint in the protocol's error form."""

@@ -6,6 +6,8 @@ from typing import Literal
 
 from mlsrv.settings.fields import setting, settings_class
 
+_DECOMPRESSED_BYTES = 64 * 2**20
+
 
 @settings_class
 class CORSSettings:
@@ -47,7 +49,9 @@ class RestSettings:
         help="Bytes that the body of a request may have; a larger one is refused with status 413.",
     )
     http_max_decompressed_size: int | None = setting(
-        None, help="Bytes that a compressed body may unpack to; http_max_body_size when not set."
+        None,
+        help="Bytes that a compressed body may unpack to; 64 MiB when not set, or http_max_body_size if that "
+        "is less. A body of more than 1 MiB may also unpack to no more than 100 times its size.",
     )
     http_max_total_body_size: int = setting(
         2**31,
@@ -93,7 +97,7 @@ class RestSettings:
     @property
     def decompressed_limit(self) -> int:
         """Return the bytes that a compressed body may unpack to."""
-        return self.http_max_decompressed_size or self.http_max_body_size
+        return self.http_max_decompressed_size or min(_DECOMPRESSED_BYTES, self.http_max_body_size)
 
     @property
     def total_limit(self) -> int:

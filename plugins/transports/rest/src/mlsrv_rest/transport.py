@@ -65,6 +65,7 @@ class RestTransport(Transport):
             await asyncio.sleep(0)
         await app.calls.drain(grace)
         await server.close(_CLOSE_SECONDS)
+        app.close()
 
     @property
     def endpoints(self) -> Sequence[str]:

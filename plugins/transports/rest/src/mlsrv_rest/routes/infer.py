@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import Container
 from typing import Final
 
 from mlsrv.kernel_api import KernelAPI
 from mlsrv_protocol import Parameters
-from mlsrv_protocol.binary import HEADER, NONE, pop_binary_outputs
-from mlsrv_protocol.json import decode_request
+from mlsrv_protocol.binary import HEADER
+from mlsrv_rest.asgi import Body
+from mlsrv_rest.body_decoder import BodyDecoder
 from mlsrv_rest.buffered_response import BufferedResponse
 from mlsrv_rest.calls import Call
 from mlsrv_rest.headers import accepts_gzip, context_of
-from mlsrv_rest.infer_codec import DeclaredInputs, decode, encode
+from mlsrv_rest.infer_codec import DeclaredInputs, decode, encode, is_quick
 
 MIN_GZIP_BYTES: Final = 500
 _THREAD_BYTES: Final = 2**16
@@ -25,18 +25,20 @@ class Infer:
 
     Args:
         kernel: answers the requests.
+        decoder: decodes large bodies.
         gzip_enabled: whether responses are compressed for clients that accept it.
     """
 
-    def __init__(self, kernel: KernelAPI, gzip_enabled: bool) -> None:
+    def __init__(self, kernel: KernelAPI, decoder: BodyDecoder, gzip_enabled: bool) -> None:
         self._kernel = kernel
+        self._decoder = decoder
         self._gzip = gzip_enabled
 
     async def __call__(
         self,
         call: Call,
         headers: dict[str, str],
-        body: bytes | bytearray,
+        body: Body,
         name: str,
         version: str | None,
     ) -> BufferedResponse:
@@ -46,13 +48,11 @@ class Infer:
             MLSrvError: as `Kernel.infer`, or the body is invalid.
             ClientDisconnected: the client disconnected meanwhile; the call was cancelled.
         """
-        wanted: Container[str] = NONE
-        if HEADER in headers:
-            request, wanted = decode(body, headers[HEADER], self._declared_inputs(name, version))
+        length, declared = headers.get(HEADER), self._declared_inputs(name, version)
+        if is_quick(body, length):
+            request, wanted = decode(body, length, declared)
         else:
-            request = decode_request(body)
-            if request.outputs is not None or request.parameters is not None:
-                wanted = pop_binary_outputs(request)
+            request, wanted = await self._decoder.run_in_thread(decode, body, length, declared)
         request.model_name = name
         request.model_version = version
         if request.parameters is None:

@@ -18,8 +18,9 @@ from starlette.types import Receive, Scope, Send
 from mlsrv.context import CallContext
 from mlsrv.errors import Unsupported
 from mlsrv.kernel_api import KernelAPI
-from mlsrv.types import InferenceRequest, InferenceResponse, Parameters
+from mlsrv.types import InferenceRequest, InferenceResponse, MetadataModelResponse, Parameters
 from mlsrv_protocol.json import decode_json_object, decode_request, encode_error, encode_response
+from mlsrv_rest.body_decoder import BodyDecoder
 from mlsrv_rest.errors import client_message
 from mlsrv_rest.headers import headers_of, response_headers, without_headers
 from mlsrv_rest.routes import generate
@@ -34,22 +35,24 @@ Encode = Callable[[InferenceResponse], bytes]
 class Streaming:
     """Endpoints that stream, and ``generate``, whose bodies the streams also accept."""
 
-    def __init__(self, kernel: KernelAPI) -> None:
+    def __init__(self, kernel: KernelAPI, decoder: BodyDecoder) -> None:
         self._kernel = kernel
+        self._decoder = decoder
 
     async def infer_stream(self, request: Request) -> Response:
         """Answer the body of ``infer`` with a stream of its responses."""
-        return await self._stream(request, decode_request(await request.body()), encode_response)
+        inference = await self._decoder.run(decode_request, await request.body())
+        return await self._stream(request, inference, encode_response)
 
     async def generate_stream(self, request: Request) -> Response:
         """Answer the body of ``generate`` or ``infer`` with a stream of responses of the same form."""
-        inference, encode = self._decode(request, await request.body())
+        inference, encode = await self._decode(request, await request.body())
         return await self._stream(request, inference, encode)
 
     async def generate(self, request: Request) -> Response:
         """Answer input tensors as plain JSON values by name in the same form; accepts the body of ``infer``,
         too."""
-        inference, encode = self._decode(request, await request.body())
+        inference, encode = await self._decode(request, await request.body())
         context = self._prepare(request, inference)
         name, version = inference.model_name, inference.model_version
         info = self._kernel.handle(name, version).loaded().placement.info
@@ -72,13 +75,10 @@ class Streaming:
                 found.append(Route(f"{path}/{endpoint.__name__}", endpoint, methods=["POST"]))
         return found
 
-    def _decode(self, request: Request, body: bytes) -> tuple[InferenceRequest, Encode]:
+    async def _decode(self, request: Request, body: bytes) -> tuple[InferenceRequest, Encode]:
         """Return the request in a body of ``generate`` or ``infer``, and the encoder for its responses."""
         metadata = self._kernel.model_metadata(*model_and_version(request))
-        fields = decode_json_object(body)
-        if "inputs" in fields and all(tensor.name != "inputs" for tensor in metadata.inputs):
-            return decode_request(body), encode_response
-        return generate.decode(fields, metadata), generate.encode
+        return await self._decoder.run(_decode_either, body, metadata)
 
     def _prepare(self, request: Request, inference: InferenceRequest) -> CallContext:
         """Set model, id and headers of an inference request; returns its context."""
@@ -103,6 +103,13 @@ class Streaming:
                 response.raw_headers.extend(response_headers(headers_of(first)))
             stack.pop_all()
         return response
+
+
+def _decode_either(body: bytes, metadata: MetadataModelResponse) -> tuple[InferenceRequest, Encode]:
+    fields = decode_json_object(body)
+    if "inputs" in fields and all(tensor.name != "inputs" for tensor in metadata.inputs):
+        return decode_request(body), encode_response
+    return generate.decode(fields, metadata), generate.encode
 
 
 class _EventStream(StreamingResponse):

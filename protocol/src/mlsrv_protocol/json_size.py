@@ -1,0 +1,64 @@
+"""JSON size: bounds how many values a JSON text may hold, before it is parsed.
+
+A container of two bytes becomes an object of 60 bytes and more, which the garbage collector visits too, so
+that the bytes of a text alone bound neither the memory nor the time that it takes.
+"""
+
+from typing import Final
+
+from mlsrv_protocol.errors import InvalidPayload
+
+MAX_CONTAINERS: Final = 2**20
+"""The most arrays and objects of one text."""
+MAX_VALUES: Final = 2**25
+"""The most values of one text, counted by the commas between them."""
+
+_PIECE: Final = 2**18
+_SHORTEST: Final = 2 * MAX_CONTAINERS
+
+
+def check_json_size(text: bytes | bytearray | memoryview) -> None:
+    """Check that a JSON text holds no more than `MAX_CONTAINERS` arrays and objects and `MAX_VALUES` values.
+
+    The time is that of a few searches for a byte. Brackets and commas inside strings do not count.
+
+    Raises:
+        InvalidPayload: it holds more.
+    """
+    if len(text) < _SHORTEST:
+        return
+    view = memoryview(text)
+    containers = values = 0
+    for start in range(0, len(view), _PIECE):
+        piece = bytes(view[start : start + _PIECE])
+        containers += piece.count(b"[") + piece.count(b"{")
+        values += piece.count(b",")
+        if containers > MAX_CONTAINERS or values > MAX_VALUES:
+            break
+    else:
+        return
+    _check_outside_strings(view)
+
+
+def _check_outside_strings(view: memoryview) -> None:
+    containers = values = 0
+    inside, carry = False, b""
+    for start in range(0, len(view), _PIECE):
+        piece = carry + bytes(view[start : start + _PIECE])
+        escapes = len(piece) - len(piece.rstrip(b"\\"))
+        # An escape that is cut in two belongs to the next piece.
+        carry = b"\\" if escapes % 2 else b""
+        if carry:
+            piece = piece[:-1]
+        parts = piece.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
+        outside = b"".join(parts[1 if inside else 0 :: 2])
+        inside ^= len(parts) % 2 == 0
+        containers += outside.count(b"[") + outside.count(b"{")
+        values += outside.count(b",")
+        if containers > MAX_CONTAINERS:
+            raise InvalidPayload(
+                f"The JSON text has more than {MAX_CONTAINERS} arrays and objects; send flat data, "
+                "or binary tensors."
+            )
+        if values > MAX_VALUES:
+            raise InvalidPayload(f"The JSON text has more than {MAX_VALUES} values; send binary tensors.")
