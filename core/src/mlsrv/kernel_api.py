@@ -174,6 +174,9 @@ class PluginSet(Protocol):
     def active(self) -> Sequence[object]:
         """Every plugin object that takes part, sorted by name."""
 
+    def codec_parameters(self) -> frozenset[str]:
+        """Return the keys of tensor parameters that tell a codec how the data is encoded."""
+
 
 class KernelAPI(Protocol):
     """A kernel as plugins see it."""

@@ -138,6 +138,10 @@ class Plugins:
         """Every offer of one kind with the distribution that it came from."""
         return [(row.origin, offer) for row in self._rows for offer in row.offers if isinstance(offer, kind)]
 
+    def codec_parameters(self) -> frozenset[str]:
+        """Return the keys of tensor parameters that tell a codec how the data is encoded."""
+        return frozenset(key for offer in self.offers(CodecOffer) for key in offer.parameters)
+
     # --- hooks --------------------------------------------------------------------------------------------
 
     def each(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:

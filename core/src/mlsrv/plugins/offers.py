@@ -80,6 +80,8 @@ class CodecOffer:
         payloads: the Python types that it encodes, as ``"package.ClassName"`` (``"numpy.ndarray"``,
             ``"builtins.list"``); the codec is imported only when a payload of such a type turns up.
         sample: a text that the codec decodes, for warm-up requests that are made of declared inputs.
+        parameters: keys of tensor parameters that tell the codec how the data is encoded (``"pd_dtype"``).
+            Requests are joined into a batch only if their values are equal.
     """
 
     name: str = field(validator=_check_name)
@@ -87,6 +89,7 @@ class CodecOffer:
     kind: Literal["input", "request"] = "input"
     payloads: tuple[str, ...] = ()
     sample: str = ""
+    parameters: tuple[str, ...] = ()
 
 
 @frozen

@@ -6,14 +6,23 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 import mlsrv_batching.plugin
 from mlsrv import CallContext, Kernel, MLModel, ModelSettings
-from mlsrv.errors import DeadlineExceeded, InferenceError, ModelFailed
+from mlsrv.errors import (
+    Code,
+    DeadlineExceeded,
+    InferenceError,
+    MLSrvError,
+    ModelFailed,
+    Overloaded,
+    TooLarge,
+    Unsupported,
+)
 from mlsrv.testing import tensor_request
 from mlsrv.types import InferenceRequest, InferenceResponse, Parameters, ResponseOutput
 from mlsrv_batching.batcher import Batcher
@@ -41,6 +50,35 @@ class Held(MLModel):
         return InferenceResponse(
             outputs=[ResponseOutput("y", tensor.shape, tensor.datatype, tensor.data * 2)]
         )
+
+
+class Refusing(MLModel):
+    """Raises what is asked for in the parameter `error` of the input; echoes the parameters otherwise."""
+
+    calls: ClassVar[list[int]] = []
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        tensor = payload.inputs[0]
+        self.calls.append(tensor.shape[0])
+        await asyncio.sleep(0.01)
+        parameters = tensor.parameters
+        for error in (parameters and parameters.get("error", [])) or []:
+            if isinstance(error, Exception):
+                raise error
+        if parameters and "joint" in parameters:
+            parameters = Parameters(joint=sorted(set(parameters.joint)))
+        output = ResponseOutput("y", tensor.shape, tensor.datatype, tensor.data, parameters)
+        return InferenceResponse(outputs=[output], parameters=payload.parameters)
+
+
+class Gone(MLSrvError):
+    """Stands for the end of a worker process."""
+
+
+class Refusal(MLSrvError):
+    """A refusal of a model by its own code."""
+
+    code = Code.NOT_FOUND
 
 
 class Summing(MLModel):
@@ -149,6 +187,88 @@ async def test_a_failing_request_does_not_affect_others(value: int, error: type[
             [4],
             [6],
         ]
+
+
+def ask_with(
+    kernel: Kernel, request_parameters: Parameters | None = None, **parameters: Any
+) -> asyncio.Task[InferenceResponse]:
+    request = tensor_request("m", np.full((1, 1), 1.0))
+    request.inputs[0].parameters = Parameters(**parameters) if parameters else None
+    request.parameters = request_parameters
+    return asyncio.create_task(kernel.infer(request))
+
+
+async def test_no_request_gets_a_parameter_of_another_one() -> None:
+    async with batched(Refusing) as kernel:
+        sent: list[dict[str, Any]] = [
+            {},
+            {"user": "alice"},
+            {},
+            {"user": "carol"},
+            {"user": 7},
+            {"user": "a"},
+        ]
+        busy = ask_with(kernel)
+        answers = await asyncio.gather(busy, *(ask_with(kernel, **one) for one in sent))
+        assert [(one.outputs[0].parameters or Parameters()).dict() for one in answers[1:]] == sent
+        assert any(decision["requests"] == 3 for decision in batcher(kernel).decisions)
+
+
+async def test_timeouts_and_priorities_of_a_request_do_not_reach_others() -> None:
+    async with batched(Refusing) as kernel:
+        busy = ask_with(kernel)
+        own = [Parameters(timeout=9_000_000, user="u"), Parameters(user="u")]
+        answers = await asyncio.gather(busy, *(ask_with(kernel, parameters) for parameters in own))
+        assert [one.parameters for one in answers[1:]] == [Parameters(user="u")] * 2
+
+
+async def test_requests_run_one_by_one_if_their_values_cannot_be_told_apart(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with batched(Refusing) as kernel:
+        for _ in range(2):
+            Refusing.calls.clear()
+            users = ["a", "b", "a"]
+            found = await asyncio.gather(*(ask_with(kernel, joint=user) for user in ["z", *users]))
+            assert [one.outputs[0].parameters for one in found[1:]] == [
+                Parameters(joint=[user]) for user in users
+            ]
+        assert Refusing.calls == [1] * 4
+        await asyncio.gather(*(ask_with(kernel) for _ in range(4)))
+        assert Refusing.calls[4:] == [1, 3]
+    assert len([one for one in caplog.records if "no longer batched" in one.message]) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InferenceError("no"),
+        Refusal("no"),
+        TooLarge("no"),
+        Unsupported("no"),
+        ModelFailed("no"),
+        MLSrvError("no"),
+        ValueError("no"),
+    ],
+)
+async def test_a_refusal_concerns_one_request(error: Exception) -> None:
+    async with batched(Refusing) as kernel:
+        busy = ask_with(kernel)
+        members = [ask_with(kernel, error=value) for value in (ValueError, error, TypeError)]
+        found = await asyncio.gather(busy, *members, return_exceptions=True)
+        assert [isinstance(one, MLSrvError) for one in found] == [False, False, True, False]
+        assert "no" in str(found[2])
+
+
+@pytest.mark.parametrize("error", [Gone("gone"), Overloaded("full"), DeadlineExceeded("late")])
+async def test_a_batch_is_not_repeated_where_that_is_not_safe(error: Exception) -> None:
+    async with batched(Refusing) as kernel:
+        Refusing.calls.clear()
+        busy = ask_with(kernel)
+        members = [ask_with(kernel, error=value) for value in (error, type(error)("x"))]
+        found = await asyncio.gather(busy, *members, return_exceptions=True)
+        assert found[1:] == [error, error]
+        assert Refusing.calls == [1, 2]
 
 
 async def test_a_cancelled_request_is_left_out_of_its_batch() -> None:

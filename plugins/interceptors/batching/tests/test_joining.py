@@ -18,6 +18,7 @@ from mlsrv.types import (
     ResponseOutput,
 )
 from mlsrv_batching.joining import compatibility, cut, join, rejoin, rows_of, split
+from mlsrv_batching.parameters import Dealer
 
 
 def request(rows: int = 1, **more: Any) -> InferenceRequest:
@@ -25,9 +26,8 @@ def request(rows: int = 1, **more: Any) -> InferenceRequest:
     return InferenceRequest([RequestInput("x", [rows, 2], "FP32", array)], **more)
 
 
-def with_parameter(value: str) -> InferenceRequest:
-    tensor = RequestInput("p", [1], "BYTES", ["a"], Parameters(**{"custom-param": value}))
-    return InferenceRequest([tensor])
+def dealer(joined: InferenceRequest, counts: list[int]) -> Dealer:
+    return Dealer(joined, len(counts))
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=8))
@@ -36,7 +36,11 @@ def test_split_reverses_join(counts: list[int]) -> None:
     joined = join(requests)
     assert joined.inputs[0].shape == [sum(counts), 2]
     tensor = joined.inputs[0]
-    parts = split(InferenceResponse("m", [ResponseOutput("x", tensor.shape, "FP32", tensor.data)]), counts)
+    parts = split(
+        InferenceResponse("m", [ResponseOutput("x", tensor.shape, "FP32", tensor.data)]),
+        counts,
+        dealer(joined, counts),
+    )
     assert parts is not None
     for part, one in zip(parts, requests, strict=True):
         assert part.outputs[0].shape == one.inputs[0].shape
@@ -57,30 +61,6 @@ def test_rejoin_reverses_cut(rows: int, most: int) -> None:
     assert joined.outputs[0].data.tolist() == list(range(rows * 2))
 
 
-def test_parameters_are_joined_into_lists_and_split_again() -> None:
-    joined = join([with_parameter("value-1"), with_parameter("value-2")])
-    assert joined.inputs[0].shape == [2]
-    assert joined.inputs[0].parameters == Parameters(**{"custom-param": ["value-1", "value-2"]})
-    assert join([with_parameter("v"), InferenceRequest([RequestInput("p", [1], "BYTES", ["b"])])]).inputs[
-        0
-    ].parameters == Parameters(**{"custom-param": "v"})
-    output = ResponseOutput(
-        "foo",
-        [3, 3],
-        "INT32",
-        list(range(1, 10)),
-        Parameters(content_type="np", foo=["foo_1", "foo_2"], bar=["bar_1", "bar_2", "bar_3"]),
-    )
-    parts = split(InferenceResponse("m", [output]), [1, 1, 1])
-    assert parts is not None
-    assert [part.outputs[0].data for part in parts] == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
-    assert [part.outputs[0].parameters for part in parts] == [
-        Parameters(content_type="np", foo="foo_1", bar="bar_1"),
-        Parameters(content_type="np", foo="foo_2", bar="bar_2"),
-        Parameters(content_type="np", bar="bar_3"),
-    ]
-
-
 @pytest.mark.parametrize(
     "other",
     [
@@ -89,6 +69,7 @@ def test_parameters_are_joined_into_lists_and_split_again() -> None:
         InferenceRequest([RequestInput("x", [1, 3], "FP32", np.zeros(3, np.float32))]),
         InferenceRequest([RequestInput("x", [1, 2], "FP32", np.zeros(2, np.float32), Parameters("np"))]),
         request(outputs=[RequestOutput("y")]),
+        InferenceRequest([RequestInput("x", [1, 2], "FP32", np.zeros(2, np.float32), Parameters(user="a"))]),
         request(parameters=Parameters(temperature=0.9)),
         request(parameters=Parameters(content_type="pd")),
     ],
@@ -100,7 +81,7 @@ def test_requests_that_differ_are_not_joined(other: InferenceRequest) -> None:
 def test_ids_headers_timeouts_and_priorities_do_not_matter() -> None:
     one = request(id="1", parameters=Parameters(headers={"a": "b"}, timeout=5, priority=1))
     assert compatibility(one) == compatibility(request(2, id="2"))
-    assert join([one, request()]).parameters == Parameters(timeout=5, priority=1)
+    assert join([one, request()]).parameters == Parameters()
 
 
 @pytest.mark.parametrize(
@@ -128,4 +109,5 @@ def test_requests_without_rows_are_not_joined(inputs: list[RequestInput]) -> Non
     ],
 )
 def test_outputs_without_one_row_for_each_row_are_not_split(output: ResponseOutput) -> None:
-    assert split(InferenceResponse("m", [output]), [1, 1]) is None
+    answer = InferenceResponse("m", [output])
+    assert split(answer, [1, 1], dealer(join([request(), request()]), [1, 1])) is None

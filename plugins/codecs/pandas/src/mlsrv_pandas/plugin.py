@@ -9,6 +9,12 @@ import mlsrv
 def mlsrv_codecs() -> list[mlsrv.CodecOffer]:
     """Offer the content type ``pd`` for whole requests, and ``pd_json`` for the columns inside."""
     return [
-        mlsrv.CodecOffer("pd", "mlsrv_pandas.codec:PandasCodec", "request", ("pandas.DataFrame",)),
+        mlsrv.CodecOffer(
+            "pd",
+            "mlsrv_pandas.codec:PandasCodec",
+            "request",
+            ("pandas.DataFrame",),
+            parameters=("pd_dtype", "pd_categories", "pd_ordered"),
+        ),
         mlsrv.CodecOffer("pd_json", "mlsrv_pandas.jsonvalues:JsonCodec", "input", sample="null"),
     ]

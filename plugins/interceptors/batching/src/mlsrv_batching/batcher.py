@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from typing import Any, ClassVar
 
 from attrs import define
@@ -16,6 +16,7 @@ from mlsrv.errors import Code, MLSrvError, ModelFailed
 from mlsrv.interceptor import CallNext, Interceptor, Phase
 from mlsrv_batching.joining import compatibility, cut, join, rejoin, rows_of, split
 from mlsrv_batching.observing import BatchMeter, batch_context, copy_spans_to_members
+from mlsrv_batching.parameters import Dealer, NotDealt, has_merged
 from mlsrv_batching.settings import BatchingSettings
 from mlsrv_batching.window import Window
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
@@ -24,6 +25,12 @@ logger = logging.getLogger("mlsrv.batching")
 
 MAX_DECISIONS = 50
 """Number of decisions that `explain` returns."""
+
+
+_REFUSALS = frozenset(
+    (Code.INVALID_ARGUMENT, Code.NOT_FOUND, Code.ALREADY_EXISTS, Code.TOO_LARGE, Code.UNIMPLEMENTED)
+)
+"""Codes of errors that are about what a request holds."""
 
 
 @define(eq=False)
@@ -68,11 +75,20 @@ class Batcher(Interceptor):
         settings: settings of batching, which enable it.
         meter: records batches and waiting requests.
         slots: batches that may run at once: the replicas of the model.
+        codec_parameters: keys of input parameters that say how the data is encoded. Requests are joined only
+            if their values are equal.
     """
 
     phase: ClassVar[Phase] = Phase.BATCH
 
-    def __init__(self, model: str, settings: BatchingSettings, meter: BatchMeter, slots: int = 1) -> None:
+    def __init__(
+        self,
+        model: str,
+        settings: BatchingSettings,
+        meter: BatchMeter,
+        slots: int = 1,
+        codec_parameters: Collection[str] = (),
+    ) -> None:
         self._model = model
         self._meter = meter
         self._stop_gauge = meter.show_waiting(self._waiting)
@@ -80,6 +96,9 @@ class Batcher(Interceptor):
         self._max_wait = None if settings.max_batch_time == "auto" else float(settings.max_batch_time)
         self._window = Window(settings.latency_slo, settings.max_batch_size)
         self._slots = max(1, slots)
+        self._shared = frozenset(codec_parameters)
+        self._by_row = tuple(settings.batch_row_parameters)
+        self._merges = True
         self._running = 0
         self._groups: dict[Hashable, _Group] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -144,13 +163,18 @@ class Batcher(Interceptor):
         loop = asyncio.get_running_loop()
         self._meter.enqueued(float(self._waiting()))
         member = _Member(request, context, rows, time.monotonic(), loop.create_future())
-        key = compatibility(request)
+        key = self._group_key(request)
         group = self._groups.setdefault(key, _Group())
         group.add(member)
         if group.timer is None and self._max_wait is not None:
             group.timer = loop.call_later(self._max_wait, self._on_timeout, key)
         self._start_ready("full" if group.rows >= self._max_rows else "slot free")
         return await member.future
+
+    def _group_key(self, request: InferenceRequest) -> Hashable:
+        if not self._merges and has_merged(request, self._shared):
+            return object()
+        return compatibility(request, self._shared)
 
     async def _run_in_pieces(
         self, request: InferenceRequest, context: CallContext, rows: int
@@ -161,9 +185,10 @@ class Batcher(Interceptor):
             running = [tasks.create_task(self._run_piece(piece, context)) for piece in pieces]
         results = [task.result() for task in running]
         for result in results:
-            if isinstance(result, MLSrvError):
+            if isinstance(result, Exception):
                 raise result
-        joined = rejoin([result for result in results if isinstance(result, InferenceResponse)], counts)
+        answers = [result for result in results if isinstance(result, InferenceResponse)]
+        joined = rejoin(answers, counts, self._by_row)
         if joined is not None:
             return joined
         self._disable("its outputs do not have one row for each row of the inputs")
@@ -171,10 +196,10 @@ class Batcher(Interceptor):
 
     async def _run_piece(
         self, piece: InferenceRequest, context: CallContext
-    ) -> InferenceResponse | MLSrvError:
+    ) -> InferenceResponse | Exception:
         try:
             return await self._enqueue(piece, context, piece.inputs[0].shape[0])
-        except MLSrvError as error:
+        except Exception as error:  # raised again when all pieces are done
             return error
 
     # --- dispatch -------------------------------------------------------------------------------------------
@@ -258,17 +283,24 @@ class Batcher(Interceptor):
 
     async def _run_joined(self, batch: Sequence[_Member]) -> None:
         context = batch_context([member.context for member in batch])
+        request = join([member.request for member in batch], self._shared)
+        dealer = Dealer(request, len(batch), self._shared, self._by_row)
         try:
-            response = await self._call_next(join([member.request for member in batch]), context)
+            response = await self._call_next(request, context)
         except MLSrvError as error:
-            if error.code is not Code.INVALID_ARGUMENT and not isinstance(error, ModelFailed):
+            if not _concerns_one(error):
                 raise
             # A single member may be the cause: each is run by itself.
             await self._run_one_by_one(batch)
             return
         finally:
             copy_spans_to_members(context)
-        parts = split(response, [member.rows for member in batch])
+        try:
+            parts = split(response, [member.rows for member in batch], dealer)
+        except NotDealt as error:
+            self._stop_merging(error)
+            await self._run_one_by_one(batch)
+            return
         if parts is None:
             self._disable("its outputs do not have one row for each row of the inputs")
             await self._run_one_by_one(batch)
@@ -286,7 +318,7 @@ class Batcher(Interceptor):
     async def _run_single(self, member: _Member) -> None:
         try:
             response = await self._call_next(member.request, member.context)
-        except MLSrvError as error:
+        except Exception as error:  # it is this member's answer, and others wait for their turn
             _fail(member, error)
         else:
             if not member.future.done():
@@ -296,6 +328,15 @@ class Batcher(Interceptor):
         if not self._disabled:
             self._disabled = True
             logger.warning("Requests to model %s are no longer batched: %s", self._model, cause)
+
+    def _stop_merging(self, cause: NotDealt) -> None:
+        if self._merges:
+            self._merges = False
+            logger.warning(
+                "Requests to model %s whose inputs have parameters are no longer batched: it returned %s",
+                self._model,
+                cause,
+            )
 
     def _record_decision(self, reason: str, requests: int, rows: int, waited: float, started: float) -> None:
         seconds = time.monotonic() - started
@@ -309,6 +350,18 @@ class Batcher(Interceptor):
                 "run_seconds": round(seconds, 6),
             }
         )
+
+
+def _concerns_one(error: MLSrvError) -> bool:
+    """Return whether one member may have caused an error, so that the others can be answered.
+
+    Repeating must be safe: not after the end of a process, which may end the next one, too, and not when the
+    server has no room or time.
+    """
+    if isinstance(error, ModelFailed) or error.code in _REFUSALS:
+        return True
+    # Errors of the way to the model and back, which end no process, are of no class of their own.
+    return type(error) is MLSrvError and error.code is Code.INTERNAL
 
 
 def _fail(member: _Member, error: Exception) -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from copy import copy
 from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
 
+from mlsrv_batching.parameters import (
+    REQUEST_ONLY_KEYS,
+    Dealer,
+    input_key,
+    merge,
+    output_key,
+    request_key,
+)
 from mlsrv_protocol.types import (
     InferenceRequest,
     InferenceResponse,
@@ -20,9 +27,6 @@ from mlsrv_protocol.types import (
 )
 
 _Tensor = TypeVar("_Tensor", RequestInput, ResponseOutput)
-
-_REQUEST_ONLY_KEYS = frozenset({"headers", "timeout", "priority"})
-"""Request parameters that concern a single request and not the model's work."""
 
 
 def rows_of(request: InferenceRequest) -> int | None:
@@ -41,11 +45,15 @@ def rows_of(request: InferenceRequest) -> int | None:
     return rows or None
 
 
-def compatibility(request: InferenceRequest) -> Hashable:
+def compatibility(request: InferenceRequest, shared: Collection[str] = ()) -> Hashable:
     """Return a key that is equal for requests that may be joined.
 
-    They have the same inputs (names, datatypes, trailing shapes, content types), the same requested outputs
-    and the same request parameters.
+    They have the same inputs (names, datatypes, trailing shapes, content types, keys and kinds of their
+    parameters), the same requested outputs and the same request parameters.
+
+    Args:
+        request: one request.
+        shared: the keys of input parameters whose values must be equal, too.
     """
     inputs = tuple(
         (
@@ -54,26 +62,21 @@ def compatibility(request: InferenceRequest) -> Hashable:
             tuple(tensor.shape[1:]),
             None if tensor.parameters is None else tensor.parameters.content_type,
             tensor.data.dtype.str if isinstance(tensor.data, np.ndarray) else None,
+            input_key(tensor.parameters, shared),
         )
         for tensor in request.inputs
     )
     outputs = None
     if request.outputs is not None:
-        outputs = tuple((output.name, _frozen(output.parameters)) for output in request.outputs)
-    return inputs, outputs, _frozen(request.parameters)
+        outputs = tuple((output.name, output_key(output.parameters)) for output in request.outputs)
+    return inputs, outputs, request_key(request.parameters)
 
 
-def _frozen(parameters: Parameters | None) -> str | None:
-    if parameters is None:
-        return None
-    relevant = {key: value for key, value in parameters.items() if key not in _REQUEST_ONLY_KEYS}
-    return json.dumps(relevant, sort_keys=True, default=repr) if relevant else None
-
-
-def join(requests: Sequence[InferenceRequest]) -> InferenceRequest:
+def join(requests: Sequence[InferenceRequest], shared: Collection[str] = ()) -> InferenceRequest:
     """Return one request with the rows of all requests, in order.
 
-    Values of an input parameter that several requests have become a list; a single value stays as it is.
+    The value of an input parameter becomes the list of the requests' values, except for the keys in `shared`.
+    The requests must agree by `compatibility`.
     """
     first = requests[0]
     inputs = [
@@ -82,13 +85,14 @@ def join(requests: Sequence[InferenceRequest]) -> InferenceRequest:
             shape=[sum(tensor.shape[0] for tensor in tensors), *tensors[0].shape[1:]],
             datatype=tensors[0].datatype,
             data=_concatenate([tensor.data for tensor in tensors]),
-            parameters=_merge_parameters([tensor.parameters for tensor in tensors]),
+            parameters=merge([tensor.parameters for tensor in tensors], shared),
         )
         for tensors in zip(*(request.inputs for request in requests), strict=True)
     ]
     parameters = first.parameters
-    if parameters is not None and parameters.headers is not None:
-        parameters = Parameters(parameters.content_type, None, **parameters.extra)
+    if parameters is not None:
+        extra = {key: value for key, value in parameters.extra.items() if key not in REQUEST_ONLY_KEYS}
+        parameters = Parameters(parameters.content_type, None, **extra)
     return InferenceRequest(
         inputs=inputs,
         parameters=parameters,
@@ -104,44 +108,41 @@ def _concatenate(parts: Sequence[Any]) -> Any:
     return list(chain.from_iterable(parts))
 
 
-def _merge_parameters(parameters: Sequence[Parameters | None]) -> Parameters | None:
-    given = [item for item in parameters if item is not None]
-    if not given:
-        return None
-    values: dict[str, list[Any]] = {}
-    for item in given:
-        for key, value in item.extra.items():
-            values.setdefault(key, []).append(value)
-    extra = {key: found if len(found) > 1 else found[0] for key, found in values.items()}
-    return Parameters(given[0].content_type, None, **extra)
-
-
-def split(response: InferenceResponse, counts: Sequence[int]) -> list[InferenceResponse] | None:
+def split(
+    response: InferenceResponse, counts: Sequence[int], dealer: Dealer
+) -> list[InferenceResponse] | None:
     """Return one response for each member of a batch, or None if the outputs cannot be split by rows.
 
     Args:
         response: the response to the batch.
         counts: rows of each member.
+        dealer: deals the parameters out.
+
+    Raises:
+        NotDealt: a parameter holds values of several members that cannot be told apart.
     """
     total = sum(counts)
     for output in response.outputs:
         if not output.shape or output.shape[0] != total or _stride(output, total) is None:
             return None
+        if not dealer.splits_rows(output, total):
+            return None
     responses: list[InferenceResponse] = []
     start = 0
-    for index, count in enumerate(counts):
-        outputs = [
-            _slice(output, start, start + count, total, index, len(counts)) for output in response.outputs
-        ]
+    for member, count in enumerate(counts):
+        end = start + count
+        outputs = [_slice(output, start, end, total) for output in response.outputs]
+        for part, output in zip(outputs, response.outputs, strict=True):
+            part.parameters = dealer.of_output(output, member, start, end)
         responses.append(
             InferenceResponse(
                 model_name=response.model_name,
                 model_version=response.model_version,
                 outputs=outputs,
-                parameters=copy(response.parameters),
+                parameters=dealer.of_response(response, member),
             )
         )
-        start += count
+        start = end
     return responses
 
 
@@ -150,7 +151,7 @@ def cut(request: InferenceRequest, rows: int, max_rows: int) -> list[InferenceRe
     pieces = []
     for start in range(0, rows, max_rows):
         end = min(start + max_rows, rows)
-        inputs = [_slice(tensor, start, end, rows, 0, 1) for tensor in request.inputs]
+        inputs = [_slice(tensor, start, end, rows) for tensor in request.inputs]
         for piece, tensor in zip(inputs, request.inputs, strict=True):
             piece.parameters = tensor.parameters
         pieces.append(
@@ -166,8 +167,13 @@ def cut(request: InferenceRequest, rows: int, max_rows: int) -> list[InferenceRe
     return pieces
 
 
-def rejoin(responses: Sequence[InferenceResponse], counts: Sequence[int]) -> InferenceResponse | None:
-    """Return the response to a request that was cut, or None if the pieces' outputs do not fit by rows."""
+def rejoin(
+    responses: Sequence[InferenceResponse], counts: Sequence[int], by_row: Collection[str] = ()
+) -> InferenceResponse | None:
+    """Return the response to a request that was cut, or None if the pieces' outputs do not fit by rows.
+
+    Lists for the keys in `by_row` of output parameters are concatenated.
+    """
     first = responses[0]
     outputs: list[ResponseOutput] = []
     if len({tuple(output.name for output in response.outputs) for response in responses}) != 1:
@@ -186,7 +192,7 @@ def rejoin(responses: Sequence[InferenceResponse], counts: Sequence[int]) -> Inf
                 shape=[sum(counts), *parts[0].shape[1:]],
                 datatype=parts[0].datatype,
                 data=_concatenate([part.data for part in parts]),
-                parameters=parts[0].parameters,
+                parameters=_parameters_of_pieces([part.parameters for part in parts], by_row),
             )
         )
     return InferenceResponse(
@@ -204,7 +210,8 @@ def _stride(tensor: RequestInput | ResponseOutput, rows: int) -> int | None:
     return size // rows if rows and size == math.prod(tensor.shape) else None
 
 
-def _slice(tensor: _Tensor, start: int, end: int, total: int, index: int, members: int) -> _Tensor:
+def _slice(tensor: _Tensor, start: int, end: int, total: int) -> _Tensor:
+    """Return rows of a tensor, without parameters."""
     data = tensor.data.reshape(-1) if isinstance(tensor.data, np.ndarray) else tensor.data
     stride = _stride(tensor, total) or 0
     return type(tensor)(
@@ -212,26 +219,17 @@ def _slice(tensor: _Tensor, start: int, end: int, total: int, index: int, member
         shape=[end - start, *tensor.shape[1:]],
         datatype=tensor.datatype,
         data=data[start * stride : end * stride],
-        parameters=_parameters_of_member(tensor.parameters, start, index, members),
     )
 
 
-def _parameters_of_member(
-    parameters: Parameters | None, row: int, index: int, members: int
-) -> Parameters | None:
-    """Return the parameters of one member.
-
-    Of a list it gets the value at its own index if there is one for each member, else the value at its first
-    row, or none if the list is too short. Other values are kept.
-    """
-    if parameters is None:
-        return None
-    extra: dict[str, Any] = {}
-    for key, value in parameters.extra.items():
-        if not isinstance(value, list):
-            extra[key] = value
-            continue
-        position = index if len(value) == members else row
-        if position < len(value):
-            extra[key] = value[position]
-    return Parameters(parameters.content_type, parameters.headers, **extra)
+def _parameters_of_pieces(pieces: Sequence[Parameters | None], by_row: Collection[str]) -> Parameters | None:
+    """Return the parameters of the first piece, with the lists for the keys in `by_row` of all."""
+    first = pieces[0]
+    if first is None or not by_row:
+        return first
+    joined = copy(first)
+    for key in by_row:
+        lists = [None if piece is None else piece.extra.get(key) for piece in pieces]
+        if all(isinstance(found, list) for found in lists):
+            joined.extra[key] = list(chain.from_iterable(found for found in lists if found is not None))
+    return joined

@@ -30,7 +30,9 @@ def mlsrv_interceptors(kernel: KernelAPI, model: mlsrv.ModelSettings, info: Mode
     from mlsrv_batching.observing import BatchMeter
 
     meter = BatchMeter(kernel.metrics, model.name, model.version)
-    return Batcher(model.name, settings, meter, slots=info.replicas)
+    return Batcher(
+        model.name, settings, meter, slots=info.replicas, codec_parameters=kernel.plugins.codec_parameters()
+    )
 
 
 @mlsrv.hookimpl(optionalhook=True)

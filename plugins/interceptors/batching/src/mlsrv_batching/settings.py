@@ -23,6 +23,11 @@ class BatchingSettings:
     latency_slo: float = setting(
         0.1, help='Seconds within which max_batch_time = "auto" tries to answer each request.'
     )
+    batch_row_parameters: list[str] = setting(
+        factory=list,
+        help="Names of parameters of outputs that are lists with one value for each row; each request gets "
+        "the values of its own rows. Other lists go to every request as they are.",
+    )
 
     @property
     def enabled(self) -> bool:
