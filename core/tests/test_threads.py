@@ -2,9 +2,12 @@
 
 import asyncio
 import contextvars
+import gc
 import subprocess
 import sys
 import threading
+import weakref
+from collections.abc import Callable
 
 import pytest
 
@@ -91,6 +94,45 @@ async def test_exceptions_that_would_end_the_loop_are_runtime_errors(
     assert caught.value.__cause__ is raised
     assert await threads.run(lambda: "alive") == "alive"
     threads.close()
+
+
+class Held:
+    """An object whose end can be observed."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        lambda: ValueError("no"),
+        lambda: SystemExit(3),
+        lambda: StopIteration(1),
+        lambda: KeyboardInterrupt(),
+        lambda: ExceptionGroup("several", [ValueError("one")]),
+    ],
+)
+async def test_a_call_that_fails_leaves_nothing_behind(error: Callable[[], BaseException]) -> None:
+    made: list[weakref.ref[Held]] = []
+
+    def fail(argument: Held) -> None:
+        held = Held()
+        made.extend([weakref.ref(held), weakref.ref(argument)])
+        raise error()
+
+    threads = Threads(1, "pool")
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            try:
+                await threads.run(fail, Held())
+            except Exception as raised:
+                assert str(raised) or raised.__cause__
+        await threads.run(int)  # so that the thread is done with the call before
+        assert len(made) == 6
+        assert [reference() for reference in made] == [None] * 6
+    finally:
+        gc.enable()
+        threads.close()
 
 
 async def test_a_cancelled_call_that_has_not_begun_never_runs() -> None:

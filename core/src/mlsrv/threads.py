@@ -49,15 +49,18 @@ class Threads:
             raise RequestCancelled("The server is stopping.")
         loop = asyncio.get_running_loop()
         work = functools.partial(contextvars.copy_context().run, function, *args, **kwargs)
-        job = _Job(loop, loop.create_future(), work)
+        future = loop.create_future()
         self._waiting += 1
         try:
-            self._jobs.put(job)
+            self._jobs.put(_Job(loop, future, work))
             if self._started < self.size and self._waiting > self._started:
                 self._start()
-            return await job.future  # type: ignore[no-any-return]  # what `function` returned
+            return await future  # type: ignore[no-any-return]  # what `function` returned
         finally:
             self._waiting -= 1
+            # The traceback of an exception holds this frame, and the future holds the exception: without this
+            # the locals of a function that fails would stay until the next full garbage collection.
+            del future
 
     def close(self) -> None:
         """End the threads that are idle; busy ones end after what they are doing. Idempotent."""
@@ -104,6 +107,7 @@ class _Job:
             result = self.work()
         except BaseException as error:  # user code; what it raises belongs to the caller
             self.refuse(error)
+            del self  # the traceback of the error holds this frame, and the future the error
         else:
             self._settle(self.future.set_result, result)
 
