@@ -1,6 +1,7 @@
 """Threads for code that blocks: context, errors, cancellation, and an exit without delay."""
 
 import asyncio
+import contextlib
 import contextvars
 import gc
 import subprocess
@@ -123,10 +124,8 @@ async def test_a_call_that_fails_leaves_nothing_behind(error: Callable[[], BaseE
     gc.disable()
     try:
         for _ in range(3):
-            try:
+            with contextlib.suppress(Exception):
                 await threads.run(fail, Held())
-            except Exception as raised:
-                assert str(raised) or raised.__cause__
         await threads.run(int)  # so that the thread is done with the call before
         assert len(made) == 6
         assert [reference() for reference in made] == [None] * 6

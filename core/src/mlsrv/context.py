@@ -101,6 +101,11 @@ class CallContext:
         return self._cancelled or (self.deadline is not None and time.monotonic() >= self.deadline)
 
     @property
+    def given_up(self) -> bool:
+        """True after `cancel`."""
+        return self._cancelled
+
+    @property
     def remaining(self) -> float | None:
         """Seconds until the deadline (0.0 once it has passed), None without one."""
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())

@@ -241,7 +241,14 @@ class Loader:
             )
             meter = ModelMeter(self._metrics, settings.name, settings.version) if self._metrics else None
             return Instance(
-                settings, placement, interceptors, stack.pop_all(), admission, handle.statistics, meter
+                settings,
+                placement,
+                interceptors,
+                stack.pop_all(),
+                admission,
+                handle.statistics,
+                meter,
+                own.request_timeout if settings.sets("request_timeout") else self._settings.request_timeout,
             )
 
     def _executor_of(self, settings: ModelSettings) -> Executor:

@@ -16,6 +16,7 @@ from mlsrv.dataplane.model_meter import ModelMeter
 from mlsrv.dataplane.pipeline import compile_infer, compile_stream, observed_stream
 from mlsrv.dataplane.schedule_policy import apply_schedule
 from mlsrv.dataplane.statistics import Statistics
+from mlsrv.dataplane.time_limit import Running, StreamTime, TimeLimit
 from mlsrv.errors import DeadlineExceeded, MLSrvError, Overloaded
 from mlsrv.handlers import Arguments
 from mlsrv.interceptor import Interceptor
@@ -45,6 +46,7 @@ class Instance:
         admission: what may be waiting or running at once.
         statistics: counts requests and executions.
         meter: records them with the meters of the kernel, if there are any.
+        request_timeout: seconds that a request may take, or None.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Instance:
         admission: Admission,
         statistics: Statistics | None = None,
         meter: ModelMeter | None = None,
+        request_timeout: float | None = None,
     ) -> None:
         self.settings = settings
         self._name, self._version = settings.name, settings.version
@@ -64,6 +67,7 @@ class Instance:
         self._admission = admission
         self._statistics = statistics or Statistics()
         self._meter = meter
+        self._limit = None if request_timeout is None else TimeLimit(request_timeout)
         self._observed = meter is not None or any(interceptor.observes for interceptor in interceptors)
         self._infer = compile_infer(interceptors, self._statistics.measured(placement.infer))
         self._stream = compile_stream(interceptors, placement)
@@ -86,13 +90,12 @@ class Instance:
             apply_schedule(request, context)
         size = size_of(request.inputs)
         self._enter(size)
-        outer = context.timeline, context.batches
+        outer = context.timeline, context.batches, context.deadline
         if self._observed:
             context.timeline, context.batches = Timeline(), ()
         started = perf_counter_ns()
         try:
-            answer = self._infer(request, context)
-            response = await (answer if context.deadline is None else self._in_time(answer, context))
+            response = await self._within(self._infer(request, context), context)
         except BaseException as error:
             ns = perf_counter_ns() - started
             self._statistics.failed(ns)
@@ -109,7 +112,9 @@ class Instance:
             return response
         finally:
             # Model code may call another model with its own context, whose timeline must stay its own.
-            context.timeline, context.batches = outer
+            context.timeline, context.batches, deadline = outer
+            if not context.given_up:
+                context.deadline = deadline
             self._leave(size)
 
     async def stream(
@@ -126,14 +131,19 @@ class Instance:
             apply_schedule(first, context)
             size = size_of(first.inputs)
         self._enter(size)
+        steps = None if self._limit is None else StreamTime(self._limit)
+        if steps is not None:
+            requests = steps.requests(requests)
         try:
             async with closing(self._stream(requests, context)) as responses:
                 try:
                     while True:
-                        coming = anext(responses, _END)
-                        response = await (
-                            coming if context.deadline is None else self._in_time(coming, context)
-                        )
+                        coming: Awaitable[InferenceResponse] = anext(responses, _END)
+                        if context.deadline is not None:
+                            coming = self._in_time(coming, context)
+                        if steps is not None:
+                            coming = self._step_within(steps, coming, context)
+                        response = await coming
                         if response is _END:
                             return
                         context.check()
@@ -149,13 +159,15 @@ class Instance:
         context.model, context.version = self._name, self._version
         size = size_of_arguments(arguments)
         self._enter(size)
+        deadline = context.deadline
         try:
-            answer = self.placement.call(method, arguments, context)
-            return await (answer if context.deadline is None else self._in_time(answer, context))
+            return await self._within(self.placement.call(method, arguments, context), context)
         except asyncio.CancelledError:
             context.cancel()
             raise
         finally:
+            if not context.given_up:
+                context.deadline = deadline
             self._leave(size)
 
     async def close(self, grace: float) -> int:
@@ -172,24 +184,62 @@ class Instance:
             except TimeoutError:
                 pass  # the count that is returned tells
         left = self.in_flight
+        if self._limit is not None:
+            self._limit.close()
         try:
             await self._stack.aclose()
         except Exception:  # plugins may raise anything; everything on the stack was left all the same
             logger.exception("Model %s did not unload cleanly", self.settings.name)
         return left
 
-    async def _in_time(self, answer: Awaitable[_T], context: CallContext) -> _T:
+    def _within(self, answer: Awaitable[_T], context: CallContext) -> Awaitable[_T]:
+        """Return an answer that is awaited until the deadline of the client, or the limit of the model."""
+        limit = self._limit
+        running = None if limit is None else limit.start(context)
+        if limit is not None and running is not None:
+            return self._limited(answer, context, limit, running)
+        return answer if context.deadline is None else self._in_time(answer, context)
+
+    async def _limited(
+        self, answer: Awaitable[_T], context: CallContext, limit: TimeLimit, running: Running
+    ) -> _T:
         try:
-            async with asyncio.timeout(context.remaining) as timer:
-                return await answer
-        except TimeoutError:
-            if not timer.expired():
+            return await answer
+        except asyncio.CancelledError:
+            if not limit.stop(running):
                 raise
             context.cancel()
             raise DeadlineExceeded(
-                f"Model {self.settings.name} did not answer before the deadline of request "
-                f"{context.request_id}."
+                f"Model {self._name} did not answer request {context.request_id} within its "
+                f"request_timeout of {limit.seconds:g} s."
             ) from None
+        finally:
+            limit.stop(running)
+
+    async def _step_within(self, steps: StreamTime, coming: Awaitable[_T], context: CallContext) -> _T:
+        running = steps.start()
+        try:
+            return await self._limited(coming, context, steps.limit, running)
+        except DeadlineExceeded:
+            if context.deadline is None:
+                context.deadline = running.deadline  # so that executors know that it is late
+            raise
+
+    async def _in_time(self, answer: Awaitable[_T], context: CallContext) -> _T:
+        running = Running(context.deadline or 0.0)
+        timer = asyncio.get_running_loop().call_later(context.remaining or 0.0, running.expire)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if not running.settled():
+                raise
+            context.cancel()
+            raise DeadlineExceeded(
+                f"Model {self._name} did not answer before the deadline of request {context.request_id}."
+            ) from None
+        finally:
+            timer.cancel()
+            running.settled()
 
     def _enter(self, size: int) -> None:
         try:

@@ -12,7 +12,7 @@ from mlsrv.errors import ConfigurationError
 from mlsrv.settings.fields import setting, settings_class
 from mlsrv.settings.hints import explain_unknown
 from mlsrv.settings.parameters import ModelParameters, has_scheme
-from mlsrv.settings.sections import FlatSettings, Layer, Owner, resolve
+from mlsrv.settings.sections import DEFAULT, FlatSettings, Layer, Owner, resolve
 from mlsrv.settings.server import KERNEL_DISTRIBUTION, read_object
 from mlsrv_protocol.errors import MLSrvError
 from mlsrv_protocol.types import MetadataTensor
@@ -41,6 +41,11 @@ class KernelModelSettings:
         None,
         help="Bytes of data that they may have; the server's max_in_flight_bytes when not set.",
         at_least=1,
+    )
+    request_timeout: float | None = setting(
+        None,
+        help="Seconds that a request may take; the server's request_timeout when not set. null: no limit.",
+        at_least=0.001,
     )
     warm_up: bool | str | dict[str, Any] | list[Any] = setting(
         False,
@@ -99,6 +104,10 @@ class ModelSettings(FlatSettings):
     def folder(self) -> Path | None:
         """The folder of the settings file, from which custom code is imported, or None."""
         return self.source.parent if self.source else None
+
+    def sets(self, name: str) -> bool:
+        """Return True if the file or the environment sets a field, be it to null; of resolved settings."""
+        return self.effective().effective[name].origin != DEFAULT
 
     @classmethod
     def parse_obj(cls, values: Mapping[str, Any], source: Path | None = None) -> ModelSettings:

@@ -14,6 +14,9 @@ from mlsrv.settings.convert import from_text, structure_fields
 from mlsrv.settings.fields import help_of
 from mlsrv.settings.hints import explain_unknown
 
+DEFAULT = "default"
+"""The origin of values that no source sets."""
+
 _T = TypeVar("_T")
 _Fields: TypeAlias = "dict[str, tuple[Owner, attrs.Attribute[Any]]]"
 
@@ -202,7 +205,7 @@ def resolve(
         name: Effective(
             name,
             getattr(instances[owner.cls], name),
-            chosen[name][1].origin if name in chosen else "default",
+            chosen[name][1].origin if name in chosen else DEFAULT,
             help_of(attribute),
             owner.distribution,
         )

@@ -74,6 +74,12 @@ class KernelSettings:
         help="Bytes of data that the requests of all models together may have waiting or running.",
         at_least=1,
     )
+    request_timeout: float | None = setting(
+        60.0,
+        help="Seconds that a model may take for a request, and for each response of a stream; a client may "
+        "ask for less. null: no limit.",
+        at_least=0.001,
+    )
     shutdown_timeout: float = setting(
         10.0, help="Seconds that requests in flight get to finish when the server stops.", at_least=0
     )
