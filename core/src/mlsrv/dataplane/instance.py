@@ -94,17 +94,29 @@ class Instance:
         if self._observed:
             context.timeline, context.batches = Timeline(), ()
         started = perf_counter_ns()
+        limit = self._limit
+        running = None if limit is None else limit.start(context)
         try:
-            response = await self._within(self._infer(request, context), context)
+            answer = self._infer(request, context)
+            if running is None and context.deadline is not None:
+                answer = self._in_time(answer, context)
+            response = await answer
         except BaseException as error:
+            late = running is not None and running.stop() and isinstance(error, asyncio.CancelledError)
+            if late:
+                error = self._late(context)
             ns = perf_counter_ns() - started
             self._statistics.failed(ns)
             if self._meter is not None:
                 self._meter.failed(error, context, ns, size)
+            if late:
+                raise error from None
             if isinstance(error, asyncio.CancelledError):
                 context.cancel()
             raise
         else:
+            if running is not None:
+                running.stop()
             ns = perf_counter_ns() - started
             self._statistics.answered(ns)
             if self._meter is not None:
@@ -194,44 +206,45 @@ class Instance:
 
     def _within(self, answer: Awaitable[_T], context: CallContext) -> Awaitable[_T]:
         """Return an answer that is awaited until the deadline of the client, or the limit of the model."""
-        limit = self._limit
-        running = None if limit is None else limit.start(context)
-        if limit is not None and running is not None:
-            return self._limited(answer, context, limit, running)
+        running = None if self._limit is None else self._limit.start(context)
+        if running is not None:
+            return self._limited(answer, context, running)
         return answer if context.deadline is None else self._in_time(answer, context)
 
-    async def _limited(
-        self, answer: Awaitable[_T], context: CallContext, limit: TimeLimit, running: Running
-    ) -> _T:
+    async def _limited(self, answer: Awaitable[_T], context: CallContext, running: Running) -> _T:
         try:
             return await answer
         except asyncio.CancelledError:
-            if not limit.stop(running):
+            if not running.stop():
                 raise
-            context.cancel()
-            raise DeadlineExceeded(
-                f"Model {self._name} did not answer request {context.request_id} within its "
-                f"request_timeout of {limit.seconds:g} s."
-            ) from None
+            raise self._late(context) from None
         finally:
-            limit.stop(running)
+            running.stop()
+
+    def _late(self, context: CallContext) -> DeadlineExceeded:
+        context.cancel()
+        seconds = 0.0 if self._limit is None else self._limit.seconds
+        return DeadlineExceeded(
+            f"Model {self._name} did not answer request {context.request_id} within its "
+            f"request_timeout of {seconds:g} s."
+        )
 
     async def _step_within(self, steps: StreamTime, coming: Awaitable[_T], context: CallContext) -> _T:
         running = steps.start()
         try:
-            return await self._limited(coming, context, steps.limit, running)
+            return await self._limited(coming, context, running)
         except DeadlineExceeded:
             if context.deadline is None:
                 context.deadline = running.deadline  # so that executors know that it is late
             raise
 
     async def _in_time(self, answer: Awaitable[_T], context: CallContext) -> _T:
-        running = Running(context.deadline or 0.0)
+        running = Running(context.deadline or 0.0, {})
         timer = asyncio.get_running_loop().call_later(context.remaining or 0.0, running.expire)
         try:
             return await answer
         except asyncio.CancelledError:
-            if not running.settled():
+            if not running.stop():
                 raise
             context.cancel()
             raise DeadlineExceeded(
@@ -239,7 +252,7 @@ class Instance:
             ) from None
         finally:
             timer.cancel()
-            running.settled()
+            running.stop()
 
     def _enter(self, size: int) -> None:
         try:

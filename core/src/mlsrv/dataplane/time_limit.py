@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
+from asyncio import current_task
 from collections.abc import AsyncIterator
+from time import monotonic
 
 from mlsrv.context import CallContext
 from mlsrv_protocol.types import InferenceRequest
@@ -28,32 +29,30 @@ class TimeLimit:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, context: CallContext) -> Running | None:
-        """Give a request its deadline, and watch the current task until `stop`.
+        """Give a request its deadline, and watch the current task until `Running.stop`.
 
         Returns:
             What is watched; None if the client gave an earlier deadline.
         """
-        deadline = time.monotonic() + self.seconds
+        deadline = monotonic() + self.seconds
         if context.deadline is not None and context.deadline <= deadline:
             return None
         context.deadline = deadline
-        return self._watch(deadline)
+        if self._timer is None:
+            self._set_timer(self.seconds)
+        return Running(deadline, self._running)
 
     def step(self) -> Running:
-        """Watch the current task until `stop`, for one step of a stream."""
-        return self._watch(time.monotonic() + self.seconds)
+        """Watch the current task until `Running.stop`, for one step of a stream."""
+        if self._timer is None:
+            self._set_timer(self.seconds)
+        return Running(monotonic() + self.seconds, self._running)
 
     def renew(self, running: Running) -> None:
         """Let the time begin anew."""
         if self._running.pop(running, running) is None:
-            running.deadline = time.monotonic() + self.seconds
+            running.deadline = monotonic() + self.seconds
             self._running[running] = None
-
-    def stop(self, running: Running) -> bool:
-        """Watch no more. Returns True if the task was cancelled because its time was over, and for no other
-        reason."""
-        self._running.pop(running, None)
-        return running.settled()
 
     def close(self) -> None:
         """End the timer."""
@@ -61,19 +60,12 @@ class TimeLimit:
             self._timer.cancel()
             self._timer = None
 
-    def _watch(self, deadline: float) -> Running:
-        running = Running(deadline)
-        self._running[running] = None
-        if self._timer is None:
-            self._set_timer(self.seconds)
-        return running
-
     def _set_timer(self, seconds: float) -> None:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._look)
 
     def _look(self) -> None:
         self._timer = None
-        now = time.monotonic()
+        now = monotonic()
         while self._running:
             running = next(iter(self._running))
             if running.deadline > now:
@@ -89,19 +81,25 @@ class TimeLimit:
 class Running:
     """A request that is answered now, or one step of a stream.
 
+    Args:
+        deadline: see below.
+        among: all that is watched; it is there until `stop`.
+
     Attributes:
         deadline: when its time is over, in seconds of `time.monotonic`.
         paused: whether its time does not count now.
     """
 
-    __slots__ = ("_cancelling", "_expired", "_task", "deadline", "paused")
+    __slots__ = ("_all", "_cancelling", "_expired", "_task", "deadline", "paused")
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, deadline: float, among: dict[Running, None]) -> None:
         self.deadline = deadline
         self.paused = False
-        self._task = asyncio.current_task()
-        self._cancelling = 0 if self._task is None else self._task.cancelling()
+        self._task = task = current_task()
+        self._cancelling = 0 if task is None else task.cancelling()
         self._expired = False
+        self._all = among
+        among[self] = None
 
     def expire(self) -> None:
         """Cancel the task, as the time is over."""
@@ -109,8 +107,10 @@ class Running:
             self._expired = True
             self._task.cancel()
 
-    def settled(self) -> bool:
-        """Take back what `expire` did. Returns True if it did, and there is no other cancellation."""
+    def stop(self) -> bool:
+        """Watch no more. Returns True if the task was cancelled because its time was over, and for no other
+        reason."""
+        self._all.pop(self, None)
         task, self._task = self._task, None  # its exception may have a traceback that leads here
         return self._expired and task is not None and task.uncancel() <= self._cancelling
 
