@@ -26,7 +26,7 @@ def test_from_json() -> None:
     ("data", "problem"),
     [
         (["a", 1], r"data\[1\] is 1, but BYTES takes only strings"),
-        ([None], r"data\[0\] is null"),
+        ([None], r'data\[0\] is null, but BYTES takes only strings; send texts with gaps as .* "pd_json"'),
         ([["a"], ["b", True]], "ragged"),
         ([["a"], "b"], "ragged"),
         ([{}], r"data\[0\] is an object"),

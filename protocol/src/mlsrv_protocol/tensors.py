@@ -187,7 +187,7 @@ def _round(wide: Array, datatype: Datatype) -> Array:
 
 def _allowed_values(datatype: Datatype) -> str:
     if datatype is Datatype.BYTES:
-        return "strings"
+        return 'strings; send texts with gaps as JSON texts, with the content type "pd_json"'
     if datatype is Datatype.BOOL:
         return "true, false, 0 and 1"
     if datatype.is_integer:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import math
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
@@ -17,6 +21,8 @@ from mlsrv_pandas import JsonCodec, PandasCodec
 from mlsrv_protocol import json
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, RequestInput, ResponseOutput
 
+LOOP: list[Any] = []
+LOOP.append(LOOP)
 PANDAS_3 = int(pd.__version__.partition(".")[0]) >= 3
 INTS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 
@@ -74,6 +80,26 @@ COLUMNS: dict[str, Any] = {
     "lists": pd.Series([[1, 2], [], ["a", None]]),
     "mixed": pd.Series(["a", 1, None], dtype=object),
     "object ints": pd.Series([1, 2, 3], dtype=object),
+    "object text with NaN": pd.Series(["a", np.nan, "c"], dtype=object),
+    "object text with NA": pd.Series(["a", pd.NA, "c"], dtype=object),
+    "object text with NaT": pd.Series(["a", pd.NaT, "c"], dtype=object),
+    "object NaN": pd.Series([np.nan] * 3, dtype=object),
+    "object None": pd.Series([None] * 3, dtype=object),
+    "object NA": pd.Series([pd.NA] * 3, dtype=object),
+    "bools with None": pd.Series([True, None, False], dtype=object),
+    "bools with NaN": pd.Series([True, np.nan, False], dtype=object),
+    "objects with NaN": pd.Series([{"a": 1}, np.nan, {}], dtype=object),
+    "bytes with None": pd.Series([b"a", None, b"\xff"], dtype=object),
+    "bytes with NaN": pd.Series([b"a", np.nan, b"\xff"], dtype=object),
+    "object dates": pd.Series([date(2024, 1, 2), date(1, 1, 1), date(9999, 12, 31)], dtype=object),
+    "object dates with None": pd.Series([date(2024, 1, 2), None, date(1, 1, 1)], dtype=object),
+    "object moments": pd.Series([datetime(2024, 1, 2, 3), datetime(1, 1, 1)] * 2, dtype=object)[:3],
+    "object moments with NaT": pd.Series([datetime(2024, 1, 2, 3, tzinfo=UTC), pd.NaT, pd.NaT], dtype=object),
+    "object moments in ns": pd.Series([pd.Timestamp("2024-01-02T00:00:00.123456789")] * 3, dtype=object),
+    "decimals": pd.Series([Decimal("1.10"), Decimal("-2e400"), Decimal(0)], dtype=object),
+    "decimals with None": pd.Series([Decimal("1.10"), None, Decimal(0)], dtype=object),
+    "uuids": pd.Series([UUID(int=1), UUID(int=2), UUID(int=3)], dtype=object),
+    "uuids with NaN": pd.Series([UUID(int=1), np.nan, UUID(int=3)], dtype=object),
     "dates": pd.Series(
         pd.to_datetime(["2020-01-01", "2021-06-01 12:00:00.5", "1969-12-31"], format="ISO8601")
     ),
@@ -244,13 +270,22 @@ def test_names_are_texts_and_the_index_stays_behind() -> None:
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), 'Two columns are called "a"'),
         (pd.DataFrame([[1, 2]], columns=["1", 1]), 'Two columns are called "1"'),
         (pd.DataFrame({"x": pd.to_timedelta([1])}), 'Column "x" has the dtype timedelta64'),
+        (
+            pd.DataFrame({"x": pd.Categorical(pd.to_datetime(["2024-01-02"]))}),
+            'Column "x" has categories of datetime64',
+        ),
         (pd.DataFrame({"x": [1j]}), 'Column "x" has the dtype complex128, which no tensor holds'),
         (pd.DataFrame({"x": pd.period_range("2020", periods=1)}), 'Column "x" has the dtype period'),
         (
             pd.DataFrame({"x": [object()]}),
             'Tensor "x": element 0 cannot be written as JSON: it holds a object',
         ),
-        (pd.DataFrame({"x": [[float("nan")]]}), "element 0 cannot be written as JSON"),
+        (
+            pd.DataFrame({"x": [[timedelta(1)]]}),
+            "element 0 cannot be written as JSON: it holds a timedelta",
+        ),
+        (pd.DataFrame({"x": [{(1, 2): 3}]}), "element 0 cannot be written as JSON: a key is a tuple"),
+        (pd.DataFrame({"x": [LOOP]}), "element 0 cannot be written as JSON"),
         (pd.DataFrame({"x": np.array([1], np.longdouble)}), 'Column "x": no datatype holds'),
         ([[1]], 'The content type "pd" encodes a DataFrame, not a list'),
     ],
@@ -450,3 +485,108 @@ def test_json_values_survive_a_round_trip(values: list[Any], use_bytes: bool) ->
     (received,) = json.decode_request(json.encode_request(request)).inputs
     assert JsonCodec.decode_input(received) == values
     assert JsonCodec.decode_output(JsonCodec.encode_output("x", values, use_bytes=use_bytes)) == values
+
+
+# --- missing values and cells that JSON does not know
+# --------------------------------------------------------------
+
+
+JSON = {"content_type": "pd_json"}
+
+
+class Label(str, Enum):
+    CAT = "cat"
+
+
+def cells_of(*texts: str, **parameters: Any) -> list[Any]:
+    return list(column("BYTES", [len(texts)], list(texts), content_type="pd_json", **parameters))
+
+
+def test_gaps_among_texts_are_nan_and_beside_other_values_none() -> None:
+    assert cells_of("[1]", "null") == [[1], None]
+    assert cells_of("true", "null") == [True, None]
+    for texts in (['"a"', "null"], ["null"], ["null", "null"]):
+        assert math.isnan(cells_of(*texts)[-1])
+
+
+@pytest.mark.parametrize(("name", "value"), [("None", None), ("NA", pd.NA), ("NaT", pd.NaT)])
+def test_a_parameter_names_the_missing_value(name: str, value: Any) -> None:
+    assert cells_of('"a"', "null", pd_missing=name)[1] is value
+    assert cells_of("1", "null", pd_missing=name)[1] is value
+
+
+def test_gaps_of_a_decoded_input_are_the_same() -> None:
+    assert math.isnan(decoded(["a", None], content_type="pd_json")[1])
+    assert decoded(["a", None], content_type="pd_json", pd_missing="None") == ["a", None]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        ({"pd_missing": "nil"}, "Column \"x\": unknown pd_missing 'nil'; it is one of None, NaN, NaT, NA"),
+        ({"pd_missing": ["NaN"]}, "unknown pd_missing"),
+        ({"pd_cells": "pickle"}, "Column \"x\": unknown pd_cells 'pickle'; it is one of base64, "),
+        ({"pd_cells": "decimal"}, 'Column "x": element 0 does not fit pd_cells decimal'),
+        ({"pd_cells": "uuid"}, "element 0 does not fit pd_cells uuid"),
+        ({"pd_cells": "date"}, "element 0 does not fit pd_cells date"),
+        ({"pd_cells": "datetime"}, "element 0 does not fit pd_cells datetime"),
+        ({"pd_cells": "base64"}, "element 0 does not fit pd_cells base64"),
+    ],
+)
+def test_unknown_parameters_of_cells_are_refused(parameters: dict[str, Any], sentence: str) -> None:
+    for text in ('"%"', "[]"):
+        with pytest.raises(CodecError, match=sentence):
+            cells_of(text, **parameters)
+
+
+@pytest.mark.parametrize(
+    ("cells", "parameters", "data"),
+    [
+        ([date(2024, 1, 2)], {"content_type": "datetime", "pd_cells": "date"}, ["2024-01-02"]),
+        ([datetime(2024, 1, 2)], {"content_type": "datetime", "pd_dtype": "object"}, ["2024-01-02T00:00:00"]),
+        (
+            [b"x", None],
+            {"content_type": "pd_json", "pd_cells": "base64", "pd_missing": "None"},
+            ['"eA=="', "null"],
+        ),
+        ([Decimal("1.10")], {"content_type": "pd_json", "pd_cells": "decimal"}, ['"1.10"']),
+        ([[1.0, np.nan]], JSON, ["[1.0, null]"]),
+        ([{"a": np.array([np.nan, np.inf])}], JSON, ['{"a": [null, "Infinity"]}']),
+        ([(pd.NaT, pd.NA, np.float32("nan"))], JSON, ["[null, null, null]"]),
+        (
+            [{np.int64(1): {date(2024, 1, 2): b"x"}}],
+            JSON,
+            ['{"1": {"2024-01-02": "eA=="}}'],
+        ),
+        ([[np.datetime64("2024-01-02", "ns")]], JSON, ['["2024-01-02T00:00:00"]']),
+        ([[time(1, 2), {3, 1}]], JSON, ['["01:02:00", [1, 3]]']),
+        ([[UUID(int=1)]], JSON, [f'["{UUID(int=1)}"]']),
+        ([np.ma.array([1, 2], mask=[0, 1])], JSON, ["[1, null]"]),
+        ([[Label.CAT], {Label.CAT: 1}], JSON, ['["cat"]', '{"cat": 1}']),
+        (
+            [date(2024, 1, 2), datetime(2024, 1, 2)],
+            JSON,
+            ['"2024-01-02"', '"2024-01-02T00:00:00"'],
+        ),
+        ([10**30, "a"], JSON, [str(10**30), '"a"']),
+    ],
+)
+def test_cells_that_json_does_not_know(cells: list[Any], parameters: dict[str, Any], data: list[str]) -> None:
+    column = pd.Series([None] * len(cells), dtype=object)
+    for row, cell in enumerate(cells):
+        column.iat[row] = cell
+    assert written(column) == {"datatype": "BYTES", "parameters": parameters, "data": data}
+
+
+def test_texts_and_names_of_subclasses_count_by_their_value() -> None:
+    frame = pd.DataFrame({Label.CAT: pd.Series([Label.CAT, np.str_("a")], dtype=object)})
+    for use_bytes in (True, False):
+        [output] = PandasCodec.encode_response("m", frame, use_bytes=use_bytes).outputs
+        plain = output.dict()
+        assert (plain["name"], plain["data"]) == ("cat", ["cat", "a"])
+        assert plain["parameters"]["content_type"] == "str"
+
+
+def test_masked_columns_are_missing() -> None:
+    frame = pd.DataFrame({"x": np.ma.array([1.5, -999.0], mask=[0, 1])})
+    assert written(frame.x)["data"] == [1.5, None]

@@ -11,6 +11,7 @@ from mlsrv.codecs import RequestCodec
 from mlsrv.errors import CodecError
 from mlsrv_pandas.reading import to_series
 from mlsrv_pandas.writing import to_tensor
+from mlsrv_protocol.plain_arrays import as_text
 from mlsrv_protocol.types import (
     InferenceRequest,
     InferenceResponse,
@@ -94,7 +95,7 @@ def _frame(tensors: Iterable[RequestInput] | Iterable[ResponseOutput]) -> pd.Dat
 def _tensors(kind: type[_Tensor], frame: Any, use_bytes: bool) -> Iterator[_Tensor]:
     if not isinstance(frame, pd.DataFrame):
         raise CodecError(f'The content type "pd" encodes a DataFrame, not a {type(frame).__name__}.')
-    names = [str(name) for name in frame.columns]
+    names = [as_text(name) for name in frame.columns]
     for index, name in enumerate(names):
         if name in names[:index]:
             raise CodecError(f'Two columns are called "{name}"; names must be unique.')

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from importlib import import_module
+from types import ModuleType
 from typing import Any, ClassVar
-
-import numpy as np
 
 from mlsrv.codecs import InputCodec
 from mlsrv.errors import CodecError
@@ -23,7 +23,7 @@ class JsonCodec(InputCodec):
     payload, only by its content type.
 
     Columns of a DataFrame that no datatype can hold are sent this way: objects, lists, and any value next to
-    a missing one (``null``).
+    a missing one (``null``). Values that JSON does not know are written as `mlsrv_pandas.cells.to_json` says.
 
     Raises:
         CodecError: the datatype is not BYTES, an element is not JSON, or a value cannot be written as JSON.
@@ -75,7 +75,7 @@ def to_json_texts(name: str, values: Iterable[Any], use_bytes: bool) -> list[Any
     texts: list[Any] = []
     try:
         for value in values:
-            text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_json_value)
+            text = _json_text(value)
             texts.append(text.encode() if use_bytes else text)
     except (TypeError, ValueError, RecursionError) as error:
         raise CodecError(
@@ -84,7 +84,17 @@ def to_json_texts(name: str, values: Iterable[Any], use_bytes: bool) -> list[Any
     return texts
 
 
-def _json_value(value: Any) -> Any:
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    raise TypeError(f"it holds a {type(value).__name__}")
+def _json_text(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_simpler)
+    except (TypeError, ValueError):  # NaN or an infinity inside, or a key that is no text
+        return json.dumps(_cells().to_json(value), ensure_ascii=False, allow_nan=False)
+
+
+def _simpler(value: Any) -> Any:
+    return _cells().simpler(value)
+
+
+def _cells() -> ModuleType:
+    # Late: a server imports this codec for every annotation that it looks up, and pandas takes its time.
+    return import_module("mlsrv_pandas.cells")

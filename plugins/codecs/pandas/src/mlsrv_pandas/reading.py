@@ -13,6 +13,7 @@ import pandas as pd
 
 from mlsrv.codecs import DecodedInput
 from mlsrv.errors import CodecError
+from mlsrv_pandas.cells import CELLS, MISSING, restored
 from mlsrv_pandas.dtypes import CATEGORIES, DTYPE, ORDERED, TEXT, is_known
 from mlsrv_pandas.jsonvalues import CONTENT_TYPE as JSON
 from mlsrv_pandas.jsonvalues import from_json_texts
@@ -59,6 +60,7 @@ def to_series(tensor: Tensor) -> Column:
         values = _values(tensor, parameters.content_type)
     marker = parameters.get(DTYPE)
     try:
+        values = _as_they_were(values, parameters)
         return _restored(values, marker, parameters) if marker is not None else _inferred(values)
     except CodecError as error:
         raise CodecError(f'Column "{tensor.name}": {error}') from None
@@ -134,6 +136,14 @@ def _decoded(tensor: DecodedInput) -> Any:
     raise CodecError(
         f'Column "{tensor.name}" was decoded as a {type(values).__name__}, which is not a list of rows.'
     )
+
+
+def _as_they_were(values: Any, parameters: Parameters) -> Any:
+    """Return cells with the types and the missing values that the parameters name."""
+    kind, gap = parameters.get(CELLS), parameters.get(MISSING)
+    if kind is None and gap is None and not isinstance(values, _ObjectCells):
+        return values
+    return _ObjectCells(restored(list(values), kind, gap))
 
 
 def _inferred(values: Any) -> Column:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
+import json
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,6 +10,7 @@ import pandas as pd
 from pandas.api import types
 
 from mlsrv.errors import CodecError
+from mlsrv_pandas.cells import CELLS, MISSING, gap_of, kind_of, text_of, usual_gap
 from mlsrv_pandas.dtypes import CATEGORIES, DTYPE, ORDERED, TEXT, name_of
 from mlsrv_pandas.jsonvalues import CONTENT_TYPE as JSON
 from mlsrv_pandas.jsonvalues import to_json_texts
@@ -19,6 +20,11 @@ from mlsrv_protocol.types import Parameters
 
 Column: TypeAlias = "pd.Series[Any]"
 Written: TypeAlias = "tuple[Datatype, Any, dict[str, Any]]"
+
+_CONTENT_TYPES = {"str": "str", "base64": "base64", "datetime": "datetime", "date": "datetime"}
+"""Content types of object columns without gaps, by the kind of their cells."""
+_MARKERS = {"datetime": {DTYPE: "object"}, "date": {CELLS: "date"}}
+"""What tells such a column from one of dates."""
 
 _EXACT = 2**53
 """Up to here a double holds every integer."""
@@ -102,6 +108,10 @@ def _dates(name: str, column: Column, use_bytes: bool) -> Written:
 def _categories(name: str, column: Column, dtype: pd.CategoricalDtype, use_bytes: bool) -> Written:
     categories = dtype.categories
     (listed,) = to_json_texts(name, [categories.tolist()], use_bytes=False)
+    if json.loads(listed) != categories.tolist():
+        raise CodecError(
+            f'Column "{name}" has categories of {categories.dtype}; convert them, for example to texts.'
+        )
     if column.isna().any():
         values = [None if code < 0 else categories[code] for code in column.cat.codes]
         written = _json(name, values, use_bytes)
@@ -116,18 +126,28 @@ def _categories(name: str, column: Column, dtype: pd.CategoricalDtype, use_bytes
 
 def _objects(name: str, column: Column, use_bytes: bool) -> Written:
     dtype = column.dtype
-    marker = {DTYPE: name_of(dtype)} if name_of(dtype) and dtype != TEXT else {}
+    marker: dict[str, Any] = {DTYPE: name_of(dtype)} if name_of(dtype) and dtype != TEXT else {}
     missing = column.isna().to_numpy()
-    values: list[Any] = [None if gone else value for value, gone in zip(column, missing, strict=True)]
-    kinds = set(map(type, values))
-    if kinds <= {str, np.str_}:
-        return Datatype.BYTES, _texts(values, use_bytes), {"content_type": "str", **marker}
-    if kinds == {bytes}:
-        texts = [b64encode(value).decode() for value in values]
-        return Datatype.BYTES, _texts(texts, use_bytes), {"content_type": "base64"}
+    present = [cell for cell, gone in zip(column, missing, strict=True) if not gone]
+    kind = kind_of(present) or ("str" if not len(column) else None)
+    whole = len(present) == len(column)
+    if whole and kind == "datetime":
+        whole = not any(getattr(moment, "nanosecond", 0) for moment in present)
+    if whole and kind in _CONTENT_TYPES:
+        texts = [text_of(cell, kind) for cell in present]
+        if kind != "str":
+            marker = _MARKERS.get(kind, {})
+        return Datatype.BYTES, _texts(texts, use_bytes), {"content_type": _CONTENT_TYPES[kind], **marker}
+    values: list[Any] = [None if gone else cell for cell, gone in zip(column, missing, strict=True)]
     datatype, data, parameters = _json(name, values, use_bytes)
     if not types.is_object_dtype(dtype):
-        parameters = {**parameters, DTYPE: name_of(dtype)}
+        return datatype, data, {**parameters, DTYPE: name_of(dtype)}
+    if kind is not None and kind != "str":
+        parameters[CELLS] = kind
+    gap = gap_of([cell for cell, gone in zip(column, missing, strict=True) if gone])
+    firsts = [text[:1] for text, gone in zip(data, missing, strict=True) if not gone]
+    if gap is not None and gap != usual_gap(first in ('"', b'"') for first in firsts):
+        parameters[MISSING] = gap
     return datatype, data, parameters
 
 
