@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 import mlsrv_cache.plugin
-from mlsrv import Kernel, MLModel, ModelSettings
-from mlsrv.errors import ModelFailed
+from mlsrv import CallContext, Kernel, MLModel, ModelSettings
+from mlsrv.errors import ConfigurationError, ModelFailed
 from mlsrv.testing import text_request
 from mlsrv.types import InferenceRequest, InferenceResponse, Parameters, ResponseOutput
 from mlsrv_cache.cache import ResponseCache
+from mlsrv_cache.settings import CacheModelSettings
 
 
 class Counting(MLModel):
@@ -69,7 +70,8 @@ async def test_equal_requests_run_once_and_keep_their_ids() -> None:
         second = await kernel.infer(text_request("m", ["a"], id="2"))
         assert (first.id, second.id) == ("1", "2")
         assert Counting.calls == 1
-        assert second.parameters == Parameters(headers={"x": "y"})
+        assert first.parameters == Parameters(headers={"x": "y"})
+        assert second.parameters is None
         assert second.outputs[0].parameters == Parameters(content_type="np")
         assert await number(kernel, "b") == 1
         [statistics] = kernel.statistics("m")
@@ -83,9 +85,8 @@ async def test_changes_to_a_response_do_not_reach_the_cache() -> None:
         for _ in range(3):
             response = await kernel.infer(text_request("m", ["a"]))
             assert response.outputs[0].data.tolist() == [0]
-            assert response.parameters is not None
-            assert response.parameters.headers == {"x": "y"}
-            response.parameters.headers["x"] = "changed"
+            assert response.outputs[0].parameters == Parameters(content_type="np")
+            response.outputs[0].parameters.content_type = "changed"
             response.outputs.clear()
 
 
@@ -164,6 +165,66 @@ async def test_failures_are_not_cached() -> None:
                 await number(kernel, "fail")
         assert Counting.calls == 2
         assert len(cache_of(kernel)) == 0
+
+
+class Private(MLModel):
+    """Answers with the header authorization, and sets a cookie."""
+
+    calls: ClassVar[list[str]] = []
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        assert payload.parameters is not None
+        user = (payload.parameters.headers or {}).get("authorization", "")
+        self.calls.append(user)
+        await asyncio.sleep(0)
+        headers = {"set-cookie": f"session={user}"}
+        output = ResponseOutput("who", [1], "BYTES", [user], Parameters(headers=headers, kept=1))
+        return InferenceResponse(outputs=[output], parameters=Parameters(headers=headers, kept=2))
+
+
+async def whoami(kernel: Kernel, user: str | None, **more: str) -> InferenceResponse:
+    headers = {**({} if user is None else {"authorization": user}), **more}
+    request = text_request("m", ["who am I?"])
+    request.parameters = Parameters(headers=headers)
+    return await kernel.infer(request, CallContext("id", headers=headers))
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_headers_of_a_response_reach_one_client_alone(together: bool) -> None:
+    model = ModelSettings(name="m", implementation=Private, cache_enabled=True)
+    async with cached(model) as kernel:
+        Private.calls.clear()
+        if together:
+            found = await asyncio.gather(whoami(kernel, "alice"), whoami(kernel, "bob"))
+        else:
+            found = [await whoami(kernel, "alice"), await whoami(kernel, "bob")]
+        assert Private.calls == ["alice"]
+        assert [one.parameters for one in found] == [
+            Parameters(headers={"set-cookie": "session=alice"}, kept=2),
+            Parameters(kept=2),
+        ]
+        assert found[1].outputs[0].parameters == Parameters(kept=1)
+
+
+@pytest.mark.parametrize("vary", [["authorization"], ["X-Tenant", "Authorization", "authorization"]])
+async def test_headers_that_the_answer_depends_on_are_part_of_the_key(vary: list[str]) -> None:
+    model = ModelSettings(name="m", implementation=Private, cache_enabled=True, cache_vary=vary)
+    async with cached(model) as kernel:
+        Private.calls.clear()
+        for _ in range(2):
+            for user in ("alice", "bob", None, ""):
+                answer = await whoami(kernel, user, accept=f"{len(Private.calls)}")
+                assert answer.outputs[0].data == [user or ""]
+        assert Private.calls == ["alice", "bob", "", ""]
+        await whoami(kernel, "alice", **{"x-tenant": "t"})
+        assert len(Private.calls) == (5 if "X-Tenant" in vary else 4)
+
+
+@pytest.mark.parametrize("name", ["", "*", "two words", "x:y", "ü"])
+def test_a_name_that_no_header_can_have_is_refused(name: str) -> None:
+    model = ModelSettings(name="m", implementation=Private, cache_vary=[name])
+    with pytest.raises((ConfigurationError, ValueError), match="cache_vary: expected names of headers"):
+        model.of(CacheModelSettings)
 
 
 async def test_the_least_recently_used_responses_are_evicted_first() -> None:

@@ -7,8 +7,13 @@ from typing import Any
 import numpy as np
 
 from mlsrv.testing import tensor_request, text_request
-from mlsrv.types import Parameters, RequestOutput
+from mlsrv.types import Parameters, RequestInput, RequestOutput
 from mlsrv_cache.content import content_key
+
+
+def _with_parameters(tensor: RequestInput) -> RequestInput:
+    tensor.parameters = Parameters(timeout=1)
+    return tensor
 
 
 def test_the_key_depends_on_the_content_only() -> None:
@@ -30,6 +35,8 @@ def test_the_key_depends_on_the_content_only() -> None:
         keyed(inputs=tensor_request("m", np.array([1, 2], np.uint32)).inputs),
         keyed(inputs=tensor_request("m", np.array([[1, 2]], np.int32)).inputs),
         keyed(inputs=tensor_request("m", np.array([1, 2], np.int32), name="z").inputs),
+        keyed(outputs=[RequestOutput("y", Parameters(priority=2))]),
+        keyed(inputs=[_with_parameters(tensor_request("m", np.array([1, 2], np.int32)).inputs[0])]),
         content_key(text_request("m", ["1", "2"])),
         content_key(text_request("m", ["12"])),
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from mlsrv.context import CallContext
@@ -20,7 +20,14 @@ class ResponseCache(Interceptor):
     """Keeps the responses of one instance of a model and evicts the least recently used first.
 
     A reload makes a new instance, so it starts with an empty cache. Equal requests that arrive while the
-    first of them is being answered wait for its answer.
+    first of them is being answered wait for its answer. Headers of responses are not kept.
+
+    Args:
+        model: name of the model.
+        version: its version, or None.
+        settings: limits of the cache.
+        meters: record hits and misses.
+        vary: names of request headers that the answers depend on.
 
     Attributes:
         hits: requests that were answered from memory.
@@ -29,7 +36,15 @@ class ResponseCache(Interceptor):
 
     phase: ClassVar[Phase] = Phase.CACHE
 
-    def __init__(self, model: str, version: str | None, settings: CacheSettings, meters: Metrics) -> None:
+    def __init__(
+        self,
+        model: str,
+        version: str | None,
+        settings: CacheSettings,
+        meters: Metrics,
+        vary: Sequence[str] = (),
+    ) -> None:
+        self._vary = sorted({name.lower() for name in vary})
         self.hits = 0
         self.misses = 0
         self._hit = meters.bind(CACHE_HITS, (model, version or ""))
@@ -43,7 +58,7 @@ class ResponseCache(Interceptor):
     async def __call__(
         self, request: InferenceRequest, context: CallContext, call_next: CallNext
     ) -> InferenceResponse:
-        key = content_key(request)
+        key = content_key(request, context, self._vary)
         while True:
             entry = self._entries.get(key)
             if entry is not None:

@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 import hashlib
-from copy import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from mlsrv.context import CallContext
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, Parameters, ResponseOutput
 
 _REQUEST_ONLY_KEYS = frozenset({"headers", "timeout", "priority"})
+"""Request parameters that do not change the answer."""
 
 
-def content_key(request: InferenceRequest) -> bytes:
+def content_key(
+    request: InferenceRequest, context: CallContext | None = None, vary: Sequence[str] = ()
+) -> bytes:
     """Return a digest of everything that a model's answer may depend on.
 
-    It covers inputs with their parameters, requested outputs and request parameters, but not the id and the
-    headers.
+    It covers inputs with their parameters, requested outputs, request parameters and the headers in `vary`,
+    but not the id and other headers.
+
+    Args:
+        request: the request.
+        context: of the request; its headers count as well as those of the request.
+        vary: names of headers, in lower case.
     """
     digest = hashlib.blake2b(digest_size=20)
-    plain: list[Any] = [_sorted_items(request.parameters)]
+    plain: list[Any] = [_sorted_items(request.parameters, _REQUEST_ONLY_KEYS)]
+    if vary:
+        for headers in (
+            None if request.parameters is None else request.parameters.headers,
+            None if context is None else context.headers,
+        ):
+            plain.append([(headers or {}).get(name) for name in vary])
     for tensor in request.inputs:
         plain.append(
             (tensor.name, str(tensor.datatype), list(tensor.shape), _sorted_items(tensor.parameters))
@@ -37,12 +52,13 @@ def content_key(request: InferenceRequest) -> bytes:
     return digest.digest()
 
 
-def _sorted_items(parameters: Parameters | None) -> list[tuple[str, Any]]:
+def _sorted_items(
+    parameters: Parameters | None, without: frozenset[str] = frozenset()
+) -> list[tuple[str, Any]]:
     if parameters is None:
         return []
     return sorted(
-        ((key, value) for key, value in parameters.items() if key not in _REQUEST_ONLY_KEYS),
-        key=lambda item: item[0],
+        ((key, value) for key, value in parameters.items() if key not in without), key=lambda item: item[0]
     )
 
 
@@ -59,7 +75,7 @@ def size_of(response: InferenceResponse) -> int:
 
 
 def copy_of(response: InferenceResponse, *, copy_data: bool) -> InferenceResponse:
-    """Return a copy of a response with its own parameters.
+    """Return a copy of a response with its own parameters and without headers, which are for one client.
 
     With `copy_data` the tensors' data is copied, too, since it may be a view over memory that will be used
     again; else the data is shared and read-only.
@@ -73,12 +89,18 @@ def copy_of(response: InferenceResponse, *, copy_data: bool) -> InferenceRespons
                 shape=list(output.shape),
                 datatype=output.datatype,
                 data=_tensor_data(output.data, copy_data),
-                parameters=copy(output.parameters),
+                parameters=_without_headers(output.parameters),
             )
             for output in response.outputs
         ],
-        parameters=copy(response.parameters),
+        parameters=_without_headers(response.parameters),
     )
+
+
+def _without_headers(parameters: Parameters | None) -> Parameters | None:
+    if parameters is None or not (parameters.content_type is not None or parameters.extra):
+        return None
+    return Parameters(parameters.content_type, None, **parameters.extra)
 
 
 def _tensor_data(data: Any, copy_data: bool) -> Any:

@@ -23,11 +23,12 @@ def mlsrv_settings() -> list[mlsrv.SettingsOffer]:
 def mlsrv_interceptors(kernel: KernelAPI, model: mlsrv.ModelSettings) -> Interceptor | None:
     """Return a cache for a model that enables it while the server allows caches, else None."""
     settings = kernel.settings.of(CacheSettings)
-    if not (settings.cache_enabled and model.of(CacheModelSettings).cache_enabled):
+    own = model.of(CacheModelSettings)
+    if not (settings.cache_enabled and own.cache_enabled):
         return None
     from mlsrv_cache.cache import ResponseCache
 
-    return ResponseCache(model.name, model.version, settings, kernel.metrics)
+    return ResponseCache(model.name, model.version, settings, kernel.metrics, own.cache_vary)
 
 
 @mlsrv.hookimpl

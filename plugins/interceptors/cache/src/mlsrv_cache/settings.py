@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from mlsrv.settings.fields import setting, settings_class
+
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'+.^_`|~-]+")
 
 
 @settings_class
@@ -23,3 +27,13 @@ class CacheModelSettings:
     cache_enabled: bool = setting(
         False, help="Answer equal requests to this model from memory; needs the server's cache_enabled too."
     )
+    cache_vary: list[str] = setting(
+        factory=list,
+        help="Names of request headers that the model's answers depend on; requests are equal only if these "
+        "are.",
+    )
+
+    def __attrs_post_init__(self) -> None:
+        for name in self.cache_vary:
+            if name == "*" or not _HEADER.fullmatch(name):
+                raise ValueError(f"cache_vary: expected names of headers, got {name!r}")
