@@ -93,9 +93,10 @@ def refuse(leaves: list[Any], datatype: Datatype) -> NoReturn:
     """Raise InvalidPayload for the first element that does not fit the datatype; there must be one."""
     for index, value in enumerate(leaves):
         if not _fits(value, datatype):
-            raise InvalidPayload(
-                f"data[{index}] is {clip(value)}, but {datatype} takes only {_allowed_values(datatype)}."
-            )
+            what = f"data[{index}] is {clip(value)}, but {datatype} takes only {_allowed_values(datatype)}"
+            if value is None and datatype is Datatype.BYTES:
+                what += '; send texts with gaps as JSON texts, with the content type "pd_json"'
+            raise InvalidPayload(f"{what}.")
     raise InvalidPayload(f"data does not fit {datatype}, which takes only {_allowed_values(datatype)}.")
 
 
@@ -187,7 +188,7 @@ def _round(wide: Array, datatype: Datatype) -> Array:
 
 def _allowed_values(datatype: Datatype) -> str:
     if datatype is Datatype.BYTES:
-        return 'strings; send texts with gaps as JSON texts, with the content type "pd_json"'
+        return "strings"
     if datatype is Datatype.BOOL:
         return "true, false, 0 and 1"
     if datatype.is_integer:
