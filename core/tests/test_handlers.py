@@ -9,10 +9,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from attrs import evolve
 
 from mlsrv.context import CallContext, current_context
 from mlsrv.errors import InferenceError, InvalidPayload, MLSrvError, ModelFailed, Unsupported
-from mlsrv.handlers import HandlerRequest, Handlers, Reply, custom_handler, find_handler, handlers_of
+from mlsrv.handlers import (
+    HandlerOptions,
+    HandlerRequest,
+    Handlers,
+    Reply,
+    custom_handler,
+    find_handler,
+    handlers_of,
+)
 from mlsrv.kernel import Kernel
 from mlsrv.model import MLModel
 from mlsrv.settings import ModelSettings
@@ -171,16 +180,13 @@ async def test_an_embedding_application_passes_arguments() -> None:
 # ------------------------------------------------------------------------------------------------
 
 
-def test_the_options_are_plain_data() -> None:
+def test_the_options_of_a_mark() -> None:
     found = handlers_of(Model)
-    assert found["item"] == {
-        "rest_path": "/items/{item}/{number}",
-        "rest_method": "GET",
-        "below": True,
-        "root": False,
-        "shared": False,
-    }
-    assert (found["invocations"]["below"], found["invocations"]["root"]) == (False, True)
+    assert found["item"] == HandlerOptions(
+        "/items/{item}/{number}", "GET", below=True, root=False, shared=False
+    )
+    assert str(found["item"]) == "GET /items/{item}/{number}"
+    assert (found["invocations"].below, found["invocations"].root) == (False, True)
     assert "predict" not in found
     with pytest.raises(ValueError, match="needs a path"):
         custom_handler("/")
@@ -296,16 +302,23 @@ async def test_models_may_share_a_path_at_the_root() -> None:
 async def test_a_model_decides_which_handlers_it_offers() -> None:
     class Deciding(Model):
         def custom_handlers(self) -> Handlers:
-            return {"item": {**super().custom_handlers()["item"], "rest_path": "/other/{item}/{number}"}}
+            return {"item": evolve(super().custom_handlers()["item"], rest_path="/other/{item}/{number}")}
 
     async with Kernel(models=[ModelSettings(name="m", implementation=Deciding)], discover=False) as kernel:
         await kernel.loaded()
         info = kernel.handle("m").info
         assert info is not None
-        assert [options["rest_path"] for options in info.handlers.values()] == ["/other/{item}/{number}"]
+        assert [options.rest_path for options in info.handlers.values()] == ["/other/{item}/{number}"]
         assert await kernel.call("m", None, "item", {"item": "a", "number": 1}) == ["a", 1, 0.5, None]
         with pytest.raises(Unsupported, match="no handler json"):
             await kernel.call("m", None, "json", {"body": {}})
+
+
+async def test_a_model_that_describes_its_handlers_in_another_form_does_not_load() -> None:
+    options: Any = {"rest_path": "/json", "rest_method": "POST"}
+    cls = type("Plain", (Model,), {"custom_handlers": lambda self: {"json": options}})
+    (found,) = await reason(cls)
+    assert "custom_handlers returns no HandlerOptions for the handler json" in found
 
 
 async def test_versions_and_reloads_of_a_model_may_share_a_path() -> None:

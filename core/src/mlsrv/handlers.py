@@ -35,6 +35,7 @@ from mlsrv_protocol.json import dumps
 
 __all__ = [
     "Arguments",
+    "HandlerOptions",
     "HandlerRequest",
     "Handlers",
     "Reply",
@@ -47,9 +48,41 @@ __all__ = [
 _F = TypeVar("_F", bound=Callable[..., Any])
 _MARK = "__mlsrv_handler__"
 
-Handlers: TypeAlias = Mapping[str, Mapping[str, Any]]
-"""Custom handlers as `ModelInfo.handlers` has them: attribute name -> ``rest_path``, ``rest_method``, and
-where the path lies: ``below`` the model, at the ``root``, and whether it is ``shared`` there."""
+
+@frozen
+class HandlerOptions:
+    """The route of a custom handler.
+
+    Attributes:
+        rest_path: path with a slash before it; ``{name}`` stands for one segment.
+        rest_method: HTTP verb in upper case.
+        below: the route is below the model's own path.
+        root: the route is at the root of the server.
+        shared: other models may offer the same route at the root.
+    """
+
+    rest_path: str
+    rest_method: str = "POST"
+    below: bool = True
+    root: bool = False
+    shared: bool = False
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Key of the route; two routes of one key hide each other."""
+        return re.sub(r"{\w+}", "{}", self.rest_path), self.rest_method
+
+    @property
+    def claims_root(self) -> bool:
+        """Whether no other model may offer the route at the root."""
+        return self.root and not self.shared
+
+    def __str__(self) -> str:
+        return f"{self.rest_method} {self.rest_path}"
+
+
+Handlers: TypeAlias = Mapping[str, HandlerOptions]
+"""Custom handlers as `ModelInfo.handlers` has them, by the name of their attribute."""
 
 
 def custom_handler(
@@ -73,13 +106,7 @@ def custom_handler(
         raise ValueError("A custom handler needs a path.")
 
     def mark(function: _F) -> _F:
-        options = {
-            "rest_path": path,
-            "rest_method": rest_method.upper(),
-            "below": root is not True,
-            "root": bool(root),
-            "shared": root == "shared",
-        }
+        options = HandlerOptions(path, rest_method.upper(), root is not True, bool(root), root == "shared")
         setattr(function, _MARK, options)
         return function
 
@@ -137,9 +164,9 @@ class Reply:
         return Reply(body, self.status, {"content-type": kind, **lower} if body else lower)
 
 
-def handlers_of(cls: type) -> dict[str, Mapping[str, Any]]:
+def handlers_of(cls: type) -> dict[str, HandlerOptions]:
     """Return the custom handlers of a class: attribute name -> the options of its mark."""
-    found: dict[str, Mapping[str, Any]] = {}
+    found: dict[str, HandlerOptions] = {}
     for name in dir(cls):
         options = getattr(inspect.getattr_static(cls, name, None), _MARK, None)
         if options is not None:
@@ -162,12 +189,12 @@ def check_root_paths(
     Raises:
         ModelLoadError: names both models and the path.
     """
-    mine = {route_key(options) for options in handlers.values() if _claims_root(options)}
+    mine = {options.key for options in handlers.values() if options.claims_root}
     for other, theirs in others if mine else ():
         for options in theirs.values():
-            if other != name and _claims_root(options) and route_key(options) in mine:
+            if other != name and options.claims_root and options.key in mine:
                 raise ModelLoadError(
-                    f"Model {name} offers {route_text(options)} at the root of the server, "
+                    f"Model {name} offers {options} at the root of the server, "
                     f"as model {other} does; unload one of them, or leave out root=True."
                 )
 
@@ -185,18 +212,14 @@ def find_handler(
     values: dict[str, str] = {}
     verbs: set[str] = set()
     # Literal segments take precedence over segments in braces.
-    for name, options in sorted(handlers.items(), key=lambda item: item[1]["rest_path"].count("{")):
-        matched = _match(str(options["rest_path"]).split("/")[1:], segments)
-        if not options["root" if root else "below"] or matched is None:
+    for name, options in sorted(handlers.items(), key=lambda item: item[1].rest_path.count("{")):
+        matched = _match(options.rest_path.split("/")[1:], segments)
+        if not (options.root if root else options.below) or matched is None:
             continue
-        verbs.add(options["rest_method"])
-        if chosen is None and options["rest_method"] == verb:
+        verbs.add(options.rest_method)
+        if chosen is None and options.rest_method == verb:
             chosen, values = name, matched
     return chosen, values, verbs
-
-
-def _claims_root(options: Mapping[str, Any]) -> bool:
-    return options["root"] and not options["shared"]
 
 
 def _match(pattern: Sequence[str], segments: Sequence[str]) -> dict[str, str] | None:
@@ -209,13 +232,3 @@ def _match(pattern: Sequence[str], segments: Sequence[str]) -> dict[str, str] | 
         elif wanted != segment:
             return None
     return values
-
-
-def route_key(options: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the key of a route; two routes of one key hide each other."""
-    return re.sub(r"{\w+}", "{}", options["rest_path"]), options["rest_method"]
-
-
-def route_text(options: Mapping[str, Any]) -> str:
-    """Return a route for messages: verb and path."""
-    return f"{options['rest_method']} {options['rest_path']}"

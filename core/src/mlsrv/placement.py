@@ -9,7 +9,7 @@ from typing import Any
 from attrs import field, frozen
 
 from mlsrv.context import CallContext
-from mlsrv.handlers import Arguments
+from mlsrv.handlers import Arguments, HandlerOptions
 from mlsrv.metrics import Metric
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, MetadataTensor, Parameters
 
@@ -29,7 +29,7 @@ class ModelInfo:
         asynchronous: whether that `predict` is a coroutine function, so that many calls may run at once.
         replicas: how many copies of the model serve side by side; set by the executor.
         metrics: those that its code registered while it was loaded.
-        handlers: custom handlers, as attribute name -> the options given to `mlsrv.handlers.custom_handler`.
+        handlers: custom handlers, as attribute name -> its route.
     """
 
     platform: str = ""
@@ -43,7 +43,7 @@ class ModelInfo:
     asynchronous: bool = False
     replicas: int = 1
     metrics: tuple[Metric, ...] = ()
-    handlers: Mapping[str, Mapping[str, Any]] = field(factory=dict)
+    handlers: Mapping[str, HandlerOptions] = field(factory=dict)
 
 
 class Placement(ABC):

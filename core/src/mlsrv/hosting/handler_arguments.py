@@ -11,7 +11,7 @@ from attrs import frozen
 
 from mlsrv.context import CallContext
 from mlsrv.errors import InferenceError, InvalidPayload, ModelLoadError
-from mlsrv.handlers import HandlerRequest, Handlers, route_key, route_text
+from mlsrv.handlers import HandlerOptions, HandlerRequest, Handlers
 from mlsrv_protocol.json_text import loads
 from mlsrv_protocol.message import Message
 
@@ -48,18 +48,18 @@ def compile_handlers(model: object, handlers: Handlers) -> dict[str, Handler]:
     """
     seen: dict[tuple[str, str, str], str] = {}
     for name, options in handlers.items():
-        path = str(options["rest_path"])
+        if not isinstance(options, HandlerOptions):
+            raise ModelLoadError(f"custom_handlers returns no HandlerOptions for the handler {name}.")
+        path = options.rest_path
         first = path.split("/")[1]
-        if (options["root"] and first == "v2") or (options["below"] and first in _TAKEN):
+        if (options.root and first == "v2") or (options.below and first in _TAKEN):
             raise ModelLoadError(
                 f"The handler {name} cannot have the path {path}: it belongs to the protocol."
             )
-        for place in ("below", "root"):
-            other = seen.setdefault((*route_key(options), place), name) if options[place] else name
+        for place, is_there in (("below", options.below), ("root", options.root)):
+            other = seen.setdefault((*options.key, place), name) if is_there else name
             if other != name:
-                raise ModelLoadError(
-                    f"The handlers {other} and {name} both have the path {route_text(options)}."
-                )
+                raise ModelLoadError(f"The handlers {other} and {name} both have the path {options}.")
     return {name: Handler(name, getattr(model, name), options) for name, options in handlers.items()}
 
 
@@ -75,11 +75,11 @@ class Handler:
         TypeError: an argument cannot be made from a request.
     """
 
-    def __init__(self, name: str, method: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, method: Callable[..., Any], options: HandlerOptions) -> None:
         self.method = method
         self._arguments: dict[str, tuple[Callable[[_Call], Any], Any]] = {}
-        segments = re.findall(r"{(\w+)}", options["rest_path"])
-        body_allowed = options["rest_method"] not in _NO_BODY
+        segments = re.findall(r"{(\w+)}", options.rest_path)
+        body_allowed = options.rest_method not in _NO_BODY
         hints = get_type_hints(method)
         for parameter in inspect.signature(method).parameters.values():
             hint = hints.get(parameter.name, Any)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mlsrv.context import CallContext
 from mlsrv.errors import InvalidPayload
 from mlsrv.executor import ModelInfo
+from mlsrv.handlers import HandlerOptions
 from mlsrv.timeline import Timeline
 from mlsrv_protocol.types import (
     Datatype,
@@ -179,7 +180,7 @@ def test_links_of_a_batch_and_spans_of_observed_calls_are_sent() -> None:
 
 def test_model_descriptions_round_trip() -> None:
     declared = (MetadataTensor("x", Datatype.FP32, [-1, 4]),)
-    handlers = {"look": {"rest_path": "/look"}}
+    handlers = {"look": HandlerOptions("/look", "GET", False, True, True)}
     parameters = Parameters(params=[{"name": "scale", "default": 1.0}])
     info = ModelInfo(
         "sklearn", ("1", "2"), declared, (), parameters, streams=True, asynchronous=True, handlers=handlers

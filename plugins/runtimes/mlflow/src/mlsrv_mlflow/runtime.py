@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 
 from mlsrv.codecs.content import output_codec
 from mlsrv.errors import InputsNotFound, ModelLoadError, OutputNotFound
-from mlsrv.handlers import Handlers, Reply, custom_handler
+from mlsrv.handlers import HandlerOptions, Handlers, Reply, custom_handler
 from mlsrv.model import MLModel
 from mlsrv.runtimes import extra_value, refused
 from mlsrv.types import (
@@ -101,7 +101,8 @@ class MLflowRuntime(MLModel):
         if self._claims_root is None:
             return found
         return {
-            name: {**options, "root": self._claims_root, "shared": False} for name, options in found.items()
+            name: HandlerOptions(options.rest_path, options.rest_method, root=self._claims_root)
+            for name, options in found.items()
         }
 
     @custom_handler("/invocations", root="shared")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from attrs import evolve
+
 import mlsrv
 from mlsrv import MLModel, ModelSettings
 from mlsrv.context import CallContext
@@ -114,7 +116,7 @@ class Sharing(MLModel):
     def custom_handlers(self) -> Handlers:
         claims = bool(self.settings.parameters.extra.get("claims"))
         return {
-            name: {**options, "shared": not claims} for name, options in super().custom_handlers().items()
+            name: evolve(options, shared=not claims) for name, options in super().custom_handlers().items()
         }
 
 

@@ -13,6 +13,7 @@ from attrs import astuple, fields_dict
 
 from mlsrv.context import CallContext
 from mlsrv.executor import ModelInfo
+from mlsrv.handlers import HandlerOptions
 from mlsrv.metrics import Metric
 from mlsrv.timeline import Spans, Timeline
 from mlsrv_protocol.types import (
@@ -141,7 +142,7 @@ def dump_info(info: ModelInfo) -> dict[str, Any]:
         "outputs": dump_metadata(info.outputs),
         "metrics": [astuple(metric) for metric in info.metrics],
         "parameters": _dump_parameters(info.parameters),
-        "handlers": {name: dict(options) for name, options in info.handlers.items()},
+        "handlers": {name: astuple(options) for name, options in info.handlers.items()},
     }
 
 
@@ -151,6 +152,7 @@ def load_info(plain: dict[str, Any], replicas: int) -> ModelInfo:
     rest = {
         "metrics": tuple(Metric(*fields) for fields in plain["metrics"]),
         "parameters": _load_parameters(plain["parameters"]),
+        "handlers": {name: HandlerOptions(*fields) for name, fields in plain["handlers"].items()},
         "replicas": replicas,
     }
     return ModelInfo(**plain | declared | rest)

@@ -107,11 +107,11 @@ class CustomHandlers(BaseRoute):
             return None
         handlers = info.handlers if info else {}
         method, values, verbs = find_handler(handlers, verb, segments, root=root)
-        is_shared = method is None or handlers[method]["shared"]
+        is_shared = method is None or handlers[method].shared
         if not verbs:
             return None
         prefix = "" if root else "/v2/models/{model}" + ("/versions/{version}" if version else "")
-        route = prefix + handlers[method]["rest_path"] if method is not None else None
+        route = prefix + handlers[method].rest_path if method is not None else None
         return _Target(name, version, method, values, verbs, is_shared, route)
 
 
