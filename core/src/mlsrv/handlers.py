@@ -74,7 +74,7 @@ class HandlerOptions:
 
     @property
     def claims_root(self) -> bool:
-        """Whether no other model may offer the route at the root."""
+        """Sole claim of the route at the root: no other model may offer it there."""
         return self.root and not self.shared
 
     def __str__(self) -> str:
