@@ -55,6 +55,21 @@ async def test_never_more_threads_than_its_size() -> None:
     assert set(names) == {"pool-1", "pool-2", "pool-3"}
 
 
+async def test_a_call_does_not_wait_for_one_that_was_given_up_while_there_may_be_more_threads() -> None:
+    threads, begun, release = Threads(2, "pool"), threading.Event(), threading.Event()
+
+    def hang() -> None:
+        begun.set()
+        release.wait(30)
+
+    given_up = asyncio.create_task(threads.run(hang))
+    await asyncio.to_thread(begun.wait)
+    given_up.cancel()
+    assert await asyncio.wait_for(threads.run(int), 10) == 0
+    release.set()
+    threads.close()
+
+
 async def test_an_idle_thread_is_used_again() -> None:
     threads = Threads(5, "pool")
     names = {await threads.run(lambda: threading.current_thread().name) for _ in range(10)}

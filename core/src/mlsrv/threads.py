@@ -7,6 +7,7 @@ import contextvars
 import functools
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -33,7 +34,7 @@ class Threads:
         self.name = name
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._started = 0
-        self._waiting = 0
+        self._idle: deque[None] = deque()  # one entry for each thread that has nothing to do
         self._closed = False
 
     async def run(self, function: Callable[..., _T], /, *args: Any, **kwargs: Any) -> _T:
@@ -50,14 +51,15 @@ class Threads:
         loop = asyncio.get_running_loop()
         work = functools.partial(contextvars.copy_context().run, function, *args, **kwargs)
         future = loop.create_future()
-        self._waiting += 1
         try:
-            self._jobs.put(_Job(loop, future, work))
-            if self._started < self.size and self._waiting > self._started:
+            # Counted by threads, not by callers: that of a caller who was cancelled may still be busy.
+            if self._idle:
+                self._idle.pop()
+            elif self._started < self.size:
                 self._start()
+            self._jobs.put(_Job(loop, future, work))
             return await future  # type: ignore[no-any-return]  # what `function` returned
         finally:
-            self._waiting -= 1
             # The traceback of an exception holds this frame, and the future holds the exception: without this
             # the locals of a function that fails would stay until the next full garbage collection.
             del future
@@ -78,7 +80,7 @@ class Threads:
     def _start(self) -> None:
         self._started += 1
         name = f"{self.name}-{self._started}"
-        threading.Thread(target=_work, args=(self._jobs,), name=name, daemon=True).start()
+        threading.Thread(target=_work, args=(self._jobs, self._idle), name=name, daemon=True).start()
 
 
 async def run_in_own_thread(function: Callable[..., _T], /, *args: Any, **kwargs: Any) -> _T:
@@ -100,15 +102,19 @@ class _Job:
         self.future = future
         self.work = work
 
-    def run(self) -> None:
+    def run(self, idle: deque[None]) -> None:
+        """Do the work, and add an entry to `idle` before the caller learns of its end."""
         if self.future.cancelled():
+            idle.append(None)
             return
         try:
             result = self.work()
         except BaseException as error:  # user code; what it raises belongs to the caller
+            idle.append(None)
             self.refuse(error)
             del self  # the traceback of the error holds this frame, and the future the error
         else:
+            idle.append(None)
             self._settle(self.future.set_result, result)
 
     def refuse(self, error: BaseException) -> None:
@@ -130,7 +136,7 @@ class _Job:
             settle(outcome)
 
 
-def _work(jobs: queue.SimpleQueue[_Job | None]) -> None:
+def _work(jobs: queue.SimpleQueue[_Job | None], idle: deque[None]) -> None:
     while (job := jobs.get()) is not None:
-        job.run()
+        job.run(idle)
         del job  # not to keep a request alive while waiting for the next one

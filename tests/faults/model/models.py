@@ -102,3 +102,43 @@ class Slow(mlsrv.MLModel):
         Path(self.settings.parameters.extra["notes"]).write_text("loading")
         time.sleep(60)
         return True
+
+
+class Evil(mlsrv.MLModel):
+    """Does what a text says: ``hang:SECONDS`` in a thread, ``exit:STATUS``, ``raise:BYTES`` with that many
+    bytes in a local variable."""
+
+    def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        command, _, value = text_of(payload).partition(":")
+        if command == "hang":
+            time.sleep(float(value))
+        if command == "exit":
+            os._exit(int(value))
+        if command == "raise":
+            kept = np.ones(int(value) // 8)
+            raise ValueError(f"bad input of {kept.nbytes} bytes")
+        return pid_answer()
+
+
+class Blocking(mlsrv.MLModel):
+    """Blocks the event loop of its process for as many seconds as its text says."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        time.sleep(float(text_of(payload)))
+        return pid_answer()
+
+
+class Sync(mlsrv.MLModel):
+    """Answers with its process id, from a thread."""
+
+    def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        return pid_answer()
+
+
+def text_of(payload: InferenceRequest) -> str:
+    found = payload.inputs[0].data[0]
+    return found.decode() if isinstance(found, bytes) else str(found)
+
+
+def pid_answer() -> InferenceResponse:
+    return InferenceResponse(outputs=[ResponseOutput("output", [1], Datatype.INT64, np.array([os.getpid()]))])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from pathlib import Path
@@ -11,15 +12,23 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, frozen
 
 from mlsrv.context import CallContext
-from mlsrv.errors import ModelLoadError
+from mlsrv.errors import MLSrvError, ModelLoadError, ModelNotReady
 from mlsrv.executor import Executor, Placement
 from mlsrv.handlers import Arguments
 from mlsrv.metrics import Metric
 from mlsrv.settings import ModelSettings
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 from mlsrv_workers.environments.environments import Environment, Environments, has_environment
-from mlsrv_workers.metrics import PARALLEL_QUEUE, WORKER_ENDS, WORKER_MEMORY, WORKER_WAITING, WORKERS
-from mlsrv_workers.pool.pool import Pool
+from mlsrv_workers.metrics import (
+    PARALLEL_QUEUE,
+    WORKER_ENDS,
+    WORKER_MEMORY,
+    WORKER_OVERDUE,
+    WORKER_WAITING,
+    WORKERS,
+)
+from mlsrv_workers.pool.crashes import CRASHES
+from mlsrv_workers.pool.pool import Pool, PoolOptions
 from mlsrv_workers.pool.process_memory import resident_bytes
 from mlsrv_workers.pool.replicated_models import ReplicatedModel
 from mlsrv_workers.pool.worker_process import LaunchSpec
@@ -28,6 +37,8 @@ from mlsrv_workers.worker.plugin_specs import PluginSpecs
 
 if TYPE_CHECKING:
     from mlsrv.kernel_api import KernelAPI
+
+logger = logging.getLogger("mlsrv.workers")
 
 
 @frozen
@@ -38,16 +49,19 @@ class PoolKey:
         name: name of the pool; ``"default"`` unless the model chooses one.
         size: number of workers.
         environment: the Python environment of the workers; None is the server's own.
+        isolated: id of the placement whose requests kept ending workers, if the pool was made for it; 0 for
+            all other pools.
     """
 
     name: str
     size: int
     environment: Environment | None = None
+    isolated: int = 0
 
     @property
     def permanent(self) -> bool:
         """True if the pool stays when no model is in it."""
-        return self.name == "default" and self.environment is None
+        return self.name == "default" and self.environment is None and not self.isolated
 
     def __str__(self) -> str:
         return self.name if self.environment is None else f"{self.name} in {self.environment.folder}"
@@ -58,31 +72,73 @@ class PooledModel(Placement):
 
     def __init__(self, executor: WorkersExecutor, key: PoolKey, pool: Pool, model: ReplicatedModel) -> None:
         self.info = model.info
+        self.key = key
         self._executor = executor
-        self._key = key
         self._pool = pool
         self._model = model
+        self._moving: asyncio.Task[None] | None = None
+        self._reason: str | None = None
+        executor.placed[pool, model.id] = self
 
     def infer(
         self, request: InferenceRequest, context: CallContext
     ) -> Coroutine[Any, Any, InferenceResponse]:
+        if self._reason is not None:
+            raise ModelNotReady(f"Model {self._model.name} is not ready: {self._reason}")
         return self._pool.infer(self._model, request, context)
 
     def stream(
         self, requests: AsyncIterator[InferenceRequest], context: CallContext
     ) -> AsyncIterator[InferenceResponse]:
+        if self._reason is not None:
+            raise ModelNotReady(f"Model {self._model.name} is not ready: {self._reason}")
         return self._pool.stream(self._model, requests, context)
 
     async def call(self, method: str, arguments: Arguments, context: CallContext) -> Any:
+        if self._reason is not None:
+            raise ModelNotReady(f"Model {self._model.name} is not ready: {self._reason}")
         return await self._pool.call(self._model, method, arguments, context)
 
     async def unload(self) -> None:
+        if self._moving is not None:
+            self._moving.cancel()
+            await asyncio.wait({self._moving})
+        self._executor.placed.pop((self._pool, self._model.id), None)
         await self._pool.unload(self._model)
-        await self._executor.release(self._key)
+        await self._executor.release(self.key)
 
     @property
     def problem(self) -> str | None:
-        return self._pool.problem_of(self._model)
+        return self._reason or self._pool.problem_of(self._model)
+
+    def isolate(self) -> None:
+        """Move the model into a process of its own, because its requests keep ending workers of the pool.
+
+        Until it is there its requests are refused, and the other models of the pool go on.
+        """
+        if self._moving is None:
+            self._reason = (
+                f"its requests ended {CRASHES} worker processes of the pool {self.key}; it is being moved "
+                "into a process of its own"
+            )
+            logger.error("Model %s: %s", self._model.name, self._reason)
+            self._moving = asyncio.create_task(self._isolate(), name=f"mlsrv-isolate-{self._model.name}")
+
+    async def _isolate(self) -> None:
+        pool, model = self._pool, self._model
+        try:
+            await pool.unload(model)
+            await self._executor.move(self, model)
+        except (MLSrvError, OSError) as error:
+            self._reason = f"it could not be moved into a process of its own: {error}"
+            logger.error("Model %s: %s", model.name, self._reason)
+
+    def moved(self, key: PoolKey, pool: Pool, model: ReplicatedModel) -> None:
+        """Note that the model now lives in another pool."""
+        del self._executor.placed[self._pool, self._model.id]
+        self.key, self._pool, self._model, self._reason = key, pool, model, None
+        self._executor.placed[pool, model.id] = self
+        logger.warning("Model %s now runs in a process of its own", model.name)
 
 
 class WorkersExecutor(Executor):
@@ -91,6 +147,7 @@ class WorkersExecutor(Executor):
     def __init__(self, kernel: KernelAPI) -> None:
         super().__init__(kernel)
         self._settings = kernel.settings.of(WorkerSettings)
+        self.placed: dict[tuple[Pool, int], PooledModel] = {}
         self._pools: dict[PoolKey, asyncio.Task[Pool]] = {}
         self._users: dict[PoolKey, int] = {}
         self._queued = kernel.metrics.bind(PARALLEL_QUEUE)
@@ -98,6 +155,7 @@ class WorkersExecutor(Executor):
             kernel.metrics.observe_gauge(WORKER_WAITING, self._waiting),
             kernel.metrics.observe_gauge(WORKERS, self._states),
             kernel.metrics.observe_gauge(WORKER_MEMORY, self._memory),
+            kernel.metrics.observe_gauge(WORKER_OVERDUE, self._overdue),
         ]
         self._environments = Environments(Path(self._settings.environments_dir))
 
@@ -133,6 +191,24 @@ class WorkersExecutor(Executor):
             await self.release(key)
             raise
         return PooledModel(self, key, pool, loaded)
+
+    async def move(self, placement: PooledModel, model: ReplicatedModel) -> None:
+        """Load a model in a pool of its own, as it was loaded before, and release its present pool.
+
+        Raises:
+            MLSrvError: it cannot be loaded there; it stays where it was.
+        """
+        old = placement.key
+        key = evolve(old, name=f"{model.name}, isolated", size=1, isolated=model.id)
+        self._users[key] = 1
+        try:
+            pool = await self._pool(key)
+            loaded = await pool.load_again(model)
+        except BaseException:
+            await self.release(key)
+            raise
+        placement.moved(key, pool, loaded)
+        await self.release(old)
 
     async def release(self, key: PoolKey) -> None:
         """Remove one model from a pool; the pool stops with its last model unless it is permanent."""
@@ -181,17 +257,31 @@ class WorkersExecutor(Executor):
             record=self._record,
             environment=key.environment,
         )
+        options = PoolOptions(
+            concurrency=settings.worker_concurrency,
+            restart_on_deadline=settings.on_deadline == "restart",
+            abandoned_timeout=settings.worker_abandoned_timeout,
+            heartbeat=settings.worker_heartbeat,
+            max_requests=settings.worker_max_requests,
+            max_memory=settings.worker_max_memory_bytes,
+            isolated=bool(key.isolated),
+        )
         pool = Pool(
             str(key),
             key.size,
             launch,
-            concurrency=settings.worker_concurrency,
-            restart_on_deadline=settings.on_deadline == "restart",
+            options,
             on_queued=self._queued,
             on_end=self.kernel.metrics.bind(WORKER_ENDS, (str(key),)),
+            on_crashing=lambda model: self._isolate(pool, model),
         )
         await pool.start()
         return pool
+
+    def _isolate(self, pool: Pool, model: int) -> None:
+        placement = self.placed.get((pool, model))
+        if placement is not None:
+            placement.isolate()
 
     async def _stop(self, key: PoolKey) -> None:
         task = self._pools.pop(key, None)
@@ -211,9 +301,12 @@ class WorkersExecutor(Executor):
 
     def _states(self) -> Iterator[tuple[Sequence[str], float]]:
         for pool in self._running():
-            alive = len(pool.pids)
-            yield (pool.name, "alive"), float(alive)
-            yield (pool.name, "missing"), float(pool.size - alive)
+            for state, count in pool.counts.items():
+                yield (pool.name, state), float(count)
+
+    def _overdue(self) -> Iterator[tuple[Sequence[str], float]]:
+        for pool in self._running():
+            yield (pool.name,), float(pool.overdue)
 
     def _memory(self) -> Iterator[tuple[Sequence[str], float]]:
         for pool in self._running():

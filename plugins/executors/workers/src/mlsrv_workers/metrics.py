@@ -15,7 +15,10 @@ PARALLEL_QUEUE = Metric(
 )
 WORKER_WAITING = Metric("mlsrv_worker_queue", "Requests that wait for a worker process now.", "gauge", _POOL)
 WORKERS = Metric(
-    "mlsrv_workers", "Worker processes that are alive, and that are missing.", "gauge", (*_POOL, "state")
+    "mlsrv_workers",
+    "Worker processes that take requests (alive), that do not answer (stuck), and that are missing.",
+    "gauge",
+    (*_POOL, "state"),
 )
 WORKER_MEMORY = Metric(
     "mlsrv_worker_memory_bytes",
@@ -27,4 +30,11 @@ WORKER_ENDS = Metric(
     "mlsrv_worker_unexpected_ends", "Worker processes that ended and were replaced.", "counter", _POOL
 )
 
-METRICS = (PARALLEL_QUEUE, WORKER_WAITING, WORKERS, WORKER_MEMORY, WORKER_ENDS)
+WORKER_OVERDUE = Metric(
+    "mlsrv_worker_overdue_requests",
+    "Requests that run on after their deadline, or long after their client has left.",
+    "gauge",
+    _POOL,
+)
+
+METRICS = (PARALLEL_QUEUE, WORKER_WAITING, WORKERS, WORKER_MEMORY, WORKER_ENDS, WORKER_OVERDUE)

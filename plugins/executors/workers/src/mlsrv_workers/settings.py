@@ -36,14 +36,38 @@ class WorkerSettings:
         "it is used.",
         at_least=0,
     )
+    worker_heartbeat: float | None = setting(
+        30.0,
+        help="Seconds in which the event loop of a worker must answer, before the worker is replaced; it "
+        "gets no more requests as soon as an answer is missing. Null switches this off.",
+        at_least=0.1,
+    )
+    worker_abandoned_timeout: float | None = setting(
+        10.0,
+        help="Seconds that a synchronous request may run on after its client has left, before it counts as "
+        "overdue as it does after its deadline. A worker in which overdue requests take all slots is "
+        "replaced. Null: only the deadline counts.",
+        at_least=0,
+    )
+    worker_max_requests: int | None = setting(
+        None,
+        help="Requests after which a worker is replaced by a fresh one, without a gap; default: never.",
+        at_least=1,
+    )
+    worker_max_memory_bytes: int | None = setting(
+        None,
+        help="Bytes in memory above which a worker is replaced by a fresh one, without a gap; Linux only. "
+        "Default: no limit.",
+        at_least=1,
+    )
     environments_dir: str = setting(
         ".envs",
         help="Folder in which environments of models are unpacked and built; kept for the next start.",
     )
     on_deadline: Literal["keep", "restart"] = setting(
         "keep",
-        help='Treatment of a worker that still runs a request after its deadline: "keep" it, or "restart" '
-        "it if the request does not end within another second.",
+        help='Treatment of a worker that still runs a request after its deadline: "keep" it while it has '
+        'slots for other requests, or "restart" it if the request does not end within another second.',
     )
 
 

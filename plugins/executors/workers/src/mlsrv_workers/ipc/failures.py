@@ -23,6 +23,13 @@ class WorkerTraceback(Exception):
         return f"in a worker process\n{self.args[0].rstrip()}"
 
 
+class WorkerReplaced(WorkerEnded):
+    """The pool ended a worker process that had calls to answer; the client may repeat its request."""
+
+    code = Code.OVERLOADED
+    reason = "worker_replaced"
+
+
 def dump_error(error: MLSrvError) -> tuple[Any, ...]:
     """Return an error as plain values.
 

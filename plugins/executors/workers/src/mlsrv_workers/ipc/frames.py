@@ -55,6 +55,8 @@ class FrameKind(IntEnum):
     RECORD = 15  # W: values of metrics
     LOG = 16  # W: a log record
     STOP = 17  # S: unload all models and end
+    PING = 18  # S: the worker's event loop must answer
+    PONG = 19  # W: the answer to a ping
 
 
 FRAME_KINDS = {int(kind): kind for kind in FrameKind}

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from time import monotonic_ns
 from typing import Any
+
+from attrs import frozen
 
 from mlsrv.context import CallContext
 from mlsrv.errors import InferenceError, MLSrvError
@@ -16,16 +19,48 @@ from mlsrv.settings import ModelSettings
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 from mlsrv_workers.ipc import serialization
 from mlsrv_workers.ipc.frames import CREDIT_INTERVAL, Frame, FrameKind, dump
+from mlsrv_workers.pool.crashes import Crashes
+from mlsrv_workers.pool.pending_calls import PendingCall, PendingStream
 from mlsrv_workers.pool.replicated_models import ReplicatedModel, ReplicatedModels
 from mlsrv_workers.pool.scheduler import Scheduler
-from mlsrv_workers.pool.supervisor import Supervisor
-from mlsrv_workers.pool.worker_process import LaunchSpec, PendingCall, PendingStream, WorkerProcess
+from mlsrv_workers.pool.slot import Slot
+from mlsrv_workers.pool.supervisor import Supervisor, SupervisorEvents
+from mlsrv_workers.pool.watchdog import Watchdog
+from mlsrv_workers.pool.worker_process import LaunchSpec, WorkerProcess
+
+logger = logging.getLogger("mlsrv.workers")
 
 ASYNC_CONCURRENCY = 64
 """Requests to asynchronous models that one worker runs at once."""
 
 STUCK_AFTER = 1.0
 """Seconds after its deadline at which a request that still runs counts as stuck."""
+
+
+@frozen
+class PoolOptions:
+    """Limits of the workers of a pool.
+
+    Attributes:
+        concurrency: requests to synchronous models that one worker runs at once.
+        restart_on_deadline: if True, a worker is replaced as soon as a request is overdue in it; if False,
+            once overdue requests take all its slots of one kind.
+        abandoned_timeout: seconds after which a request that still runs counts as overdue though its
+            deadline has not passed, because its client has left; None waits for the deadline.
+        heartbeat: seconds in which the event loop of a worker must answer, or None.
+        max_requests: number of requests after which a worker is replaced, or None.
+        max_memory: resident bytes above which a worker is replaced, or None.
+        isolated: True for the pool of one model whose requests keep ending workers: no request waits while
+            it has no worker, and its workers are replaced after growing delays.
+    """
+
+    concurrency: int = 2
+    restart_on_deadline: bool = False
+    abandoned_timeout: float | None = 10.0
+    heartbeat: float | None = 30.0
+    max_requests: int | None = None
+    max_memory: int | None = None
+    isolated: bool = False
 
 
 class Pool:
@@ -35,10 +70,10 @@ class Pool:
         name: name of the pool, for messages.
         size: number of worker processes.
         launch: how they are started.
-        concurrency: requests to synchronous models that one worker runs at once.
-        restart_on_deadline: if True, a worker that still runs a request after its deadline is replaced.
+        options: limits of the workers.
         on_queued: called with the number of queued requests at each new request.
         on_end: called with 1 for each worker that ended and is to be replaced.
+        on_crashing: called with the id of a model whose requests keep ending workers.
     """
 
     def __init__(
@@ -46,28 +81,31 @@ class Pool:
         name: str,
         size: int,
         launch: LaunchSpec,
+        options: PoolOptions,
         *,
-        concurrency: int = 2,
-        restart_on_deadline: bool = False,
         on_queued: Recorder = nothing,
         on_end: Recorder = nothing,
+        on_crashing: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.name = name
         self.size = size
+        self._options = options
         self._on_queued = on_queued
-        self._restart_on_deadline = restart_on_deadline
+        self._on_crashing = on_crashing
+        self._crashes = Crashes()
+        self._limits = (options.concurrency, ASYNC_CONCURRENCY)
         self._supervisor = Supervisor(
             name,
             size,
             launch,
-            on_free=self._on_free,
-            prepare=self._prepare,
-            on_down=self._on_down,
-            on_end=on_end,
+            SupervisorEvents(self._on_free, self._prepare, self._on_down, self._on_crashed, on_end),
+            max_requests=options.max_requests,
+            cautious=options.isolated,
         )
-        self._scheduler = Scheduler(self._supervisor.alive, (concurrency, ASYNC_CONCURRENCY))
+        self._watchdog = Watchdog(self._supervisor, options.heartbeat, options.max_memory)
+        self._watching: asyncio.Task[None] | None = None
+        self._scheduler = Scheduler(self._supervisor.serving, self._limits)
         self._models = ReplicatedModels(self._supervisor, self._on_free, self._on_lost)
-        self._deadline_tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Start all workers.
@@ -76,11 +114,13 @@ class Pool:
             MLSrvError: a worker does not start; all others are stopped then.
         """
         await self._supervisor.start()
+        if self._watchdog.needed:
+            self._watching = asyncio.create_task(self._watchdog.run(), name=f"mlsrv-watchdog-{self.name}")
 
     async def stop(self, grace: float) -> None:
         """Stop all workers, and kill those that take longer than `grace` seconds. Idempotent."""
-        for task in list(self._deadline_tasks):
-            task.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
         self._scheduler.refuse("The server is stopping.")
         await self._supervisor.stop(grace)
         self._scheduler.refuse("The server is stopping.")
@@ -102,23 +142,45 @@ class Pool:
 
     def problem_of(self, model: ReplicatedModel) -> str | None:
         """Return the reason why a model cannot answer now, or None if it can."""
-        if self._models.is_served(model):
+        workers = self._models.workers_of(model)
+        if any(not self._watchdog.is_lost(worker) for worker in workers):
             return None
+        if workers:
+            return f"no worker of the pool {self.name} that has it answers now"
         return (
             model.problem
             or f"no worker of the pool {self.name} serves it now{self._supervisor.failure_reasons}"
         )
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of workers by state: alive, stuck (alive, but taking no requests), missing."""
+        alive, serving = len(self._supervisor.alive), len(self._supervisor.serving)
+        return {"alive": serving, "stuck": alive - serving, "missing": max(0, self.size - alive)}
+
+    @property
+    def overdue(self) -> int:
+        """Number of requests that run on after their deadline, or long after their client has left."""
+        return sum(worker.overdue(slot) for worker in self._supervisor.alive.values() for slot in Slot)
+
     async def load(self, settings: ModelSettings) -> ReplicatedModel:
-        """Load a model on every worker.
+        """Load a model on every worker. Workers that are stuck are replaced.
 
         Raises:
             MLSrvError: the load fails on a worker; the model is unloaded from all workers then.
         """
+        for worker in list(self._supervisor.alive.values()):
+            if worker.pid not in self._supervisor.serving or any(map(worker.overdue, Slot)):
+                self._supervisor.replace(worker, "it was stuck when a model was loaded")
         return await self._models.load(settings)
+
+    async def load_again(self, model: ReplicatedModel) -> ReplicatedModel:
+        """Load a model of another pool just as it was loaded there. Raises as `load` does."""
+        return await self._models.load_again(model)
 
     async def unload(self, model: ReplicatedModel) -> None:
         """Unload a model from every worker. Idempotent."""
+        self._crashes.forget(model.id)
         await self._models.unload(model)
 
     # --- requests -------------------------------------------------------------------------------------------
@@ -157,7 +219,7 @@ class Pool:
     ) -> Frame:
         body = _pack_call(model, values, context)
         worker = self._reserve(model, context) or await self._wait(model, context)
-        pending = PendingCall(model.slot, context)
+        pending = PendingCall(model.slot, context, model.id)
         call = worker.begin(kind, pending, body, buffers)
         try:
             return await pending.future
@@ -171,7 +233,7 @@ class Pool:
         """Answer a stream. The consumer's pace limits the worker, and the worker's limits the producer."""
         body = _pack_call(model, (), context)
         worker = self._reserve(model, context) or await self._wait(model, context)
-        pending = PendingStream(model.slot, context)
+        pending = PendingStream(model.slot, context, model.id)
         call = worker.begin(FrameKind.STREAM, pending, body)
         feeder = asyncio.create_task(_feed(worker, call, pending, requests))
         consumed = 0
@@ -221,6 +283,8 @@ class Pool:
         if self._supervisor.stopping:
             return "The server is stopping."
         problem = model.problem or self._supervisor.down
+        if self._options.isolated:
+            problem = problem or f"its process has ended{self._supervisor.failure_reasons}"
         if not problem or self.problem_of(model) is None:
             return None
         return f"Model {model.name} is not ready: {problem}"
@@ -229,16 +293,42 @@ class Pool:
         if not worker.is_running(call):
             return
         worker.cancel(call)
-        if self._restart_on_deadline and context.deadline is not None and not self._supervisor.stopping:
-            task = asyncio.create_task(_restart_if_stuck(worker, call, context))
-            self._deadline_tasks.add(task)
-            task.add_done_callback(self._deadline_tasks.discard)
+        loop = asyncio.get_running_loop()
+        if self._options.abandoned_timeout is not None:
+            loop.call_later(self._options.abandoned_timeout, self._check_overdue, worker, call, context)
+        if context.remaining is not None:
+            loop.call_later(context.remaining + STUCK_AFTER, self._check_overdue, worker, call, context)
+
+    def _check_overdue(self, worker: WorkerProcess, call: int, context: CallContext) -> None:
+        """Mark a request that was given up and still runs, and replace its worker if that cannot go on."""
+        model = worker.mark_overdue(call)
+        if model is None or worker.over.is_set() or self._supervisor.stopping:
+            return
+        logger.warning(
+            "Request %s to the model %s still runs in worker %d of the pool %s, though it was given up",
+            context.request_id,
+            context.model,
+            worker.number,
+            self.name,
+        )
+        if self._options.restart_on_deadline and context.remaining == 0.0:
+            self._supervisor.replace(worker, "a request was still running after its deadline")
+        elif any(worker.overdue(slot) >= self._limits[slot] for slot in Slot):
+            self._supervisor.replace(worker, "requests that were given up took all its slots")
 
     def _on_free(self) -> None:
         self._scheduler.serve()
 
     async def _prepare(self, worker: WorkerProcess) -> None:
         await self._models.catch_up(worker)
+
+    def _on_crashed(self, worker: WorkerProcess) -> None:
+        if self._options.isolated:
+            self._on_down(f"Its process has ended: {worker.reason}")
+            return
+        model = self._crashes.add(worker.running_at_end, asyncio.get_running_loop().time())
+        if model is not None and self._models.count > 1:
+            self._on_crashing(model)
 
     def _on_down(self, reason: str) -> None:
         self._scheduler.refuse(reason)
@@ -271,11 +361,3 @@ async def _feed(
         worker.cancel(call)
         raise
     worker.send_to_call(FrameKind.STREAM_INPUT, call, dump(None))
-
-
-async def _restart_if_stuck(worker: WorkerProcess, call: int, context: CallContext) -> None:
-    await asyncio.sleep((context.remaining or 0.0) + STUCK_AFTER)
-    if worker.is_running(call):
-        worker.kill(
-            "The worker process was restarted because a request was still running after its deadline."
-        )

@@ -26,6 +26,9 @@ logger = logging.getLogger("mlsrv.workers")
 MAX_FAILED_RELOADS = 3
 """Workers in a row that end while they reload a model, after which it is not reloaded any more."""
 
+ANSWER_INTERVAL = 0.5
+"""Seconds between two looks whether a worker that unloads a model still answers."""
+
 
 @define(eq=False)
 class ReplicatedModel:
@@ -73,11 +76,16 @@ class ReplicatedModels:
         self._models: dict[int, ReplicatedModel] = {}
         self._ids = itertools.count(1)
         self._retry_lock = asyncio.Lock()
-        self._catch_up_tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
-    def is_served(self, model: ReplicatedModel) -> bool:
-        """Return True if a running worker has the model."""
-        return any(model.id in worker.models for worker in self._supervisor.alive.values())
+    @property
+    def count(self) -> int:
+        """Number of models that are loaded or being loaded."""
+        return len(self._models)
+
+    def workers_of(self, model: ReplicatedModel) -> list[WorkerProcess]:
+        """Return the running workers that have the model."""
+        return [worker for worker in self._supervisor.alive.values() if model.id in worker.models]
 
     async def load(self, settings: ModelSettings) -> ReplicatedModel:
         """Load a model on one worker, then on all others: a model that ends its process ends only one.
@@ -85,21 +93,27 @@ class ReplicatedModels:
         Raises:
             MLSrvError: the load fails on a worker; the model is unloaded from all workers then.
         """
-        model = ReplicatedModel(next(self._ids), settings.name, _pickle_settings(settings))
+        return await self._load(ReplicatedModel(next(self._ids), settings.name, _pickle_settings(settings)))
+
+    async def load_again(self, model: ReplicatedModel) -> ReplicatedModel:
+        """Load a model of another pool just as it was loaded there. Raises as `load` does."""
+        return await self._load(ReplicatedModel(next(self._ids), model.name, model.pickled))
+
+    async def _load(self, model: ReplicatedModel) -> ReplicatedModel:
         self._models[model.id] = model
         try:
             await self._load_with_retry(model)
         except BaseException as error:
             await self.unload(model)
             if isinstance(error, WorkerEnded):
-                raise ModelLoadError(f"Model {settings.name} cannot be loaded: {error}") from error
+                raise ModelLoadError(f"Model {model.name} cannot be loaded: {error}") from error
             raise
         model.ready = True
         for worker in self._supervisor.alive.values():
             if model.id not in worker.models:
                 task = asyncio.create_task(self._catch_up_unless_ended(worker))
-                self._catch_up_tasks.add(task)
-                task.add_done_callback(self._catch_up_tasks.discard)
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
         return model
 
     async def unload(self, model: ReplicatedModel) -> None:
@@ -111,7 +125,7 @@ class ReplicatedModels:
         for worker in workers:
             worker.models.discard(model.id)
         results = await asyncio.gather(
-            *(worker.ask(FrameKind.UNLOAD, model.id) for worker in workers), return_exceptions=True
+            *(self._unload_on(model, worker) for worker in workers), return_exceptions=True
         )
         for result in results:
             if isinstance(result, BaseException) and not isinstance(result, WorkerEnded):
@@ -160,6 +174,16 @@ class ReplicatedModels:
         worker.models.add(model.id)
         return payload
 
+    async def _unload_on(self, model: ReplicatedModel, worker: WorkerProcess) -> None:
+        """Unload on one worker; do not wait for one that does not answer, which does it later."""
+        unloading = asyncio.create_task(worker.ask(FrameKind.UNLOAD, model.id))
+        self._tasks.add(unloading)
+        unloading.add_done_callback(self._tasks.discard)
+        while not unloading.done() and worker.pid in self._supervisor.serving:
+            await asyncio.wait({unloading}, timeout=ANSWER_INTERVAL)
+        if unloading.done():
+            await unloading
+
     # --- loading again --------------------------------------------------------------------------------------
 
     async def _catch_up_unless_ended(self, worker: WorkerProcess) -> None:
@@ -180,6 +204,8 @@ class ReplicatedModels:
         try:
             await self._load_on(model, worker)
         except WorkerEnded as error:
+            if worker.running_at_end or worker.replaced:
+                raise  # one of its requests may have ended it, or the pool
             model.failed_reloads += 1
             if model.failed_reloads >= MAX_FAILED_RELOADS:
                 self._give_up(
@@ -198,7 +224,7 @@ class ReplicatedModels:
     def _give_up(self, model: ReplicatedModel, reason: str) -> None:
         model.problem = reason
         logger.error("Model %s in the pool %s: %s", model.name, self._supervisor.name, reason)
-        if not self.is_served(model):
+        if not self.workers_of(model):
             self._on_lost(model, f"Model {model.name} is not ready: {reason}")
 
 

@@ -9,23 +9,24 @@ import logging
 import os
 import socket
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import field, frozen
 
-from mlsrv.context import CallContext
 from mlsrv.errors import MLSrvError
 from mlsrv_workers.environments import shared_packages
 from mlsrv_workers.environments.environments import Environment
 from mlsrv_workers.ipc import log_forwarding, serialization
 from mlsrv_workers.ipc.connection import Connection
-from mlsrv_workers.ipc.failures import WorkerEnded, describe_exit, load_error
-from mlsrv_workers.ipc.frames import STREAM_WINDOW, Frame, FrameKind, dump
+from mlsrv_workers.ipc.failures import WorkerEnded, WorkerReplaced, describe_exit, load_error
+from mlsrv_workers.ipc.frames import Frame, FrameKind, dump
 from mlsrv_workers.ipc.shared_memory import create_shared_file
 from mlsrv_workers.pool.child_process import ChildProcess
+from mlsrv_workers.pool.pending_calls import PendingCall, PendingStream
 from mlsrv_workers.pool.slot import Slot
 from mlsrv_workers.worker import boot
 from mlsrv_workers.worker.plugin_specs import PluginSpecs
@@ -106,76 +107,62 @@ class LaunchSpec:
         return [entry for entry in self.path if entry in (os.getcwd(), os.path.abspath(root))]
 
 
-class PendingCall:
-    """A call that was sent to a worker and is not yet answered.
+class WorkerObserver(Protocol):
+    """The owner of a worker process, which is told what happens to it."""
 
-    Attributes:
-        slot: the kind of slot that it takes; None for loads and unloads.
-        context: context of the request, if there is one.
-        future: the last frame of the answer.
-    """
+    def worker_free(self) -> None:
+        """Handle that a slot is free again."""
 
-    def __init__(self, slot: Slot | None, context: CallContext | None = None) -> None:
-        self.slot = slot
-        self.context = context
-        self.future: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
+    def worker_answers(self, worker: WorkerProcess) -> None:
+        """Handle the answer to a ping."""
 
-    def settle(self, frame: Frame) -> None:
-        """Set the result from the last frame."""
-        if frame.kind is FrameKind.ERROR:
-            error, spans = frame.payload()
-            if self.context is not None:
-                serialization.load_timeline(spans, self.context)
-            self.fail(load_error(error))
-        elif not self.future.done():
-            self.future.set_result(frame)
+    def worker_used(self, worker: WorkerProcess) -> None:
+        """Handle that the worker has answered as many requests as it may."""
 
-    def fail(self, error: MLSrvError) -> None:
-        """Fail the call, because no answer will come."""
-        if not self.future.done():
-            self.future.set_exception(error)
-            self.future.exception()  # marks it as retrieved: the caller may be gone
-
-
-class PendingStream(PendingCall):
-    """A stream that was sent to a worker and has not ended.
-
-    Attributes:
-        items: the response frames, then None.
-        credit: number of further requests that may be sent before the worker has read the earlier ones.
-    """
-
-    def __init__(self, slot: Slot, context: CallContext) -> None:
-        super().__init__(slot, context)
-        self.items: asyncio.Queue[Frame | None] = asyncio.Queue()
-        self.credit = asyncio.Semaphore(STREAM_WINDOW)
-        self.future.add_done_callback(lambda _: self.items.put_nowait(None))
+    def worker_ended(self, worker: WorkerProcess) -> None:
+        """Handle the end of the process."""
 
 
 class WorkerProcess:
     """A running process and its calls.
 
+    Args:
+        number: number of the worker in its pool.
+        observer: told what happens to it.
+        max_requests: number of answered requests after which `WorkerObserver.worker_used` is called.
+
     Attributes:
         models: ids of the placements that are loaded in it.
         pid: process id.
         running: number of running calls, by `Slot`.
+        answered: number of calls that took slots and have ended.
         catching_up: lock that is held while models are loaded that the other workers have.
+        prepared: True once it has all models.
+        pinged_at: time of the event loop at which the ping was sent that is not yet answered, or None.
+        over: set once the process has ended, or is to be replaced.
         ended: set once the process has ended.
         reason: the reason of its end, a sentence.
+        replaced: True if the pool ended it, and not the worker itself.
+        running_at_end: number of requests that it was running when it ended, by id of the placement.
     """
 
-    def __init__(
-        self, number: int, on_free: Callable[[], None], on_ended: Callable[[WorkerProcess], None]
-    ) -> None:
+    def __init__(self, number: int, observer: WorkerObserver, max_requests: int | None = None) -> None:
         self.number = number
         self.models: set[int] = set()
         self.running = [0] * len(Slot)
         self.pid = 0
         self.catching_up = asyncio.Lock()
+        self.prepared = False
+        self.pinged_at: float | None = None
+        self.over = asyncio.Event()
         self.ended = asyncio.Event()
         self.reason = ""
-        self._on_free = on_free
-        self._on_ended = on_ended
+        self.replaced = False
+        self.running_at_end: Counter[int] = Counter()
+        self._observer = observer
+        self.answered = 0
+        self._max_requests = max_requests
+        self._draining: asyncio.Event | None = None
         self._calls: dict[int, PendingCall] = {}
         self._ids = itertools.count(1)
         self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -240,9 +227,10 @@ class WorkerProcess:
         self.kill()
         await self.wait_ended()
 
-    def kill(self, reason: str = "") -> None:
-        """Kill the process. Its calls fail with `reason`."""
+    def kill(self, reason: str = "", *, replaced: bool = False) -> None:
+        """Kill the process. Its calls fail with `reason`, as a refusal if `replaced` is True."""
         self.reason = self.reason or reason
+        self.replaced = self.replaced or replaced
         if self._process is not None:
             self._process.kill()
         else:
@@ -291,6 +279,51 @@ class WorkerProcess:
         """Return True if the worker has not yet answered a call."""
         return call in self._calls
 
+    # --- health ---------------------------------------------------------------------------------------------
+
+    def ping(self) -> None:
+        """Ask the event loop of the process for an answer, unless an answer is still missing."""
+        if self._connection is not None and self.pinged_at is None:
+            self.pinged_at = asyncio.get_running_loop().time()
+            self._connection.send(FrameKind.PING)
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds for which a ping has not been answered; 0.0 if none is missing."""
+        return 0.0 if self.pinged_at is None else asyncio.get_running_loop().time() - self.pinged_at
+
+    @property
+    def loading(self) -> bool:
+        """True while a load or unload that is still wanted runs in it."""
+        return any(call.slot is None and not call.future.done() for call in self._calls.values())
+
+    @property
+    def requests(self) -> int:
+        """Number of running requests that are not overdue."""
+        return sum(call.slot is not None and not call.overdue for call in self._calls.values())
+
+    async def drain(self) -> None:
+        """Wait until no requests run but those that are overdue."""
+        while self.requests and not self.ended.is_set():
+            self._draining = asyncio.Event()
+            await self._draining.wait()
+
+    def mark_overdue(self, call: int) -> int | None:
+        """Mark a call that is still running as overdue; return the id of its placement.
+
+        Returns None if it has ended.
+        """
+        pending = self._calls.get(call)
+        if pending is None:
+            return None
+        pending.overdue = True
+        self._changed()
+        return pending.model
+
+    def overdue(self, slot: Slot) -> int:
+        """Return the number of overdue calls that take slots of one kind."""
+        return sum(call.slot is slot and call.overdue for call in self._calls.values())
+
     # --- inside ---------------------------------------------------------------------------------------------
 
     def _on_frame(self, frame: Frame) -> None:
@@ -311,6 +344,9 @@ class WorkerProcess:
             log_forwarding.handle_record(frame.payload(), self.number)
         elif kind is FrameKind.RECORD:
             self._record(*frame.payload())
+        elif kind is FrameKind.PONG:
+            self.pinged_at = None
+            self._observer.worker_answers(self)
         elif kind is FrameKind.STARTED and not self._started.done():
             self._started.set_result(None)
 
@@ -323,7 +359,15 @@ class WorkerProcess:
         pending.settle(frame)
         if pending.slot is not None:
             self.running[pending.slot] -= 1
-            self._on_free()
+            self.answered += 1
+            if self.answered == self._max_requests:
+                self._observer.worker_used(self)
+            self._changed()
+            self._observer.worker_free()
+
+    def _changed(self) -> None:
+        if self._draining is not None:
+            self._draining.set()
 
     def _on_lost(self) -> None:
         """Handle the loss of the connection: the process has just ended, or is about to."""
@@ -343,11 +387,14 @@ class WorkerProcess:
         if self.ended.is_set():
             return
         self.ended.set()
+        self.over.set()
         self._fail_start(self._ended_error())
         calls, self._calls = self._calls, {}
+        self.running_at_end = Counter(call.model for call in calls.values() if call.slot is not None)
         for pending in calls.values():
             pending.fail(self._ended_error())  # one error each: raising adds to its traceback
-        self._on_ended(self)
+        self._changed()
+        self._observer.worker_ended(self)
 
     def _fail_start(self, error: MLSrvError) -> None:
         if not self._started.done():
@@ -358,4 +405,4 @@ class WorkerProcess:
         exited = self._process is not None and self._process.exited.done()
         status = self._process.exited.result() if self._process is not None and exited else None
         self.reason = self.reason or f"The worker process ended unexpectedly ({describe_exit(status)})."
-        return WorkerEnded(self.reason)
+        return (WorkerReplaced if self.replaced else WorkerEnded)(self.reason)

@@ -77,6 +77,8 @@ class Worker:
         kind, call = frame.kind, frame.call
         if kind is FrameKind.RELEASE:
             self.connection.release(call)
+        elif kind is FrameKind.PING:
+            self.connection.send(FrameKind.PONG)
         elif kind is FrameKind.CANCEL:
             self._cancel(call)
         elif kind is FrameKind.STREAM_INPUT:
