@@ -19,6 +19,16 @@ def test_models_whose_requests_only_ran_beside_are_not_named() -> None:
     assert set(named) == {None, 1}
 
 
+def test_models_with_the_most_crashes_are_suspects_for_a_while() -> None:
+    crashes = Crashes()
+    assert crashes.suspects(0.0) == set()
+    crashes.add({1: 1, 2: 1}, 0.0)
+    assert crashes.suspects(0.0) == {1, 2}
+    crashes.add({1: 1}, 1.0)
+    assert crashes.suspects(1.0) == {1}
+    assert crashes.suspects(PERIOD + 2.0) == set()
+
+
 def test_an_unloaded_model_is_forgotten() -> None:
     crashes = Crashes()
     for second in range(CRASHES - 1):

@@ -31,17 +31,27 @@ class Crashes:
         Returns:
             A model that has crashed so often that it should be isolated, or None. It is counted anew then.
         """
-        guilty: int | None = None
         for model in running:
-            shares = self._shares.setdefault(model, deque())
-            shares.append((now, 1 / len(running)))
-            while shares[0][0] < now - PERIOD:
-                shares.popleft()
-            if sum(share for _, share in shares) > CRASHES - 0.01:
-                guilty = model
+            self._shares.setdefault(model, deque()).append((now, 1 / len(running)))
+        totals = self._totals(now)
+        guilty = next((model for model in running if totals[model] > CRASHES - 0.01), None)
         if guilty is not None:
             self._shares.clear()  # the others may have been its victims
         return guilty
+
+    def suspects(self, now: float) -> frozenset[int]:
+        """Return the models with the most crashes lately; none if there was no crash."""
+        totals = self._totals(now)
+        most = max(totals.values(), default=0.0)
+        return frozenset(model for model, total in totals.items() if total > most - 0.01)
+
+    def _totals(self, now: float) -> dict[int, float]:
+        for model, shares in list(self._shares.items()):
+            while shares and shares[0][0] < now - PERIOD:
+                shares.popleft()
+            if not shares:
+                del self._shares[model]
+        return {model: sum(share for _, share in shares) for model, shares in self._shares.items()}
 
     def forget(self, model: int) -> None:
         """Forget a model that was unloaded."""

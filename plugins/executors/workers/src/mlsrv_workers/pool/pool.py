@@ -19,7 +19,7 @@ from mlsrv.settings import ModelSettings
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 from mlsrv_workers.ipc import serialization
 from mlsrv_workers.ipc.frames import CREDIT_INTERVAL, Frame, FrameKind, dump
-from mlsrv_workers.pool.crashes import Crashes
+from mlsrv_workers.pool.crashes import PERIOD, Crashes
 from mlsrv_workers.pool.pending_calls import PendingCall, PendingStream
 from mlsrv_workers.pool.replicated_models import ReplicatedModel, ReplicatedModels
 from mlsrv_workers.pool.scheduler import Scheduler
@@ -181,6 +181,7 @@ class Pool:
     async def unload(self, model: ReplicatedModel) -> None:
         """Unload a model from every worker. Idempotent."""
         self._crashes.forget(model.id)
+        self._find_suspects()
         await self._models.unload(model)
 
     # --- requests -------------------------------------------------------------------------------------------
@@ -326,9 +327,18 @@ class Pool:
         if self._options.isolated:
             self._on_down(f"Its process has ended: {worker.reason}")
             return
-        model = self._crashes.add(worker.running_at_end, asyncio.get_running_loop().time())
-        if model is not None and self._models.count > 1:
+        if self._models.count == 1:
+            return
+        loop = asyncio.get_running_loop()
+        model = self._crashes.add(worker.running_at_end, loop.time())
+        if model is not None:
             self._on_crashing(model)
+        self._find_suspects()
+        loop.call_later(PERIOD + 1.0, self._find_suspects)
+
+    def _find_suspects(self) -> None:
+        self._scheduler.suspects = self._crashes.suspects(asyncio.get_running_loop().time())
+        self._scheduler.serve()
 
     def _on_down(self, reason: str) -> None:
         self._scheduler.refuse(reason)

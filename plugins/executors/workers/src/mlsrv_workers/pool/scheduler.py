@@ -20,11 +20,15 @@ class Scheduler:
     former and many of the latter at once.
 
     Args:
-        workers: the running workers, by number; read on each call.
+        workers: the workers that take requests; read on each call.
         limits: slots of one worker, by `Slot`.
+
+    Attributes:
+        suspects: models whose requests have ended workers; each of their requests gets a worker of its own.
     """
 
     def __init__(self, workers: Mapping[int, WorkerProcess], limits: tuple[int, int]) -> None:
+        self.suspects: frozenset[int] = frozenset()
         self._workers = workers
         self._limits = limits
         self._queues = (WaitQueue(), WaitQueue())
@@ -113,19 +117,27 @@ class Scheduler:
 
     def _release(self, worker: WorkerProcess, slot: Slot) -> None:
         worker.running[slot] -= 1
+        worker.alone = False
         self.serve()
 
     def _take(self, slot: Slot, model: int) -> WorkerProcess | None:
         """Take a slot of the least loaded worker that has the model."""
         best: WorkerProcess | None = None
+        alone = bool(self.suspects) and model in self.suspects
         for worker in self._workers.values():
-            if model not in worker.models or worker.running[slot] >= self._limits[slot]:
+            if model not in worker.models or worker.running[slot] >= self._limits[slot] or worker.alone:
+                continue
+            if alone and any(worker.running):
                 continue
             if best is None or worker.running[slot] < best.running[slot]:
                 best = worker
         if best is not None:
             best.running[slot] += 1
+            best.alone = alone
         return best
 
     def _has_room(self, slot: Slot) -> bool:
-        return any(worker.running[slot] < self._limits[slot] for worker in self._workers.values())
+        return any(
+            worker.running[slot] < self._limits[slot] and not worker.alone
+            for worker in self._workers.values()
+        )

@@ -135,6 +135,7 @@ class WorkerProcess:
         models: ids of the placements that are loaded in it.
         pid: process id.
         running: number of running calls, by `Slot`.
+        alone: True while it runs a request beside which no other may run.
         answered: number of calls that took slots and have ended.
         catching_up: lock that is held while models are loaded that the other workers have.
         prepared: True once it has all models.
@@ -160,6 +161,7 @@ class WorkerProcess:
         self.replaced = False
         self.running_at_end: Counter[int] = Counter()
         self._observer = observer
+        self.alone = False
         self.answered = 0
         self._max_requests = max_requests
         self._draining: asyncio.Event | None = None
@@ -359,6 +361,7 @@ class WorkerProcess:
         pending.settle(frame)
         if pending.slot is not None:
             self.running[pending.slot] -= 1
+            self.alone = False
             self.answered += 1
             if self.answered == self._max_requests:
                 self._observer.worker_used(self)
