@@ -147,13 +147,13 @@ async def test_a_model_that_crashes_its_workers_is_isolated_and_others_go_on(
         async def client() -> None:
             while time.monotonic() < end:
                 outcomes.extend(
-                    await asyncio.gather(asyncio.wait_for(ask(it.kernel, "sync"), 5), return_exceptions=True)
+                    await asyncio.gather(asyncio.wait_for(ask(it.kernel, "sync"), 20), return_exceptions=True)
                 )
                 await asyncio.sleep(0.1)
 
         await asyncio.gather(attack(), client(), client())
-        good = sum(isinstance(outcome, int) for outcome in outcomes)
-        assert good >= 0.95 * len(outcomes), outcomes
+        failed = [outcome for outcome in outcomes if not isinstance(outcome, int)]
+        assert len(failed) <= 0.05 * len(outcomes), failed
         await eventually(lambda: it.kernel.model_ready("evil"))
         shared = set(it.pids)
         assert len(shared) == 3
