@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -82,6 +84,26 @@ def test_a_client_that_cancels(serve: Any, caplog: pytest.LogCaptureFixture) -> 
     served.do(model.cancelled.wait())
     served.stop()
     assert [(one.request, one.status) for one in lines(caplog)] == [(INFER, "CANCELLED")]
+
+
+def test_a_deadline_that_passes(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "mlsrv")
+    served = serve(access_log=True)
+    body = encode_request(tensor_request("blocking", [[1.0]]), typed=False)
+    with pytest.raises(grpc.RpcError):
+        served.method("ModelInfer")(body, timeout=0.2)
+    stream = served.channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
+    ended = threading.Event()
+
+    def requests() -> Iterator[bytes]:
+        ended.wait(20)
+        yield from ()
+
+    with pytest.raises(grpc.RpcError):
+        list(stream(requests(), timeout=0.2))
+    ended.set()
+    served.stop()
+    assert [one.status for one in lines(caplog)] == ["DEADLINE_EXCEEDED"] * 2
 
 
 @pytest.mark.parametrize(

@@ -218,7 +218,7 @@ def test_a_client_that_gives_up_stops_the_model(serve: Any, blocking: Any) -> No
 
 
 def test_a_deadline_reaches_the_model_and_ends_it(serve: Any, blocking: Any) -> None:
-    served = serve()
+    served = serve(request_timeout=None)
     assert served.infer(request("asked"), timeout=None).parameters.get("seconds") == -1.0
     assert 0 < served.infer(request("asked"), timeout=30).parameters.get("seconds") < 31
     assert refused(served, request("blocking"), timeout=0.2).code() is grpc.StatusCode.DEADLINE_EXCEEDED

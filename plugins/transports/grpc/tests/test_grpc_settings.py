@@ -14,7 +14,12 @@ from mlsrv_grpc import GrpcSettings
 
 def test_defaults() -> None:
     settings = Kernel(plugins=[mlsrv_grpc.plugin], discover=False).settings.of(GrpcSettings)
-    assert settings == GrpcSettings(grpc_port=8081, grpc_max_message_length=None, grpc_tls_cert=None)
+    assert settings == GrpcSettings(
+        grpc_port=8081,
+        grpc_max_message_length=256 * 2**20,
+        grpc_max_concurrent_calls=2000,
+        grpc_tls_cert=None,
+    )
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ def mlsrv_codecs() -> list[mlsrv.CodecOffer]:
             "mlsrv_pandas.codec:PandasCodec",
             "request",
             ("pandas.DataFrame",),
-            parameters=("pd_dtype", "pd_categories", "pd_ordered"),
+            parameters=("pd_dtype", "pd_categories", "pd_ordered", "pd_cells", "pd_missing"),
         ),
         mlsrv.CodecOffer("pd_json", "mlsrv_pandas.jsonvalues:JsonCodec", "input", sample="null"),
     ]

@@ -15,7 +15,7 @@ import grpc.aio
 from mlsrv.context import CallContext
 from mlsrv.kernel_api import Access, KernelAPI
 from mlsrv_grpc.handler_wrapping import CoroutineBehaviour, GeneratorBehaviour, wrap_handler
-from mlsrv_grpc.status import Rpc, code_name
+from mlsrv_grpc.status import Rpc, cancellation_name, code_name
 
 _QUIET: Final = ("Live", "Ready", "/Check", "/Watch")
 
@@ -93,7 +93,7 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
 
 def _status(rpc: Rpc, error: BaseException | None) -> str:
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
-        return "CANCELLED"
+        return cancellation_name(rpc)
     name = code_name(rpc)
     return "UNKNOWN" if error is not None and name == "OK" else name
 

@@ -13,7 +13,7 @@ import grpc
 from mlsrv.kernel_api import Metrics
 from mlsrv.metrics import Recorder
 from mlsrv_grpc.metrics import GRPC_HANDLED, GRPC_RECEIVED, GRPC_SECONDS, GRPC_SENT, GRPC_STARTED
-from mlsrv_grpc.status import Rpc, code_name
+from mlsrv_grpc.status import Rpc, cancellation_name, code_name
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
 Methods: TypeAlias = Mapping[str, Handler]
@@ -79,8 +79,7 @@ class _Method:
         try:
             return await self._behaviour(request, rpc)
         except asyncio.CancelledError:
-            # gRPC cancels the handler when the client cancels and when the deadline passes.
-            code = "DEADLINE_EXCEEDED" if _has_passed(rpc.time_remaining()) else "CANCELLED"
+            code = cancellation_name(rpc)
             raise
         except BaseException:
             code = code_name(rpc)
@@ -121,7 +120,3 @@ class _CountingCall:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._rpc, name)
-
-
-def _has_passed(remaining: float | None) -> bool:
-    return remaining is not None and remaining <= 0

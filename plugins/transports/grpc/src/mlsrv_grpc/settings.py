@@ -13,10 +13,11 @@ class GrpcSettings:
 
     grpc_port: int = setting(8081, help="Port of the gRPC server; 0 takes a free one.")
     grpc_max_message_length: int | None = setting(
-        None, help="Bytes that one message may have, in or out; unlimited when not set."
+        256 * 2**20,
+        help="Bytes that one message may have, in or out, when it is unpacked; null for unlimited ones.",
     )
     grpc_max_concurrent_calls: int | None = setting(
-        None, help="Calls that may be open at once, all methods together; unlimited when not set."
+        2000, help="Calls that may be open at once, all methods together; null for no limit."
     )
     grpc_tls_cert: str | None = setting(None, help="Certificate chain (PEM file); turns TLS on.")
     grpc_tls_key: str | None = setting(

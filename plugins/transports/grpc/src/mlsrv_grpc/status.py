@@ -83,6 +83,15 @@ def code_name(rpc: Rpc) -> str:
     return code.name if isinstance(code, grpc.StatusCode) else _CODE_NAMES.get(code or 0, "UNKNOWN")
 
 
+def cancellation_name(rpc: Rpc) -> str:
+    """Return the name of the status code of a call whose handler was cancelled.
+
+    gRPC cancels the handler when the client cancels and when the deadline passes.
+    """
+    remaining: Any = rpc.time_remaining()  # the stubs do not say that it is None without a deadline
+    return "CANCELLED" if remaining is None or remaining > 0 else "DEADLINE_EXCEEDED"
+
+
 def _request_id_metadata(request_id: str) -> tuple[tuple[str, str], ...]:
     # A client may choose an id that metadata cannot carry; the client that chose it knows it.
     if len(request_id) > MAX_ID_LENGTH or not (request_id.isascii() and request_id.isprintable()):

@@ -10,6 +10,7 @@ from mlsrv.kernel_api import KernelAPI
 from mlsrv.settings import KernelSettings
 from mlsrv.transport import Transport
 from mlsrv_grpc.address import listen
+from mlsrv_grpc.channel_arguments import channel_arguments
 from mlsrv_grpc.services import Services, all_interceptors, all_services
 from mlsrv_grpc.settings import GrpcSettings
 from mlsrv_grpc.sockets import disconnect
@@ -37,7 +38,7 @@ class GrpcTransport(Transport):
         services = all_services(self.kernel)
         server = grpc.aio.server(
             interceptors=all_interceptors(self.kernel),
-            options=_options(settings),
+            options=channel_arguments(settings),
             maximum_concurrent_rpcs=settings.grpc_max_concurrent_calls,
         )
         server.add_generic_rpc_handlers([services.router])
@@ -62,14 +63,3 @@ class GrpcTransport(Transport):
     @property
     def endpoints(self) -> Sequence[str]:
         return self._endpoints
-
-
-def _options(settings: GrpcSettings) -> list[tuple[str, str | int]]:
-    limit = settings.grpc_max_message_length or -1
-    options: dict[str, str | int] = {
-        "grpc.max_receive_message_length": limit,
-        "grpc.max_send_message_length": limit,
-        # Otherwise a second server could share the port and receive half of the calls.
-        "grpc.so_reuseport": 0,
-    }
-    return list((options | settings.grpc_options).items())
