@@ -37,6 +37,7 @@ class MLModel:
     Attributes:
         settings: the model's settings; ``settings.parameters.extra`` has the settings of the runtime.
         inputs, outputs: the declared tensors (`MetadataTensor`); `load` may set them.
+        ready: True once it is loaded; a `load` that sets it to False has failed.
         own_input_checks: whether the class itself refuses inputs that do not fit, because it takes more forms
             of them than its metadata can express. The kernel then checks requests only against inputs that
             the settings declare, not against those that the metadata adds.
@@ -44,11 +45,12 @@ class MLModel:
 
     own_input_checks: ClassVar[bool] = False
 
+    ready: bool = False
+
     def __init__(self, settings: ModelSettings) -> None:
         self.settings = self._settings = settings
         self.inputs: list[MetadataTensor] = list(settings.inputs)
         self.outputs: list[MetadataTensor] = list(settings.outputs)
-        self.ready = False
         self._codecs: CodecRegistry | None = None
 
     @property
@@ -73,7 +75,8 @@ class MLModel:
         self._codecs = codecs
 
     async def load(self) -> bool:
-        """Load the artifact. True (or None) means that the model is ready, False that it cannot be used.
+        """Load the artifact. True (or None) means that the model is ready, a false value that it cannot be
+        used.
 
         Raises:
             ModelLoadError, or anything: the model becomes UNAVAILABLE with the exception as its reason.

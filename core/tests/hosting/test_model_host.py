@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -34,6 +35,7 @@ from mlsrv.types import (
     InferenceResponse,
     MetadataModelResponse,
     MetadataTensor,
+    RequestOutput,
     ResponseOutput,
 )
 
@@ -134,7 +136,114 @@ async def test_a_plain_function_around_an_async_one(make: Make) -> None:
     await host.unload()
 
 
+# --- outputs ------------------------------------------------------------
+
+
+def three(*names: str) -> InferenceResponse:
+    outputs = [{"name": name, "shape": [1], "datatype": "INT64", "data": [1]} for name in names]
+    return InferenceResponse(outputs=outputs)
+
+
+class Three(MLModel):
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        return three("a", "b", "c")
+
+    async def predict_stream(
+        self, payloads: AsyncIterator[InferenceRequest]
+    ) -> AsyncIterator[InferenceResponse]:
+        async for _ in payloads:
+            yield three("a", "b", "c")
+            yield three("b")
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        (None, ["a", "b", "c"]),
+        (["b"], ["b"]),
+        (["c", "a"], ["c", "a"]),
+        (["b", "b"], ["b"]),
+        (["b", "unknown"], ["b"]),
+        (["unknown"], ["a", "b", "c"]),
+    ],
+)
+async def test_a_request_chooses_and_orders_outputs(
+    make: Make, asked: list[str] | None, sent: list[str]
+) -> None:
+    host = make(Three)
+    await host.load()
+    wanted = None if asked is None else [RequestOutput(name) for name in asked]
+    chosen = InferenceRequest(inputs=request().inputs, outputs=wanted)
+    response = await host.infer(chosen, CallContext())
+    assert [output.name for output in response.outputs] == sent
+    streamed = [response async for response in host.stream(requests(chosen), CallContext())]
+    assert [output.name for output in streamed[0].outputs] == sent
+    assert [output.name for output in streamed[1].outputs] == ["b"]
+    await host.unload()
+
+
+async def test_outputs_of_one_name_are_the_fault_of_the_model(make: Make) -> None:
+    class Twice(MLModel):
+        async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+            return three("y", "x", "y")
+
+        async def predict_stream(
+            self, payloads: AsyncIterator[InferenceRequest]
+        ) -> AsyncIterator[InferenceResponse]:
+            yield three("y", "y")
+
+    host = make(Twice)
+    await host.load()
+    sentence = r'Model m: predict returned two outputs called "y"; names must be unique \(test_model_host.py'
+    with pytest.raises(ModelFailed, match=sentence):
+        await host.infer(request(), CallContext())
+    with pytest.raises(ModelFailed, match="predict_stream returned two outputs"):
+        await anext(host.stream(requests(request()), CallContext()))
+    await host.unload()
+
+
 # --- loading ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("false", [False, np.bool_(False), 0, "", []])
+async def test_a_load_that_answers_a_false_value_has_failed(make: Make, false: object) -> None:
+    class Model(EchoModel):
+        def load(self) -> Any:  # type: ignore[override]  # authors may return anything
+            return false
+
+    sentence = re.escape(f"Model m: load() of {Model.__qualname__} returned {false!r} (")
+    with pytest.raises(ModelLoadError, match=sentence):
+        await make(Model).load()
+
+
+@pytest.mark.parametrize("true", [None, True, 1, np.array([0, 0]), object()])
+async def test_a_load_that_answers_anything_else_has_not(make: Make, true: object) -> None:
+    class Model(EchoModel):
+        async def load(self) -> Any:
+            return true
+
+    host = make(Model)
+    await host.load()
+    await host.unload()
+
+
+async def test_a_load_that_says_it_is_not_ready_has_failed(make: Make) -> None:
+    class Model(EchoModel):
+        async def load(self) -> Any:
+            assert not self.ready
+            self.ready = False
+
+    with pytest.raises(ModelLoadError, match=r"left ready = False \(test_model_host.py, line \d+\)"):
+        await make(Model).load()
+
+
+async def test_an_interrupt_that_load_raises_fails_the_load(make: Make) -> None:
+    class Model(EchoModel):
+        async def load(self) -> bool:
+            raise KeyboardInterrupt
+
+    with pytest.raises(ModelLoadError, match="Model m failed to load: KeyboardInterrupt"):
+        await make(Model).load()
 
 
 async def test_the_info_describes_the_model_after_load(make: Make) -> None:

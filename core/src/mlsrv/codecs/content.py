@@ -142,28 +142,56 @@ def _decoded(model: ModelView, request_input: RequestInput) -> RequestInput:
     )
 
 
-def output_codec(model: ModelView, request_output: RequestOutput) -> AnyInputCodec | None:
-    """Return the codec that the request, else the model's metadata, names for an output."""
-    content_type = _content_type(request_output.parameters) or _declared(model.outputs, request_output.name)
-    return _input_codec(model, content_type, f'output "{request_output.name}"')
+def encode_named(model: ModelView, payload: Any, request_output: RequestOutput) -> ResponseOutput | None:
+    """Return one output, encoded by the content type that the request, else the model's metadata, names.
+
+    None if neither names one. Raises as `encode_output`.
+    """
+    asked = _content_type(request_output.parameters)
+    if asked is not None:
+        return encode_as_asked(model, payload, request_output, asked)
+    codec = declared_codec(model, request_output.name)
+    return None if codec is None else codec.encode_output(request_output.name, payload)
+
+
+def encode_as_asked(
+    model: ModelView, payload: Any, request_output: RequestOutput, content_type: str
+) -> ResponseOutput:
+    """Return one output, encoded by the content type that the request names.
+
+    Raises:
+        CodecNotFound: it is unknown.
+        CodecError: it cannot hold the payload.
+    """
+    where = f'output "{request_output.name}"'
+    codec = model.codecs.input_codec(content_type)
+    if codec is None:
+        raise CodecNotFound.for_content_type(content_type, model.codecs.content_types("input"), where)
+    return codec.encode_output(request_output.name, payload)
+
+
+def declared_codec(model: ModelView, name: str) -> AnyInputCodec | None:
+    """Return the codec that the model's metadata names for an output. Raises `CodecNotFound`."""
+    return _input_codec(model, _declared(model.outputs, name), f'output "{name}"')
 
 
 def encode_output(
     model: ModelView, payload: Any, request_output: RequestOutput, default_codec: AnyInputCodec | None
 ) -> ResponseOutput:
-    """Return one output, encoded by the codec that `output_codec` finds.
-
-    Without one, a codec for the type of the payload does it, else the default.
+    """Return one output, encoded as `encode_named`, else by a codec for the type of the payload, else by the
+    default.
 
     Raises:
         CodecNotFound: no codec applies.
         CodecError: the codec cannot encode the payload.
     """
-    name = request_output.name
-    codec = output_codec(model, request_output) or model.codecs.input_codec_for(payload) or default_codec
+    made = encode_named(model, payload, request_output)
+    if made is not None:
+        return made
+    codec = model.codecs.input_codec_for(payload) or default_codec
     if codec is None:
-        raise CodecNotFound.for_payload(payload, f'Model {model.name}, output "{name}"')
-    return codec.encode_output(name, payload)
+        raise CodecNotFound.for_payload(payload, f'Model {model.name}, output "{request_output.name}"')
+    return codec.encode_output(request_output.name, payload)
 
 
 def encode_response(

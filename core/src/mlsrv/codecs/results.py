@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args, get_origin
 
-from mlsrv.codecs.content import output_codec
+from mlsrv.codecs.content import encode_named
 from mlsrv.codecs.hints import Write, codec_for, hint_text, simplify, without_none, writer
 from mlsrv.errors import MLSrvError, ModelFailed, OutputNotFound
 from mlsrv.timeline import timed
@@ -134,9 +134,9 @@ class Results:
         def make(asked: RequestOutput) -> ResponseOutput:
             if value is None:
                 raise self._unfit(value, "None is not annotated")
-            codec = output_codec(self._model, asked)
-            if codec is not None:
-                return codec.encode_output(asked.name, value)
+            made = encode_named(self._model, value, asked)
+            if made is not None:
+                return made
             try:
                 return write(asked.name, value)
             except (MLSrvError, TypeError, ValueError) as error:

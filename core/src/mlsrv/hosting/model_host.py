@@ -7,7 +7,7 @@ import inspect
 import logging
 import math
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
@@ -23,10 +23,11 @@ from mlsrv.handlers import Arguments, HandlerRequest, Handlers, Reply
 from mlsrv.hosting.call_scope import CallScope
 from mlsrv.hosting.catalog import Catalog
 from mlsrv.hosting.code_importer import CodeImporter
+from mlsrv.hosting.fault import is_shutdown
 from mlsrv.hosting.handler_arguments import Handler, compile_handlers
 from mlsrv.hosting.pickle_aliases import current_code
 from mlsrv.hosting.streams import StreamRequests, ThreadedIterator, only
-from mlsrv.hosting.user_call import UserCode, UserCodeCall, as_async, is_shutdown, run_once
+from mlsrv.hosting.user_call import UserCode, UserCodeCall, as_async, run_once
 from mlsrv.hosting.warmup import warm_up_requests
 from mlsrv.metrics import ModelMetrics, Record, current_metrics, discard
 from mlsrv.model import MLModel
@@ -38,7 +39,13 @@ from mlsrv_protocol.datatypes import Datatype
 from mlsrv_protocol.errors import InvalidPayload
 from mlsrv_protocol.strings import fitting_shape
 from mlsrv_protocol.tensors import numeric
-from mlsrv_protocol.types import InferenceRequest, InferenceResponse, MetadataModelResponse, ResponseOutput
+from mlsrv_protocol.types import (
+    InferenceRequest,
+    InferenceResponse,
+    MetadataModelResponse,
+    RequestOutput,
+    ResponseOutput,
+)
 
 logger = logging.getLogger("mlsrv.model")
 
@@ -110,9 +117,15 @@ class ModelHost(Placement):
             codecs.add(offer, f"{codec} of model {name}")
         model = cls(self.settings)
         model.bind(codecs)
-        if await run_once(model.load) is False:
+        vars(model).pop("ready", None)  # so that it is there again only if `load` sets it
+        answer = await run_once(model.load)
+        if _is_false(answer):
             raise ModelLoadError(
-                f"Model {name}: load() of {cls.__qualname__} returned False{_place(cls.load)}."
+                f"Model {name}: load() of {cls.__qualname__} returned {answer!r:.60}{_place(cls.load)}."
+            )
+        if not vars(model).get("ready", True):
+            raise ModelLoadError(
+                f"Model {name}: load() of {cls.__qualname__} left ready = False{_place(cls.load)}."
             )
         self._model = model
         metadata = await run_once(model.metadata)
@@ -274,7 +287,12 @@ class ModelHost(Placement):
     ) -> InferenceResponse:
         if not isinstance(response, InferenceResponse):
             raise self._wrong_type(response, method.__name__)
-        for output in response.outputs:
+        outputs = response.outputs
+        if len(outputs) > 1:
+            self._check_names(outputs, method)
+        if request is not None and request.outputs:
+            outputs = _chosen(outputs, request.outputs)
+        for output in outputs:
             if output.datatype is Datatype.BYTES:
                 _settle_shape(output)
             elif isinstance(output.data, np.ma.MaskedArray):
@@ -282,7 +300,7 @@ class ModelHost(Placement):
         # A new message: a model may answer several requests with one object.
         return InferenceResponse(
             self.settings.name,
-            response.outputs,
+            outputs,
             self.settings.version,
             (request.id if request is not None else None) or context.request_id,
             response.parameters,
@@ -295,6 +313,16 @@ class ModelHost(Placement):
         except InvalidPayload as error:
             raise ModelFailed(f'Model {self.settings.name}, output "{output.name}": {error}') from None
 
+    def _check_names(self, outputs: Sequence[ResponseOutput], method: Callable[..., Any]) -> None:
+        names = [output.name for output in outputs]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            place = _place(getattr(type(self._loaded()), method.__name__))
+            raise ModelFailed(
+                f'Model {self.settings.name}: {method.__name__} returned two outputs called "{twice}"; '
+                f"names must be unique{place}."
+            )
+
     def _wrong_type(self, response: object, name: str) -> ModelFailed:
         method = getattr(type(self._loaded()), name)
         return ModelFailed(
@@ -305,6 +333,25 @@ class ModelHost(Placement):
 
 def _described(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _is_false(answer: object) -> bool:
+    """Return True if the answer of `load` says that the model cannot be used."""
+    try:
+        return answer is not None and not answer
+    except Exception:  # an array is neither true nor false, and no refusal
+        return False
+
+
+def _chosen(outputs: list[ResponseOutput], asked: Sequence[RequestOutput]) -> list[ResponseOutput]:
+    """Return the outputs that a request asks for, in its order.
+
+    A name that the model declares was checked before; what it does not have is left out. If it has none of
+    them, the answer stays as it is.
+    """
+    by_name = {output.name: output for output in outputs}
+    names = dict.fromkeys(output.name for output in asked)
+    return [by_name[name] for name in names if name in by_name] or outputs
 
 
 def _settle_shape(output: ResponseOutput) -> None:

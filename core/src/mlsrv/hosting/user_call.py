@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
@@ -16,6 +15,7 @@ from mlsrv.context import CallContext, current_context
 from mlsrv.errors import MLSrvError, ModelFailed
 from mlsrv.hosting.call_scope import CallScope, CallScopes
 from mlsrv.hosting.code_importer import CodeImporter
+from mlsrv.hosting.fault import is_of_model, is_shutdown
 from mlsrv.hosting.pickle_aliases import current_code
 from mlsrv.metrics import ModelMetrics, current_metrics
 from mlsrv.threads import Threads, run_in_own_thread
@@ -50,7 +50,7 @@ class UserCodeCall:
         around: of the whole stream, where this is a step of one.
 
     Raises:
-        ModelFailed: the code raised something that is no `MLSrvError`.
+        ModelFailed: the code raised something that is no `MLSrvError`, or one that is the model's own fault.
     """
 
     __slots__ = ("_around", "_call", "_code", "_context", "_is_step", "_metrics", "_modules", "_stopwatch")
@@ -90,21 +90,9 @@ class UserCodeCall:
         current_code.reset(self._modules)
         current_context.reset(self._call)
         current_metrics.reset(self._metrics)
-        if error is None or isinstance(error, MLSrvError) or is_shutdown(error):
+        if error is None or is_shutdown(error) or (isinstance(error, MLSrvError) and not is_of_model(error)):
             return
         raise ModelFailed.of(self._code.name, self._code.version, error) from error
-
-
-def is_shutdown(error: BaseException) -> bool:
-    """Return True if an exception is not the fault of user code.
-
-    Its task is cancelled or closed, or the process ends. Every other exception, SystemExit too, fails one
-    request or one load and must not end the server.
-    """
-    if isinstance(error, asyncio.CancelledError):
-        task = asyncio.current_task()
-        return task is None or task.cancelling() > 0
-    return isinstance(error, GeneratorExit | KeyboardInterrupt)
 
 
 def as_async(method: Callable[..., Any], threads: Threads) -> Callable[..., Awaitable[Any]]:

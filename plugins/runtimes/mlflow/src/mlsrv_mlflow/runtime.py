@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pandas as pd
 from mlflow.exceptions import MlflowException
 
-from mlsrv.codecs.content import output_codec
+from mlsrv.codecs.content import encode_named
 from mlsrv.errors import InputsNotFound, ModelLoadError, OutputNotFound
 from mlsrv.handlers import HandlerOptions, Handlers, Reply, custom_handler
 from mlsrv.model import MLModel
@@ -170,9 +170,9 @@ class MLflowRuntime(MLModel):
         )
 
     def _output(self, output: RequestOutput, value: Any) -> ResponseOutput:
-        codec = output_codec(self, output)
-        if codec is not None:
-            return codec.encode_output(output.name, plain(value))
+        made = encode_named(self, plain(value), output)
+        if made is not None:
+            return made
         return encoded(self.name, output.name, value)
 
 

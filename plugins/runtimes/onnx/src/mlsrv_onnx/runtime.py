@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
-from mlsrv.codecs.content import output_codec
+from mlsrv.codecs.content import encode_named
 from mlsrv.errors import InputsNotFound, OutputNotFound
 from mlsrv.model import MLModel
 from mlsrv.runtimes import array_codecs, find_artifact, refused
@@ -112,9 +112,9 @@ class OnnxModel(MLModel):
         return [from_value(value) for value in self._session.run_with_ort_values(names, values)]
 
     def _output(self, output: RequestOutput, array: Any) -> ResponseOutput:
-        codec = output_codec(self, output)
-        if codec is not None:
-            return codec.encode_output(output.name, array)
+        made = encode_named(self, array, output)
+        if made is not None:
+            return made
         # Not by the numpy codec, which makes a column of a vector: the shape is the graph's.
         datatype = self._datatypes[output.name]
         flat = np.asarray(array, order="C").reshape(-1)
