@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,15 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
 
 from mlsrv import ModelSettings
-from mlsrv.errors import InferenceError, InputsNotFound, OutputNotFound
+from mlsrv.errors import InferenceError, InputsNotFound, ModelFailed, OutputNotFound
 from mlsrv.testing import tensor_request, text_request
 from mlsrv.types import Datatype, InferenceRequest, Parameters, RequestInput, RequestOutput
 from mlsrv_onnx import OnnxModel
+from mlsrv_onnx.model_file import FileFacts, read_facts
+from mlsrv_onnx.session import is_of_shapes, run_text
 from mlsrv_protocol.datatypes import bf16_to_float32
 from mlsrv_testing.contracts import RuntimeContract
 from served import WIRES, asking, kernel_of, model, reason, served
@@ -166,13 +170,17 @@ async def test_columns_and_scalars_have_the_shape_of_the_graph(tmp_path: Path) -
         assert (output.shape, output.data.tolist()) == ([], [7])
 
 
-async def test_scores_by_class_are_a_matrix(tmp_path: Path) -> None:
-    node = helper.make_node(
-        "ZipMap", ["x"], ["scores"], domain="ai.onnx.ml", classlabels_strings=["no", "perhaps", "yes"]
-    )
+@pytest.mark.parametrize("labels", [["no", "perhaps", "yes"], [-1, 0, 2**40]])
+async def test_scores_by_class_are_a_matrix_with_the_labels_of_its_columns(
+    tmp_path: Path, labels: list[Any]
+) -> None:
+    of_texts = isinstance(labels[0], str)
+    attribute = "classlabels_strings" if of_texts else "classlabels_int64s"
+    key = TensorProto.STRING if of_texts else TensorProto.INT64
+    node = helper.make_node("ZipMap", ["x"], ["scores"], domain="ai.onnx.ml", **{attribute: labels})
     value = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3])
     kind = helper.make_sequence_type_proto(
-        helper.make_map_type_proto(TensorProto.STRING, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
+        helper.make_map_type_proto(key, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
     )
     graph = helper.make_graph([node], "scores", [value], [helper.make_value_info("scores", kind)])
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
@@ -180,9 +188,14 @@ async def test_scores_by_class_are_a_matrix(tmp_path: Path) -> None:
     async with kernel_of(model(tmp_path, "onnx")) as kernel:
         [declared] = kernel.model_metadata("m").outputs
         assert (declared.datatype, declared.shape) == ("FP32", [-1, -1])
-        [output] = (await kernel.infer(tensor_request("m", ROWS, name="x"))).outputs
-        assert output.shape == [2, 3]
-        assert output.data.tolist() == ROWS.reshape(-1).tolist()
+        assert declared.parameters is not None
+        assert declared.parameters.get("labels") == [str(label) for label in labels]
+        for rows in (ROWS, ROWS[:0]):
+            [output] = (await kernel.infer(tensor_request("m", rows, name="x"))).outputs
+            assert output.shape == [len(rows), 3]
+            assert output.data.tolist() == rows.reshape(-1).tolist()
+            assert output.parameters is not None
+            assert output.parameters.get("labels") == [str(label) for label in labels]
 
 
 async def test_inputs_that_do_not_fit_the_model_are_refused(tmp_path: Path) -> None:
@@ -250,3 +263,172 @@ async def test_unusable_artifacts_say_what_to_do(tmp_path: Path) -> None:
     complex_ = {"x": (TensorProto.COMPLEX64, [1])}, {"y": (TensorProto.COMPLEX64, [1])}
     save(path, [node], *complex_)
     assert await reason(model(path, "onnx"))
+
+
+def two_inputs(path: Path, sizes: Sequence[Any], *others: Any) -> Path:
+    node = helper.make_node("Add", ["a", "b"], ["y"])
+    kinds = {"a": (TensorProto.FLOAT, sizes), "b": (TensorProto.FLOAT, others or sizes)}
+    return save(path, [node], kinds, {"y": (TensorProto.FLOAT, None)})
+
+
+def two_arrays(a: Any, b: Any) -> InferenceRequest:
+    request = tensor_request("m", np.asarray(a, np.float32), name="a")
+    return InferenceRequest(
+        [*request.inputs, *tensor_request("m", np.asarray(b, np.float32), name="b").inputs], model_name="m"
+    )
+
+
+async def test_sizes_of_one_name_must_be_equal(tmp_path: Path) -> None:
+    async with kernel_of(model(two_inputs(tmp_path / "m.onnx", ["n", 3]), "onnx")) as kernel:
+        for a, b in ((2, 3), (1, 3)):
+            with pytest.raises(
+                InferenceError,
+                match=rf"shape \[{b}, 3\] was sent, where n is {b}, but in the input .a. n is {a};",
+            ):
+                await kernel.infer(two_arrays(np.ones((a, 3)), np.ones((b, 3))))
+        assert (await kernel.infer(two_arrays(np.ones((2, 3)), np.ones((2, 3))))).outputs[0].shape == [2, 3]
+    for names in ((None, 3), ("?", 3), ("None", 3)):
+        async with kernel_of(model(two_inputs(tmp_path / "m.onnx", names), "onnx")) as kernel:
+            response = await kernel.infer(two_arrays(np.ones((1, 3)), np.ones((3, 3))))
+            assert response.outputs[0].shape == [3, 3]
+
+
+async def test_sizes_that_a_node_refuses_are_the_clients_fault(tmp_path: Path) -> None:
+    async with kernel_of(model(two_inputs(tmp_path / "m.onnx", [None, 3]), "onnx")) as kernel:
+        with pytest.raises(
+            InferenceError, match="refuses the input: node Add: Attempting to broadcast"
+        ) as caught:
+            await kernel.infer(two_arrays(np.ones((2, 3)), np.ones((3, 3))))
+        assert "onnxruntime" not in str(caught.value)
+        assert "was false" not in str(caught.value)
+    reshape = helper.make_node("Reshape", ["x", "shape"], ["y"], name="folded")
+    path = save(
+        tmp_path / "m.onnx",
+        [reshape],
+        {"x": (TensorProto.FLOAT, ["n"])},
+        {"y": (TensorProto.FLOAT, [2, 2])},
+        numpy_helper.from_array(np.array([2, 2]), "shape"),
+    )
+    async with kernel_of(model(path, "onnx")) as kernel:
+        with pytest.raises(
+            InferenceError, match=r'node "folded" \(Reshape\): The input tensor cannot be resh'
+        ) as caught:
+            await kernel.infer(tensor_request("m", np.ones(3, np.float32), name="x"))
+        assert ".h:" not in str(caught.value)
+    gather = helper.make_node("Gather", ["table", "i"], ["y"])
+    path = save(
+        tmp_path / "m.onnx",
+        [gather],
+        {"i": (TensorProto.INT64, ["n"])},
+        {"y": (TensorProto.FLOAT, ["n"])},
+        numpy_helper.from_array(np.ones(3, np.float32), "table"),
+    )
+    async with kernel_of(model(path, "onnx")) as kernel:
+        with pytest.raises(InferenceError, match="node Gather: indices element out of data bounds, idx=7"):
+            await kernel.infer(tensor_request("m", np.array([7]), name="i"))
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "of_shapes"),
+    [
+        (
+            "Non-zero status code returned while running Foo node. Name:'f' Status Message: out of luck",
+            'node "f" (Foo): out of luck',
+            False,
+        ),
+        (
+            "Status Message: /onnxruntime_src/a/b.cc:12 void f(int) const x == 1 was false. ",
+            "it needs that x == 1",
+            False,
+        ),
+        (
+            "Status Message: /src/b.h:1 void* f(size_t) Failed to allocate memory of size 9",
+            "Failed to allocate memory of size 9",
+            False,
+        ),
+        ("Status Message: Invalid rank for input", "Invalid rank for input", True),
+    ],
+)
+def test_texts_of_failed_runs(status: str, text: str, of_shapes: bool) -> None:
+    found = run_text(RuntimeError(f"[ONNXRuntimeError] : 1 : FAIL : {status}"))
+    assert (found, is_of_shapes(found)) == (text, of_shapes)
+
+
+async def test_a_failure_that_is_not_of_shapes_is_the_models_fault(tmp_path: Path) -> None:
+    async with kernel_of(model(linear(tmp_path), "onnx")) as kernel:
+        assert kernel.problems() == []
+    runtime = OnnxModel(model(linear(tmp_path), "onnx"))
+    runtime.load()
+
+    def run(names: Any, feeds: Any) -> Any:
+        raise RuntimeException(
+            "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Status Message: /src/x.cc:1 the device is gone"
+        )
+
+    runtime._session = SimpleNamespace(run=run)
+    with pytest.raises(ModelFailed, match=r"Model m failed: the device is gone$"):
+        runtime.predict(tensor_request("m", ROWS, name="rows"))
+
+
+async def test_an_input_without_a_rank_takes_any(tmp_path: Path) -> None:
+    node = helper.make_node("Add", ["x", "x"], ["y"])
+    for kind, dtype in ((TensorProto.FLOAT, np.float32), (TensorProto.INT64, np.int64)):
+        path = save(tmp_path / "m.onnx", [node], {"x": (kind, None)}, {"y": (kind, None)})
+        async with kernel_of(model(path, "onnx")) as kernel:
+            for values in (np.ones((), dtype), np.ones(3, dtype), np.ones((1, 2, 3), dtype)):
+                [output] = (await kernel.infer(tensor_request("m", values, name="x"))).outputs
+                assert (output.shape, output.data.tolist()) == (list(values.shape), [2] * values.size)
+    texts = save(
+        tmp_path / "m.onnx",
+        [helper.make_node("Identity", ["x"], ["y"])],
+        {"x": (TensorProto.STRING, None)},
+        {"y": (TensorProto.STRING, None)},
+    )
+    async with kernel_of(model(texts, "onnx")) as kernel:
+        [output] = (await kernel.infer(text_request("m", ["a", "b"], name="x"))).outputs
+        assert output.data == ["a", "b"]
+    scalar = save(tmp_path / "m.onnx", [node], {"x": (TensorProto.FLOAT, [])}, {"y": (TensorProto.FLOAT, [])})
+    async with kernel_of(model(scalar, "onnx")) as kernel:
+        with pytest.raises(InferenceError, match=r"shape \[3\] was sent, the model takes \[\]"):
+            await kernel.infer(tensor_request("m", np.ones(3, np.float32), name="x"))
+
+
+def test_ranks_are_read_from_the_file(tmp_path: Path) -> None:
+    node = helper.make_node("Add", ["x", "z"], ["y"])
+    kinds = {"x": (TensorProto.FLOAT, None), "z": (TensorProto.FLOAT, [])}
+    path = save(tmp_path / "m.onnx", [node], kinds, {"y": (TensorProto.FLOAT, None)})
+    assert read_facts(path).ranked == {"z"}
+    for content in (b"\x18\x00\x00\x00ORTM" + bytes(40), path.read_bytes()[:-3], b"\xff" * 40):
+        path.write_bytes(content)
+        assert read_facts(path) == FileFacts()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+async def test_initializers_that_are_inputs_may_be_overridden(tmp_path: Path, workers: int) -> None:
+    path = save(
+        tmp_path / "m.onnx",
+        [helper.make_node("Mul", ["x", "scale"], ["y"])],
+        {"x": (TensorProto.FLOAT, ["n"]), "scale": (TensorProto.FLOAT, [1])},
+        {"y": (TensorProto.FLOAT, ["n"])},
+        numpy_helper.from_array(np.array([2], np.float32), "scale"),
+    )
+    async with served([model(path, "onnx", warm_up=True)], parallel_workers=workers) as found:
+        assert found.kernel.problems() == []
+        x, scale = found.kernel.model_metadata("m").inputs
+        assert (scale.name, scale.shape, scale.datatype) == ("scale", [1], "FP32")
+        assert scale.parameters is not None
+        assert scale.parameters.get("optional") is True
+        assert x.parameters is None
+        request = tensor_request("m", np.ones(2, np.float32), name="x")
+        more = tensor_request("m", np.array([5], np.float32), name="scale").inputs
+        for wire in WIRES:
+            assert (await found.infer(wire, request)).outputs[0].data.tolist() == [2, 2]
+            both = InferenceRequest([*request.inputs, *more], model_name="m")
+            assert (await found.infer(wire, both)).outputs[0].data.tolist() == [5, 5]
+    async with kernel_of(model(path, "onnx")) as kernel:
+        with pytest.raises(InputsNotFound, match="needs the inputs x; it takes scale, x"):
+            await kernel.infer(tensor_request("m", np.ones(1, np.float32), name="scale"))
+        wrong = tensor_request("m", np.ones(2, np.float32), name="scale").inputs
+        request = InferenceRequest([*request.inputs, *wrong], model_name="m")
+        with pytest.raises(InferenceError, match=r'input "scale": shape \[2\] was sent'):
+            await kernel.infer(request)

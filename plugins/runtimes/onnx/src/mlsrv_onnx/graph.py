@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlsrv.errors import ModelLoadError
-from mlsrv.types import Datatype, MetadataTensor
+from mlsrv.types import Datatype, MetadataTensor, Parameters
 
 DATATYPES = {
     "bool": Datatype.BOOL,
@@ -30,6 +30,34 @@ DATATYPES = {
 _TENSOR = re.compile(r"tensor\((\w+)\)")
 _SCORES = re.compile(r"seq\(map\(\w+,tensor\((\w+)\)\)\)")
 """What converted classifiers may give: for each row the score of each class."""
+
+
+def optional_tensors(nodes: Sequence[Any]) -> list[MetadataTensor]:
+    """Return the initializers of a graph that a request may override, with the parameter ``optional``; those
+    of types that no datatype holds are left out."""
+    found = []
+    for node in nodes:
+        kind = _TENSOR.fullmatch(node.type)
+        if kind is not None and kind[1] in DATATYPES:
+            tensor = _tensor("", "input", node)
+            tensor.parameters = Parameters(optional=True)
+            found.append(tensor)
+    return found
+
+
+def symbols(nodes: Sequence[Any]) -> dict[str, list[str | None]]:
+    """Return the names of the open sizes of each input; None for a size that has no name.
+
+    Sizes of one name are equal. Names without a letter, which some exporters give to every open size, and
+    "None" are none.
+    """
+    return {
+        node.name: [
+            size if isinstance(size, str) and size != "None" and any(map(str.isalpha, size)) else None
+            for size in node.shape
+        ]
+        for node in nodes
+    }
 
 
 def tensors(model: str, kind: str, nodes: Sequence[Any]) -> list[MetadataTensor]:

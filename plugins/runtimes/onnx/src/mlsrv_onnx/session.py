@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import onnxruntime
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 
 from mlsrv.errors import ModelLoadError
 from mlsrv.runtimes import extra_value, thread_count, unreadable
@@ -13,6 +15,20 @@ from mlsrv.settings import ModelSettings
 
 _NEWER = ("Unsupported model IR version", "ONNX Runtime only *guarantees* support")
 """Beginning of the error of ONNX Runtime for a model that needs a newer version of it."""
+
+RUN_ERRORS: tuple[type[Exception], ...] = (InvalidArgument, Fail, RuntimeException)
+"""Errors of ONNX Runtime for a run that fails."""
+
+_NODE = re.compile(r"while running (\w+) node. Name:'([^']*)'")
+_CHECKED = re.compile(
+    r"/?\S+\.(?:h|cc|cpp|cuh?):\d+ .*?\)(?: const)? (?P<condition>.*?) was false\.(?P<reason>.*)", re.S
+)
+"""A condition of ONNX Runtime's source that does not hold: file, function, condition, and a text."""
+_SOURCE = re.compile(r"/?\S+\.(?:h|cc|cpp|cuh?):\d+ (?:.*?\)(?: const)? )?", re.S)
+_SHAPES = re.compile(
+    r"(?i)shape|dim(?:ension|s)?\b|dimensions|broadcast|\brank\b|\baxis\b|\bsizes?\b|out of (?:data )?bounds"
+)
+_MEMORY = re.compile(r"(?i)allocat|memory")
 
 _ENUMERATIONS = {
     "execution_mode": onnxruntime.ExecutionMode,
@@ -48,6 +64,27 @@ def open_session(settings: ModelSettings, path: Path) -> Any:
 def error_text(error: Exception) -> str:
     """Return an error text of ONNX Runtime without the product's name and error numbers."""
     return str(error).rpartition(" : ")[2].strip() or type(error).__name__
+
+
+def run_text(error: Exception) -> str:
+    """Return the text of a failed run: the node and the reason, without the source files of ONNX Runtime."""
+    told, _, status = str(error).partition("Status Message: ")
+    reason = status.strip() if status else error_text(error)
+    node = _NODE.search(told)
+    where = ""
+    if node is not None:
+        where = f'node "{node[2]}" ({node[1]}): ' if node[2] else f"node {node[1]}: "
+    checked = _CHECKED.match(reason)
+    if checked is not None:
+        reason = checked["reason"].strip() or f"it needs that {checked['condition'].strip()}"
+    elif _SOURCE.match(reason):
+        reason = _SOURCE.sub("", reason)
+    return where + " ".join(reason.split())
+
+
+def is_of_shapes(text: str) -> bool:
+    """Return whether the text of a failed run tells of sizes that do not fit, which the request chose."""
+    return _SHAPES.search(text) is not None and _MEMORY.search(text) is None
 
 
 def _options(settings: ModelSettings) -> Any:
