@@ -140,9 +140,9 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Types: strict for the protocol, the kernel and mlsrv-testing, ordinary for all other rooms."""
+    """Types: strict for the protocol, the kernel and the kits, ordinary for all other rooms."""
     install(session, "test", "types")
-    strict = ["protocol", "core", "plugins-contrib/mlsrv-testing"]
+    strict = ["protocol", "core", "plugins-contrib/mlsrv-testing", "plugins-contrib/mlsrv-runtime-kit"]
     session.run("mypy", "--strict", *(f"{room}/src" for room in strict))
     session.run("mypy", *(f"{room}/src" for room in rooms() if str(room) not in strict))
 

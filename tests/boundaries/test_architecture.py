@@ -87,7 +87,7 @@ def test_a_name_is_defined_in_its_file(path: str, name: str) -> None:
 
 
 def test_each_folder_of_the_kernel_is_on_the_map() -> None:
-    folders = [path.name for path in KERNEL.iterdir() if path.is_dir() and path.name != "__pycache__"]
+    folders = {path.parent.name for path in KERNEL.glob("*/*.py")}
     assert [name for name in sorted(folders) if f"`{name}/`" not in TEXT] == []
 
 

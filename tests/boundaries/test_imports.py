@@ -14,7 +14,7 @@ from workspace import ROOT, Room, plugins, rooms
 PROTOCOL_NEEDS = {"attr", "attrs", "cattr", "cattrs", "numpy", "orjson", "simdjson"}
 KERNEL_NEEDS = {"attr", "attrs", "cattr", "cattrs", "mlsrv_protocol", "numpy", "pluggy"}
 TESTING_NEEDS = {"pytest", "pytest_asyncio", "hypothesis"}
-KIT = "plugins-contrib/mlsrv-testing"
+KITS = ("plugins-contrib/mlsrv-testing", "plugins-contrib/mlsrv-runtime-kit")
 
 CONTRACTS = """
 [importlinter]
@@ -23,11 +23,11 @@ root_packages =
 include_external_packages = True
 
 [importlinter:contract:layers]
-name = The command line and the plugins do not know each other; below them the kit, the kernel, the protocol
+name = The command line and the plugins do not know each other; below them the kits, the kernel, the protocol
 type = layers
 layers =
     {top}
-    mlsrv_testing
+    mlsrv_testing | mlsrv_runtime_kit
     mlsrv
     mlsrv_protocol
 
@@ -49,7 +49,7 @@ forbidden_modules =
 
 
 def test_layers(tmp_path: Path) -> None:
-    below = ("protocol", "core", KIT)
+    below = ("protocol", "core", *KITS)
     ours = [room for room in rooms() if room.is_plugin or room.where in ("cli", *below)]
     top = " | ".join(room.package for room in ours if room.where not in below)
     packages = "\n    ".join(room.package for room in ours)

@@ -15,8 +15,8 @@ LIGHT = {"attr", "attrs", "pluggy"}
 """What may be loaded besides the standard library and the kernel's own light modules."""
 
 MAY_READ_ENVIRONMENT = {
-    "mlsrv.runtimes.threads",  # honours the limit of threads that numeric libraries have agreed on
-    "mlsrv.testing.fixtures",  # compares it before and after a test
+    "mlsrv_runtime_kit.threads",  # honours the limit of threads that numeric libraries have agreed on
+    "mlsrv_testing.fixtures",  # compares it before and after a test
     "mlsrv_mllib.session",  # looks for Java where Spark will, to say that it is absent
     "mlsrv_workers.pool.worker_process",  # hands it on to the processes that it starts
 }

@@ -63,7 +63,7 @@ def test_the_runtime_of_the_guide(
 ) -> None:
     """As a distribution that is built and installed from what the guide writes down."""
     blocks = list(BLOCK.finditer((ROOT / "plugins-contrib/README.md").read_text(encoding="utf-8")))
-    player.programs = installed(tmp_path, "mlsrv-testing")
+    player.programs = installed(tmp_path, "mlsrv-runtime-kit", "mlsrv-testing")
     assert player.play("\n".join(block.group() for block in blocks if block["file"])) > 0
     uv("pip", "install", "--quiet", "--python", str(player.programs / "python"), ".", cwd=player.folder)
     shutil.rmtree(player.folder / "mlsrv_keywords")

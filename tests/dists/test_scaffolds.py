@@ -19,8 +19,8 @@ RUFF = Path(sys.executable).with_name("ruff")
 
 @pytest.fixture(scope="module")
 def programs(installed: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment with the default set and the kit of plugin authors, where plugins come and go."""
-    return installed(tmp_path_factory.mktemp("author"), "mlsrv-testing")
+    """An environment with the default set and the kits of plugin authors, where plugins come and go."""
+    return installed(tmp_path_factory.mktemp("author"), "mlsrv-runtime-kit", "mlsrv-testing")
 
 
 def run(command: list[str | Path], folder: Path) -> str:

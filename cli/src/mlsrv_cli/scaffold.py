@@ -58,6 +58,8 @@ def plugin_files(kind: str, name: str) -> dict[str, str]:
     parts = plain.split("-")
     if len(parts) > 1 and parts[-1] == kind:
         parts.pop()  # JsonCodec, not JsonCodecCodec
+    core = version("mlsrv-core")
+    needs = ["mlsrv-core", *(["mlsrv-runtime-kit"] if kind == "runtime" else [])]
     values = {
         "name": plain,
         "distribution": distribution,
@@ -65,7 +67,8 @@ def plugin_files(kind: str, name: str) -> dict[str, str]:
         "setting": plain.replace("-", "_"),
         "cls": "".join(part[:1].upper() + part[1:] for part in parts),
         "description": _DESCRIPTIONS[kind],
-        "core": version("mlsrv-core"),
+        "core": core,
+        "needs": ", ".join(f'"{name}>={core}"' for name in needs),
     }
     return _rendered(["plugin", kind], values, lambda file: _place(file, package))
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from typing import Any
 
-__all__ = ["lazy_exports", "moved_exports"]
+__all__ = ["kit_exports", "lazy_exports", "moved_exports"]
 
 
 def lazy_exports(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
@@ -35,6 +35,37 @@ def lazy_exports(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]
         value = module if home.rpartition(".")[2] == name else getattr(module, name)
         setattr(sys.modules[package], name, value)
         return value
+
+    return export
+
+
+def kit_exports(module: str, home: str, names: Collection[str]) -> Callable[[str], Any]:
+    """Return a module-level ``__getattr__`` that takes names from a kit, a distribution that may be absent.
+
+    Args:
+        module: the ``__name__`` of the module that exports the names.
+        home: the dotted name of the module in the kit.
+        names: the names that are exported.
+
+    Raises:
+        AttributeError: (from the returned function) the name is not in `names`.
+        ModuleNotFoundError: (from the returned function) the kit is not installed.
+    """
+    kit = home.partition(".")[0]
+    distribution = kit.replace("_", "-")
+
+    def export(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        try:
+            import_module(kit)
+        except ModuleNotFoundError as error:
+            if error.name != kit:
+                raise
+            raise ModuleNotFoundError(
+                f"{module}.{name} is part of {distribution}; install it: pip install {distribution}", name=kit
+            ) from error
+        return getattr(import_module(home), name)
 
     return export
 

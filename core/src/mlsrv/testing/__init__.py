@@ -1,7 +1,7 @@
-"""Testing: tiny models, requests and fixtures for tests of plugins and of applications that embed a kernel.
+"""Testing: tiny models and requests for tests of plugins and of applications that embed a kernel.
 
-The suites and everything that needs pytest are in `mlsrv_testing.contracts`; the fixtures in
-`mlsrv.testing.fixtures` (``pytest_plugins = ["mlsrv.testing.fixtures"]``).
+Everything that needs pytest is in the distribution mlsrv-testing: suites in `mlsrv_testing.contracts`,
+fixtures in `mlsrv_testing.fixtures`, for ``pytest_plugins`` also under the name `mlsrv.testing.fixtures`.
 """
 
 from mlsrv.testing.kernels import make_kernel

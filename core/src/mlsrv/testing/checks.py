@@ -2,8 +2,8 @@
 
 # ruff: noqa: F822  # the names come from the kit
 
-from mlsrv.testing.kit import kit_exports
+from mlsrv.lazy import kit_exports
 
 __all__ = ["Case", "Checked", "Findings", "Given", "Report", "check_plugin"]
 
-__getattr__ = kit_exports(__name__, __all__)
+__getattr__ = kit_exports(__name__, "mlsrv_testing.checks", __all__)

@@ -2,7 +2,7 @@
 
 # ruff: noqa: F822  # the names come from the kit
 
-from mlsrv.testing.kit import kit_exports
+from mlsrv.lazy import kit_exports
 
 __all__ = [
     "CodecContract",
@@ -19,4 +19,4 @@ __all__ = [
     "TransportFailure",
 ]
 
-__getattr__ = kit_exports(__name__, __all__)
+__getattr__ = kit_exports(__name__, "mlsrv_testing.contracts", __all__)

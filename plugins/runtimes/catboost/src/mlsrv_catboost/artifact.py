@@ -10,8 +10,8 @@ import catboost
 from attrs import frozen
 
 from mlsrv.errors import ModelLoadError
-from mlsrv.runtimes import Features, unreadable
 from mlsrv.types import Datatype
+from mlsrv_runtime_kit import Features, unreadable
 
 _TREES = ("oblivious_trees", "trees")
 _BINARY = b"CBM1"

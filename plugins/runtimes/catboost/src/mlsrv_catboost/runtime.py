@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import catboost
 import numpy as np
 
-from mlsrv.runtimes import Features, TableModel, TableOutput, thread_count
 from mlsrv.types import Datatype
 from mlsrv_catboost.artifact import read
 from mlsrv_catboost.plugin import ARTIFACTS
+from mlsrv_runtime_kit import Features, TableModel, TableOutput, thread_count
 
 _EXPONENTIAL = ("Poisson", "Tweedie")
 """Losses of regressors whose values are the exponents of the scores."""

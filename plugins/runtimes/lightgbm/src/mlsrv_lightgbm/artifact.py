@@ -10,8 +10,8 @@ import joblib
 import lightgbm
 
 from mlsrv.errors import ModelLoadError
-from mlsrv.runtimes import unreadable
 from mlsrv_lightgbm.plugin import PICKLES
+from mlsrv_runtime_kit import unreadable
 
 KNOWN_FORM = 4
 """The newest version of the text form (``version=v4``) that the oldest LightGBM we promise writes."""

@@ -12,10 +12,10 @@ import lightgbm
 import numpy as np
 
 from mlsrv.errors import InferenceError
-from mlsrv.runtimes import Features, TableModel, TableOutput, thread_count
 from mlsrv.types import Datatype
 from mlsrv_lightgbm.artifact import read
 from mlsrv_lightgbm.plugin import ARTIFACTS
+from mlsrv_runtime_kit import Features, TableModel, TableOutput, thread_count
 
 _MADE_UP = re.compile(r"Column_\d+")
 """How LightGBM calls features that have no names."""

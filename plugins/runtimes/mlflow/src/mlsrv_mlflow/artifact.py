@@ -19,10 +19,10 @@ from mlflow.version import VERSION
 from packaging.version import InvalidVersion, Version
 
 from mlsrv.errors import InvalidModelURI, ModelLoadError
-from mlsrv.runtimes import extra_value, unreadable
 from mlsrv.settings import ModelSettings
 from mlsrv.utils import local_path, model_uri
 from mlsrv_mlflow.plugin import DESCRIPTION
+from mlsrv_runtime_kit import extra_value, unreadable
 
 logger = logging.getLogger("mlsrv.mlflow")
 

@@ -13,7 +13,6 @@ from mlsrv.codecs.content import encode_named
 from mlsrv.errors import InputsNotFound, ModelLoadError, OutputNotFound
 from mlsrv.handlers import HandlerOptions, Handlers, Reply, custom_handler
 from mlsrv.model import MLModel
-from mlsrv.runtimes import extra_value, refused
 from mlsrv.types import (
     InferenceRequest,
     InferenceResponse,
@@ -27,6 +26,7 @@ from mlsrv_mlflow.artifact import find_model, load_model
 from mlsrv_mlflow.inputs import fitted, params
 from mlsrv_mlflow.results import by_name, encoded, plain
 from mlsrv_mlflow.schema import Interface
+from mlsrv_runtime_kit import extra_value, refused
 
 
 class MLflowRuntime(MLModel):

@@ -10,7 +10,6 @@ from pyspark.errors import PySparkException
 
 from mlsrv.errors import InvalidModelURI, ModelFailed, ModelLoadError, OutputNotFound
 from mlsrv.model import MLModel
-from mlsrv.runtimes import array_codecs, default_output, refused, unreadable
 from mlsrv.types import InferenceRequest, InferenceResponse, MetadataModelResponse, RequestOutput
 from mlsrv.utils import local_path, model_uri
 from mlsrv_mllib.columns import fitted_columns
@@ -20,6 +19,7 @@ from mlsrv_mllib.rdd import RDDScorer, format_of
 from mlsrv_mllib.saved import Saved, saved_in
 from mlsrv_mllib.scorer import Scorer
 from mlsrv_mllib.session import SESSION, configuration, is_alive
+from mlsrv_runtime_kit import array_codecs, default_output, refused, unreadable
 
 
 class MLlibModel(MLModel):

@@ -15,9 +15,9 @@ from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 from mlsrv.errors import ModelLoadError
-from mlsrv.runtimes import extra_value, thread_count
 from mlsrv.settings import ModelSettings
 from mlsrv_mllib.error_text import error_text
+from mlsrv_runtime_kit import extra_value, thread_count
 
 ALWAYS = {
     "spark.app.name": "mlsrv",

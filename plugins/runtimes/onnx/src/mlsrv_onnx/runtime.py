@@ -10,7 +10,6 @@ from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from mlsrv.codecs.content import encode_named
 from mlsrv.errors import InputsNotFound, ModelFailed, OutputNotFound
 from mlsrv.model import MLModel
-from mlsrv.runtimes import array_codecs, find_artifact, refused
 from mlsrv.types import (
     Datatype,
     InferenceRequest,
@@ -28,6 +27,7 @@ from mlsrv_onnx.session import RUN_ERRORS, is_of_shapes, open_session, run_text
 from mlsrv_onnx.values import check_symbols, fitted, from_value, matrix, to_value, with_labels
 from mlsrv_protocol.plain_arrays import as_text
 from mlsrv_protocol.tensors import numeric
+from mlsrv_runtime_kit import array_codecs, find_artifact, refused
 
 
 class OnnxModel(MLModel):

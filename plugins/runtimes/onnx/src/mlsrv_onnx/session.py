@@ -10,8 +10,8 @@ import onnxruntime
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 
 from mlsrv.errors import ModelLoadError
-from mlsrv.runtimes import extra_value, thread_count, unreadable
 from mlsrv.settings import ModelSettings
+from mlsrv_runtime_kit import extra_value, thread_count, unreadable
 
 _NEWER = ("Unsupported model IR version", "ONNX Runtime only *guarantees* support")
 """Beginning of the error of ONNX Runtime for a model that needs a newer version of it."""

@@ -9,7 +9,6 @@ from sklearn.exceptions import NotFittedError
 
 from mlsrv.errors import InferenceError, ModelLoadError, OutputNotFound
 from mlsrv.model import MLModel
-from mlsrv.runtimes import array_codecs, default_output, extra_value, find_artifact, refused
 from mlsrv.types import (
     InferenceRequest,
     InferenceResponse,
@@ -17,6 +16,7 @@ from mlsrv.types import (
     RequestOutput,
     ResponseOutput,
 )
+from mlsrv_runtime_kit import array_codecs, default_output, extra_value, find_artifact, refused
 from mlsrv_sklearn.artifact import check_fitted, read
 from mlsrv_sklearn.plugin import ARTIFACTS
 from mlsrv_sklearn.results import as_arrays, columns, is_table, table_class

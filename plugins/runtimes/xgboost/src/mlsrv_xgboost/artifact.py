@@ -12,8 +12,8 @@ import xgboost
 from attrs import frozen
 
 from mlsrv.errors import ModelLoadError
-from mlsrv.runtimes import Features, unreadable
 from mlsrv.types import Datatype
+from mlsrv_runtime_kit import Features, unreadable
 
 logger = logging.getLogger("mlsrv.xgboost")
 

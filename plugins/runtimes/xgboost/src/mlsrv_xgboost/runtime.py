@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 import xgboost
 
-from mlsrv.runtimes import Features, TableModel, TableOutput, extra_value, thread_count
 from mlsrv.types import Datatype
+from mlsrv_runtime_kit import Features, TableModel, TableOutput, extra_value, thread_count
 from mlsrv_xgboost.artifact import error_text, read
 from mlsrv_xgboost.plugin import ARTIFACTS
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,10 +11,13 @@ import numpy as np
 import pytest
 
 import mlsrv
-from mlsrv import Kernel, MLModel, ModelSettings
+import mlsrv_runtime_kit
+from mlsrv import Kernel, MLModel, ModelSettings, runtimes
 from mlsrv.codecs.registry import CodecRegistry
 from mlsrv.errors import InferenceError, InputsNotFound, InvalidModelURI, ModelLoadError, OutputNotFound
-from mlsrv.runtimes import (
+from mlsrv.testing import tensor_request
+from mlsrv.types import Datatype, InferenceRequest, RequestOutput
+from mlsrv_runtime_kit import (
     Features,
     TableModel,
     TableOutput,
@@ -24,8 +28,6 @@ from mlsrv.runtimes import (
     thread_count,
     unreadable,
 )
-from mlsrv.testing import tensor_request
-from mlsrv.types import Datatype, InferenceRequest, RequestOutput
 
 ROWS = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
 
@@ -188,3 +190,11 @@ def test_the_number_of_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     for wrong in (0, -1):
         with pytest.raises(ModelLoadError, match=f"threads must be at least 1, not {wrong}"):
             thread_count(settings(tmp_path, threads=wrong))
+
+
+def test_the_old_names_are_those_of_the_kit(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert runtimes.TableModel is TableModel
+    assert set(runtimes.__all__) == set(mlsrv_runtime_kit.__all__)
+    monkeypatch.setitem(sys.modules, "mlsrv_runtime_kit", None)
+    with pytest.raises(ModuleNotFoundError, match="install it: pip install mlsrv-runtime-kit"):
+        runtimes.Features  # noqa: B018  # the access itself raises

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from mlsrv.errors import ModelLoadError
-from mlsrv.runtimes.extras import extra_value
 from mlsrv.settings import ModelSettings
+from mlsrv_runtime_kit.extras import extra_value
 
 
 def thread_count(settings: ModelSettings) -> int:

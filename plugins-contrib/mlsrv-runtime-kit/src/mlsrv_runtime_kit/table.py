@@ -12,10 +12,6 @@ from attrs import frozen
 
 from mlsrv.errors import InferenceError, InvalidPayload, ModelFailed, OutputNotFound
 from mlsrv.model import MLModel
-from mlsrv.runtimes.arrays import array_codecs
-from mlsrv.runtimes.artifact import find_artifact
-from mlsrv.runtimes.extras import default_output
-from mlsrv.runtimes.features import Features
 from mlsrv_protocol.datatypes import Datatype
 from mlsrv_protocol.plain_arrays import plain_array
 from mlsrv_protocol.types import (
@@ -25,6 +21,10 @@ from mlsrv_protocol.types import (
     MetadataTensor,
     RequestOutput,
 )
+from mlsrv_runtime_kit.arrays import array_codecs
+from mlsrv_runtime_kit.artifact import find_artifact
+from mlsrv_runtime_kit.extras import default_output
+from mlsrv_runtime_kit.features import Features
 
 logger = logging.getLogger("mlsrv.runtimes")
 

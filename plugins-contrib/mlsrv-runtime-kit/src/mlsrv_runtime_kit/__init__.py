@@ -1,0 +1,25 @@
+"""Runtime kit: base classes and helpers for the runtimes of frameworks.
+
+A runtime whose models take a table of rows and features derives from `TableModel` and says what its artifact
+knows as `Features` and `TableOutput`; the other functions serve any runtime.
+"""
+
+from mlsrv_runtime_kit.arrays import array_codecs
+from mlsrv_runtime_kit.artifact import find_artifact, unreadable
+from mlsrv_runtime_kit.extras import default_output, extra_value
+from mlsrv_runtime_kit.features import Features
+from mlsrv_runtime_kit.table import TableModel, TableOutput, refused
+from mlsrv_runtime_kit.threads import thread_count
+
+__all__ = [
+    "Features",
+    "TableModel",
+    "TableOutput",
+    "array_codecs",
+    "default_output",
+    "extra_value",
+    "find_artifact",
+    "refused",
+    "thread_count",
+    "unreadable",
+]
