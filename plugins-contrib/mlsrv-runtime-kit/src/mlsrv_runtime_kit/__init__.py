@@ -6,12 +6,14 @@ knows as `Features` and `TableOutput`; the other functions serve any runtime.
 
 from mlsrv_runtime_kit.arrays import array_codecs
 from mlsrv_runtime_kit.artifact import find_artifact, unreadable
+from mlsrv_runtime_kit.categories import Categories
 from mlsrv_runtime_kit.extras import default_output, extra_value
 from mlsrv_runtime_kit.features import Features
-from mlsrv_runtime_kit.table import TableModel, TableOutput, refused
+from mlsrv_runtime_kit.table import TableModel, TableOutput, labelled, refused
 from mlsrv_runtime_kit.threads import thread_count
 
 __all__ = [
+    "Categories",
     "Features",
     "TableModel",
     "TableOutput",
@@ -19,6 +21,7 @@ __all__ = [
     "default_output",
     "extra_value",
     "find_artifact",
+    "labelled",
     "refused",
     "thread_count",
     "unreadable",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from attrs import frozen
 
@@ -19,14 +19,18 @@ from mlsrv_protocol.types import (
     InferenceResponse,
     MetadataModelResponse,
     MetadataTensor,
+    Parameters,
     RequestOutput,
+    ResponseOutput,
 )
 from mlsrv_runtime_kit.arrays import array_codecs
 from mlsrv_runtime_kit.artifact import find_artifact
 from mlsrv_runtime_kit.extras import default_output
 from mlsrv_runtime_kit.features import Features
 
-logger = logging.getLogger("mlsrv.runtimes")
+_Tensor = TypeVar("_Tensor", ResponseOutput, MetadataTensor)
+
+logger = logging.getLogger("mlsrv_runtime_kit")
 
 
 @frozen
@@ -37,11 +41,13 @@ class TableOutput:
         compute: from what `TableModel.prepare` returned to an array whose first axis are the rows.
         datatype: of the array, for the metadata.
         width: how many columns it has; 1 for a vector, -1 if unknown.
+        labels: of the classes that its columns stand for, sent as the output's parameter ``labels``.
     """
 
     compute: Callable[[Any], Any]
     datatype: Datatype
     width: int = 1
+    labels: tuple[str, ...] = ()
 
 
 class TableModel(MLModel):
@@ -83,7 +89,7 @@ class TableModel(MLModel):
         """
         return values
 
-    def words(self, error: Exception) -> str:
+    def error_text(self, error: Exception) -> str:
         """Return the text for the client about an error of the framework."""
         return str(error)
 
@@ -113,18 +119,19 @@ class TableModel(MLModel):
         values = self.features.fitted(self.name, self._decoded(payload))
         try:
             prepared = self.prepare(values)
-            arrays = [self._computed(output.name, prepared) for output in wanted]
+            arrays = [self._output_array(output.name, prepared) for output in wanted]
         except self.refusals as error:
-            raise refused(self.name, error, self.words(error)) from error
+            raise refused(self.name, error, self.error_text(error)) from error
         return InferenceResponse(
             model_name=self.name,
             model_version=self.version,
             outputs=[
-                self.encode(array, output, self._codec) for array, output in zip(arrays, wanted, strict=True)
+                labelled(self.encode(array, output, self._codec), self.results[output.name].labels)
+                for array, output in zip(arrays, wanted, strict=True)
             ],
         )
 
-    def _computed(self, name: str, prepared: Any) -> Any:
+    def _output_array(self, name: str, prepared: Any) -> Any:
         try:
             return plain_array(self.results[name].compute(prepared))
         except InvalidPayload as error:
@@ -136,18 +143,33 @@ class TableModel(MLModel):
         found.platform = found.platform or self.framework.lower()
         found.inputs = found.inputs or self.features.inputs()
         found.outputs = found.outputs or [
-            MetadataTensor(name, result.datatype, [-1, result.width]) for name, result in self.results.items()
+            labelled(MetadataTensor(name, result.datatype, [-1, result.width]), result.labels)
+            for name, result in self.results.items()
         ]
         return found
 
     def _decoded(self, payload: InferenceRequest) -> Any:
         content_type = payload.parameters.content_type if payload.parameters is not None else None
-        if len(payload.inputs) < 2 or not self.features.names:
+        names = self.features.names
+        if not names or (len(payload.inputs) < 2 and [tensor.name for tensor in payload.inputs] != [*names]):
             return self.decode_request(payload, self._request_codec)
         if content_type is not None or self.settings.parameters.content_type is not None:
             return self.decode_request(payload, self._request_codec)
         columns = {tensor.name: self.decode(tensor, self._codec) for tensor in payload.inputs}
         return self.features.joined(self.name, columns)
+
+
+def labelled(tensor: _Tensor, labels: Sequence[Any]) -> _Tensor:
+    """Return an output, or its metadata, with the labels of its columns as the parameter ``labels``.
+
+    Args:
+        tensor: which is changed.
+        labels: the classes; nothing happens if there are none.
+    """
+    if len(labels):
+        tensor.parameters = tensor.parameters or Parameters()
+        tensor.parameters.extra["labels"] = [str(label) for label in labels]
+    return tensor
 
 
 def refused(model: str, error: Exception, words: str | None = None) -> InferenceError:

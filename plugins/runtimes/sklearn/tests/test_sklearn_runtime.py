@@ -463,7 +463,7 @@ async def test_an_estimator_of_texts_takes_texts(saved: Any, shape: list[int], t
 async def test_a_value_error_of_the_estimator_is_a_client_error(
     saved: Any, values: Any, sentence: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.DEBUG, "mlsrv.runtimes")
+    caplog.set_level(logging.DEBUG, "mlsrv_runtime_kit")
     async with serving(saved(LogisticRegression(solver="newton-cg").fit(X, Y))) as kernel:
         with pytest.raises(InferenceError, match=f"^Model m refuses the input: {sentence}") as caught:
             await ask(kernel, values)

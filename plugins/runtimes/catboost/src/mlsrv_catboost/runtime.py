@@ -50,12 +50,13 @@ class CatboostModel(TableModel):
     def prepare(self, values: Any) -> Any:
         """Return a Pool, whose texts are `str`; numbers in categorical columns are integers."""
         texts = self._artifact.texts
-        if isinstance(values, np.ndarray):
-            if values.dtype == object:
-                decoded = [text.decode() if isinstance(text, bytes) else text for text in values.reshape(-1)]
-                values = np.array(decoded, dtype=object).reshape(values.shape)
-            elif texts:
-                values = values.astype(object)
+        if not isinstance(values, np.ndarray):
+            values = self._with_integers(values)
+        elif values.dtype == object:
+            decoded = [text.decode() if isinstance(text, bytes) else text for text in values.reshape(-1)]
+            values = _objects(decoded).reshape(values.shape)
+        elif texts:
+            values = values.astype(object)
         if isinstance(values, np.ndarray) and values.dtype == object:
             values = values.copy()
             for number in texts:
@@ -67,6 +68,14 @@ class CatboostModel(TableModel):
             thread_count=self._threads,
         )
 
+    def _with_integers(self, frame: Any) -> Any:
+        """Return a DataFrame whose categories are integers where they came as floating point."""
+        columns = [frame.columns[number] for number in self._model.get_cat_feature_indices()]
+        floats = [column for column in columns if frame[column].dtype.kind == "f"]
+        if not floats:
+            return frame
+        return frame.assign(**{column: [*map(_category, frame[column].tolist())] for column in floats})
+
     def _outputs(self) -> dict[str, TableOutput]:
         found = self._artifact
         if not found.classes:
@@ -75,12 +84,13 @@ class CatboostModel(TableModel):
             outputs = {"predict": TableOutput(self._computed(kind), Datatype.FP64, -1)}
         else:
             several = found.loss in _MULTILABEL
+            labels = tuple(map(str, found.classes))
             datatype = Datatype.from_numpy(np.asarray(found.classes).dtype)
             width = len(found.classes)
             outputs = {
                 "predict": TableOutput(self._computed("Class"), datatype, -1 if several else 1),
                 "predict_proba": TableOutput(
-                    self._computed("Probability"), Datatype.FP64, -1 if several else width
+                    self._computed("Probability"), Datatype.FP64, -1 if several else width, labels
                 ),
             }
         outputs["predict_raw"] = TableOutput(self._computed("RawFormulaVal"), Datatype.FP64, -1)
@@ -92,6 +102,12 @@ class CatboostModel(TableModel):
 
     def _leaves(self, pool: Any) -> Any:
         return self._model.calc_leaf_indexes(pool, thread_count=self._threads)
+
+
+def _objects(cells: list[Any]) -> Any:
+    found = np.empty(len(cells), object)
+    found[:] = cells
+    return found
 
 
 def _category(cell: Any) -> Any:

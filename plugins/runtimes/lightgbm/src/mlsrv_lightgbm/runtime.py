@@ -14,6 +14,7 @@ import numpy as np
 from mlsrv.errors import InferenceError
 from mlsrv.types import Datatype
 from mlsrv_lightgbm.artifact import read
+from mlsrv_lightgbm.booster import objective_of, pandas_categories
 from mlsrv_lightgbm.plugin import ARTIFACTS
 from mlsrv_runtime_kit import Features, TableModel, TableOutput, thread_count
 
@@ -50,12 +51,19 @@ class LightGBMModel(TableModel):
         self._classes = None
         if isinstance(found, lightgbm.LGBMClassifier) and not callable(found.objective_):
             self._classes = np.asarray(found.classes_)
-        self._categories = _categories(self._booster)
+        self._names = tuple(self._booster.feature_name())
+        self._categories = pandas_categories(self._booster)
         return self._features(), self._outputs()
 
     def prepare(self, values: Any) -> Any:
-        """Return the table; texts in categorical columns become categories, which LightGBM maps to its
-        own."""
+        """Return the table; categories of pandas become the codes that LightGBM knows them by.
+
+        Raises:
+            InferenceError: a value cannot be a category, or texts came where there are none.
+        """
+        if self._categories:
+            # LightGBM itself takes categories that it has not seen in training for missing values.
+            return self.features.coded(self.name, values, unseen_is_missing=True)
         if isinstance(values, np.ndarray):
             if values.dtype == object:
                 raise InferenceError(
@@ -63,29 +71,30 @@ class LightGBMModel(TableModel):
                     'type "pd".'
                 )
             return values
-        columns = [values.columns[number] for number in self._categories]
-        dtypes = {column: "category" for column in columns if values[column].dtype.kind == "O"}
-        return values.astype(dtypes) if dtypes else values
+        if self._categories is None and set(map(str, values.columns)) == set(self._names):
+            return values[list(self._names)]
+        return values
 
     def _features(self) -> Features:
-        names = tuple(self._booster.feature_name())
-        if all(map(_MADE_UP.fullmatch, names)):
+        names = self._names
+        if self._categories is None or all(map(_MADE_UP.fullmatch, names)):
             return Features(len(names), datatype=Datatype.FP64)
-        datatypes = [Datatype.FP64] * len(names)
-        for number, known in self._categories.items():
-            is_text = all(isinstance(category, str) for category in known)
-            datatypes[number] = Datatype.BYTES if is_text else Datatype.INT64
-        return Features(len(names), names, tuple(datatypes))
+        return Features(len(names), names, datatype=Datatype.FP64, categories=self._categories, spaces="_")
 
     def _outputs(self) -> dict[str, TableOutput]:
         columns = self._booster.num_model_per_iteration()
         outputs = {"predict": TableOutput(self._value, Datatype.FP64, columns)}
         if self._classes is not None:
             outputs["predict"] = TableOutput(self._class, Datatype.from_numpy(self._classes.dtype))
-        if self._classes is not None or self._objective() in _PROBABLE:
+        labels = tuple(map(str, self._classes)) if self._classes is not None else ()
+        if self._classes is not None or objective_of(self._booster) in _PROBABLE:
             # A single column holds the second of two classes.
-            outputs["predict_proba"] = TableOutput(self._probabilities, Datatype.FP64, max(columns, 2))
-        outputs["predict_raw"] = TableOutput(partial(self._value, raw_score=True), Datatype.FP64, columns)
+            width = max(columns, 2)
+            outputs["predict_proba"] = TableOutput(self._probabilities, Datatype.FP64, width, labels)
+        scores = partial(self._value, raw_score=True)
+        outputs["predict_raw"] = TableOutput(
+            scores, Datatype.FP64, columns, labels if columns == len(labels) else ()
+        )
         leaves = partial(self._value, pred_leaf=True)
         outputs["predict_leaf"] = TableOutput(leaves, Datatype.INT32, -1)
         return outputs
@@ -100,17 +109,3 @@ class LightGBMModel(TableModel):
     def _class(self, values: Any) -> Any:
         assert self._classes is not None
         return self._classes[np.argmax(self._probabilities(values), axis=1)]
-
-    def _objective(self) -> str:
-        return str(self._booster.params.get("objective", ""))
-
-
-def _categories(booster: Any) -> dict[int, list[Any]]:
-    """Return the categories of each pandas-categorical feature, by its number.
-
-    The model tells which features these are only if no other features were declared categorical.
-    """
-    # An unpickled booster has them under the first of these names, one from a text under the second.
-    numbers = booster.params.get("categorical_column") or booster.params.get("categorical_feature") or []
-    known = booster.pandas_categorical or []
-    return dict(zip(numbers, known, strict=True)) if len(numbers) == len(known) else {}

@@ -1,4 +1,4 @@
-"""Tables and results: DataFrames for estimators, and their results as arrays."""
+"""Results: what estimators return, as arrays."""
 
 from __future__ import annotations
 
@@ -13,15 +13,6 @@ from mlsrv_protocol.plain_arrays import as_text, plain_array
 
 MAX_DENSE = 2**24
 """Elements up to which a sparse result is made dense: 128 MiB of float64."""
-
-
-def table_class() -> Any:
-    """Return the DataFrame class of pandas, or None if pandas is not installed."""
-    try:
-        from pandas import DataFrame
-    except ModuleNotFoundError:
-        return None
-    return DataFrame
 
 
 def is_table(result: Any) -> bool:

@@ -16,10 +16,12 @@ from mlsrv.types import (
     RequestOutput,
     ResponseOutput,
 )
-from mlsrv_runtime_kit import array_codecs, default_output, extra_value, find_artifact, refused
+from mlsrv_runtime_kit import array_codecs, default_output, extra_value, find_artifact, labelled, refused
 from mlsrv_sklearn.artifact import check_fitted, read
+from mlsrv_sklearn.estimator import is_refusal, labels_of, takes_documents
+from mlsrv_sklearn.inputs import as_texts, in_doubles, table_class
 from mlsrv_sklearn.plugin import ARTIFACTS
-from mlsrv_sklearn.results import as_arrays, columns, is_table, table_class
+from mlsrv_sklearn.results import as_arrays, columns, is_table
 
 OUTPUTS = ("predict", "predict_proba", "transform", "decision_function")
 """The outputs that a model may have: methods of the estimator."""
@@ -55,7 +57,10 @@ class SKLearnModel(MLModel):
         check_fitted(self.name, self._estimator)
         self._default = default_output(self.settings, self._outputs)
         self._takes_tables = hasattr(self._estimator, "n_features_in_")
+        self._takes_documents = not self._takes_tables and takes_documents(self._estimator)
         self._names: Any = getattr(self._estimator, "feature_names_in_", ())
+        self._labels = labels_of(self._estimator)
+        self._table_codec = self.codecs.request_codec("pd") if self._takes_tables else None
         self._table_class: Any = table_class() if len(self._names) else None
         return True
 
@@ -70,7 +75,7 @@ class SKLearnModel(MLModel):
         for output in wanted:
             if output.name not in self._outputs:
                 raise OutputNotFound.unknown(self.name, output.name, self._outputs)
-        values = self._shaped(self.decode_request(payload, self._request_codec))
+        values = self._shaped(self._decoded(payload))
         results = [self._call(output.name, values) for output in wanted]
         if any(map(is_table, results)):
             return self._table(wanted, results)
@@ -91,6 +96,8 @@ class SKLearnModel(MLModel):
         """
         found = await super().metadata()
         found.platform = found.platform or "sklearn"
+        for tensor in found.outputs:
+            labelled(tensor, self._labels.get(tensor.name, ()))
         return found
 
     def _trusted_types(self) -> list[str]:
@@ -101,16 +108,36 @@ class SKLearnModel(MLModel):
             )
         return trusted
 
+    def _decoded(self, payload: InferenceRequest) -> Any:
+        """Return the value of a request; several inputs without a content type are columns."""
+        are_columns = len(payload.inputs) > 1 and self._table_codec is not None
+        return self.decode_request(payload, self._table_codec if are_columns else self._request_codec)
+
     def _shaped(self, values: Any) -> Any:
         """Return a decoded request in the shape that the estimator takes."""
         if not isinstance(values, np.ndarray):
-            return values
+            return self._arranged(values) if is_table(values) else values
+        if values.dtype == object:
+            values = as_texts(values)
         if not self._takes_tables:
             is_column_of_texts = values.dtype == object and values.shape[1:] == (1,)
             return values.reshape(-1) if is_column_of_texts else values
         if values.ndim == 1:
             values = values.reshape(-1, 1)
         return values if self._table_class is None or values.ndim != 2 else self._with_feature_names(values)
+
+    def _arranged(self, table: Any) -> Any:
+        """Return a DataFrame with the columns in the order of training, or the list of its documents."""
+        if self._takes_documents:
+            # To iterate over a DataFrame, as vectorizers do, gives the names of its columns.
+            if table.shape[1] != 1:
+                raise InferenceError(
+                    f"Model {self.name} takes one column of documents, but the input has {table.shape[1]}."
+                )
+            return table[table.columns[0]].to_list()
+        names = list(self._names)
+        sent = list(table.columns)
+        return table[names] if sent != names and sorted(map(str, sent)) == sorted(map(str, names)) else table
 
     def _with_feature_names(self, values: Any) -> Any:
         # Without the names that it was fitted with, scikit-learn warns at each request.
@@ -127,13 +154,21 @@ class SKLearnModel(MLModel):
             return getattr(self._estimator, method)(values)
         except NotFittedError:  # a ValueError too, but not the client's
             raise
-        except ValueError as error:
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            if (wider := in_doubles(values)) is not None and "dtype" in str(error):
+                # Some compiled parts take the precision that they were fitted with, and no other.
+                return self._call(method, wider)
             raise refused(self.name, error) from error
 
     def _encoded(self, output: RequestOutput, result: Any) -> list[ResponseOutput]:
         arrays = as_arrays(self.name, output.name, result)
         return [
-            self.encode(array, RequestOutput(name, output.parameters), self._codec)
+            labelled(
+                self.encode(array, RequestOutput(name, output.parameters), self._codec),
+                self._labels.get(name, ()) if array.ndim == 2 else (),
+            )
             for name, array in arrays.items()
         ]
 

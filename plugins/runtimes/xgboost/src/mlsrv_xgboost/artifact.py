@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +15,28 @@ from attrs import frozen
 
 from mlsrv.errors import ModelLoadError
 from mlsrv.types import Datatype
-from mlsrv_runtime_kit import Features, unreadable
+from mlsrv_runtime_kit import Categories, Features, unreadable
 
 logger = logging.getLogger("mlsrv.xgboost")
 
-TYPES = {"float": Datatype.FP32, "q": Datatype.FP32, "int": Datatype.INT64, "i": Datatype.BOOL}
-"""XGBoost's types of features. A categorical one (``c``) has the type of its categories, mostly texts."""
+TYPES = {
+    "float": Datatype.FP32,
+    "q": Datatype.FP32,
+    "int": Datatype.INT64,
+    "i": Datatype.BOOL,
+    "c": Datatype.INT64,
+}
+"""XGBoost's types of features. A categorical one (``c``) takes codes if the file has no categories."""
 
 CATEGORICAL = "c"
 
-_VERSION = re.compile(rb'"version"\s*:\s*\[\s*(\d+)|version\[#L.{8}[iU](.)', re.DOTALL)
+_CATEGORIES = '"cats":'
+"""Key of the categories in a model's JSON; in a text of it the quotes would be escaped."""
+
+_EXACT_TEXTS = (3, 4)
+"""First version of XGBoost that saves categories that are not ASCII completely."""
+
+_VERSION = re.compile(rb'"version"\s*:\s*\[\s*(\d+)\s*,\s*(\d+)|version\[#L.{8}[iU](.)[iU](.)', re.DOTALL)
 _TAIL = 256
 """Bytes at the end of a file that hold the version of the XGBoost that saved it."""
 
@@ -39,7 +53,7 @@ class Artifact:
         classes: how many, 0 if it does not classify.
         targets: how many columns a prediction has beside those of the classes.
         categorical: numbers, from 0, of the features that are categorical.
-        knows_categories: whether it remembers the categories, so that it can read them as texts.
+        categories: of the features that are categorical, by number; empty if the file does not have them.
     """
 
     booster: Any
@@ -49,15 +63,14 @@ class Artifact:
     classes: int
     targets: int
     categorical: tuple[int, ...]
-    knows_categories: bool
+    categories: Mapping[int, Categories]
 
     def features(self) -> Features:
         """Return the features by number, with the names and types that the file contains."""
         names = tuple(self.booster.feature_names or ())
         types = self.booster.feature_types or ()
-        return Features(
-            self.booster.num_features(), names, tuple(TYPES.get(kind, Datatype.BYTES) for kind in types)
-        )
+        datatypes = tuple(TYPES.get(kind, Datatype.FP32) for kind in types)
+        return Features(self.booster.num_features(), names, datatypes, categories=self.categories)
 
 
 def read(name: str, path: Path, threads: int) -> Artifact:
@@ -72,10 +85,11 @@ def read(name: str, path: Path, threads: int) -> Artifact:
         ModelLoadError: with what to do about it.
     """
     content = path.read_bytes()
-    major = saved_by(content)
-    is_newer = (major or 0) > int(xgboost.__version__.partition(".")[0])
+    version = saved_by(content)
+    major = version[0] if version is not None else 0
+    is_newer = major > int(xgboost.__version__.partition(".")[0])
     try:
-        if major is None:
+        if version is None:
             # XGBoost itself may end the whole process over a file that is cut off.
             raise ValueError("it does not begin and end as JSON or UBJSON of XGBoost does")
         booster = _load(content)
@@ -102,18 +116,22 @@ def read(name: str, path: Path, threads: int) -> Artifact:
             xgboost.__version__,
         )
     booster.set_param({"nthread": threads})
-    return _artifact_of(booster)
+    return _artifact_of(name, booster, version)
 
 
-def saved_by(content: bytes) -> int | None:
-    """Return the major version of the XGBoost that saved a model, or None if the file is no model or
-    truncated: the version is stored at its end."""
+def saved_by(content: bytes) -> tuple[int, int] | None:
+    """Return the version of the XGBoost that saved a model, major and minor.
+
+    It is stored at the end of the file; None means that the file is no model, or truncated.
+    """
     if not content.startswith(b"{") or not content.rstrip().endswith(b"}"):
         return None
     found = _VERSION.search(content, max(0, len(content) - _TAIL))
     if found is None:
         return None
-    return int(found[1]) if found[1] else found[2][0]
+    if found[1]:
+        return int(found[1]), int(found[2])
+    return found[3][0], found[4][0]
 
 
 def error_text(error: Exception) -> str:
@@ -131,7 +149,7 @@ def _load(content: bytes) -> Any:
     return booster
 
 
-def _artifact_of(booster: Any) -> Artifact:
+def _artifact_of(name: str, booster: Any, version: tuple[int, int]) -> Artifact:
     learner = json.loads(booster.save_config())["learner"]
     shape = learner["learner_model_param"]
     classes = int(shape["num_class"])
@@ -151,5 +169,44 @@ def _artifact_of(booster: Any) -> Artifact:
         targets=int(shape["num_target"]),
         categorical=categorical,
         # Linear boosters raise an error when asked.
-        knows_categories=bool(categorical) and not booster.get_categories().empty(),
+        categories=_categories(name, booster, version)
+        if categorical and not booster.get_categories().empty()
+        else {},
     )
+
+
+def _categories(name: str, booster: Any, version: tuple[int, int]) -> dict[int, Categories]:
+    """Return the categories of a booster by the number of the feature.
+
+    XGBoost hands them out with pyarrow only, which it does not need otherwise; the JSON of a model has them,
+    too, as 64-bit integers or as UTF-8 in signed bytes.
+    """
+    text = bytes(booster.save_raw("json")).decode()
+    found, _ = json.JSONDecoder().raw_decode(text, text.index(_CATEGORIES) + len(_CATEGORIES))
+    categories: dict[int, Categories] = {}
+    for number, encoded in enumerate(found["enc"]):
+        values = encoded["values"]
+        if "offsets" in encoded:
+            values = _texts(bytes(value % 256 for value in values), encoded["offsets"], version)
+            if None in values:
+                logger.warning(
+                    "Model %s: XGBoost %d.%d did not save all categories of feature %d, not being ASCII; "
+                    "requests with those that are missing are refused",
+                    name,
+                    *version,
+                    number,
+                )
+        if values:
+            categories[number] = Categories.of(values)
+    return categories
+
+
+def _texts(content: bytes, ends: Sequence[int], version: tuple[int, int]) -> list[str | None]:
+    """Return the texts of categories, None for those that the file does not hold completely.
+
+    Before 3.4 XGBoost counted letters, but took as many bytes: texts that are not ASCII lack their end.
+    """
+    if content.isascii() or version >= _EXACT_TEXTS:
+        return [content[start:end].decode() for start, end in pairwise(ends)]
+    letters = content.decode(errors="ignore")
+    return [letters[start:end] if end <= len(letters) else None for start, end in pairwise(ends)]

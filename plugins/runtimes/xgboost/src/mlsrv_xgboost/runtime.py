@@ -48,16 +48,16 @@ class XGBoostModel(TableModel):
     def prepare(self, values: Any) -> Any:
         """Return a DMatrix, unless XGBoost can predict in place, which gives the same numbers sooner."""
         found = self._artifact
+        if found.categories:
+            values = self.features.coded(self.name, values)
         is_array = isinstance(values, np.ndarray)
         if is_array and found.kind != "gblinear" and not found.categorical:
             return values
         if is_array:
             return self._matrix(values)
-        return xgboost.DMatrix(
-            self._categorised(values), missing=self._missing, nthread=self._threads, enable_categorical=True
-        )
+        return xgboost.DMatrix(values, missing=self._missing, nthread=self._threads, enable_categorical=True)
 
-    def words(self, error: Exception) -> str:
+    def error_text(self, error: Exception) -> str:
         """Return the error text of XGBoost without source locations."""
         return error_text(error)
 
@@ -66,14 +66,20 @@ class XGBoostModel(TableModel):
         is_multiclass = found.objective == "multi:softprob"
         values = TableOutput(self._value, Datatype.FP32, found.classes if is_multiclass else found.targets)
         scores = max(found.targets, found.classes if found.objective.startswith("multi:") else 1)
+        # The estimator takes no other classes than these.
+        labels = tuple(map(str, range(found.classes))) if found.estimator == "classifier" else ()
         outputs = {"predict": values}
         if found.estimator == "classifier":
             width = found.targets if found.classes == 2 else 1
             outputs["predict"] = TableOutput(self._class, Datatype.INT64, width)
         if found.estimator == "classifier" or is_multiclass or found.objective == "binary:logistic":
             width = found.targets if found.targets > 1 else found.classes
-            outputs["predict_proba"] = TableOutput(self._probabilities, Datatype.FP32, width)
-        outputs["predict_raw"] = TableOutput(self._margin, Datatype.FP32, scores)
+            outputs["predict_proba"] = TableOutput(
+                self._probabilities, Datatype.FP32, width, labels if found.targets < 2 else ()
+            )
+        outputs["predict_raw"] = TableOutput(
+            self._margin, Datatype.FP32, scores, labels if scores == found.classes else ()
+        )
         if found.kind != "gblinear":
             outputs["predict_leaf"] = TableOutput(self._leaves, Datatype.FP32, -1)
         return outputs
@@ -118,14 +124,3 @@ class XGBoostModel(TableModel):
             feature_types=booster.feature_types,
             enable_categorical=True,
         )
-
-    def _categorised(self, frame: Any) -> Any:
-        """Convert texts in categorical columns to categories, if the booster stores its categories."""
-        if not self._artifact.knows_categories:
-            return frame
-        dtypes = {
-            frame.columns[number]: "category"
-            for number in self._artifact.categorical
-            if frame.dtypes.iloc[number].kind == "O"
-        }
-        return frame.astype(dtypes) if dtypes else frame

@@ -1,0 +1,50 @@
+"""Tables in every form of request: scikit-learn's own answers, or a refusal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import joblib
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+from truth import KINDS, SIZE, Learner, plain, training_frame, tried
+
+CATEGORY = "shop é [1]"
+
+
+def encoded(last: Any) -> Any:
+    columns = [
+        ("categories", OneHotEncoder(handle_unknown="ignore"), [CATEGORY]),
+        ("numbers", SimpleImputer(), [SIZE]),
+    ]
+    return make_pipeline(ColumnTransformer(columns, remainder="passthrough"), last)
+
+
+def learners(folder: Path) -> list[Learner]:
+    found = []
+    for kind in KINDS.keys() - {"plain texts"}:
+        frame, target = training_frame(kind, category=CATEGORY)
+        values = plain(frame)
+        estimators = {
+            "linear": encoded(LinearRegression()).fit(values, target),
+        }
+        if kind == "floats":
+            forest = encoded(RandomForestClassifier(3, random_state=0))
+            estimators["forest"] = forest.fit(values, target > target.mean())
+        if kind in ("texts", "integers"):
+            boosting = HistGradientBoostingRegressor(max_iter=5, categorical_features=[CATEGORY])
+            estimators["boosting"] = boosting.fit(values, target)
+        for name, estimator in estimators.items():
+            file = f"{name}-{kind.replace(' ', '-')}"
+            joblib.dump(estimator, folder / f"{file}.joblib")
+            found.append(Learner(file, folder / f"{file}.joblib", estimator.predict, frame, as_sent=True))
+    return found
+
+
+async def test_every_form_of_a_table_gives_the_frameworks_answer_or_a_refusal(tmp_path: Path) -> None:
+    (await tried("sklearn", learners(tmp_path))).check()
