@@ -59,7 +59,7 @@ class Categories:
 
     @property
     def are_numbers(self) -> bool:
-        """Whether a matrix of numbers can hold the values."""
+        """Return whether a matrix of numbers can hold the values."""
         return self._kind in ("bool", "int", "float")
 
     def codes(self, column: Any) -> tuple[npt.NDArray[np.float64], list[Any]]:
