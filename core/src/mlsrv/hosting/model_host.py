@@ -7,8 +7,9 @@ import inspect
 import logging
 import math
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from itertools import count
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -346,12 +347,23 @@ def _is_false(answer: object) -> bool:
 def _chosen(outputs: list[ResponseOutput], asked: Sequence[RequestOutput]) -> list[ResponseOutput]:
     """Return the outputs that a request asks for, in its order.
 
-    A name that the model declares was checked before; what it does not have is left out. If it has none of
-    them, the answer stays as it is.
+    A name that the model declares was checked before; what it does not have is left out, unless the model
+    sends it in parts, as ``name-1``, ``name-2`` and so on. If it has none of them, the answer stays as it is.
     """
     by_name = {output.name: output for output in outputs}
     names = dict.fromkeys(output.name for output in asked)
-    return [by_name[name] for name in names if name in by_name] or outputs
+    return [output for name in names for output in _parts(by_name, name)] or outputs
+
+
+def _parts(outputs: Mapping[str, ResponseOutput], name: str) -> Iterator[ResponseOutput]:
+    if name in outputs:
+        yield outputs[name]
+        return
+    for number in count(1):
+        part = outputs.get(f"{name}-{number}")
+        if part is None:
+            return
+        yield part
 
 
 def _settle_shape(output: ResponseOutput) -> None:

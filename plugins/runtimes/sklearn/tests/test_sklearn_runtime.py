@@ -384,7 +384,7 @@ async def test_other_results_become_arrays(saved: Any, result: Any, datatype: st
 
 async def test_a_result_without_a_datatype_is_told(saved: Any) -> None:
     async with serving(saved(Odd(np.array([1j])))) as kernel:
-        with pytest.raises(InferenceError, match=r'"predict".*complex128'):
+        with pytest.raises(ModelFailed, match=r'"predict".*complex128'):
             await ask(kernel, ROWS)
 
 
