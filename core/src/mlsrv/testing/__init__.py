@@ -1,13 +1,14 @@
 """Testing: tiny models and requests for tests of plugins and of applications that embed a kernel.
 
-Everything that needs pytest is in the distribution mlsrv-testing: suites in `mlsrv_testing.contracts`,
-fixtures in `mlsrv_testing.fixtures`, for ``pytest_plugins`` also under the name `mlsrv.testing.fixtures`.
+The rest is in the distribution mlsrv-testing: suites in `mlsrv_testing.contracts`, fixtures for pytest in
+`mlsrv_testing.fixtures`, and `MemoryMeter`, `Offering` and `ScriptedModel`, also found here.
 """
 
+# some names come from the kit
+
+from mlsrv.lazy import kit_exports
 from mlsrv.testing.kernels import make_kernel
-from mlsrv.testing.meters import MemoryMeter
-from mlsrv.testing.models import EchoModel, FailingModel, ScriptedModel, SlowModel, ThreadedEchoModel
-from mlsrv.testing.plugins import Offering
+from mlsrv.testing.models import EchoModel, FailingModel, SlowModel, ThreadedEchoModel
 from mlsrv.testing.repositories import MemoryRepository
 from mlsrv.testing.requests import tensor_request, text_request
 
@@ -24,3 +25,5 @@ __all__ = [
     "tensor_request",
     "text_request",
 ]
+
+__getattr__ = kit_exports(__name__, "mlsrv_testing", ("MemoryMeter", "Offering", "ScriptedModel"))

@@ -15,7 +15,6 @@ from mlsrv.kernel.kernel import Kernel
 from mlsrv.model import MLModel
 from mlsrv.plugins.offers import CodecOffer
 from mlsrv.settings import ModelSettings
-from mlsrv.testing.plugins import Offering
 from mlsrv_protocol.types import (
     InferenceRequest,
     InferenceResponse,
@@ -25,6 +24,7 @@ from mlsrv_protocol.types import (
     ResponseOutput,
 )
 from mlsrv_testing.contracts.running import request_over_json, response_over_json, run, same
+from mlsrv_testing.offering import Offering
 
 
 class _Samples:

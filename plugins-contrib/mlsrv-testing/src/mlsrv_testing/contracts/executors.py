@@ -19,11 +19,11 @@ from mlsrv.kernel.kernel import Kernel
 from mlsrv.metrics import Meter, Metric, Recorder, nothing
 from mlsrv.plugins.offers import MeterOffer
 from mlsrv.settings import ModelSettings
-from mlsrv.testing.plugins import Offering
 from mlsrv.testing.requests import tensor_request, text_request
 from mlsrv_protocol.datatypes import Datatype
 from mlsrv_protocol.types import InferenceRequest, RequestInput
 from mlsrv_testing.contracts.running import eventually, notes, run
+from mlsrv_testing.offering import Offering
 
 SCRIPTED = "mlsrv.testing.ScriptedModel"
 ECHO = "mlsrv.testing.EchoModel"

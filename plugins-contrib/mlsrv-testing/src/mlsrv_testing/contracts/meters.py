@@ -15,9 +15,9 @@ from mlsrv.plugins.offers import MeterOffer
 from mlsrv.settings import ModelSettings
 from mlsrv.telemetry.kernel_metrics import DURATION, SUCCESS
 from mlsrv.testing.models import EchoModel
-from mlsrv.testing.plugins import Offering
 from mlsrv.testing.requests import text_request
 from mlsrv_testing.contracts.running import run
+from mlsrv_testing.offering import Offering
 
 COUNTER = Metric("contract_orders", "Orders.", "counter", ("shop",))
 GAUGE = Metric("contract_stock", "Things in stock.", "gauge", ("shop",))

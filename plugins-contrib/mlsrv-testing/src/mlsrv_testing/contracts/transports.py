@@ -14,11 +14,12 @@ import pytest
 from mlsrv.errors import Code, ConfigurationError, MLSrvError
 from mlsrv.kernel.kernel import Kernel
 from mlsrv.settings import ModelSettings
-from mlsrv.testing.models import EchoModel, FailingModel, ScriptedModel
+from mlsrv.testing.models import EchoModel, FailingModel
 from mlsrv.testing.requests import tensor_request, text_request
 from mlsrv.transport import Transport
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 from mlsrv_testing.contracts.running import eventually, notes, run
+from mlsrv_testing.scripted_model import ScriptedModel
 
 
 class TransportFailure(Exception):

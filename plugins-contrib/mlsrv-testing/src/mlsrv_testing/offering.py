@@ -1,4 +1,4 @@
-"""Plugins: made in one line for tests."""
+"""Offering: a plugin made in one line, for tests."""
 
 from __future__ import annotations
 

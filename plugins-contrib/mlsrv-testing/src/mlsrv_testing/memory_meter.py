@@ -1,11 +1,11 @@
-"""Meters: one that keeps recorded values in memory, for assertions."""
+"""Memory meter: keeps recorded values in memory, for assertions."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from mlsrv.kernel.kernel import Kernel
+from mlsrv.kernel_api import KernelAPI
 from mlsrv.metrics import Meter, Metric, Reading, Recorder
 
 
@@ -17,7 +17,7 @@ class MemoryMeter(Meter):
         readings: the watched gauges by name.
     """
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: KernelAPI) -> None:
         super().__init__(kernel)
         self.sums: dict[tuple[str, ...], float] = {}
         self.counts: Counter[tuple[str, ...]] = Counter()
