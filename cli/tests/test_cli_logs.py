@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import re
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
-from mlsrv_cli.logs import CoalescingHandler, JsonFormatter, TextFormatter
+from mlsrv_cli.log_formats import EscapingFormatter
+from mlsrv_cli.logs import JsonFormatter, TextFormatter
 
 CHATTY = """
 import logging
 from mlsrv.testing import EchoModel as Model
 
 logging.getLogger("mlsrv.acme").debug("ours")
-logging.getLogger("acme").debug("theirs")
+logging.getLogger(__name__).debug("the model's own")
+# As if a library said it.
+exec(compile('logging.getLogger("acme").debug("theirs")', "/usr/lib/site-packages/acme.py", "exec"))
 """
 
 
@@ -63,24 +64,50 @@ def test_json_has_every_field_and_is_valid_whatever_is_logged() -> None:
     assert datetime.fromisoformat(fields["time"]).tzinfo is not None
 
 
-def test_lines_that_come_together_are_written_at_once() -> None:
-    class Out(io.StringIO):
-        writes: ClassVar[list[str]] = []
+HOSTILE = "first\n2026-01-01 00:00:00 forged\r\x1b[31m\x85\u2028" + "x" * 5_000_000
 
-        def write(self, text: str) -> int:
-            self.writes.append(text)
-            return len(text)
 
-    handler = CoalescingHandler(Out())
-    handler.emit(record("one", more=True))
-    handler.emit(record("two", more=True))
-    assert Out.writes == []
-    handler.emit(record("three"))
-    assert "".join(Out.writes) == "one\ntwo\nthree\n"
-    handler.emit(record("four", more=True))
-    handler.close()
-    handler.flush()
-    assert "".join(Out.writes).endswith("three\nfour\n")
+def hostile() -> logging.LogRecord:
+    """A record that has what a client made in every field."""
+    about = dict.fromkeys(("request_id", "trace_id", "model", "version", "client", "note"), HOSTILE)
+    made = record("Request %s failed: %s", HOSTILE, HOSTILE, **about)
+    made.exc_text = f"Traceback (most recent call last):\n  File here\nValueError: {HOSTILE}"
+    return made
+
+
+@pytest.mark.parametrize(
+    "formatter",
+    [
+        TextFormatter(),
+        EscapingFormatter.like(logging.Formatter("%(message)s %(request_id)s %(model)s %(client)s")),
+    ],
+)
+def test_text_of_clients_is_cut_and_makes_no_lines_of_its_own(formatter: logging.Formatter) -> None:
+    text = formatter.format(hostile())
+    assert len(text) < 100_000
+    first, *others = text.splitlines()
+    assert first.count("forged") >= 1
+    assert others
+    assert all(line.startswith("  | ") for line in others)
+    assert others[0] == "  | Traceback (most recent call last):"
+    assert not any(char in text for char in "\r\x1b\x85\u2028")
+
+
+def test_json_of_clients_is_cut() -> None:
+    line = JsonFormatter().format(hostile())
+    assert len(line) < 100_000
+    fields = json.loads(line)
+    assert fields["request_id"].startswith("first\n2026")
+    assert fields["exception"].startswith("Traceback (most recent call last):\n  File here")
+
+
+def test_a_traceback_of_many_lines_keeps_its_ends() -> None:
+    made = record("failed")
+    made.exc_text = "begin\n" + "frame\n" * 1_000_000 + "end"
+    lines = TextFormatter().format(made).splitlines()
+    assert (lines[1], lines[-1]) == ("  | begin", "  | end")
+    assert any("more characters" in line for line in lines)
+    assert len(lines) < 10_000
 
 
 def test_extra_fields_take_no_place_of_others() -> None:
@@ -142,6 +169,7 @@ def test_the_level(start, add_model, tmp_path: Path) -> None:
     loud = start("--debug", *stopping)
     assert loud.wait() == 0
     assert any("[mlsrv.acme][good] DEBUG - ours" in line for line in loud.lines)
+    assert any("DEBUG - the model's own" in line for line in loud.lines)
     assert not any("theirs" in line for line in loud.lines)
     everything = start("--log-level", "debug", *stopping)
     assert everything.wait() == 0

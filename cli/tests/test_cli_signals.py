@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -106,3 +108,39 @@ def test_a_stop_during_the_start_ends_well(start, add_model, tmp_path: Path) -> 
     waiting.write_text("go on")
     assert server.wait() == 0
     assert server.errors == ""
+
+
+STUCK = """
+import ctypes, os, signal
+from mlsrv_cli.signals import StopSignals
+
+stop = StopSignals()
+stop.budget = {budget}
+stop.install()
+print("ready", flush=True)
+while True:
+    ctypes.CDLL(None).sleep(1000)
+"""
+
+
+def test_a_stop_that_takes_longer_than_its_budget_is_ended_by_force() -> None:
+    program = [sys.executable, "-c", STUCK.format(budget=0.3)]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert errors == "Error: The stop took longer than 0.3 s and was ended by force.\n"
+
+
+def test_signals_that_ask_for_nothing_do_not_end_a_process() -> None:
+    program = [sys.executable, "-c", STUCK.format(budget=60)]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGTERM):
+            assert process.poll() is None
+            process.send_signal(number)
+            time.sleep(0.05)  # else two equal signals may become one
+        assert process.wait(20) == 128 + signal.SIGTERM

@@ -53,11 +53,14 @@ import mlsrv
 from mlsrv.testing import EchoModel
 
 def log_as_the_command_line_does():
-    from mlsrv_cli.logs import CoalescingHandler, RequestFilter, TextFormatter
-    handler = CoalescingHandler(open(os.devnull, "w"))
+    from mlsrv_cli.log_queue import LogQueue
+    from mlsrv_cli.logs import RequestFilter, TextFormatter
+    queue = LogQueue()
+    handler = queue.output_handler(os.open(os.devnull, os.O_WRONLY), "the null device")
     handler.setFormatter(TextFormatter())
     handler.addFilter(RequestFilter())
     logging.getLogger("mlsrv.access").addHandler(handler)
+    queue.start()
     logging.getLogger("mlsrv.access").setLevel(logging.INFO)
 
 async def serve(stack, settings, ended):

@@ -6,14 +6,17 @@ import asyncio
 import gc
 import importlib.util
 import logging
+import signal
 from collections.abc import Callable
 from typing import Any
 
 from mlsrv.errors import ModelLoadError
 from mlsrv.kernel import Kernel
+from mlsrv.settings import KernelSettings
 from mlsrv_cli.console import Reporter, reason_of
 from mlsrv_cli.failures import StartFailed, report
-from mlsrv_cli.signals import StopSignals, exit_within
+from mlsrv_cli.log_queue import LogQueue
+from mlsrv_cli.signals import STOP_MARGIN, StopSignals, exit_within
 
 logger = logging.getLogger("mlsrv.cli")
 
@@ -21,27 +24,55 @@ STUCK_AFTER = 3.0
 """Seconds that threads of user code get to end when all else has ended."""
 
 
-def run(make: Callable[[], Kernel], reporter: Reporter, stop: StopSignals, *, debug: bool = False) -> int:
+def run(
+    make: Callable[[], Kernel], reporter: Reporter, stop: StopSignals, log: LogQueue, *, debug: bool = False
+) -> int:
     """Serve in an event loop of its own (uvloop's, if that is installed) and return the exit code.
 
     Args:
         make: makes the kernel; called on the loop.
         reporter: is told what is served.
         stop: says when to stop.
+        log: its files are opened again on a signal.
         debug: whether a failure shows its traceback.
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_main(make, reporter, stop, debug))
+        return runner.run(_main(make, reporter, stop, log, debug))
 
 
-async def _main(make: Callable[[], Kernel], reporter: Reporter, stop: StopSignals, debug: bool) -> int:
+async def _main(
+    make: Callable[[], Kernel], reporter: Reporter, stop: StopSignals, log: LogQueue, debug: bool
+) -> int:
     code = 0
+    stop.attach()
     try:
-        await serve(make(), reporter, stop)
+        kernel = make()
+        _add_actions(stop, log, kernel)
+        await serve(kernel, reporter, stop)
     except Exception as error:
         code = report(error, debug=debug)
+    finally:
+        stop.actions.clear()
+        stop.detach()
     exit_within(STUCK_AFTER, code)
     return code
+
+
+def _add_actions(stop: StopSignals, log: LogQueue, kernel: Kernel) -> None:
+    """Have SIGHUP reload certificates and log files, and SIGUSR1 the latter; SIGUSR2 is noted."""
+    loop = asyncio.get_running_loop()
+    stop.budget = kernel.settings.of(KernelSettings).shutdown_timeout + STOP_MARGIN
+
+    def reload() -> None:
+        log.reopen()
+        asyncio.run_coroutine_threadsafe(kernel.reload(), loop)
+
+    def ignored() -> None:
+        logger.info("SIGUSR2 asks for nothing; SIGHUP reloads certificates, SIGUSR1 opens log files again")
+
+    for name, action in (("SIGHUP", reload), ("SIGUSR1", log.reopen), ("SIGUSR2", ignored)):
+        if hasattr(signal, name):
+            stop.actions[getattr(signal, name)] = action
 
 
 async def serve(kernel: Kernel, reporter: Reporter, stop: StopSignals) -> None:

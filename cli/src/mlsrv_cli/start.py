@@ -10,13 +10,24 @@ from pathlib import Path
 
 import rich_click as click
 
-from mlsrv.settings import KernelSettings
+from mlsrv.settings import KernelSettings, Settings
+from mlsrv_cli.failures import report
+from mlsrv_cli.log_queue import LogQueue
 from mlsrv_cli.logs import LEVELS, configure
-from mlsrv_cli.options import SettingsCommand, command_settings, loaded_plugins, settings_options
-from mlsrv_cli.signals import StopSignals
+from mlsrv_cli.options import (
+    LoadedPlugins,
+    SettingsCommand,
+    command_settings,
+    loaded_plugins,
+    settings_options,
+)
+from mlsrv_cli.signals import STOP_MARGIN, StopSignals, end
 from mlsrv_cli.sources import foreign_variables, make_importable
 
 logger = logging.getLogger("mlsrv.cli")
+
+FLUSH_SECONDS = 2.0
+"""Seconds that the reader of the output gets at the end to take what waits for it."""
 
 
 @click.command(cls=SettingsCommand)
@@ -47,7 +58,26 @@ def start(
     settings = command_settings(ctx, folder, set_, os.environ, use_structured_logging=structured)
     resolved = settings.resolve(loaded.owners("server"), loaded.failures())
     own = resolved.of(KernelSettings)
-    configure(own, level=log_level)
+    stop.budget = own.shutdown_timeout + STOP_MARGIN
+    log = configure(own, level=log_level)
+    try:
+        code = _serve(folder, settings, loaded, own, stop, log)
+    except Exception as error:
+        code = report(error, debug=own.debug)
+    if not log.close(FLUSH_SECONDS):
+        # The reader of the output has stalled; the interpreter would wait for it at its end.
+        end(code, wait=0.0)
+    ctx.exit(code)
+
+
+def _serve(
+    folder: Path,
+    settings: Settings,
+    loaded: LoadedPlugins,
+    own: KernelSettings,
+    stop: StopSignals,
+    log: LogQueue,
+) -> int:
     warning = foreign_variables(os.environ)
     if warning is not None:
         logger.warning("%s", warning)
@@ -59,11 +89,10 @@ def start(
     from mlsrv_cli.serving import run
 
     reporter = make_reporter(sys.stdout, structured=own.use_structured_logging)
-    ctx.exit(
-        run(
-            lambda: Kernel(settings, plugins=loaded.files, block=loaded.block),
-            reporter,
-            stop,
-            debug=own.debug,
-        )
+    return run(
+        lambda: Kernel(settings, plugins=loaded.files, block=loaded.block),
+        reporter,
+        stop,
+        log,
+        debug=own.debug,
     )

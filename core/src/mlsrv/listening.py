@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+from collections.abc import Sequence
 
 from mlsrv.errors import ConfigurationError
 
-__all__ = ["BACKLOG", "bind", "host_and_port", "tls_context", "unusable", "url"]
+__all__ = ["BACKLOG", "ServerTLS", "bind", "host_and_port", "tls_context", "unusable", "url"]
 
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
@@ -99,6 +100,48 @@ def tls_context(cert: str, key: str | None, ca: str | None, *, setting: str) -> 
             ) from error
         context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+class ServerTLS:
+    """TLS of a server whose files can be read again: connections that are made later use the new ones.
+
+    Args:
+        cert, key, ca, setting: as for `tls_context`.
+        protocols: to be offered (ALPN), the preferred one first.
+
+    Attributes:
+        context: for the listening socket.
+
+    Raises:
+        ConfigurationError: as `tls_context`.
+    """
+
+    def __init__(
+        self, cert: str, key: str | None, ca: str | None, *, setting: str, protocols: Sequence[str] = ()
+    ) -> None:
+        self._files = cert, key, ca
+        self._setting = setting
+        self._protocols = list(protocols)
+        self._newest = self.context = self._read()
+        self.context.sni_callback = self._use_newest
+
+    def reload(self) -> None:
+        """Read the files again.
+
+        Raises:
+            ConfigurationError: one cannot be read or used; the old ones stay in use.
+        """
+        self._newest = self._read()
+
+    def _read(self) -> ssl.SSLContext:
+        context = tls_context(*self._files, setting=self._setting)
+        if self._protocols:
+            context.set_alpn_protocols(self._protocols)
+        return context
+
+    def _use_newest(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        # Called early in each handshake, also of clients that name no server.
+        connection.context = self._newest
 
 
 def _check_readable(setting: str, path: str) -> None:

@@ -40,6 +40,14 @@ class Transport(ABC):
     async def stop(self, grace: float) -> None:
         """Stop accepting at once, let requests in flight finish for up to `grace` seconds, then cut them."""
 
+    async def reload(self) -> None:
+        """Read files that were read at the start, such as certificates, again; connections go on.
+
+        Raises:
+            ConfigurationError: a file cannot be read or used; the old one stays in use.
+        """
+        return
+
     @property
     def endpoints(self) -> Sequence[str]:
         """URLs at which it listens once started, for example ``["http://127.0.0.1:8080"]``."""

@@ -94,16 +94,3 @@ async def test_a_kernel_has_an_access_log_only_if_the_setting_is_on() -> None:
         assert any(thread.name == "mlsrv-access-log" for thread in threading.enumerate())
     assert kernel.access is None
     assert not any(thread.name == "mlsrv-access-log" for thread in threading.enumerate())
-
-
-async def test_a_line_that_others_follow_is_marked(caplog: pytest.LogCaptureFixture, slow: Slow) -> None:
-    async with AccessLog() as log:
-        log.note(Access("rest", "first", 200, 0.0))
-        assert slow.begun.wait(20)
-        for _ in range(3):
-            log.note(Access("rest", "next", 200, 0.0))
-            log.note(Access("rest", "never written", 200, 0.0, quiet=True))
-        slow.go_on.set()
-    more = [record.__dict__["more"] for record in caplog.records]
-    assert len(more) == 4
-    assert more[-1] is False

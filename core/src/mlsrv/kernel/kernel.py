@@ -224,6 +224,19 @@ class Kernel:
                 started()
             await serving.until(stop, control)
 
+    async def reload(self) -> None:
+        """Have every transport read its files (certificates) again. What fails is logged, and changes
+        nothing."""
+        for name, transport in list(self.transports.items()):
+            try:
+                await transport.reload()
+            except ConfigurationError as error:
+                logger.error("The transport %s goes on with its old files: %s", name, error)
+            except Exception:  # transports of plugins may raise anything
+                logger.exception("The transport %s goes on with its old files", name)
+            else:
+                logger.info("The transport %s has read its files again", name)
+
     @property
     def transports(self) -> Mapping[str, Transport]:
         """The transports that are started, by name."""

@@ -56,9 +56,7 @@ class AccessLog:
 
     def _write(self) -> None:
         while (access := self._waiting.get()) is not None:
-            # Not at the end: the last in the queue is no line.
-            more = not self._waiting.empty() and not self._closing.is_set()
-            logger.handle(record_of(access, more=more))
+            logger.handle(record_of(access))
             self._say_dropped()
             if self._waiting.empty():
                 self._closing.wait(GATHER)
@@ -70,12 +68,9 @@ class AccessLog:
             logger.warning("The access log dropped %d lines: they come faster than they are written", count)
 
 
-def record_of(access: Access, *, more: bool = False) -> logging.LogRecord:
-    """Return the log record of one request, for the logger ``mlsrv.access``.
-
-    Its attribute ``more`` says that others follow at once: a handler may then write them together.
-    """
-    request, duration = printable(access.request[:LONGEST]), round(access.seconds * 1000, 3)
+def record_of(access: Access) -> logging.LogRecord:
+    """Return the log record of one request, for the logger ``mlsrv.access``."""
+    request, duration = printable(access.request, LONGEST), round(access.seconds * 1000, 3)
     arguments = (access.client or "-", request, access.status, duration)
     made = logging.getLogRecordFactory()(
         logger.name, access.level, __file__, 0, "%s %s %s %s ms", arguments, None
@@ -89,7 +84,6 @@ def record_of(access: Access, *, more: bool = False) -> logging.LogRecord:
         request=request,
         status=access.status,
         duration_ms=duration,
-        more=more,
         **(fields_of(access.context) if access.context is not None else {}),
     )
     return made

@@ -10,6 +10,7 @@ from typing import Any
 from mlsrv.context import CallContext, current_context
 from mlsrv.errors import Code, MLSrvError, ModelLoadError
 from mlsrv.metrics import current_metrics
+from mlsrv.telemetry.log_text import cut
 
 logger = logging.getLogger("mlsrv.requests")
 
@@ -103,6 +104,8 @@ def thread_failed(failed: threading.ExceptHookArgs) -> None:
         logger.error("The thread %s failed", name, exc_info=failed.exc_value, extra=current_fields())
 
 
-def printable(text: str) -> str:
-    """A text that a client made, for a line of the log: line breaks and the like are escaped."""
+def printable(text: str, longest: int = 200) -> str:
+    """A text that a client made, for a line of the log: it is cut, and line breaks and the like are
+    escaped."""
+    text = cut(text, longest)
     return text if text.isprintable() else repr(text)

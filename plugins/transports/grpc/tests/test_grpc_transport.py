@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from pathlib import Path
@@ -155,6 +156,43 @@ def test_mutual_tls(serve: Any, files: dict[str, Path], authority: trustme.CA) -
     with grpc.secure_channel(served.target, unknown) as channel, pytest.raises(grpc.RpcError) as caught:
         live(channel)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_new_certificates_are_used_after_a_reload(serve: Any, authority: trustme.CA, tmp_path: Path) -> None:
+    def client(server: trustme.CA, own: trustme.CA) -> grpc.ChannelCredentials:
+        mine = own.issue_cert("client")
+        return grpc.ssl_channel_credentials(
+            server.cert_pem.bytes(), mine.private_key_pem.bytes(), mine.cert_chain_pems[0].bytes()
+        )
+
+    def reached(credentials: grpc.ChannelCredentials) -> bool:
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        with grpc.secure_channel(served.target, credentials, options) as channel:
+            try:
+                return live(channel) == b"\x08\x01"
+            except grpc.RpcError:
+                return False
+
+    both, trusted = tmp_path / "both.pem", tmp_path / "ca.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(both))
+    authority.cert_pem.write_to_path(str(trusted))
+    old, later = client(authority, authority), trustme.CA()
+    served = serve([], old, grpc_tls_cert=str(both), grpc_tls_ca=str(trusted))
+    transport = served.kernel.transports["grpc"]
+    assert live(served.channel) == b"\x08\x01"
+    content = both.read_text()
+    both.write_text("no certificate")
+    with pytest.raises(ConfigurationError, match="grpc_tls_cert"):
+        asyncio.run(transport.reload())
+    both.write_text(content)
+    assert reached(old)
+    later.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(both))
+    later.cert_pem.write_to_path(str(trusted))
+    asyncio.run(transport.reload())
+    assert reached(client(later, later))
+    assert not reached(old)
+    assert not reached(client(later, authority))
+    assert live(served.channel) == b"\x08\x01"  # its connection goes on
 
 
 @pytest.mark.parametrize("setting", ["grpc_tls_cert", "grpc_tls_key", "grpc_tls_ca"])

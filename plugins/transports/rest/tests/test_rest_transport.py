@@ -140,6 +140,44 @@ async def test_mutual_tls(serve: Any, authority: trustme.CA, tmp_path: Path) -> 
                 await unknown.get("/v2/health/live")
 
 
+async def test_new_certificates_are_used_after_a_reload(
+    serve: Any, authority: trustme.CA, tmp_path: Path
+) -> None:
+    settings = {
+        name: str(tmp_path / f"{name[9:]}.pem") for name in ("http_tls_cert", "http_tls_key", "http_tls_ca")
+    }
+    old = trusting(authority)
+    authority.issue_cert("client@test").configure_cert(old)
+    later = trustme.CA(key_type=trustme.KeyType.RSA)
+    new = trusting(later)
+    later.issue_cert("client@test").configure_cert(new)
+    async with serve(**settings) as served, httpx.AsyncClient(base_url=served.url, verify=old) as client:
+        transport = served.kernel.transports["rest"]
+        assert (await client.get("/v2/health/live")).status_code == 200
+        (tmp_path / "cert.pem").write_text("no certificate")
+        with pytest.raises(ConfigurationError, match="http_tls_cert"):
+            await transport.reload()
+        async with httpx.AsyncClient(base_url=served.url, verify=old) as still:
+            assert (await still.get("/v2/health/live")).status_code == 200
+        issued = later.issue_cert("127.0.0.1", key_type=trustme.KeyType.RSA)
+        issued.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+        issued.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+        later.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        await transport.reload()
+        assert (await client.get("/v2/health/live")).status_code == 200  # its connection goes on
+        async with httpx.AsyncClient(base_url=served.url, verify=new, http2=True) as known:
+            assert (await known.get("/v2/health/live")).status_code == 200
+        async with httpx.AsyncClient(base_url=served.url, verify=old) as stranger:
+            with pytest.raises(httpx.TransportError):
+                await stranger.get("/v2/health/live")
+        # It trusts the server, which does not trust its certificate any more.
+        mixed = trusting(later)
+        authority.issue_cert("client@test").configure_cert(mixed)
+        async with httpx.AsyncClient(base_url=served.url, verify=mixed) as stranger:
+            with pytest.raises(httpx.TransportError):
+                await stranger.get("/v2/health/live")
+
+
 @pytest.mark.parametrize("setting", ["http_tls_cert", "http_tls_key", "http_tls_ca"])
 async def test_a_file_that_is_missing_is_named(
     serve: Any, authority: trustme.CA, tmp_path: Path, setting: str

@@ -12,40 +12,74 @@ from mlsrv_grpc.settings import GrpcSettings
 _NAMES = {"server": "gRPC", "setting": "grpc_port"}
 
 
-def listen(server: grpc.aio.Server, host: str, settings: GrpcSettings) -> str:
+def listen(server: grpc.aio.Server, host: str, settings: GrpcSettings, tls: GrpcTLS | None) -> str:
     """Bind a server that has not been started. Returns its URL.
 
     Raises:
-        ConfigurationError: the address or a file cannot be used.
+        ConfigurationError: the address cannot be used.
     """
-    credentials = server_credentials(settings)
     # gRPC does not report why it cannot bind, and writes to standard error: try first.
     bind(host, settings.grpc_port, **_NAMES).close()
     address = host_and_port(host, settings.grpc_port)
     try:
-        if credentials is None:
+        if tls is None:
             port = server.add_insecure_port(address)
         else:
-            port = server.add_secure_port(address, credentials)
+            port = server.add_secure_port(address, tls.credentials)
     except RuntimeError as error:
         reason = "the address is in use or does not exist"
         raise unusable(host, settings.grpc_port, reason, **_NAMES) from error
-    return f"{'grpc' if credentials is None else 'grpcs'}://{host_and_port(host, port)}"
+    return f"{'grpc' if tls is None else 'grpcs'}://{host_and_port(host, port)}"
 
 
-def server_credentials(settings: GrpcSettings) -> grpc.ServerCredentials | None:
-    """Return the TLS credentials of the settings, or None.
+class GrpcTLS:
+    """Certificates of the gRPC server, whose files can be read again while it runs.
+
+    Args:
+        settings: they have a certificate.
+
+    Attributes:
+        credentials: those of the server; gRPC asks for the newest files at each handshake.
 
     Raises:
         ConfigurationError: a file cannot be read or used.
     """
-    cert, key, ca = settings.grpc_tls_cert, settings.grpc_tls_key, settings.grpc_tls_ca
-    if cert is None:
-        return None
-    # gRPC does not report an invalid file, and refuses each handshake later: try them first.
-    tls_context(cert, key, ca, setting="grpc_tls")
-    key_and_chain = Path(key or cert).read_bytes(), Path(cert).read_bytes()
-    authorities = None if ca is None else Path(ca).read_bytes()
-    return grpc.ssl_server_credentials(
-        [key_and_chain], root_certificates=authorities, require_client_auth=authorities is not None
-    )
+
+    def __init__(self, settings: GrpcSettings) -> None:
+        self._settings = settings
+        self._newest = self._used = self._read()
+        self.credentials = grpc.dynamic_ssl_server_credentials(
+            self._newest,
+            self._changed,  # type: ignore[arg-type]  # the stubs forget that it may return None
+            require_client_authentication=settings.grpc_tls_ca is not None,
+        )
+
+    @classmethod
+    def of(cls, settings: GrpcSettings) -> GrpcTLS | None:
+        """Return the certificates of the settings, or None if these have none."""
+        return None if settings.grpc_tls_cert is None else cls(settings)
+
+    def reload(self) -> None:
+        """Read the files again.
+
+        Raises:
+            ConfigurationError: one cannot be read or used; the old ones stay in use.
+        """
+        self._newest = self._read()
+
+    def _changed(self) -> grpc.ServerCertificateConfiguration | None:
+        """Return files that were read since the last handshake, or None."""
+        newest = self._newest
+        if newest is self._used:
+            return None
+        self._used = newest
+        return newest
+
+    def _read(self) -> grpc.ServerCertificateConfiguration:
+        cert, key, ca = self._settings.grpc_tls_cert, self._settings.grpc_tls_key, self._settings.grpc_tls_ca
+        assert cert is not None
+        # gRPC does not report an invalid file, and refuses each handshake later: try them first.
+        tls_context(cert, key, ca, setting="grpc_tls")
+        key_and_chain = Path(key or cert).read_bytes(), Path(cert).read_bytes()
+        authorities = None if ca is None else Path(ca).read_bytes()
+        return grpc.ssl_server_certificate_configuration([key_and_chain], root_certificates=authorities)

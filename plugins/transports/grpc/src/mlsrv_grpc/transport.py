@@ -9,7 +9,7 @@ import grpc.aio
 from mlsrv.kernel_api import KernelAPI
 from mlsrv.settings import KernelSettings
 from mlsrv.transport import Transport
-from mlsrv_grpc.address import listen
+from mlsrv_grpc.address import GrpcTLS, listen
 from mlsrv_grpc.channel_arguments import channel_arguments
 from mlsrv_grpc.services import Services, all_interceptors, all_services
 from mlsrv_grpc.settings import GrpcSettings
@@ -29,12 +29,14 @@ class GrpcTransport(Transport):
         super().__init__(kernel)
         self._server: grpc.aio.Server | None = None
         self._services: Services | None = None
+        self._tls: GrpcTLS | None = None
         self._endpoints: tuple[str, ...] = ()
 
     async def start(self) -> None:
         if self._server is not None:
             return
         settings = self.kernel.settings.of(GrpcSettings)
+        tls = GrpcTLS.of(settings)
         services = all_services(self.kernel)
         server = grpc.aio.server(
             interceptors=all_interceptors(self.kernel),
@@ -42,9 +44,9 @@ class GrpcTransport(Transport):
             maximum_concurrent_rpcs=settings.grpc_max_concurrent_calls,
         )
         server.add_generic_rpc_handlers([services.router])
-        url = listen(server, self.kernel.settings.of(KernelSettings).host, settings)
+        url = listen(server, self.kernel.settings.of(KernelSettings).host, settings, tls)
         await server.start()
-        self._server, self._services, self._endpoints = server, services, (url,)
+        self._server, self._services, self._endpoints, self._tls = server, services, (url,), tls
 
     async def stop(self, grace: float) -> None:
         server, services, endpoints = self._server, self._services, self._endpoints
@@ -59,6 +61,10 @@ class GrpcTransport(Transport):
         for url in endpoints:
             disconnect(int(url.rpartition(":")[2]))
         await server.stop(None)
+
+    async def reload(self) -> None:
+        if self._tls is not None:
+            self._tls.reload()
 
     @property
     def endpoints(self) -> Sequence[str]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Sequence
 
 from mlsrv.errors import ConfigurationError
 from mlsrv.kernel_api import KernelAPI
-from mlsrv.listening import bind, tls_context, url
+from mlsrv.listening import ServerTLS, bind, url
 from mlsrv.settings import KernelSettings
 from mlsrv.transport import Transport
 from mlsrv_rest.app import RestApp, rest_settings
@@ -36,6 +35,7 @@ class RestTransport(Transport):
         self._settings = rest_settings(kernel)
         self._app: RestApp | None = None
         self._server: Server | None = None
+        self._tls: ServerTLS | None = None
         self._endpoints: tuple[str, ...] = ()
 
     async def start(self) -> None:
@@ -43,15 +43,15 @@ class RestTransport(Transport):
             return
         app = RestApp(self.kernel)
         server = _make_server(app, self._settings)
-        tls = _tls_context(self._settings, server.protocols)
+        tls = _make_tls(self._settings, server.protocols)
         host, port = self.kernel.settings.of(KernelSettings).host, self._settings.http_port
         bound = bind(host, port, server="REST", setting="http_port")
         try:
-            await server.start(bound, tls)
+            await server.start(bound, None if tls is None else tls.context)
         except BaseException:
             bound.close()
             raise
-        self._app, self._server = app, server
+        self._app, self._server, self._tls = app, server, tls
         self._endpoints = (url(bound, "http" if tls is None else "https"),)
 
     async def stop(self, grace: float) -> None:
@@ -67,19 +67,25 @@ class RestTransport(Transport):
         await server.close(_CLOSE_SECONDS)
         app.close()
 
+    async def reload(self) -> None:
+        if self._tls is not None:
+            self._tls.reload()
+
     @property
     def endpoints(self) -> Sequence[str]:
         return self._endpoints
 
 
-def _tls_context(settings: RestSettings, protocols: list[str]) -> ssl.SSLContext | None:
+def _make_tls(settings: RestSettings, protocols: list[str]) -> ServerTLS | None:
     if settings.http_tls_cert is None:
         return None
-    context = tls_context(
-        settings.http_tls_cert, settings.http_tls_key, settings.http_tls_ca, setting="http_tls"
+    return ServerTLS(
+        settings.http_tls_cert,
+        settings.http_tls_key,
+        settings.http_tls_ca,
+        setting="http_tls",
+        protocols=protocols,
     )
-    context.set_alpn_protocols(protocols)
-    return context
 
 
 def _make_server(app: RestApp, settings: RestSettings) -> Server:

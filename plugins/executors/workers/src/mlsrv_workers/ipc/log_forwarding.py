@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from mlsrv.telemetry.log_text import FIELD, MESSAGE, cut, cut_traceback
 from mlsrv.telemetry.request_logging import current_fields
 from mlsrv_workers.ipc.frames import FrameKind, dump
 
@@ -34,7 +35,7 @@ def _record_fields(record: logging.LogRecord) -> dict[str, Any]:
         "name": record.name,
         "levelno": record.levelno,
         "levelname": record.levelname,
-        "msg": record.getMessage(),
+        "msg": cut(record.getMessage(), MESSAGE),
         "created": record.created,
         "msecs": record.msecs,
         "pathname": record.pathname,
@@ -46,11 +47,15 @@ def _record_fields(record: logging.LogRecord) -> dict[str, Any]:
         "process": record.process,
     }
     if record.exc_info:
-        values["exc_text"] = record.exc_text or _formatter.formatException(record.exc_info)
+        values["exc_text"] = cut_traceback(record.exc_text or _formatter.formatException(record.exc_info))
     for name, value in vars(record).items():
         if name not in _STANDARD:
-            values[name] = value if isinstance(value, str | int | float | bool | None) else str(value)
-    return current_fields() | values
+            values[name] = value if isinstance(value, int | float | None) else cut(str(value), FIELD)
+    return {name: _short(value) for name, value in current_fields().items()} | values
+
+
+def _short(value: object) -> object:
+    return cut(value, FIELD) if isinstance(value, str) else value
 
 
 def handle_record(values: dict[str, Any], worker: int) -> None:

@@ -285,8 +285,9 @@ def _ignore_signals() -> None:
 
     These are handlers, since signals that are ignored would be ignored in programs that a model starts, too.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
-        signal.signal(number, lambda *_: None)
+    for name in ("SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda *_: None)
 
 
 def main(arguments: Sequence[str]) -> None:
