@@ -1,4 +1,4 @@
-"""Log queue: whoever reads the output, nobody waits for it, and what is lost is counted and told."""
+"""Log queue: the server never waits for the reader of its output, and what is lost is counted and told."""
 
 from __future__ import annotations
 

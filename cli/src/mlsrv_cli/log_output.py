@@ -41,7 +41,7 @@ class Output:
         while data:
             try:
                 data = data[os.write(self.descriptor, data[:CHUNK]) :]
-            except BlockingIOError:  # whoever shares the pipe may have made it non-blocking
+            except BlockingIOError:  # another process that shares the pipe may have made it non-blocking
                 select.select([], [self.descriptor], [])
             else:
                 self._progress()
