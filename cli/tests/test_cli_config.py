@@ -124,3 +124,18 @@ def test_config_alone_shows_its_commands(mlsrv) -> None:
     assert done.returncode == 0
     assert "show" in done.stdout
     assert "check" in done.stdout
+
+
+def test_secrets_are_not_shown(mlsrv, folder: Path, add_model, only_tiny: list[str]) -> None:
+    add_model("good", parameters={"extra": {"api_token": "S3CRET", "db": "postgres://me:S3CRET@db/x"}})
+    (folder / "settings.json").write_text(
+        json.dumps({"logging_settings": {"handlers": {"mail": {"credentials": ["me", "S3CRET"]}}}})
+    )
+    env = {"MLSRV_SERVER_NAME": "http://user:S3CRET@c:4317"}
+    for options in ([], ["--json"]):
+        shown = mlsrv("config", "show", folder, *only_tiny, *options, env=env)
+        assert shown.returncode == 0, shown.stderr
+        assert "S3CRET" not in shown.stdout
+        assert "api_token" in shown.stdout
+        assert "postgres://me:***@db/x" in shown.stdout
+        assert "http://user:***@c:4317" in shown.stdout

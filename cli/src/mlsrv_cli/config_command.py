@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 import rich_click as click
@@ -37,6 +38,7 @@ def show(
     as_json: bool,
 ) -> None:
     """Show every effective value, of the server and of each model in FOLDER, and where it comes from.
+    Secrets are masked.
 
     Takes the options of "mlsrv start", and shows what they would do there.
     """
@@ -44,8 +46,12 @@ def show(
     models = models_of(kernel)
     if as_json:
         described = {
-            "server": [attrs.asdict(value) for value in kernel.settings],
-            "models": [attrs.asdict(model) for model in models],
+            "server": [_described(value) for value in kernel.settings],
+            "models": [
+                attrs.asdict(model, recurse=False)
+                | {"settings": [_described(value) for value in model.settings]}
+                for model in models
+            ],
         }
         print(json.dumps(described, indent=2, default=str))
         return
@@ -85,6 +91,12 @@ def _kernel(ctx: click.Context, folder: Path, settings: Settings) -> Kernel:
     return Kernel(settings, plugins=loaded.files, block=loaded.block)
 
 
+def _described(value: Effective) -> dict[str, Any]:
+    described = attrs.asdict(value, recurse=False) | {"value": value.shown}
+    del described["secret"]
+    return described
+
+
 def _print_model(model: ModelInspection) -> None:
     title = f"Model {model.name}" + (f" version {model.version}" if model.version else "")
     if model.problems:
@@ -96,5 +108,5 @@ def _print_model(model: ModelInspection) -> None:
 
 
 def _print_values(title: str, values: Iterable[Effective]) -> None:
-    rows = [(value.name, json.dumps(value.value, default=str), value.origin) for value in values]
+    rows = [(value.name, json.dumps(value.shown, default=str), value.origin) for value in values]
     print_table(("setting", "value", "from"), rows, title)

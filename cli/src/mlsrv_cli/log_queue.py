@@ -15,7 +15,9 @@ from collections.abc import Callable
 from copy import copy
 from typing import TextIO, TypeAlias, cast
 
-from mlsrv.telemetry.log_text import MESSAGE, cut, cut_traceback, without_passwords
+from mlsrv.settings.redaction import redacted, without_secrets
+from mlsrv.telemetry.log_text import MESSAGE, cut, cut_traceback
+from mlsrv.telemetry.request_logging import FIELDS
 from mlsrv_cli.log_output import Output, OutputHandler, Printed
 
 logger = logging.getLogger("mlsrv.cli")
@@ -30,6 +32,7 @@ TOGETHER = 500
 """Jobs that are written together: one system call for each would cost more than the lines."""
 
 _OVERHEAD = 500
+_STANDARD = frozenset((*logging.makeLogRecord({}).__dict__, *FIELDS, "taskName"))
 _Job: TypeAlias = "tuple[int, Callable[[], None]]"
 
 
@@ -83,7 +86,7 @@ class LogQueue:
     def put_record(self, handler: logging.Handler, record: logging.LogRecord) -> None:
         """Have a handler emit a record; never waits."""
         size = _OVERHEAD + len(record.msg) + len(record.exc_text or "")
-        self._put(size, lambda: handler.emit(record))
+        self._put(size, lambda: handler.emit(_without_secrets(record)))
 
     def reopen(self) -> None:
         """Have every log file opened again, because it was renamed; errors are logged."""
@@ -220,19 +223,28 @@ class DivertedHandler(logging.Handler):
 
 
 def _detached(record: logging.LogRecord, handler: logging.Handler) -> logging.LogRecord:
-    """Return a copy that keeps nothing alive (arguments, frames of a traceback) and has no password in it."""
+    """Return a copy that keeps nothing alive (arguments, frames of a traceback)."""
     made = copy(record)
     try:
         message = record.getMessage()
     except Exception as error:  # arguments that do not fit their text, or a `__str__` that raises
         message = f"{record.msg} (its arguments cannot be inserted: {type(error).__name__}: {error})"
-    made.msg, made.args = without_passwords(cut(message, MESSAGE)), None
+    made.msg, made.args = cut(message, MESSAGE), None
     text = record.exc_text
     if not text and record.exc_info:
         text = (handler.formatter or logging.Formatter()).formatException(record.exc_info)
-    made.exc_text = without_passwords(cut_traceback(text)) if text else None
+    made.exc_text = cut_traceback(text) if text else None
     made.exc_info = None
     return made
+
+
+def _without_secrets(record: logging.LogRecord) -> logging.LogRecord:
+    record.msg = without_secrets(record.msg)
+    if record.exc_text:
+        record.exc_text = without_secrets(record.exc_text)
+    extra = record.__dict__.keys() - _STANDARD
+    record.__dict__.update({name: redacted(record.__dict__[name], name) for name in extra})
+    return record
 
 
 def _reopen(handler: logging.FileHandler) -> None:

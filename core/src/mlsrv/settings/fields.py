@@ -11,7 +11,12 @@ _T = TypeVar("_T")
 
 
 def setting(
-    default: Any = attrs.NOTHING, *, help: str, factory: Any = None, at_least: float | None = None
+    default: Any = attrs.NOTHING,
+    *,
+    help: str,
+    factory: Any = None,
+    at_least: float | None = None,
+    secret: bool = False,
 ) -> Any:
     """Define a field of a settings class.
 
@@ -20,10 +25,12 @@ def setting(
         help: what it does, in one or two sentences, with units; shown by ``mlsrv config show``.
         factory: makes the default of a mutable value.
         at_least: the smallest number that it takes; None is not checked.
+        secret: whether its value is masked where settings are shown, and left out of messages. Names such as
+            ``api_token`` and the passwords of URLs are masked without it.
     """
     default = attrs.Factory(factory) if factory is not None else default
     validator = None if at_least is None else _at_least(at_least)
-    return attrs.field(default=default, validator=validator, metadata={"help": help})
+    return attrs.field(default=default, validator=validator, metadata={"help": help, "secret": secret})
 
 
 def _at_least(limit: float) -> Callable[[Any, attrs.Attribute[Any], Any], None]:

@@ -13,6 +13,7 @@ from mlsrv.errors import ConfigurationError
 from mlsrv.settings.convert import from_text, structure_fields
 from mlsrv.settings.fields import help_of
 from mlsrv.settings.hints import explain_unknown
+from mlsrv.settings.redaction import is_secret, redacted, without_secrets
 
 DEFAULT = "default"
 """The origin of values that no source sets."""
@@ -61,6 +62,12 @@ class Effective:
     origin: str
     help: str
     distribution: str
+    secret: bool = False
+
+    @property
+    def shown(self) -> Any:
+        """The value as plain data for others to see, without secrets."""
+        return redacted(self.value, self.name, secret=self.secret)
 
 
 @attrs.frozen(eq=False)
@@ -208,6 +215,7 @@ def resolve(
             chosen[name][1].origin if name in chosen else DEFAULT,
             help_of(attribute),
             owner.distribution,
+            bool(attribute.metadata.get("secret")),
         )
         for name, (owner, attribute) in fields.items()
     }
@@ -219,6 +227,10 @@ def _located(path: str, what: str, chosen: Mapping[str, tuple[Any, Layer]], owne
     name, colon, rest = what.partition(": ")
     if not path and colon and name in chosen:
         path, what = name, rest
+    field = attrs.fields_dict(owner.cls).get(path)
+    if is_secret(path) or (field is not None and field.metadata.get("secret")):
+        what = what.partition(", got ")[0]
+    what = without_secrets(what)
     return f"{chosen[path][1].where(path) if path else owner.distribution}: {what}"
 
 

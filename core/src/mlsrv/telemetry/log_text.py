@@ -1,8 +1,6 @@
-"""Log text: what clients and models can make, cut to a length, escaped, and without passwords of URLs."""
+"""Log text: what clients and models can make, cut to a length and escaped."""
 
 from __future__ import annotations
-
-import re
 
 MESSAGE = 8_000
 """Characters of a message that are logged."""
@@ -13,9 +11,6 @@ FIELD = 1_000
 _LINE = 2_000
 _NOTE = 50
 _TRACEBACK_END = 10_000
-_CREDENTIALS = re.compile(
-    r"([A-Za-z][A-Za-z0-9+.-]{1,30}://)([^\s/?#@:'\"<>]{0,200}):([^\s/?#'\"<>]{1,500})@"
-)
 
 
 def cut(text: str, longest: int) -> str:
@@ -44,11 +39,6 @@ def escaped(text: str) -> str:
 def indented(text: str) -> str:
     """Return lines that no reader can take for lines of the log: each begins with ``  | `` and is escaped."""
     return "\n".join(f"  | {escaped(line)}" for line in text.rstrip("\n").split("\n"))
-
-
-def without_passwords(text: str) -> str:
-    """Return a text in which the passwords of URLs (``scheme://user:password@host``) are masked."""
-    return _CREDENTIALS.sub(r"\1\2:***@", text) if "://" in text and "@" in text else text
 
 
 def _ends(text: str, each: int) -> str:
