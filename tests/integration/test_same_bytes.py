@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import runpy
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ from mlsrv_protocol.grpc import INFERENCE, decode_response, encode_request
 from served import HEADER, SECONDS, Served, served
 
 SOURCE = Path(__file__).parent / "mirror" / "model-settings.json"
+WIRES = ("json", "binary", "raw")
 BATCHED = {"max_batch_size": 8, "max_batch_time": 0.02}
 AT_ONCE = 5
 """Requests that are sent together, so that batches form where there is batching."""
@@ -164,6 +166,46 @@ def test_the_same_request_has_the_same_answer(ways: dict[str, list[Way]], reques
         for output, tensor in zip(response.outputs, request.inputs, strict=True):
             assert (output.shape, output.datatype) == (tensor.shape, tensor.datatype)
             assert as_texts(output.data) == as_texts(tensor.data)
+
+
+REFUSED = {
+    "object in parameters": b"JSON serializable: Opaque",
+    "class in parameters": b"JSON serializable: type",
+    "function in parameters": b"JSON serializable: function",
+    "generator in parameters": b"JSON serializable: generator",
+    "set in parameters": b"JSON serializable: set",
+    "memoryview in parameters": b"JSON serializable: memoryview",
+    "numbers as texts": b"BYTES takes only strings and bytes",
+    "counts beyond their datatype": b"INT8 takes only whole numbers",
+    "objects as data": b"cannot be sent as FP32",
+    "masked integers": b"is masked",
+    "wrong count": b"data has 2 elements",
+}
+"""Values that no answer in JSON can hold, and what the client is told."""
+
+
+def test_values_of_the_models_own_classes_have_the_same_bytes(ways: dict[str, list[Way]]) -> None:
+    values = runpy.run_path(str(SOURCE.with_name("own_values.py")))["VALUES"]
+
+    def asked(name: str, wire: str) -> set[bytes]:
+        parameters = Parameters(own=name)
+        request = InferenceRequest(
+            [RequestInput("x", [1], "INT64", [1])], id="id", parameters=parameters, model_name="m"
+        )
+        return {way.ask(request) for way in ways[wire]}
+
+    with ThreadPoolExecutor(8) as threads:
+        jobs = {(name, wire): threads.submit(asked, name, wire) for name in values for wire in WIRES}
+    found = {job: future.result() for job, future in jobs.items()}
+    different = {job: answers for job, answers in found.items() if len(answers) != 1}
+    assert not different, "\n".join(f"{job}: {answers}" for job, answers in different.items())
+    for name in values:
+        (answer,) = found[name, "json"]
+        assert REFUSED.get(name, b'"outputs"') in answer, (name, answer)
+    assert b'"v":"cat"' in next(iter(found["text enumeration in parameters", "json"]))
+    assert b'"v":{"x":1,"y":2}' in next(iter(found["dataclass in parameters", "json"]))
+    assert b'"v":[1,"b"]' in next(iter(found["named tuple in parameters", "json"]))
+    assert b'"data":[0.5,null]' in next(iter(found["masked floats", "json"]))
 
 
 def as_texts(data: Any) -> list[str]:

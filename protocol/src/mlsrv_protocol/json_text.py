@@ -115,6 +115,10 @@ def _default(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, bytes):
         return value.decode()
+    if isinstance(value, tuple):  # a named one
+        return list(value)
+    if isinstance(value, float):  # of a subclass, as tuple above
+        return float.__float__(value)
     raise TypeError(f"a value of type {type(value).__name__} has no JSON form")
 
 

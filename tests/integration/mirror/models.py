@@ -2,6 +2,8 @@
 
 import time
 
+from own_values import VALUES
+
 from mlsrv import MLModel
 from mlsrv.errors import InferenceError
 from mlsrv.types import InferenceRequest, InferenceResponse, Parameters, ResponseOutput
@@ -9,11 +11,14 @@ from mlsrv.types import InferenceRequest, InferenceResponse, Parameters, Respons
 
 class Mirror(MLModel):
     """Answers with its inputs and all parameters; refuses or fails when the parameter ``trouble`` says so.
+    Answers with a value of ``own_values`` when the parameter ``own`` names one.
     Takes long enough for requests that come meanwhile to be joined."""
 
     def predict(self, payload: InferenceRequest) -> InferenceResponse:
         time.sleep(0.002)
         extra = dict(payload.parameters.extra) if payload.parameters is not None else {}
+        if "own" in extra:
+            return VALUES[extra["own"]]()
         if extra.get("trouble") == "refuse":
             raise InferenceError("This is refused.")
         if extra.get("trouble") == "fail":

@@ -15,12 +15,12 @@ from mlsrv.kernel import Kernel
 from mlsrv.settings import ModelParameters, ModelSettings
 
 MODELS = '''
-import asyncio, gc, os, subprocess, sys, time
+import asyncio, enum, gc, os, subprocess, sys, time
 import numpy as np
 import mlsrv
 from mlsrv.context import current_context
 from mlsrv.handlers import custom_handler
-from mlsrv.types import InferenceResponse, ResponseOutput
+from mlsrv.types import InferenceResponse, MetadataModelResponse, ResponseOutput
 
 helped = os.path.basename(os.path.dirname(__file__))
 
@@ -120,6 +120,24 @@ class Chatty(mlsrv.MLModel):
     def odd(self):
         class Local: pass
         return Local()
+
+class Level(str, enum.Enum):
+    HIGH = "high"
+
+class Named(mlsrv.MLModel):
+    """Uses an enumeration of its own in its metadata, metrics and log records."""
+    async def metadata(self):
+        return MetadataModelResponse(
+            name=self.name, platform=Level.HIGH, inputs=[], outputs=[], parameters={"level": Level.HIGH}
+        )
+    async def predict(self, payload):
+        import logging
+        logging.getLogger("mlsrv.mine").warning("seen", extra={"level": Level.HIGH})
+        mlsrv.log(score=Points(0.5))
+        return answer([os.getpid()])
+
+class Points(float):
+    pass
 
 class Old(mlsrv.MLModel):
     """Raises a warning."""

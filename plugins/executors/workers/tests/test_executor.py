@@ -160,6 +160,25 @@ async def test_metrics_of_model_code_reach_the_meters(
     }
 
 
+async def test_values_of_a_models_own_classes_leave_the_worker_in_metadata_metrics_and_log_records(
+    serve: Any, model: Any, caplog: pytest.LogCaptureFixture, eventually: Any
+) -> None:
+    Memory.values.clear()
+    async with serve(model("Named"), plugins=[Meters()]) as kernel:
+        assert kernel.problems() == []
+        metadata = kernel.model_metadata("named")
+        assert metadata.platform == "high"
+        assert metadata.parameters is not None
+        assert metadata.parameters.dict() == {"level": "high"}
+        await value(kernel, "named")
+        await eventually(lambda: Memory.values)
+        record: Any = await eventually(
+            lambda: next((one for one in caplog.records if one.name == "mlsrv.mine"), None)
+        )
+    assert Memory.values == [("score", "histogram", 0.5, ("named", ""))]
+    assert record.level == "high"
+
+
 async def test_log_records_of_workers_reach_the_servers_logging(
     serve: Any, model: Any, caplog: pytest.LogCaptureFixture, eventually: Any
 ) -> None:

@@ -1,6 +1,7 @@
 """Parameters over gRPC: `map<string, InferParameter>` to `Parameters` and back."""
 
 import logging
+from enum import Enum
 from struct import Struct
 from typing import Any, TypeAlias
 
@@ -83,6 +84,8 @@ def _decode_value(body: bytes, start: int, stop: int) -> Value | None:
 
 
 def _encode_value(value: Any) -> bytes | None:
+    if isinstance(value, Enum):
+        value = value.value
     if hasattr(value, "dtype") and hasattr(value, "item"):  # a numpy scalar
         value = value.item()
     if isinstance(value, str):

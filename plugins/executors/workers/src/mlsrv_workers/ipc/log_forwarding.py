@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from mlsrv.telemetry.log_text import FIELD, MESSAGE, cut, cut_traceback
 from mlsrv.telemetry.request_logging import current_fields
+from mlsrv_protocol.plain_arrays import as_text
 from mlsrv_workers.ipc.frames import FrameKind, dump
+from mlsrv_workers.ipc.plain_values import plain_value
 
 if TYPE_CHECKING:
     from mlsrv_workers.ipc.connection import Connection
@@ -50,7 +52,8 @@ def _record_fields(record: logging.LogRecord) -> dict[str, Any]:
         values["exc_text"] = cut_traceback(record.exc_text or _formatter.formatException(record.exc_info))
     for name, value in vars(record).items():
         if name not in _STANDARD:
-            values[name] = value if isinstance(value, int | float | None) else cut(str(value), FIELD)
+            plain = isinstance(value, int | float | None)
+            values[name] = plain_value(value) if plain else cut(as_text(value), FIELD)
     return {name: _short(value) for name, value in current_fields().items()} | values
 
 

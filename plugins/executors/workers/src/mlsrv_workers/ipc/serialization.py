@@ -16,7 +16,10 @@ from mlsrv.executor import ModelInfo
 from mlsrv.handlers import HandlerOptions
 from mlsrv.metrics import Metric
 from mlsrv.timeline import Spans, Timeline
+from mlsrv_protocol.plain_arrays import plain_array
+from mlsrv_protocol.tensors import numeric
 from mlsrv_protocol.types import (
+    Datatype,
     InferenceRequest,
     InferenceResponse,
     MetadataTensor,
@@ -25,7 +28,8 @@ from mlsrv_protocol.types import (
     RequestOutput,
     ResponseOutput,
 )
-from mlsrv_workers.ipc.frames import SHARED_MEMORY_THRESHOLD
+from mlsrv_workers.ipc.frames import SHARED_MEMORY_THRESHOLD, dump
+from mlsrv_workers.ipc.plain_values import dump_shared, make_plain, plain_value
 
 Buffers: TypeAlias = list[npt.NDArray[Any]]
 
@@ -58,8 +62,22 @@ def load_request(plain: tuple[Any, ...], views: list[memoryview]) -> InferenceRe
     )
 
 
-def dump_response(response: InferenceResponse, buffers: Buffers) -> tuple[Any, ...]:
-    """Return a response as a tuple; its large numeric arrays are appended to `buffers`."""
+def dump_response(response: InferenceResponse, buffers: Buffers, *more: Any) -> bytes:
+    """Return a response, and more plain values, as the body of a frame for `load_response`.
+
+    Its large numeric arrays are appended to `buffers`. Values of classes that the server lacks become plain.
+
+    Raises:
+        InvalidOutput: the data of an output does not fit its datatype; as without workers.
+    """
+    try:
+        return dump_shared((_dump_response(response, buffers), *more))
+    except Exception:  # of any kind: whatever cannot be pickled as it is
+        buffers.clear()
+        return dump((_dump_response(make_plain(response), buffers), *more))
+
+
+def _dump_response(response: InferenceResponse, buffers: Buffers) -> tuple[Any, ...]:
     return (
         response.model_name,
         response.model_version,
@@ -70,7 +88,7 @@ def dump_response(response: InferenceResponse, buffers: Buffers) -> tuple[Any, .
 
 
 def load_response(plain: tuple[Any, ...], views: list[memoryview]) -> InferenceResponse:
-    """Return the response that `dump_response` took apart; arrays are views over `views`."""
+    """Return the response that is the first value of `dump_response`; arrays are views over `views`."""
     name, version, request_id, parameters, outputs = plain
     return InferenceResponse(
         model_name=name,
@@ -137,13 +155,15 @@ def load_metadata(plain: list[tuple[Any, ...]]) -> tuple[MetadataTensor, ...]:
 def dump_info(info: ModelInfo) -> dict[str, Any]:
     """Return a model's description as plain values, by field."""
     plain = {name: getattr(info, name) for name in fields_dict(ModelInfo)}
-    return plain | {
+    plain |= {
         "inputs": dump_metadata(info.inputs),
         "outputs": dump_metadata(info.outputs),
         "metrics": [astuple(metric) for metric in info.metrics],
         "parameters": _dump_parameters(info.parameters),
         "handlers": {name: astuple(options) for name, options in info.handlers.items()},
     }
+    found: dict[str, Any] = plain_value(plain)
+    return found
 
 
 def load_info(plain: dict[str, Any], replicas: int) -> ModelInfo:
@@ -173,8 +193,11 @@ def _dump_tensor(tensor: RequestInput | ResponseOutput, buffers: Buffers) -> tup
     """
     data = tensor.data
     parameters = tensor.parameters
+    datatype = tensor.datatype
     array_type: tuple[str, tuple[int, ...]] | None = None
     if isinstance(data, np.ndarray):
+        if type(data) is not np.ndarray:
+            data = numeric(data, datatype) if datatype is not Datatype.BYTES else plain_array(data)
         if data.dtype.kind in "biufc":
             array = data if data.flags.c_contiguous else data.copy(order="C")
             array_type = (array.dtype.str, array.shape)
@@ -188,7 +211,7 @@ def _dump_tensor(tensor: RequestInput | ResponseOutput, buffers: Buffers) -> tup
     return (
         tensor.name,
         tensor.shape,
-        str.__str__(tensor.datatype),
+        str.__str__(datatype),
         None if parameters is None else parameters.dict(),
         array_type,
         data,

@@ -240,7 +240,8 @@ class Pool:
         consumed = 0
         try:
             while (frame := await pending.items.get()) is not None:
-                yield serialization.load_response(frame.payload(), frame.buffers)
+                (answer,) = frame.payload()
+                yield serialization.load_response(answer, frame.buffers)
                 consumed += 1
                 if consumed % CREDIT_INTERVAL == 0:
                     worker.send_to_call(FrameKind.STREAM_CREDIT, call, dump(CREDIT_INTERVAL))

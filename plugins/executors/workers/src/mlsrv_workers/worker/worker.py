@@ -34,6 +34,7 @@ from mlsrv_workers.ipc.connection import Connection
 from mlsrv_workers.ipc.failures import dump_error
 from mlsrv_workers.ipc.frames import CREDIT_INTERVAL, STREAM_WINDOW, Frame, FrameKind, dump
 from mlsrv_workers.ipc.log_forwarding import ForwardingHandler
+from mlsrv_workers.ipc.plain_values import dump_shared, plain_value
 from mlsrv_workers.worker.joining_threads import JoiningThreads
 from mlsrv_workers.worker.plugin_specs import PluginSpecs
 
@@ -217,7 +218,7 @@ class Worker:
     ) -> None:
         response = await self._host(placement).infer(request, context)
         buffers: serialization.Buffers = []
-        body = dump((serialization.dump_response(response, buffers), serialization.dump_timeline(context)))
+        body = serialization.dump_response(response, buffers, serialization.dump_timeline(context))
         del request, response  # so that `send` drops the last references and releases blocks with the result
         self.connection.send(FrameKind.RESULT, call, body, buffers)
 
@@ -234,14 +235,19 @@ class Worker:
             async for response in responses:
                 await stream.credit.acquire()
                 buffers: serialization.Buffers = []
-                body = dump(serialization.dump_response(response, buffers))
+                body = serialization.dump_response(response, buffers)
                 self.connection.send(FrameKind.STREAM_ITEM, call, body, buffers)
         finally:
             await responses.aclose()  # type: ignore[attr-defined]  # an async generator
         self.connection.send(FrameKind.RESULT, call, dump(serialization.dump_timeline(context)))
 
     def _record(self, metric: Metric, value: float, labels: Sequence[str]) -> None:
-        self.connection.send_threadsafe(FrameKind.RECORD, dump((astuple(metric), value, tuple(labels))))
+        record = (astuple(metric), value, tuple(labels))
+        try:
+            body = dump_shared(record)
+        except Exception:  # a value or a label is of a class of the model's own
+            body = dump(plain_value(record))
+        self.connection.send_threadsafe(FrameKind.RECORD, body)
 
 
 def _internal_error(message: str, error: BaseException) -> MLSrvError:
