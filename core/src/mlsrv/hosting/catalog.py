@@ -13,6 +13,7 @@ from mlsrv.codecs.registry import CodecRegistry
 from mlsrv.errors import ModelLoadError, OfferClash
 from mlsrv.hosting.call_scope import CallScopes
 from mlsrv.hosting.code_importer import CodeImporter
+from mlsrv.hosting.code_snapshot import CodeSnapshot
 from mlsrv.plugin_resources import Shared
 from mlsrv.plugins.manager import PluginRow, Plugins
 from mlsrv.plugins.offers import CodecOffer, RuntimeOffer, resolve_target
@@ -88,16 +89,18 @@ class Catalog:
             f"{_failures(self._plugins.failed)}"
         )
 
-    def runtime_class(self, model: ModelSettings) -> tuple[type[MLModel], CodeImporter | None]:
+    def runtime_class(
+        self, model: ModelSettings, snapshot: CodeSnapshot | None = None
+    ) -> tuple[type[MLModel], CodeImporter | None]:
         """Import the class that ``implementation`` names, and the model's own code if it comes from its
-        folder.
+        folder, or from a snapshot of it.
 
         Raises:
             ModelLoadError: it cannot be imported, or is not an `MLModel`; with model, file and line.
         """
         from mlsrv.model import MLModel
 
-        code = CodeImporter.of(model)
+        code = CodeImporter.of(model, snapshot)
         try:
             with code.loading() if code is not None else nullcontext():
                 found = self._implementation(model, code)

@@ -23,6 +23,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from mlsrv.hosting import pickle_aliases
+from mlsrv.hosting.code_snapshot import CodeSnapshot
 from mlsrv.hosting.pickle_aliases import current_code
 from mlsrv.settings import ModelSettings
 
@@ -36,14 +37,16 @@ class CodeImporter:
     Args:
         folder: where the modules are.
         name: the model's name.
+        snapshot: its modules as they are to be imported; None reads the present ones.
 
     Attributes:
         names: the top-level modules and packages of the folder that its own code imports.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, snapshot: CodeSnapshot | None = None) -> None:
         self.folder = folder
-        self._all = _module_names(folder)
+        self._snapshot = snapshot
+        self._all = _module_names(folder, snapshot)
         self.names = self._all - _NEVER_OURS
         self.package = f"_mlsrv_model_{next(_numbers)}_{re.sub(r'[^0-9A-Za-z_]', '_', name)}"
         # `importlib.resources` asks the loader where the folder is.
@@ -58,10 +61,26 @@ class CodeImporter:
         sys.meta_path.insert(0, self._finder)
 
     @classmethod
-    def of(cls, model: ModelSettings) -> CodeImporter | None:
+    def of(cls, model: ModelSettings, snapshot: CodeSnapshot | None = None) -> CodeImporter | None:
         """The code in a model's folder, or None if the model has no folder, or that has no modules."""
         folder = model.folder
-        return cls(folder, model.name) if folder is not None and _module_names(folder) else None
+        if folder is None or not _module_names(folder, snapshot):
+            return None
+        return cls(folder, model.name, snapshot)
+
+    def has_module(self, path: Path) -> bool:
+        """Return True if there is a module in a file."""
+        return path.is_file() if self._snapshot is None else str(path) in self._snapshot
+
+    def has_modules(self, folder: Path) -> bool:
+        """Return True if there are modules in a folder."""
+        if self._snapshot is None:
+            return folder.is_dir() and any(folder.glob("*.py"))
+        return any(Path(path).parent == folder for path in self._snapshot)
+
+    def text_of(self, path: str) -> bytes | None:
+        """Return the text of a module in the snapshot; None without one."""
+        return None if self._snapshot is None else self._snapshot.get(path)
 
     def has(self, name: str) -> bool:
         """Return True if a dotted module name in the folder's own code starts in this folder."""
@@ -155,7 +174,13 @@ def _import_if_there(name: str) -> None:
             raise
 
 
-def _module_names(folder: Path) -> frozenset[str]:
+def _module_names(folder: Path, snapshot: CodeSnapshot | None = None) -> frozenset[str]:
+    if snapshot is not None:
+        paths = [Path(path).relative_to(folder) for path in snapshot]
+        found = {
+            path.stem if len(path.parts) == 1 else path.parts[0] for path in paths if len(path.parts) < 3
+        }
+        return frozenset(name for name in found if name.isidentifier())
     names = set()
     for child in folder.iterdir() if folder.is_dir() else ():
         name = child.stem if child.suffix == ".py" else child.name
@@ -204,11 +229,11 @@ class _Finder(MetaPathFinder):
         for folder in map(Path, folders):
             package = folder / name
             for file in (package / "__init__.py", folder / f"{name}.py"):
-                if file.is_file():
+                if self._code.has_module(file):
                     return spec_from_file_location(
                         fullname, file, loader=_Loader(fullname, str(file), self._code)
                     )
-            if package.is_dir() and any(package.glob("*.py")):
+            if self._code.has_modules(package):
                 spec = ModuleSpec(fullname, None, is_package=True)
                 spec.submodule_search_locations = [str(package)]
                 return spec
@@ -224,7 +249,8 @@ class _Loader(SourceFileLoader):
         """Always from the source: a cache may be older than an edit, and model folders are often
         read-only."""
         path = self.get_filename(fullname)
-        return self.source_to_code(self.get_data(path), path)
+        text = self._code.text_of(path)
+        return self.source_to_code(self.get_data(path) if text is None else text, path)
 
     def exec_module(self, module: ModuleType) -> None:
         # An import statement looks `__import__` up in the `__builtins__` of the module that executes it,

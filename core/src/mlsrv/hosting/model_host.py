@@ -24,6 +24,7 @@ from mlsrv.handlers import Arguments, HandlerRequest, Handlers, Reply
 from mlsrv.hosting.call_scope import CallScope
 from mlsrv.hosting.catalog import Catalog
 from mlsrv.hosting.code_importer import CodeImporter
+from mlsrv.hosting.code_snapshot import CodeSnapshot
 from mlsrv.hosting.fault import is_shutdown
 from mlsrv.hosting.handler_arguments import Handler, compile_handlers
 from mlsrv.hosting.pickle_aliases import current_code
@@ -64,11 +65,18 @@ class ModelHost(Placement):
         threads: where synchronous ``predict`` methods run; what may take long (load, unload) gets its own
             thread.
         record: where user code's metrics go.
+        snapshot: the code of the model's folder; None imports what is there.
     """
 
     def __init__(
-        self, settings: ModelSettings, catalog: Catalog, threads: Threads, record: Record = discard
+        self,
+        settings: ModelSettings,
+        catalog: Catalog,
+        threads: Threads,
+        record: Record = discard,
+        snapshot: CodeSnapshot | None = None,
     ) -> None:
+        self._snapshot = snapshot
         self.settings = settings
         self.info = ModelInfo()
         self.metrics = ModelMetrics(settings.name, settings.version, record)
@@ -106,7 +114,7 @@ class ModelHost(Placement):
 
     async def _load(self) -> None:
         # Importing a framework may take seconds: not on the event loop.
-        cls, modules = await run_in_own_thread(self._catalog.runtime_class, self.settings)
+        cls, modules = await run_in_own_thread(self._catalog.runtime_class, self.settings, self._snapshot)
         self._code.modules = modules
         with nullcontext() if modules is None else modules.loading():
             await self._make(cls)

@@ -14,9 +14,11 @@ from attrs import define, field
 from mlsrv.errors import MLSrvError, ModelLoadError
 from mlsrv.executor import ModelInfo
 from mlsrv.settings import ModelSettings
+from mlsrv.threads import run_in_own_thread
 from mlsrv_workers.ipc import serialization
 from mlsrv_workers.ipc.failures import WorkerEnded
 from mlsrv_workers.ipc.frames import FrameKind
+from mlsrv_workers.pool.model_files import ModelFiles, artifact_stamp
 from mlsrv_workers.pool.slot import Slot
 from mlsrv_workers.pool.supervisor import Supervisor
 from mlsrv_workers.pool.worker_process import WorkerProcess
@@ -36,7 +38,9 @@ class ReplicatedModel:
 
     Attributes:
         id: id of the placement.
-        pickled: the model's settings, as they are sent to each worker.
+        settings: the model's settings.
+        pickled: the settings as they are sent to each worker.
+        files: its code and its artifact at the time of the first load.
         ready: True once the first load has succeeded on all workers; replaced workers load it from then on.
         slot: the kind of slot that a request to the model takes.
         load_seconds: duration of the first load.
@@ -45,14 +49,20 @@ class ReplicatedModel:
     """
 
     id: int
-    name: str
+    settings: ModelSettings
     pickled: bytes
+    files: ModelFiles
     ready: bool = False
     slot: Slot = Slot.SYNCHRONOUS
     load_seconds: float = 0.0
     info: ModelInfo = field(factory=ModelInfo)
     failed_reloads: int = 0
     problem: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self.settings.name
 
 
 class ReplicatedModels:
@@ -93,11 +103,13 @@ class ReplicatedModels:
         Raises:
             MLSrvError: the load fails on a worker; the model is unloaded from all workers then.
         """
-        return await self._load(ReplicatedModel(next(self._ids), settings.name, _pickle_settings(settings)))
+        pickled = _pickle_settings(settings)
+        files = await run_in_own_thread(ModelFiles.of, settings)
+        return await self._load(ReplicatedModel(next(self._ids), settings, pickled, files))
 
     async def load_again(self, model: ReplicatedModel) -> ReplicatedModel:
         """Load a model of another pool just as it was loaded there. Raises as `load` does."""
-        return await self._load(ReplicatedModel(next(self._ids), model.name, model.pickled))
+        return await self._load(ReplicatedModel(next(self._ids), model.settings, model.pickled, model.files))
 
     async def _load(self, model: ReplicatedModel) -> ReplicatedModel:
         self._models[model.id] = model
@@ -170,7 +182,9 @@ class ReplicatedModels:
     async def _load_on(self, model: ReplicatedModel, worker: WorkerProcess) -> dict[str, Any]:
         if model.id in worker.models:  # from the first attempt
             await worker.ask(FrameKind.UNLOAD, model.id)
-        payload: dict[str, Any] = await worker.ask(FrameKind.LOAD, (model.id, model.pickled))
+        payload: dict[str, Any] = await worker.ask(
+            FrameKind.LOAD, (model.id, model.pickled, model.files.code)
+        )
         worker.models.add(model.id)
         return payload
 
@@ -201,6 +215,14 @@ class ReplicatedModels:
         return min(missing, key=lambda model: model.load_seconds, default=None)
 
     async def _reload(self, model: ReplicatedModel, worker: WorkerProcess) -> None:
+        present = await run_in_own_thread(artifact_stamp, model.settings, model.files.code)
+        if present != model.files.artifact:
+            if self.workers_of(model):
+                self._give_up(model, "its artifact has changed since it was loaded; load it again")
+                return
+            # No worker has the version that was loaded: all of them take the present one.
+            logger.warning("Model %s has no worker left and is loaded with its present files", model.name)
+            model.files = await run_in_own_thread(ModelFiles.of, model.settings)
         try:
             await self._load_on(model, worker)
         except WorkerEnded as error:

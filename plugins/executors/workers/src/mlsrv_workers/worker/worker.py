@@ -24,6 +24,7 @@ from attrs import astuple
 from mlsrv.context import CallContext
 from mlsrv.errors import MLSrvError, ModelFailed, ModelLoadError, RequestCancelled
 from mlsrv.hosting.catalog import Catalog
+from mlsrv.hosting.code_snapshot import CodeSnapshot
 from mlsrv.hosting.model_host import ModelHost
 from mlsrv.metrics import Metric
 from mlsrv.plugin_resources import Shared
@@ -186,14 +187,14 @@ class Worker:
 
     # --- models ---------------------------------------------------------------------------------------------
 
-    async def _load(self, call: int, placement: int, pickled: bytes) -> None:
+    async def _load(self, call: int, placement: int, pickled: bytes, snapshot: CodeSnapshot | None) -> None:
         try:
             settings = pickle.loads(pickled)
         except Exception as error:  # unpickling imports classes of the embedding application
             raise ModelLoadError(
                 f"The model's settings cannot be read in a worker process: {type(error).__name__}: {error}"
             ) from error
-        host = ModelHost(settings, self._catalog, self._threads, self._record)
+        host = ModelHost(settings, self._catalog, self._threads, self._record, snapshot)
         info = await host.load()
         self._hosts[placement] = host
         if not gc.get_freeze_count():
