@@ -46,6 +46,7 @@ class ReplicatedModel:
         load_seconds: duration of the first load.
         failed_reloads: number of workers in a row that ended while they reloaded the model.
         problem: the reason why replaced workers no longer load it, or None.
+        changed: True if its artifact has changed, so that replaced workers go without it.
     """
 
     id: int
@@ -58,6 +59,7 @@ class ReplicatedModel:
     info: ModelInfo = field(factory=ModelInfo)
     failed_reloads: int = 0
     problem: str | None = None
+    changed: bool = False
 
     @property
     def name(self) -> str:
@@ -121,11 +123,7 @@ class ReplicatedModels:
                 raise ModelLoadError(f"Model {model.name} cannot be loaded: {error}") from error
             raise
         model.ready = True
-        for worker in self._supervisor.alive.values():
-            if model.id not in worker.models:
-                task = asyncio.create_task(self._catch_up_unless_ended(worker))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+        self._catch_up_others(model)
         return model
 
     async def unload(self, model: ReplicatedModel) -> None:
@@ -152,6 +150,13 @@ class ReplicatedModels:
             while (model := self._next_missing(worker)) is not None:
                 await self._reload(model, worker)
                 self._on_served()
+
+    def _catch_up_others(self, model: ReplicatedModel) -> None:
+        for worker in self._supervisor.alive.values():
+            if model.id not in worker.models:
+                task = asyncio.create_task(self._catch_up_unless_ended(worker))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
 
     # --- the first load -------------------------------------------------------------------------------------
 
@@ -211,6 +216,7 @@ class ReplicatedModels:
             model
             for model in self._models.values()
             if model.ready and model.problem is None and model.id not in worker.models
+            if not (model.changed and self.workers_of(model))
         ]
         return min(missing, key=lambda model: model.load_seconds, default=None)
 
@@ -218,11 +224,19 @@ class ReplicatedModels:
         present = await run_in_own_thread(artifact_stamp, model.settings, model.files.code)
         if present != model.files.artifact:
             if self.workers_of(model):
-                self._give_up(model, "its artifact has changed since it was loaded; load it again")
+                model.changed = True
+                logger.error(
+                    "Model %s in the pool %s: worker %d goes without it, since its artifact has changed; "
+                    "load it again",
+                    model.name,
+                    self._supervisor.name,
+                    worker.number,
+                )
                 return
             # No worker has the version that was loaded: all of them take the present one.
             logger.warning("Model %s has no worker left and is loaded with its present files", model.name)
             model.files = await run_in_own_thread(ModelFiles.of, model.settings)
+        changed, model.changed = model.changed, False
         try:
             await self._load_on(model, worker)
         except WorkerEnded as error:
@@ -239,6 +253,8 @@ class ReplicatedModels:
             self._give_up(model, f"a replaced worker cannot reload it: {error}")
         else:
             model.failed_reloads = 0
+            if changed:
+                self._catch_up_others(model)
             if model.id not in self._models:  # it was unloaded from the other workers meanwhile
                 worker.models.discard(model.id)
                 await worker.ask(FrameKind.UNLOAD, model.id)
