@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Sequence
+from decimal import Decimal
+from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,6 +39,11 @@ from served import WIRES, ask, asking, kernel_of, model, served
 
 # Of MLflow, when a class of a model has other type hints than it likes.
 pytestmark = pytest.mark.filterwarnings("ignore:.*type hint:UserWarning")
+
+
+class Word(str, Enum):
+    CAT = "cat"
+
 
 ROWS = FLOWERS.iloc[[0, 60, 140]].reset_index(drop=True)
 PLUGINS = [mlsrv_mlflow.plugin, mlsrv_numpy.plugin, mlsrv_pandas.plugin, mlsrv_text.plugin]
@@ -360,6 +367,18 @@ def save_function(tmp_path: Path, function: Any, **options: Any) -> Path:
         ),
         (pd.DataFrame([[1, 2]]), [("output-1", [1, 1], "INT64", [1]), ("output-2", [1, 1], "INT64", [2])]),
         ({"a": [1, 2], "b": "x"}, [("a", [2, 1], "INT64", [1, 2]), ("b", [1, 1], "BYTES", [b"x"])]),
+        ({"a": {"b": 1}}, [("a", [1, 1], "BYTES", [b'{"b": 1}'])]),
+        ({"a": {"b": {"c": [1.0, float("nan")]}}}, [("a", [1, 1], "BYTES", [b'{"b": {"c": [1.0, null]}}'])]),
+        (datetime.date(2026, 1, 2), [("output-1", [1, 1], "BYTES", [b"2026-01-02"])]),
+        ({"a": Decimal("1.10")}, [("a", [1, 1], "BYTES", [b'"1.10"'])]),
+        (pd.DataFrame({"a": [datetime.date(2026, 1, 2)]}), [("a", [1, 1], "BYTES", [b"2026-01-02"])]),
+        ([2**63 + 1, 1], [("output-1", [2, 1], "UINT64", [2**63 + 1, 1])]),
+        ([2**63 + 1, -1], [("output-1", [2, 1], "BYTES", [b"9223372036854775809", b"-1"])]),
+        ([2**53 + 1, 0.5], [("output-1", [2, 1], "BYTES", [b"9007199254740993", b"0.5"])]),
+        ([2**53, 0.5], [("output-1", [2, 1], "FP64", [2.0**53, 0.5])]),
+        ([Word.CAT, "a"], [("output-1", [2, 1], "BYTES", [b"cat", b"a"])]),
+        ({Word.CAT: [1]}, [("cat", [1, 1], "INT64", [1])]),
+        (np.ma.array([7, 9], mask=[0, 0]), [("output-1", [2, 1], "INT64", [7, 9])]),
     ],
     ids=repr,
 )
@@ -370,6 +389,56 @@ async def test_results_of_every_type_are_encoded(tmp_path: Path, result: Any, ex
     assert found == expected
     kinds = {pd.DataFrame: "pd", dict: "dict"}
     assert (response.parameters.content_type if response.parameters else None) == kinds.get(type(result))
+
+
+async def test_masked_elements_are_missing_or_the_models_fault(tmp_path: Path) -> None:
+    for number, values in enumerate(([1.5, -999.0], [7, 9])):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        result = np.ma.array(values, mask=[0, 1])
+        path = save_function(folder, lambda values, result=result: result)
+        async with kernel_of(model(path, "mlflow")) as kernel:
+            request = tensor_request("m", np.zeros((2, 2)))
+            if number:
+                with pytest.raises(ModelFailed, match="masked"):
+                    await kernel.infer(request)
+            else:
+                assert (await kernel.infer(request)).dict()["outputs"][0]["data"] == [1.5, None]
+
+
+async def test_optional_columns_with_gaps_are_json_texts(tmp_path: Path) -> None:
+    columns = {"text": "string", "flag": "boolean", "blob": "binary", "when": "datetime", "double": "double"}
+    signature = mlflow.models.ModelSignature(
+        inputs=mlflow.types.Schema(
+            [mlflow.types.ColSpec(kind, name, required=False) for name, kind in columns.items()]
+        )
+    )
+
+    def told(frame: pd.DataFrame) -> list[str]:
+        return [
+            ",".join("-" if frame[name].isna()[row] else type(frame[name][row]).__name__ for name in frame)
+            for row in range(len(frame))
+        ]
+
+    async with kernel_of(model(save_function(tmp_path, told, signature=signature), "mlflow")) as kernel:
+        for rows, expected in (
+            (slice(0, 2), [b"str,bool,bytes,Timestamp,float64", b"-,-,-,-,-"]),
+            (slice(1, 2), [b"-,-,-,-,-"]),
+        ):
+            texts = {
+                "text": ['"a"', "null"],
+                "flag": ["true", "null"],
+                "blob": ['"YQ=="', "null"],
+                "when": ['"2026-01-02T03:04:05"', "null"],
+            }
+            inputs = [
+                RequestInput(name, [len(given[rows])], "BYTES", given[rows], {"content_type": "pd_json"})
+                for name, given in texts.items()
+            ]
+            numbers = [1.5, None][rows]
+            inputs.append(RequestInput("double", [len(numbers)], "FP64", numbers))
+            response = await kernel.infer(InferenceRequest(inputs, model_name="m"))
+            assert response.outputs[0].data == expected
 
 
 async def test_outputs_have_the_names_of_the_signature(tmp_path: Path) -> None:
@@ -406,7 +475,7 @@ async def test_an_output_in_another_content_type(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("function", "kind", "sentence"),
     [
-        (lambda values: object(), CodecNotFound, 'Model m, output "output-1": no codec encodes'),
+        (lambda values: object(), ModelFailed, 'Model m, output "output-1": no codec encodes'),
         (
             lambda values: pd.DataFrame([[1, 2]], columns=["a", "a"]),
             ModelFailed,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, time
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
@@ -16,6 +19,9 @@ from mlsrv_protocol.plain_arrays import as_text, plain_array
 ONLY = "output-1"
 """The name of an output that the signature does not name."""
 
+_OBJECTS = (dict, date, time, Decimal, UUID, set, frozenset, pd.DataFrame)
+_EXACT = 2**53
+"""Up to here a double holds every integer."""
 _SCALARS = (str, bytes, bool, int, float, np.generic, type(None))
 
 
@@ -44,20 +50,28 @@ def by_name(model: str, result: Any, declared: Sequence[str]) -> dict[str, Any]:
 
 def encoded(model: str, name: str, value: Any) -> ResponseOutput:
     """Return the output of one value: numbers as an array of their shape, anything else as a column whose
-    elements are texts, dates, or JSON.
+    elements are texts, dates, or JSON. An object, such as a dict, is a column of one row.
 
     Raises:
         CodecNotFound: it is nothing that can be sent.
+        CodecError: it holds such a thing.
     """
-    if isinstance(value, _SCALARS):
+    if isinstance(value, _SCALARS + _OBJECTS):
         value = [value]
+    elif isinstance(value, Mapping):
+        value = [dict(value)]
     if isinstance(value, list | tuple):
         value = _numbers(value)
     if isinstance(value, np.ndarray) and value.dtype.kind not in "OM":
         return NumpyCodec.encode_output(name, value)
     if not isinstance(value, np.ndarray | list | pd.Series):
         raise CodecNotFound.for_payload(value, f'Model {model}, output "{name}"')
-    column = value.reset_index(drop=True) if isinstance(value, pd.Series) else pd.Series(list(value))
+    if isinstance(value, pd.Series):
+        column = value.reset_index(drop=True)
+    elif isinstance(value, np.ndarray) and value.ndim == 1:
+        column = pd.Series(value)  # which knows masks
+    else:
+        column = pd.Series(list(value))
     return PandasCodec.encode_response(model, pd.DataFrame({name: column})).outputs[0]
 
 
@@ -89,4 +103,28 @@ def _numbers(values: Sequence[Any]) -> Any:
         array = plain_array(values)
     except ValueError:  # lists of different lengths
         return list(values)
+    if array.dtype.kind == "f" and not all(map(_is_exact, _leaves(values))):
+        # Beyond 64 signed bits, numpy makes floating-point numbers of integers.
+        try:
+            if not any(map(_is_float, _leaves(values))):
+                return np.array(values, np.uint64)
+        except OverflowError:
+            pass  # among them is a negative one, or one beyond 64 bits
+        return np.array(values, object) if array.ndim == 1 else list(values)
     return array if array.dtype.kind in "biuf" else list(values)
+
+
+def _leaves(values: Any) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, list | tuple):
+            yield from _leaves(value)
+        else:
+            yield value
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, float | np.floating)
+
+
+def _is_exact(value: Any) -> bool:
+    return not isinstance(value, int) or -_EXACT <= value <= _EXACT or int(float(value)) == value

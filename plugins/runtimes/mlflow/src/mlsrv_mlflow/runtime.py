@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any, ClassVar
 
+import attrs
 import pandas as pd
 from mlflow.exceptions import MlflowException
 
@@ -18,6 +19,7 @@ from mlsrv.types import (
     InferenceResponse,
     MetadataModelResponse,
     Parameters,
+    RequestInput,
     RequestOutput,
     ResponseOutput,
 )
@@ -142,7 +144,15 @@ class MLflowRuntime(MLModel):
         )
         if self._interface.is_strict and content_type in ("dict", "pd"):
             self._check_names(payload)
-        return self.decode_request(payload, self._request_codecs.get(content_type))
+        return self.decode_request(self._with_cells(payload), self._request_codecs.get(content_type))
+
+    def _with_cells(self, payload: InferenceRequest) -> InferenceRequest:
+        """Return the request with the types of those columns that come as JSON texts because of gaps."""
+        cells = self._interface.cells
+        if not cells:
+            return payload
+        inputs = [_with_cells(tensor, cells.get(tensor.name)) for tensor in payload.inputs]
+        return attrs.evolve(payload, inputs=inputs)
 
     def _check_names(self, payload: InferenceRequest) -> None:
         sent = [tensor.name for tensor in payload.inputs]
@@ -174,6 +184,13 @@ class MLflowRuntime(MLModel):
         if made is not None:
             return made
         return encoded(self.name, output.name, value)
+
+
+def _with_cells(tensor: RequestInput, cells: Mapping[str, Any] | None) -> RequestInput:
+    given = tensor.parameters
+    if cells is None or given is None or given.content_type != "pd_json":
+        return tensor
+    return attrs.evolve(tensor, parameters=Parameters(**{**cells, **given.dict()}))
 
 
 def _fitting(payload: InferenceRequest) -> str:

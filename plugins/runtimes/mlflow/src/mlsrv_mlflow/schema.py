@@ -28,6 +28,13 @@ COLUMNS = {
 }
 """Datatype and content type of a column of one of MLflow's scalar types."""
 
+CELLS = {
+    DataType.binary: {"pd_cells": "base64", "pd_missing": "None"},
+    DataType.datetime: {"pd_cells": "datetime", "pd_missing": "None"},
+    DataType.boolean: {"pd_missing": "None"},
+}
+"""Parameters that a column with gaps needs, whose rows are JSON texts, to be of its type for MLflow."""
+
 NESTED = (Datatype.BYTES, "pd_json")
 """Datatype and content type of a column of arrays, maps, objects or any values."""
 
@@ -39,6 +46,7 @@ class Interface:
     Attributes:
         inputs, outputs: metadata; empty where nothing is known.
         specs: by name, the signature's own description of inputs that are tensors.
+        cells: by name, the parameters that a column needs where it comes as JSON texts, see `CELLS`.
         columns: by name, the columns whose name is no text for MLflow, but a number.
         content_type: how a request is decoded that does not say it: "pd", "dict" or "np"; None if nothing is
             known.
@@ -49,6 +57,7 @@ class Interface:
     inputs: tuple[MetadataTensor, ...] = ()
     outputs: tuple[MetadataTensor, ...] = ()
     specs: dict[str, TensorSpec] = field(factory=dict)
+    cells: dict[str, dict[str, str]] = field(factory=dict)
     columns: dict[str, Any] = field(factory=dict)
     content_type: str | None = None
     is_strict: bool = False
@@ -68,6 +77,11 @@ class Interface:
             inputs=tuple(_metadata(name, spec) for name, spec in inputs.items()),
             outputs=tuple(_output(name, spec) for name, spec in outputs.items()),
             specs=specs,
+            cells={
+                name: CELLS[spec.type]
+                for name, spec in inputs.items()
+                if isinstance(spec.type, DataType) and spec.type in CELLS
+            },
             columns={name: spec.name for name, spec in inputs.items() if is_named and spec.name != name},
             content_type=("dict" if is_named else "np") if specs else "pd" if inputs else None,
             is_strict=is_named,

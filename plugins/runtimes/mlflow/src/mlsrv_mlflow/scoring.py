@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from typing import Any
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST
@@ -12,6 +13,7 @@ from mlflow.pyfunc.scoring_server import invocations
 from mlflow.version import VERSION
 
 from mlsrv.handlers import Reply
+from mlsrv_mlflow.gaps import without_gaps
 
 logger = logging.getLogger("mlsrv.mlflow")
 
@@ -21,12 +23,12 @@ VERSIONS = Reply(VERSION.encode(), headers=JSON)
 
 
 def score(model: PyFuncModel, body: bytes, content_type: str) -> Reply:
-    """Answer one request for ``/invocations`` as MLflow's server does.
+    """Answer one request for ``/invocations`` as MLflow's server does, with missing values as ``null``.
 
     The traceback that MLflow's server sends with some errors is logged at level DEBUG instead.
     """
     try:
-        found = invocations(body, content_type, model, model.metadata.get_input_schema())
+        found = invocations(body, content_type, _Answering(model), model.metadata.get_input_schema())
     except MlflowException as error:
         return _refusal(error)
     except RecursionError as error:
@@ -34,6 +36,20 @@ def score(model: PyFuncModel, body: bytes, content_type: str) -> Reply:
     text = found.mimetype.startswith("text/")
     kind = f"{found.mimetype}; charset=utf-8" if text else found.mimetype
     return Reply(found.response.encode(), found.status, {"content-type": kind})
+
+
+class _Answering:
+    """A model whose predictions have no missing values but None.
+
+    MLflow's server writes NaN, which is no JSON, null or "NaT", depending on where a value stands.
+    """
+
+    def __init__(self, model: PyFuncModel) -> None:
+        self.metadata = model.metadata
+        self._model = model
+
+    def predict(self, data: Any, params: dict[str, Any] | None = None) -> Any:
+        return without_gaps(self._model.predict(data, params=params))
 
 
 def _refusal(error: MlflowException) -> Reply:
