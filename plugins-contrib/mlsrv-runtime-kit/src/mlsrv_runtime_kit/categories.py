@@ -76,12 +76,11 @@ class Categories:
             Unmapped: a value is of another type than the categories.
         """
         cells, missing = _cells(column)
-        convert = {
-            kind: self._converter(kind, cell)
-            for kind, cell in {
-                type(cell): cell for cell, gone in zip(cells, missing, strict=True) if not gone
-            }.items()
-        }
+        firsts: dict[type, Any] = {}
+        for cell, gone in zip(cells, missing, strict=True):
+            if not gone:
+                firsts.setdefault(type(cell), cell)
+        convert = {kind: self._converter(kind, cell) for kind, cell in firsts.items()}
         known = self._rounded(getattr(column, "dtype", None))
         found = np.full(len(cells), np.nan)
         unseen: dict[Any, None] = {}

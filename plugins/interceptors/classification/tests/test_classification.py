@@ -8,17 +8,20 @@ import numpy as np
 import pytest
 
 from mlsrv import Kernel, MLModel, ModelSettings
+from mlsrv.context import CallContext
 from mlsrv.errors import InvalidPayload
+from mlsrv.placement import ModelInfo
 from mlsrv.types import (
     InferenceRequest,
     InferenceResponse,
     MetadataTensor,
+    Parameters,
     RequestInput,
     RequestOutput,
     ResponseOutput,
 )
 from mlsrv_classification import plugin
-from mlsrv_classification.interceptor import classes_of
+from mlsrv_classification.interceptor import Classification, classes_of
 
 ROWS = np.float32([[0.1, 3.3, 2.0], [7.0, -1.0, 7.0]])
 
@@ -146,3 +149,14 @@ async def test_a_count_must_be_a_positive_whole_number(count: Any) -> None:
             await kernel.infer(asking(count))
         with pytest.raises(InvalidPayload, match='"y" is asked for with classification'):
             await anext(kernel.stream(asking(count)))
+
+
+async def test_labels_may_come_with_the_output() -> None:
+    parameters = Parameters(labels=["low", "high"])
+    answer = InferenceResponse(outputs=[ResponseOutput("y", [1, 2], "FP32", [0.25, 0.75], parameters)])
+
+    async def call_next(request: InferenceRequest, context: CallContext) -> InferenceResponse:
+        return answer
+
+    [y] = (await Classification(ModelInfo())(asking(2), CallContext(), call_next)).outputs
+    assert y.data == ["0.750000:1:high", "0.250000:0:low"]

@@ -213,3 +213,37 @@ async def test_unusable_artifacts_say_what_to_do(tmp_path: Path) -> None:
     assert "it has no trees" in await reason(model(path, "catboost"))
     wrong = model(saved(classifier(), tmp_path / "m.cbm"), "catboost", {"predict_fn": "transform"})
     assert "predict_fn is 'transform', but the model has predict, predict_proba" in await reason(wrong)
+
+
+async def test_categories_that_are_numbers_keep_their_values_in_every_form(tmp_path: Path) -> None:
+    shops = [2**60, 2**60 + 1, 2**60 + 2]
+    frame = pd.DataFrame({"shop": shops * 20, "x": np.linspace(0, 1, 60)})
+    target = (frame["shop"] == shops[1]) * 5.0
+    settings = options(cat_features=["shop"], one_hot_max_size=3)
+    regressor = catboost.CatBoostRegressor(**settings).fit(frame, target)
+    expected = regressor.predict(frame.head(3))[:, None]
+    async with kernel_of(model(saved(regressor, tmp_path / "m.cbm"), "catboost")) as kernel:
+        x = RequestInput("x", [3, 1], "FP32", frame["x"].head(3).to_numpy(np.float32))
+        for column in (
+            RequestInput("shop", [3, 1], "INT64", shops),
+            RequestInput("shop", [3, 1], "BYTES", list(map(str, shops))),
+        ):
+            found = await ask(kernel, InferenceRequest(inputs=[x, column]))
+            assert_identical(found["predict"], expected)
+    small = frame.assign(shop=[10, 20, 30] * 20)
+    regressor = catboost.CatBoostRegressor(**settings).fit(small, target)
+    expected = regressor.predict(small.head(3))[:, None]
+    async with kernel_of(model(saved(regressor, tmp_path / "m.cbm"), "catboost")) as kernel:
+        floats = PandasCodec.encode_request(small.head(3).astype({"shop": float}))
+        assert_identical((await ask(kernel, floats))["predict"], expected)
+        half = PandasCodec.encode_request(small.head(3).assign(shop=[10.5, 20.0, np.nan]))
+        with pytest.raises(InferenceError, match="must be integer or string"):
+            await ask(kernel, half)
+
+
+async def test_the_classes_of_columns_are_told(tmp_path: Path) -> None:
+    async with kernel_of(model(saved(classifier(), tmp_path / "m.cbm"), "catboost")) as kernel:
+        response = await kernel.infer(asking(IRIS[:2], "predict_proba"))
+        assert response.outputs[0].parameters.get("labels") == ["setosa", "versicolor", "virginica"]
+        declared = {tensor.name: tensor.parameters for tensor in kernel.model_metadata("m").outputs}
+        assert declared["predict_proba"].get("labels") == ["setosa", "versicolor", "virginica"]

@@ -232,3 +232,88 @@ async def test_unusable_artifacts_say_what_to_do(tmp_path: Path) -> None:
     assert "the LGBMRegressor is not fitted" in await reason(model(path, "lightgbm"))
     wrong = model(as_text(booster(), tmp_path / "model.txt"), "lightgbm", {"predict_fn": "transform"})
     assert "predict_fn is 'transform', but the model has predict, predict_proba" in await reason(wrong)
+
+
+async def test_names_with_spaces_are_taken_as_in_training_and_as_lightgbm_writes_them(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    frame = pd.DataFrame({"age": random.random(200), "hours per week": random.random(200)})
+    trained = booster(frame, frame["age"] - frame["hours per week"])
+    expected = trained.predict(frame.head(3))[:, None]
+    async with kernel_of(model(as_text(trained, tmp_path / "m.txt"), "lightgbm")) as kernel:
+        few = frame.head(3)
+        for sent in (few, few[["hours per week", "age"]], few.set_axis(["age", "hours_per_week"], axis=1)):
+            request = PandasCodec.encode_request(sent)
+            assert_identical((await ask(kernel, request))["predict"], expected)
+            request.parameters = None
+            assert_identical((await ask(kernel, request))["predict"], expected)
+        twice = PandasCodec.encode_request(few.assign(hours_per_week=1.0))
+        with pytest.raises(InputsNotFound, match="does not know the inputs hours_per_week"):
+            await ask(kernel, twice)
+
+
+async def test_aliases_of_objectives_give_probabilities(tmp_path: Path) -> None:
+    trained = booster(objective="softmax")
+    for path in (as_joblib(trained, tmp_path / "m.joblib"), as_text(trained, tmp_path / "m.txt")):
+        async with kernel_of(model(path, "lightgbm")) as kernel:
+            found = await ask(kernel, ROWS, "predict_proba")
+            assert_identical(found["predict_proba"], trained.predict(ROWS))
+
+
+async def test_the_classes_of_columns_are_told(tmp_path: Path) -> None:
+    estimator = lightgbm.LGBMClassifier(n_estimators=3, verbosity=-1, n_jobs=1).fit(IRIS, NAMES)
+    async with kernel_of(model(as_joblib(estimator, tmp_path / "m.joblib"), "lightgbm")) as kernel:
+        response = await kernel.infer(asking(ROWS, "predict", "predict_proba", "predict_raw"))
+        labels = [output.parameters.get("labels") for output in response.outputs if output.parameters]
+        assert labels == [None, ["setosa", "versicolor", "virginica"], ["setosa", "versicolor", "virginica"]]
+        declared = {tensor.name: tensor.parameters for tensor in kernel.model_metadata("m").outputs}
+        assert declared["predict_proba"].get("labels") == ["setosa", "versicolor", "virginica"]
+        assert declared["predict"] is None
+
+
+async def test_categories_are_found_where_other_columns_are_categorical_too(tmp_path: Path) -> None:
+    random = np.random.default_rng(5)
+    frame = pd.DataFrame(
+        {
+            "x": random.random(300),
+            "shop": pd.Categorical(random.choice([10, 20, 30], 300)),
+            "kind": random.integers(0, 9, 300),
+        }
+    )
+    target = (frame["shop"] == 20) * 5.0 + frame["x"]
+    dataset = lightgbm.Dataset(frame, target, categorical_feature=["kind", "shop"])
+    trained = lightgbm.train(QUIET, dataset, 5)
+    few = frame.head(6)
+    async with kernel_of(model(as_text(trained, tmp_path / "m.txt"), "lightgbm")) as kernel:
+        assert [str(tensor.datatype) for tensor in kernel.model_metadata("m").inputs] == [
+            "FP64",
+            "INT64",
+            "FP64",
+        ]
+        request = PandasCodec.encode_request(few.astype({"shop": int}))
+        assert_identical((await ask(kernel, request))["predict"], trained.predict(few)[:, None])
+
+
+async def test_categories_of_columns_that_cannot_be_told_apart_are_taken_as_a_frame_of_categories(
+    tmp_path: Path,
+) -> None:
+    random = np.random.default_rng(5)
+    frame = pd.DataFrame(
+        {
+            "shop": pd.Categorical(random.choice([10, 20, 30], 300), ordered=True),
+            "kind": random.integers(0, 3, 300),
+        }
+    )
+    trained = booster(frame, (frame["shop"] == 20) * 5.0)
+    few = frame.head(6)
+    async with kernel_of(model(as_text(trained, tmp_path / "m.txt"), "lightgbm")) as kernel:
+        [declared] = kernel.model_metadata("m").inputs
+        assert (str(declared.datatype), declared.shape) == ("FP64", [-1, 2])
+        for sent in (few, few[["kind", "shop"]]):
+            found = await ask(kernel, PandasCodec.encode_request(sent))
+            assert_identical(found["predict"], trained.predict(few)[:, None])
+        plain = PandasCodec.encode_request(few.astype({"shop": int}))
+        with pytest.raises(InferenceError, match="categorical_feature do not match"):
+            await ask(kernel, plain)
+        plain.parameters = None
+        with pytest.raises(InferenceError):
+            await ask(kernel, plain)

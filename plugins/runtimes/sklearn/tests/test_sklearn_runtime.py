@@ -20,10 +20,10 @@ from sklearn.base import BaseEstimator
 from sklearn.cluster import KMeans
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
-from sklearn.decomposition import PCA
+from sklearn.decomposition import NMF, PCA
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.exceptions import InconsistentVersionWarning
-from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.multioutput import MultiOutputClassifier
@@ -36,7 +36,7 @@ import mlsrv_numpy.plugin
 import mlsrv_pandas.plugin
 import mlsrv_sklearn.runtime
 from mlsrv import Kernel, ModelSettings
-from mlsrv.codecs import NumpyCodec
+from mlsrv.codecs import NumpyCodec, PandasCodec
 from mlsrv.errors import Code, InferenceError, MLSrvError, ModelFailed, OutputNotFound
 from mlsrv.testing import tensor_request, text_request
 from mlsrv.types import (
@@ -555,3 +555,92 @@ async def test_masked_elements_are_missing_or_the_models_fault(saved: Any) -> No
         async with serving(saved(Odd(np.ma.array(values, mask=[0, 1])))) as kernel:
             with pytest.raises(ModelFailed, match=r'output "predict": data\[1\] is masked'):
                 await ask(kernel, np.zeros((2, 1)))
+
+
+def columns_of(frame: pd.DataFrame, content_type: str | None = "pd") -> InferenceRequest:
+    request = PandasCodec.encode_request(frame)
+    request.model_name = "m"
+    for tensor in request.inputs:
+        tensor.parameters = None
+    request.parameters = Parameters(content_type=content_type) if content_type else None
+    return request
+
+
+@pytest.mark.parametrize("first", [CountVectorizer(), HashingVectorizer(n_features=32)])
+async def test_a_column_of_documents_gives_a_row_for_each(saved: Any, first: Any) -> None:
+    documents = ["a good film", "a bad film", "good", "bad"]
+    pipeline = make_pipeline(first, LogisticRegression()).fit(documents, [1, 0, 1, 0])
+    async with serving(saved(pipeline), mlsrv_pandas.plugin) as kernel:
+        for rows in (["bad", "good"], ["good"]):
+            response = await kernel.infer(columns_of(pd.DataFrame({"text": rows})))
+            assert response.outputs[0].data.tolist() == pipeline.predict(rows).tolist()
+        two = pd.DataFrame({"text": ["bad", "good"], "more": ["good", "bad"]})
+        with pytest.raises(InferenceError, match="takes one column of documents, but the input has 2"):
+            await kernel.infer(columns_of(two))
+
+
+async def test_texts_are_the_same_as_bytes(saved: Any) -> None:
+    frame = pd.DataFrame({"colour": ["red", "blue", "grün"] * 4})
+    pipeline = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LinearRegression())
+    pipeline.fit(frame.to_numpy(dtype=object), [1.0, 2.0, 3.0] * 4)
+    async with serving(saved(pipeline)) as kernel:
+        for cells in (["red", "grün"], [b"red", "grün".encode()]):
+            request = InferenceRequest(model_name="m", inputs=[RequestInput("x", [2, 1], "BYTES", cells)])
+            response = await kernel.infer(request)
+            np.testing.assert_allclose(response.outputs[0].data, [1.0, 3.0])
+
+
+async def test_one_tensor_for_each_column_is_a_frame(saved: Any) -> None:
+    frame = pd.DataFrame({"colour": ["red", "blue", "green"] * 4, "large": [2**60, 2**60 + 1, 2**60 + 2] * 4})
+    encoder = OneHotEncoder(handle_unknown="ignore")
+    pipeline = make_pipeline(encoder, LinearRegression()).fit(frame, [1.0, 2.0, 3.0] * 4)
+    async with serving(saved(pipeline), mlsrv_pandas.plugin) as kernel:
+        response = await kernel.infer(columns_of(frame[["large", "colour"]].head(3), None))
+        np.testing.assert_allclose(response.outputs[0].data, [1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("fitted", ["KMeans", "NMF"])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+async def test_models_fitted_in_doubles_take_single_precision(saved: Any, fitted: str) -> None:
+    estimator = {"KMeans": KMeans(2, n_init=1, random_state=0), "NMF": NMF(2, random_state=0)}[fitted].fit(X)
+    rows = X[:5].astype(np.float32)
+    expected = estimator.transform(rows.astype(np.float64))
+    async with serving(saved(estimator)) as kernel:
+        found = await ask(kernel, rows, "transform")
+        np.testing.assert_allclose(found["transform"], expected)
+
+
+async def test_values_of_another_type_are_refused(saved: Any) -> None:
+    texts = np.array([["a"], ["b"], ["c"]], object)
+    encoder = make_pipeline(OneHotEncoder(), LogisticRegression()).fit(texts, [0, 1, 0])
+    vectorizer = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(["a b", "cc dd", "e"], [0, 1, 0])
+    for estimator in (encoder, vectorizer):
+        async with serving(saved(estimator)) as kernel:
+            with pytest.raises(InferenceError, match="refuses the input"):
+                await ask(kernel, np.array([[1], [2]]))
+
+
+class Broken(BaseEstimator):
+    def predict(self, X: Any) -> Any:
+        return X.no_such_attribute
+
+
+async def test_a_mistake_in_an_estimator_of_the_author_is_the_models(saved: Any) -> None:
+    async with serving(saved(Broken())) as kernel:
+        with pytest.raises(ModelFailed, match="no_such_attribute"):
+            await ask(kernel, ROWS)
+
+
+async def test_the_classes_of_columns_are_told(saved: Any) -> None:
+    names = np.array(["setosa", "versicolor", "virginica"])[Y]
+    declared = [{"name": "predict_proba", "datatype": "FP64", "shape": [-1, 3]}]
+    estimator = LogisticRegression(solver="newton-cg").fit(X, names)
+    async with serving(saved(estimator), outputs=declared) as kernel:
+        request = tensor_request("m", ROWS)
+        request.outputs = [RequestOutput("predict_proba")]
+        response = await kernel.infer(request)
+        assert response.outputs[0].parameters is not None
+        assert response.outputs[0].parameters.get("labels") == ["setosa", "versicolor", "virginica"]
+        [tensor] = kernel.model_metadata("m").outputs
+        assert tensor.parameters is not None
+        assert tensor.parameters.get("labels") == ["setosa", "versicolor", "virginica"]

@@ -284,3 +284,48 @@ async def test_unusable_artifacts_say_what_to_do(
     path.write_bytes(binary)
     async with kernel_of(model(path, "xgboost")) as kernel:
         assert kernel.ready
+
+
+async def test_values_that_are_no_category_are_refused(saved: Any) -> None:
+    frame = mixed_frame()
+    target = (frame["colour"] == "red") * 4
+    regressor = xgboost.XGBRegressor(n_estimators=4, enable_categorical=True).fit(frame, target)
+    async with kernel_of(model(saved(regressor), "xgboost")) as kernel:
+        few = frame.head(2).assign(colour=["red", "pink"])
+        with pytest.raises(
+            InferenceError, match=r'"colour": pink is not among the categories blue, green, red'
+        ):
+            await ask(kernel, frame_request(few))
+        with pytest.raises(InferenceError, match=r'"colour": 1 was sent, but its categories are texts'):
+            await ask(kernel, frame_request(few.assign(colour=[1, 2])))
+
+
+async def test_codes_are_taken_where_the_file_has_no_categories(saved: Any) -> None:
+    rows = np.array([[0, 0.5], [1, 0.1], [2, 0.3]] * 20, np.float32)
+    types = ["c", "float"]
+    table = xgboost.DMatrix(
+        rows,
+        label=rows[:, 0] == 1,
+        feature_names=["colour", "size"],
+        feature_types=types,
+        enable_categorical=True,
+    )
+    booster = xgboost.train({"max_depth": 2}, table, 4)
+    expected = booster.predict(table)[:3, None]
+    async with kernel_of(model(saved(booster), "xgboost")) as kernel:
+        declared = kernel.model_metadata("m").inputs
+        assert [str(tensor.datatype) for tensor in declared] == ["INT64", "FP32"]
+        columns = [
+            RequestInput("colour", [3, 1], "INT64", [0, 1, 2]),
+            RequestInput("size", [3, 1], "FP32", rows[:3, 1]),
+        ]
+        assert_identical((await ask(kernel, InferenceRequest(inputs=columns)))["predict"], expected)
+        assert_identical((await ask(kernel, rows[:3]))["predict"], expected)
+
+
+async def test_the_classes_of_columns_are_told(saved: Any) -> None:
+    async with kernel_of(model(saved(trained().fit(IRIS, FLOWER)), "xgboost")) as kernel:
+        response = await kernel.infer(asking(ROWS, "predict_proba"))
+        assert response.outputs[0].parameters.get("labels") == ["0", "1", "2"]
+        declared = {tensor.name: tensor.parameters for tensor in kernel.model_metadata("m").outputs}
+        assert declared["predict_proba"].get("labels") == ["0", "1", "2"]

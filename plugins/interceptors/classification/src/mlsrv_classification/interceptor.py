@@ -34,8 +34,8 @@ class Classification(Interceptor):
     ``value:index`` or ``value:index:label``, the k highest first, for each row: BYTES of shape ``[rows, k]``,
     or ``[k]`` where the output has one dimension.
 
-    Labels are the parameter ``labels`` (a list) of the output in the model's metadata. The model, and caches
-    and batches before it, do not see the parameter.
+    Labels are the parameter ``labels`` (a list) of the output, in the model's metadata or else in the answer.
+    The model, and caches and batches before it, do not see the parameter ``classification``.
     """
 
     phase: ClassVar[Phase] = Phase.GUARD
