@@ -20,6 +20,7 @@ from mlsrv_protocol.tensors import numeric
 from mlsrv_protocol.types import (
     InferenceRequest,
     InferenceResponse,
+    MetadataTensor,
     Parameters,
     RequestOutput,
     ResponseOutput,
@@ -41,11 +42,7 @@ class Classification(Interceptor):
     phase: ClassVar[Phase] = Phase.GUARD
 
     def __init__(self, info: ModelInfo) -> None:
-        self._labels = {
-            tensor.name: labels
-            for tensor in info.outputs
-            if tensor.parameters is not None and isinstance(labels := tensor.parameters.get("labels"), list)
-        }
+        self._labels = {tensor.name: labels for tensor in info.outputs if (labels := _labels_of(tensor))}
 
     def __call__(  # type: ignore[override]  # no coroutine of its own where nothing is asked
         self, request: InferenceRequest, context: CallContext, call_next: CallNext
@@ -76,7 +73,7 @@ class Classification(Interceptor):
     def _of(self, response: InferenceResponse, counts: Mapping[str, int]) -> InferenceResponse:
         # A new message: the response may live on in a cache.
         outputs = [
-            classes_of(output, counts[output.name], self._labels.get(output.name, ()))
+            classes_of(output, counts[output.name], self._labels.get(output.name) or _labels_of(output))
             if output.name in counts
             else output
             for output in response.outputs
@@ -109,6 +106,11 @@ def classes_of(output: ResponseOutput, count: int, labels: Sequence[str]) -> Res
         for value, index in zip(row[indices].tolist(), indices.tolist(), strict=True)
     ]
     return ResponseOutput(output.name, [*lead, count], Datatype.BYTES, texts)
+
+
+def _labels_of(tensor: MetadataTensor | ResponseOutput) -> Sequence[str]:
+    found = tensor.parameters.get("labels") if tensor.parameters is not None else None
+    return found if isinstance(found, list) else ()
 
 
 def _descending(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
