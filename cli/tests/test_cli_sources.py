@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlsrv.errors import ConfigurationError
+from mlsrv.settings import Owner, setting, settings_class
 from mlsrv_cli.sources import assignments, foreign_variables, read_settings, without_service_links
 
 
@@ -59,9 +60,44 @@ def test_service_links_are_left_out_and_settings_are_not() -> None:
 
 
 def test_foreign_variables() -> None:
-    assert foreign_variables({"MLSRV_DEBUG": "1"}) is None
-    one = foreign_variables({"MLSERVER_HTTP_PORT": "1"})
+    known = {"http_port", "debug", "model_name"}
+    assert foreign_variables({"MLSRV_DEBUG": "1"}, known) is None
+    one = foreign_variables({"MLSERVER_HTTP_PORT": "1"}, known)
     assert one == "MLSERVER_HTTP_PORT in the environment is not read; use MLSRV_HTTP_PORT."
-    two = foreign_variables({"MLSERVER_MODEL_NAME": "1", "MLSERVER_DEBUG": "1"})
+    two = foreign_variables({"MLSERVER_MODEL_NAME": "1", "MLSERVER_DEBUG": "1"}, known)
     assert two is not None
     assert two.endswith("are not read; use MLSRV_DEBUG, MLSRV_MODEL_NAME.")
+
+
+def test_the_advice_names_only_variables_that_there_are() -> None:
+    known = {"http_port"}
+    assert foreign_variables({"MLSERVER_MODELS_DIR": "/x"}, known) == (
+        "MLSERVER_MODELS_DIR in the environment is not read."
+    )
+    assert foreign_variables({"MLSERVER_MODELS_DIR": "/x", "MLSERVER_HTTP_PORT": "1"}, known) == (
+        "MLSERVER_HTTP_PORT, MLSERVER_MODELS_DIR in the environment are not read; use MLSRV_HTTP_PORT; "
+        "nothing here corresponds to MLSERVER_MODELS_DIR."
+    )
+
+
+def test_paths_count_from_the_file_that_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @settings_class
+    class Tls:
+        cert: str | None = setting(None, help="A file.", path=True)
+        name: str | None = setting(None, help="No path.")
+
+    folder, elsewhere = tmp_path / "models", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+
+    def cert(environ: dict[str, str], given: dict[str, str], text: str = "{}") -> object:
+        (folder / "settings.json").write_text(text)
+        return read_settings(folder, environ, given, {}).resolve([Owner("mlsrv-x", Tls)]).cert
+
+    assert cert({}, {}, '{"cert": "../cert.pem", "name": "../x"}') == str(folder / "../cert.pem")
+    assert cert({}, {}, '{"cert": "/etc/cert.pem"}') == "/etc/cert.pem"
+    assert cert({}, {}, '{"cert": "file:///etc/cert.pem"}') == "file:///etc/cert.pem"
+    assert cert({"MLSRV_CERT": "cert.pem"}, {}) == "cert.pem"
+    assert cert({}, {"cert": "cert.pem"}, '{"cert": "other.pem"}') == "cert.pem"
+    assert cert({}, {}) is None

@@ -88,7 +88,7 @@ def _apply(wanted: str | dict[str, Any]) -> None:
         if isinstance(wanted, dict):
             _dict_config(wanted)
         elif not Path(wanted).is_file():
-            raise ConfigurationError(f"{where}: there is no such file.")
+            raise ConfigurationError(f"{where}: there is no such file ({Path(wanted).absolute()}).")
         elif Path(wanted).suffix == ".json":
             _dict_config(json.loads(Path(wanted).read_text(encoding="utf-8")))
         else:

@@ -17,6 +17,7 @@ from mlsrv.settings import KernelSettings, Owner, Settings, help_of
 from mlsrv.settings.fields import default_of
 from mlsrv.settings.hints import explain_unknown
 from mlsrv.settings.known_plugins import owner_of
+from mlsrv.settings.model_environment import model_fields
 from mlsrv.settings.server import KERNEL_DISTRIBUTION
 from mlsrv_cli.sources import assignments, read_settings
 
@@ -47,6 +48,11 @@ class LoadedPlugins:
         """Return the settings classes of plugins for ``"server"`` or ``"model"``."""
         offers = self.plugins.attributed(SettingsOffer)
         return [Owner(distribution, offer.cls) for distribution, offer in offers if offer.scope == scope]
+
+    def model_fields(self) -> set[str]:
+        """Return the fields of models that the environment may have (``MLSRV_MODEL_…``)."""
+        read = [name for offer in self.plugins.offers(SettingsOffer) for name in offer.parameters]
+        return model_fields(self.owners("model"), read)
 
     def failures(self) -> dict[str, str]:
         """Return the distributions whose plugin did not load, with the reason."""

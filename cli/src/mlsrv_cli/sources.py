@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from mlsrv.errors import ConfigurationError
 from mlsrv.settings import Layer, Settings, environment_layers, file_layer
 
 SETTINGS_FILE = "settings.json"
 FOREIGN_PREFIX = "MLSERVER_"
-_LOCAL_PATHS = ("model_repository_root", "logging_settings")
 
 # Variables that Kubernetes adds to every container for a service called "mlsrv"; they are no settings.
 _SERVICE_LINK = re.compile(
@@ -41,7 +39,7 @@ def read_settings(
         raise ConfigurationError(f'The folder "{folder}" {what}.')
     layers = [Layer("FOLDER", {"model_repository_root": str(folder)})]
     if (folder / SETTINGS_FILE).exists():
-        layers.append(_relative_to_file(file_layer(folder / SETTINGS_FILE), folder))
+        layers.append(file_layer(folder / SETTINGS_FILE))
     server, models = environment_layers(without_service_links(environ))
     layers += [server, Layer("command line", given, text=True, names=names)]
     return Settings.from_layers(layers, model_layer=models)
@@ -67,6 +65,10 @@ def assignments(texts: Iterable[str]) -> dict[str, str]:
     return {key.strip(): value for key, _, value in pairs}
 
 
+def _is_setting(variable: str, known: Container[str]) -> bool:
+    return variable.removeprefix("MLSRV_").lower() in known
+
+
 def without_service_links(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment without the addresses that Kubernetes adds for a service named "mlsrv"."""
     return {
@@ -77,21 +79,23 @@ def without_service_links(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def foreign_variables(environ: Mapping[str, str]) -> str | None:
-    """Return a sentence about variables with the prefix of MLServer, which are not read, or None."""
+def foreign_variables(environ: Mapping[str, str], known: Container[str]) -> str | None:
+    """Return a sentence about variables with the prefix of MLServer, which are not read, or None.
+
+    Args:
+        environ: the environment.
+        known: the names of server settings, and with the prefix ``model_`` those of models.
+    """
     found = sorted(name for name in environ if name.upper().startswith(FOREIGN_PREFIX))
     if not found:
         return None
-    renamed = ", ".join(f"MLSRV_{name[len(FOREIGN_PREFIX) :]}" for name in found)
+    here = {name: f"MLSRV_{name[len(FOREIGN_PREFIX) :].upper()}" for name in found}
+    renamed = [name for name in here.values() if _is_setting(name, known)]
     verb = "is" if len(found) == 1 else "are"
-    return f"{', '.join(found)} in the environment {verb} not read; use {renamed}."
-
-
-def _relative_to_file(layer: Layer, folder: Path) -> Layer:
-    """Make paths of a settings file relative to that file, as for `parameters.uri` of a model."""
-    values: dict[str, Any] = dict(layer.values)
-    for key in _LOCAL_PATHS:
-        value = values.get(key)
-        if isinstance(value, str) and value and "://" not in value:
-            values[key] = str(folder / value)
-    return Layer(layer.origin, values)
+    sentence = f"{', '.join(found)} in the environment {verb} not read"
+    if renamed:
+        sentence += f"; use {', '.join(renamed)}"
+    if renamed and len(renamed) < len(found):
+        others = [name for name, other in here.items() if other not in renamed]
+        sentence += f"; nothing here corresponds to {', '.join(others)}"
+    return f"{sentence}."

@@ -11,6 +11,7 @@ from pathlib import Path
 import rich_click as click
 
 from mlsrv.settings import KernelSettings, Settings
+from mlsrv.settings.known_plugins import known_names
 from mlsrv_cli.failures import report
 from mlsrv_cli.log_queue import LogQueue
 from mlsrv_cli.logs import LEVELS, configure
@@ -61,7 +62,7 @@ def start(
     stop.budget = own.shutdown_timeout + STOP_MARGIN
     log = configure(own, level=log_level)
     try:
-        code = _serve(folder, settings, loaded, own, stop, log)
+        code = _serve(folder, settings, resolved, loaded, stop, log)
     except Exception as error:
         code = report(error, debug=own.debug)
     if not log.close(FLUSH_SECONDS):
@@ -73,12 +74,14 @@ def start(
 def _serve(
     folder: Path,
     settings: Settings,
+    resolved: Settings,
     loaded: LoadedPlugins,
-    own: KernelSettings,
     stop: StopSignals,
     log: LogQueue,
 ) -> int:
-    warning = foreign_variables(os.environ)
+    known = {setting.name for setting in resolved} | {f"model_{name}" for name in loaded.model_fields()}
+    known |= set(known_names("settings"))  # the plugins that have them are named where one is missing
+    warning = foreign_variables(os.environ, known)
     if warning is not None:
         logger.warning("%s", warning)
     make_importable(folder)
@@ -88,6 +91,7 @@ def _serve(
     from mlsrv_cli.console import make_reporter
     from mlsrv_cli.serving import run
 
+    own = resolved.of(KernelSettings)
     reporter = make_reporter(sys.stdout, structured=own.use_structured_logging)
     return run(
         lambda: Kernel(settings, plugins=loaded.files, block=loaded.block),

@@ -149,7 +149,9 @@ def _check_readable(setting: str, path: str) -> None:
         with open(path, "rb"):
             pass
     except OSError as error:
-        raise ConfigurationError(f"{setting}: {path} cannot be read: {_reason(error)}") from error
+        raise ConfigurationError(
+            f"{setting}: {os.path.abspath(path)} cannot be read: {_reason(error)}"
+        ) from error
 
 
 def _reason(error: Exception) -> str:

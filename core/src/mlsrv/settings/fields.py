@@ -17,6 +17,7 @@ def setting(
     factory: Any = None,
     at_least: float | None = None,
     secret: bool = False,
+    path: bool = False,
 ) -> Any:
     """Define a field of a settings class.
 
@@ -27,10 +28,14 @@ def setting(
         at_least: the smallest number that it takes; None is not checked.
         secret: whether its value is masked where settings are shown, and left out of messages. Names such as
             ``api_token`` and the passwords of URLs are masked without it.
+        path: whether a text is a path: in a settings file it counts from the folder of that file, elsewhere
+            from the working directory.
     """
     default = attrs.Factory(factory) if factory is not None else default
     validator = None if at_least is None else _at_least(at_least)
-    return attrs.field(default=default, validator=validator, metadata={"help": help, "secret": secret})
+    return attrs.field(
+        default=default, validator=validator, metadata={"help": help, "secret": secret, "path": path}
+    )
 
 
 def _at_least(limit: float) -> Callable[[Any, attrs.Attribute[Any], Any], None]:

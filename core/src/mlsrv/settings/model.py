@@ -93,7 +93,8 @@ class ModelSettings(FlatSettings):
         self.source = source
         if problems:
             raise ConfigurationError(problems)
-        super().__init__([Layer(str(source) if source else "code", fields)])
+        origin, base = (str(source), source.parent) if source else ("code", None)
+        super().__init__([Layer(origin, fields, base=base)])
 
     @property
     def version(self) -> str | None:

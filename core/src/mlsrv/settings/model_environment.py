@@ -12,12 +12,24 @@ from typing import Any
 import attrs
 
 from mlsrv.errors import ConfigurationError
-from mlsrv.settings import Layer, ModelSettings
+from mlsrv.settings import KernelModelSettings, Layer, ModelSettings, Owner
 from mlsrv.settings.convert import from_text
 from mlsrv.settings.known_plugins import known_names
 
 _IDENTITY = ("name", "implementation", "inputs", "outputs")
 _PARAMETERS = ("content_type", "extra", "format", "uri", "version")
+
+
+def model_fields(owners: Iterable[Owner], parameters: Iterable[str]) -> set[str]:
+    """Return the model fields that an environment may have, of the kernel and of plugins.
+
+    Args:
+        owners: the model settings classes of plugins.
+        parameters: keys of the object ``parameters`` that installed plugins read.
+    """
+    classes = [KernelModelSettings, *(owner.cls for owner in owners)]
+    named = {attribute.name for cls in classes for attribute in attrs.fields(cls)}
+    return named | {*_IDENTITY, *_PARAMETERS, "parameters", *known_names("parameters"), *parameters}
 
 
 class ModelEnvironment:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import attrs
@@ -13,6 +14,7 @@ from mlsrv.errors import ConfigurationError
 from mlsrv.settings.convert import from_text, structure_fields
 from mlsrv.settings.fields import help_of
 from mlsrv.settings.hints import explain_unknown
+from mlsrv.settings.parameters import has_scheme
 from mlsrv.settings.redaction import is_secret, redacted, without_secrets
 
 DEFAULT = "default"
@@ -40,12 +42,14 @@ class Layer:
         text: whether the values are texts that have yet to be read as JSON where a field wants more than
             text.
         names: how a key is spelt there, when that differs (``MLSRV_HTTP_PORT`` for ``http_port``).
+        base: the folder from which relative paths count; None is the working directory.
     """
 
     origin: str
     values: Mapping[str, Any]
     text: bool = False
     names: Mapping[str, str] = attrs.field(factory=dict)
+    base: Path | None = None
 
     def where(self, key: str) -> str:
         """Return how messages point at a key of this layer."""
@@ -262,5 +266,12 @@ def _chosen(
                 problems.append(f"{layer.origin}: {unknown(key)}")
                 continue
             plain = from_text(value, fields[key][1].type) if layer.text and isinstance(value, str) else value
+            if fields[key][1].metadata.get("path"):
+                plain = _from_base(plain, layer.base)
             chosen[key] = (plain, layer)
     return chosen
+
+
+def _from_base(value: Any, base: Path | None) -> Any:
+    is_path = base is not None and isinstance(value, str) and value and not has_scheme(value)
+    return str(base / value) if base is not None and is_path else value

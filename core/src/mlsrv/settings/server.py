@@ -35,7 +35,7 @@ class KernelSettings:
         help="When a model fails to load at the start: serve the others and answer not ready, or exit.",
     )
     model_repository_root: str | None = setting(
-        None, help="Folder (or other root) in which models are looked for."
+        None, help="Folder (or other root) in which models are looked for.", path=True
     )
     model_repository_implementation: str | None = setting(
         None,
@@ -88,7 +88,9 @@ class KernelSettings:
         False, help="Log a line for each request, over any transport; health checks on debug level."
     )
     logging_settings: str | dict[str, Any] | None = setting(
-        None, help="A logging configuration (dictConfig), or the path of a file with one (JSON or INI)."
+        None,
+        help="A logging configuration (dictConfig), or the path of a file with one (JSON or INI).",
+        path=True,
     )
 
 
@@ -163,7 +165,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 def file_layer(path: Path) -> Layer:
     """Return the layer of a ``settings.json``."""
-    return Layer(str(path), read_object(path))
+    return Layer(str(path), read_object(path), base=path.parent)
 
 
 def environment_layers(environ: Mapping[str, str]) -> tuple[Layer, Layer]:

@@ -63,6 +63,7 @@ class WorkerSettings:
     environments_dir: str = setting(
         ".envs",
         help="Folder in which environments of models are unpacked and built; kept for the next start.",
+        path=True,
     )
     on_deadline: Literal["keep", "restart"] = setting(
         "keep",

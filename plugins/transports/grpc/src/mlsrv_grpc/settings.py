@@ -19,13 +19,14 @@ class GrpcSettings:
     grpc_max_concurrent_calls: int | None = setting(
         2000, help="Calls that may be open at once, all methods together; null for no limit."
     )
-    grpc_tls_cert: str | None = setting(None, help="Certificate chain (PEM file); turns TLS on.")
+    grpc_tls_cert: str | None = setting(None, help="Certificate chain (PEM file); turns TLS on.", path=True)
     grpc_tls_key: str | None = setting(
-        None, help="Private key of the certificate (PEM file), if it is not in that file."
+        None, help="Private key of the certificate (PEM file), if it is not in that file.", path=True
     )
     grpc_tls_ca: str | None = setting(
         None,
         help="Certificates of authorities (PEM file); clients must then show a certificate signed by one.",
+        path=True,
     )
     grpc_options: dict[str, str | int] = setting(
         factory=dict,

@@ -66,13 +66,14 @@ class RestSettings:
     http_keep_alive: float = setting(
         75.0, help="Seconds after which an idle connection is closed; longer than a load balancer keeps it."
     )
-    http_tls_cert: str | None = setting(None, help="Certificate chain (PEM file); turns TLS on.")
+    http_tls_cert: str | None = setting(None, help="Certificate chain (PEM file); turns TLS on.", path=True)
     http_tls_key: str | None = setting(
-        None, help="Private key of the certificate (PEM file), if it is not in that file."
+        None, help="Private key of the certificate (PEM file), if it is not in that file.", path=True
     )
     http_tls_ca: str | None = setting(
         None,
         help="Certificates of authorities (PEM file); clients must then show a certificate signed by one.",
+        path=True,
     )
     gzip_enabled: bool = setting(
         False, help="Compress inference responses of 500 bytes and more for clients that accept gzip."
