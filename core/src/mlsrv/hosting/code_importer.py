@@ -24,6 +24,7 @@ from typing import Any
 
 from mlsrv.hosting import pickle_aliases
 from mlsrv.hosting.code_snapshot import CodeSnapshot
+from mlsrv.hosting.import_lock import PRIVATE
 from mlsrv.hosting.pickle_aliases import current_code
 from mlsrv.settings import ModelSettings
 
@@ -48,7 +49,7 @@ class CodeImporter:
         self._snapshot = snapshot
         self._all = _module_names(folder, snapshot)
         self.names = self._all - _NEVER_OURS
-        self.package = f"_mlsrv_model_{next(_numbers)}_{re.sub(r'[^0-9A-Za-z_]', '_', name)}"
+        self.package = f"{PRIVATE}{next(_numbers)}_{re.sub(r'[^0-9A-Za-z_]', '_', name)}"
         # `importlib.resources` asks the loader where the folder is.
         loader = NamespaceLoader(self.package, [str(folder)], lambda name, path: None)
         spec = ModuleSpec(self.package, loader, is_package=True)

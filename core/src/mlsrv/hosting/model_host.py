@@ -21,6 +21,7 @@ from mlsrv.codecs.registration import registered_codecs
 from mlsrv.context import CallContext
 from mlsrv.errors import MLSrvError, ModelFailed, ModelLoadError, Unsupported
 from mlsrv.handlers import Arguments, HandlerRequest, Handlers, Reply
+from mlsrv.hosting import import_lock
 from mlsrv.hosting.call_scope import CallScope
 from mlsrv.hosting.catalog import Catalog
 from mlsrv.hosting.code_importer import CodeImporter
@@ -95,6 +96,7 @@ class ModelHost(Placement):
         Raises:
             MLSrvError: in most cases a `ModelLoadError`, with the cause chained. Nothing is left behind.
         """
+        import_lock.install()
         token = current_metrics.set(self.metrics)
         try:
             await self._load()
