@@ -71,13 +71,14 @@ async def test_models_that_import_parts_of_one_package_all_load(package: str, tm
 async def test_a_model_whose_own_module_takes_long_keeps_no_other_model_from_loading(
     package: str, tmp_path: Path
 ) -> None:
-    slow = model(tmp_path / "slow", "slow", f"import time; time.sleep(2); import {package}")
+    slow = model(tmp_path / "slow", "slow", f"import time; time.sleep(1.5); import {package}")
     fast = model(tmp_path / "fast", "fast", f"import {package}")
     async with asyncio.timeout(20), make_kernel(slow, fast) as kernel:
         await asyncio.sleep(0)
         while kernel.model_names() == [] or not kernel.handle("fast").ready:
             await asyncio.sleep(0.01)
         assert not kernel.handle("slow").ready
+        await kernel.loaded()
 
 
 async def test_a_package_may_wait_for_a_thread_of_its_own_that_imports(tmp_path: Path, package: str) -> None:
