@@ -74,3 +74,16 @@ def test_importing_the_package_imports_no_plugin() -> None:
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_a_star_brings_the_codecs_of_installed_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: dict[str, object] = {}
+    exec("from mlsrv.codecs import *", found)
+    assert {"InputCodec", "decode_args", "NumpyCodec", "PandasCodec", "StringCodec"} <= set(found)
+    monkeypatch.setattr(installed, "find_spec", lambda package: package if package == "mlsrv_text" else None)
+    assert sorted(installed.installed_names()) == [
+        "Base64Codec",
+        "DatetimeCodec",
+        "StringCodec",
+        "StringRequestCodec",
+    ]

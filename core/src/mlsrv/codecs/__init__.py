@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mlsrv.codecs.base import InputCodec, RequestCodec
-from mlsrv.codecs.installed import installed_codec
+from mlsrv.codecs.installed import installed_codec, installed_names
 from mlsrv.lazy import lazy_exports
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ __all__ = [
     "register_input_codec",
     "register_request_codec",
 ]
+__all__.extend(installed_names())
 
 _own_export = lazy_exports(__name__, _OWN)
 

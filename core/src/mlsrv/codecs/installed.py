@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlsrv.codecs.registry import CodecRegistry
 
-from mlsrv.settings.known_plugins import owner_of
+from mlsrv.settings.known_plugins import known_names, owner_of
+
+
+def installed_names() -> list[str]:
+    """Return the names of those codecs whose plugin is installed, without importing one."""
+    return [
+        name
+        for name in known_names("codec_classes")
+        if find_spec((owner_of("codec_classes", name) or "").replace("-", "_")) is not None
+    ]
 
 
 def installed_codec(module: str, name: str, names: tuple[str, ...] | None = None) -> Any:
