@@ -59,7 +59,7 @@ class CallContext:
         request_id: the id that the client sees in the response and the operator in the log.
         deadline: `time.monotonic` seconds after which the answer is not awaited any more, or None.
         priority: 0 is the default, 1 the highest, larger numbers are less urgent (OIP schedule policy).
-        headers: request headers (REST), metadata (gRPC) or message headers (Kafka), names in lower case.
+        headers: request headers as the transport received them, names in lower case.
         trace: W3C trace context headers (``traceparent``, ``tracestate``) of the caller; may be empty.
         transport: name of the transport that took the request, ``""`` for an embedding app.
         links: of a batch, the contexts of its members.

@@ -76,11 +76,7 @@ class Metrics(Protocol):
     def __bool__(self) -> bool: ...
 
     def bind(self, metric: Metric, labels: Sequence[str] = ()) -> Recorder:
-        """Return the recorder of one series, to be kept and called for each value.
-
-        Raises:
-            MetricClash: another metric has this name, or a meter cannot have this one.
-        """
+        """Return the recorder of one series, to be kept and called for each value. Raises `MetricClash`."""
 
     def bind_row(self, row: Sequence[tuple[Metric, Sequence[str]]]) -> RowRecorder:
         """Return the recorder of several series at once; see `mlsrv.metrics.Meter.bind_row`."""

@@ -98,7 +98,7 @@ class Stopwatch:
             self._began = 0
 
 
-current_stopwatch: ContextVar[Stopwatch | None] = ContextVar("mlsrv_watch", default=None)
+current_stopwatch: ContextVar[Stopwatch | None] = ContextVar("mlsrv_stopwatch", default=None)
 """Times the user code that is running; None if its request is not observed."""
 
 

@@ -1,4 +1,4 @@
-"""Transport: a way in for requests (REST, gRPC, Kafka, …)."""
+"""Transport: a way in for requests over one protocol, such as HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loading and unloading: switches models without a gap, for any number of callers at once."""
+"""Loader: loads, reloads and unloads models; a reload answers requests without a gap."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The control plane: which models there are, and loading and unloading them."""
+"""Model control: lists, loads and unloads models, at the start and by the calls of the repository API."""
 
 from __future__ import annotations
 

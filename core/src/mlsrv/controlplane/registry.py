@@ -1,4 +1,4 @@
-"""The models that a kernel knows: name -> versions -> handle."""
+"""Registry: the known models of a kernel, name -> versions -> handle."""
 
 from __future__ import annotations
 

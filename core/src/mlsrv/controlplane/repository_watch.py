@@ -1,4 +1,4 @@
-"""Watching the model repository: what changes is reloaded, what comes is loaded, what goes is unloaded."""
+"""Repository watch: polls the model repository, and loads, reloads or unloads the models that changed."""
 
 from __future__ import annotations
 

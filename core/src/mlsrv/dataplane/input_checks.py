@@ -1,4 +1,4 @@
-"""Checks requests against the tensors that a model declares."""
+"""Input checks: compare requests with the tensors that a model declares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Instance: one loaded version of a model as requests see it, a placement with the pipeline around it."""
+"""Instance: one loaded version of a model, and the way of its requests: admission, deadline, pipeline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Interceptors and a placement, composed once at load into nested callables."""
+"""Pipeline: composes interceptors and a placement into nested callables, once for each load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The request parameters ``timeout`` and ``priority``. Source: Triton's "Schedule Policy Extension"."""
+"""Schedule policy: the request parameters ``timeout`` and ``priority``. (Triton's extension of this name)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Custom code of models: modules in a model's own folder, importable for that model and for no other.
+"""Code importer: imports the modules in a model's own folder, for that model alone.
 
 Each load gets a private package whose path is the model's folder, so that two folders may both have a
 ``models.py``, and a reload sees new code. Inside it, ``import helper`` finds ``helper.py`` of the same folder

@@ -1,4 +1,4 @@
-"""Fault: whose fault an error of mlsrv is that was raised while the code of a model ran.
+"""Fault: decides whether an error raised by the code of a model is the fault of the model or of the request.
 
 The classes alone do not say: an `InvalidPayload` may mean that an input cannot be decoded, or that an output
 cannot be encoded. The traceback says: what was raised while the request was read, or by the model itself, is

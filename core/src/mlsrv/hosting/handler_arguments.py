@@ -1,4 +1,7 @@
-"""Calling custom handlers: what their arguments get from a request. The rules are in `mlsrv.handlers`."""
+"""Handler arguments: made from a request, by the annotations of a custom handler.
+
+The rules are in `mlsrv.handlers`.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ _REQUIRED: Any = inspect.Parameter.empty
 
 
 def compile_handlers(model: object, handlers: Handlers) -> dict[str, Handler]:
-    """The handlers of a model, checked.
+    """Return the handlers of a model, checked.
 
     Args:
         model: its attributes are called.
@@ -64,7 +67,7 @@ def compile_handlers(model: object, handlers: Handlers) -> dict[str, Handler]:
 
 
 class Handler:
-    """One custom handler of one model: how its arguments are made, and its answer.
+    """One custom handler of one model, with a function for each of its arguments.
 
     Args:
         name: attribute of the model.
@@ -105,7 +108,7 @@ class Handler:
             raise TypeError(f"handler {name}: no argument takes {', '.join(sorted(missing))} of its path")
 
     def arguments(self, request: HandlerRequest, context: CallContext) -> dict[str, Any]:
-        """The arguments of one call.
+        """Return the arguments of one call.
 
         Raises:
             InvalidPayload, InferenceError: the body or a value is not what the annotation says, or is

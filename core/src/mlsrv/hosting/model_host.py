@@ -1,4 +1,4 @@
-"""One loaded model, in the process where it lives; the same class in every kind of executor."""
+"""Model host: one loaded model, in the process where its code runs; every executor uses this class."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
-"""Pickle aliases: the names of models' own modules as other code, such as `pickle`, sees them.
+"""Pickle aliases: stand-ins in `sys.modules`, through which `pickle` finds modules in a model's folder.
 
 An artifact that was pickled beside ``transformers.py`` names the class as ``transformers.Thing``, and
 unpickling looks that up in `sys.modules`, where there is one place for all models. While a model with such a
 module is loaded, a stand-in is there, which gives each caller what the name means for the model that the
-caller is working for (see `current_code`); any other caller gets the ordinary
-module.
+caller is working for (see `current_code`); any other caller gets the ordinary module.
 """
 
 from __future__ import annotations

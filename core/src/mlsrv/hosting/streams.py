@@ -1,4 +1,4 @@
-"""Between asynchronous streams and model code that may be synchronous."""
+"""Streams: adapters between asynchronous streams and synchronous code of models."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _END = object()
 
 
 async def only(request: InferenceRequest) -> AsyncIterator[InferenceRequest]:
-    """A stream of one request."""
+    """Yield one request: a stream of one."""
     yield request
 
 
 async def then(
     first: InferenceRequest, rest: AsyncIterator[InferenceRequest]
 ) -> AsyncIterator[InferenceRequest]:
-    """A stream whose first request was taken already, whole again."""
+    """Yield the first request, which was taken already, and then the others of its stream."""
     yield first
     async for request in rest:
         yield request
@@ -67,7 +67,7 @@ class StreamRequests(AsyncIterator[InferenceRequest], Iterator[InferenceRequest]
 
 
 class ThreadedIterator(AsyncIterator[InferenceResponse]):
-    """ThreadedIterator: iterates the result of a synchronous ``predict_stream`` in threads."""
+    """Iterates the result of a synchronous ``predict_stream`` in threads."""
 
     def __init__(self, responses: Iterable[InferenceResponse], threads: Threads) -> None:
         self._iterator = iter(responses)

@@ -1,4 +1,4 @@
-"""Calling the code of a model: on the loop or in a thread, with everything that is around each call."""
+"""User call: runs code of a model on the loop or in a thread, with its context variables and call scope."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class UserCode:
 
 
 class UserCodeCall:
-    """Around a call of user code, or a step of a stream: its context variables, what plugins put around it,
-    and the translation of what it raises.
+    """Context manager around a call of user code, or a step of a stream: sets context variables, enters the
+    contexts of plugins, and translates exceptions.
 
     Args:
         code: what is called.

@@ -1,5 +1,4 @@
-"""Requests that a model answers before it becomes ready, so that its first client does not wait for what is
-lazy."""
+"""Warm-up: requests that a model answers before it becomes ready, so that no client waits for lazy parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""KernelPlugin: the part of the kernel that uses the hooks of plugins."""
+"""Kernel plugin: what the kernel itself brings through the hooks of plugins."""
 
 from __future__ import annotations
 

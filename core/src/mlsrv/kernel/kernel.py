@@ -1,4 +1,4 @@
-"""The kernel: boots plugins, loads models, answers requests."""
+"""Kernel: wires the parts of a server together, and passes requests and control calls on to them."""
 
 from __future__ import annotations
 
@@ -327,7 +327,7 @@ class Kernel:
         return not self.problems()
 
     def problems(self) -> list[str]:
-        """Why the server is not ready, one sentence each; empty when it is."""
+        """Return why the server is not ready, one sentence each; empty when it is."""
         if self.stopping:
             return ["The server is stopping."]
         if self._control is None:
@@ -346,7 +346,7 @@ class Kernel:
         )
 
     def model_names(self) -> list[str]:
-        """Every known model, sorted."""
+        """Return the names of all known models, sorted."""
         return self.registry.names()
 
     def handle(self, name: str, version: str | None = None) -> ModelHandle:
@@ -363,7 +363,7 @@ class Kernel:
         return self.handle(name, version).ready
 
     def model_metadata(self, name: str, version: str | None = None) -> MetadataModelResponse:
-        """The metadata of a loaded model. Raises as `handle`, and `ModelNotReady`."""
+        """Return the metadata of a loaded model. Raises as `handle`, and `ModelNotReady`."""
         info = self.handle(name, version).loaded().placement.info
         loaded = [other.version for other in self.registry.versions(name) if other.instance and other.version]
         return MetadataModelResponse(
@@ -389,7 +389,7 @@ class Kernel:
         return [handle.statistics_plain() for handle in handles]
 
     async def index(self, ready: bool | None = None) -> list[RepositoryIndexResponseItem]:
-        """Every version of every model, loaded or only in the repository, with its state and reason; sorted.
+        """Return every version of every model, loaded or in the repository, with state and reason; sorted.
 
         Args:
             ready: True for those alone that answer requests now, False for the others.
@@ -418,8 +418,8 @@ class Kernel:
         await self._running().unload(name, version or None)
 
     async def listing(self, left_out: bool = False) -> list[Listing]:
-        """Every model that could be loaded, read afresh: those given and those of the repository, or else the
-        one that the environment describes. Works on a kernel that was not entered, too.
+        """Return every model that could be loaded, read anew: those given and of the repository, or else
+        the one that the environment describes. Works on a kernel that was not entered, too.
 
         Args:
             left_out: whether models that cannot be loaded, as another one of their name and version comes
@@ -432,7 +432,7 @@ class Kernel:
         return await self._sources.listing(left_out)
 
     def resolve_model(self, model: ModelSettings) -> ModelSettings:
-        """A model's settings as it would be loaded with them: those of the environment laid over them, and
+        """Return the settings with which a model would be loaded: its own under those of the environment,
         every field of the kernel and of plugins converted.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Finding plugins: entry points of installed distributions, objects that are handed over, files."""
+"""Discovery: finds plugins in entry points of installed distributions, given objects and files."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class PluginRow:
 
 
 def installed_plugins(blocked: Collection[str]) -> Iterator[PluginRow]:
-    """The entry points of group ``mlsrv``. Blocked ones are not imported; one that fails to import says
+    """Yield the entry points of group ``mlsrv``. Blocked ones are not imported; one that fails to import says
     why."""
     for point in metadata.entry_points(group=PROJECT):
         dist = point.dist
@@ -81,7 +81,7 @@ def installed_plugins(blocked: Collection[str]) -> Iterator[PluginRow]:
 
 
 def given_plugins(plugins: Iterable[object]) -> Iterator[PluginRow]:
-    """Plugin objects, named after their module or class.
+    """Yield given plugin objects, named after their module or class.
 
     Raises:
         PluginError: one of them is a class.

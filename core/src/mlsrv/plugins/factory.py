@@ -1,4 +1,4 @@
-"""Making what plugins offer."""
+"""Factory: imports the classes that offers name, and makes instances of them."""
 
 from __future__ import annotations
 

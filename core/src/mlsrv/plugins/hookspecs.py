@@ -1,4 +1,4 @@
-"""Every hook of the kernel, in the order in which the kernel calls them.
+"""Hook specifications: every hook of the kernel, in the order in which the kernel calls them.
 
 Hooks decide, objects work: a hook runs at boot or when a model is loaded, never for a request. It returns
 small frozen offers, or plain objects that the kernel then calls directly. A hook may take fewer parameters

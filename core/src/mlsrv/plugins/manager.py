@@ -1,4 +1,4 @@
-"""The plugins of one kernel: bookkeeping, and the only calls of hooks."""
+"""Manager: registers the plugins of one kernel, collects their offers, and makes all calls of hooks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two pluggy markers of the project."""
+"""Markers: the two pluggy markers of the project."""
 
 import pluggy
 

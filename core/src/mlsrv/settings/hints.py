@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from mlsrv.settings.known_plugins import known_names, owner_of
 
-_OF_MLSERVER = ("kafka_enabled", "kafka_servers", "kafka_topic_input", "kafka_topic_output")
+_MLSERVER_ONLY = Path(__file__).with_name("mlserver_only.json")
 """Keys of MLServer's settings that no plugin understands."""
 
 
@@ -31,7 +33,7 @@ def explain_unknown(
             f'unknown key "{key}": it belongs to the plugin {owner}, '
             f"which is not installed (pip install {owner})"
         )
-    if key in _OF_MLSERVER and key not in set(known):
+    if key not in set(known) and key in json.loads(_MLSERVER_ONLY.read_text(encoding="utf-8")):
         return f'unknown key "{key}": it is a setting of MLServer that is not available here'
     near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.6)
     if near:

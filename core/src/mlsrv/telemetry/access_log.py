@@ -1,4 +1,4 @@
-"""The access log: a line for each request of a transport, written by a thread of its own."""
+"""Access log: a line for each request of a transport, written by a thread of its own."""
 
 from __future__ import annotations
 

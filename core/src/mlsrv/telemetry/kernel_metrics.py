@@ -1,4 +1,4 @@
-"""Metrics of the kernel itself: models, and requests to them. Names and labels of MLServer's are kept."""
+"""Kernel metrics: definitions for models and the requests to them. MLServer's names and labels are kept."""
 
 from __future__ import annotations
 

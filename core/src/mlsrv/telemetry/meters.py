@@ -1,4 +1,4 @@
-"""The meters of a kernel, as one."""
+"""Meters: records with all meters of a kernel at once."""
 
 from __future__ import annotations
 
@@ -48,10 +48,7 @@ class Meters:
         return _fan_out([meter.bind(metric, labels) for meter in self._meters])
 
     def bind_row(self, row: Sequence[tuple[Metric, Sequence[str]]]) -> RowRecorder:
-        """Return the recorder of one value of each of several series; see `Meter.bind_row`.
-
-        Raises as `bind`.
-        """
+        """Return the recorder of several series at once, see `Meter.bind_row`. Raises as `bind`."""
         for metric, _ in row:
             self.declare(metric)
         return _fan_out([meter.bind_row(row) for meter in self._meters])
@@ -85,7 +82,7 @@ class Meters:
 
 
 def _fan_out(recorders: Sequence[Callable[[_T], None]]) -> Callable[[_T], None]:
-    """One recorder for all of these."""
+    """Return one recorder for all of these."""
     if not recorders:
         return nothing
     if len(recorders) == 1:

@@ -1,4 +1,4 @@
-"""Log records about requests: what they say of them, and the one record of a request that failed."""
+"""Request logging: fields of log records about requests, and the one record of a failed request."""
 
 from __future__ import annotations
 

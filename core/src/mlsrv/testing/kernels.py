@@ -1,4 +1,4 @@
-"""Kernels: made for tests."""
+"""Kernels: isolated from the network and from installed plugins, for tests."""
 
 from __future__ import annotations
 

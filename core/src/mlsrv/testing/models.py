@@ -1,4 +1,4 @@
-"""Models: tiny ones. Each can be named by its dotted path, so that it runs in other processes too."""
+"""Models: tiny models for tests. Each has a dotted path, so that it runs in other processes, too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Repositories: one in memory."""
+"""Repositories: a model repository in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests: made in one line."""
+"""Requests: inference requests made in one line."""
 
 from __future__ import annotations
 

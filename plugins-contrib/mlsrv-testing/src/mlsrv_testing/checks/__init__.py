@@ -1,4 +1,4 @@
-"""Checks an installed plugin with the contract suites: what ``mlsrv plugins check`` does.
+"""Check of an installed plugin with the contract suites: what ``mlsrv plugins check`` does.
 
 Needs pytest, like the suites. Which suite tries what, and with which samples, is in
 `mlsrv_testing.checks.suites`.

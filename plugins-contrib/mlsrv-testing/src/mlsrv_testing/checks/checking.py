@@ -1,4 +1,4 @@
-"""A check from beginning to end."""
+"""Checking: runs a check of a plugin from beginning to end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Talks to a transport that nothing is known of but its endpoint."""
+"""Connecting: talks to a transport of which only the endpoint is known."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class Listener(Protocol):
-    """Is told how a check goes. What is tried has a number, from 0."""
+    """Receives the progress of a check. Each thing that is tried has a number, from 0."""
 
     def plugin(self, name: str, distribution: str, version: str) -> None:
         """Note the plugin that is checked."""

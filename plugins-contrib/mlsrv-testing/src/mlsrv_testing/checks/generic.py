@@ -1,4 +1,4 @@
-"""Suites for what a plugin offers, made without its author."""
+"""Generic suites: made from the offers of a plugin alone, without samples of its author."""
 
 from __future__ import annotations
 

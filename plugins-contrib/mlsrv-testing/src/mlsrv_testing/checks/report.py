@@ -31,7 +31,7 @@ class Case:
 
 @frozen
 class Checked:
-    """Checked: the cases tried on one thing that a plugin offers, or on the plugin itself.
+    """The cases tried on one thing that a plugin offers, or on the plugin itself.
 
     Attributes:
         subject: what it is: ``"plugin hex"``, ``"input codec hex"``.

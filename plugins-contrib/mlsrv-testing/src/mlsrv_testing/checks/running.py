@@ -1,4 +1,4 @@
-"""Runs suites that are in memory with pytest, and takes down what it says."""
+"""Running: runs suites in memory with pytest, and collects the results."""
 
 from __future__ import annotations
 

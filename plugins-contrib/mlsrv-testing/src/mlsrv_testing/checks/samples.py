@@ -1,4 +1,4 @@
-"""Values to try a plugin with, where its author gives none."""
+"""Samples: values to try a plugin with, where its author gives none."""
 
 from __future__ import annotations
 

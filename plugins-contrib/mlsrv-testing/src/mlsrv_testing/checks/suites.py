@@ -69,7 +69,7 @@ _NO_READER = "only its author can say how to read what it recorded: it needs a s
 
 @attrs.frozen
 class Given:
-    """Given: the input of a check from its user.
+    """The input of a check from its user.
 
     Attributes:
         settings: values of settings of the server and of models, by key.
@@ -86,7 +86,7 @@ class Given:
 
 @attrs.frozen
 class Trial:
-    """Trial: the suites and samples that try one thing.
+    """The suites and samples that try one thing.
 
     Attributes:
         source: where the suite, or its samples, come from.

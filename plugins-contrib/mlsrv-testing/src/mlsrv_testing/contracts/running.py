@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 @frozen
 class Limit:
-    """Limit: the time that a case may take.
+    """The time that a case may take.
 
     Attributes:
         seconds: after them it is taken for hung, and fails.

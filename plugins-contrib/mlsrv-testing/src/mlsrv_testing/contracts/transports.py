@@ -23,7 +23,7 @@ from mlsrv_testing.scripted_model import ScriptedModel
 
 
 class TransportFailure(Exception):
-    """TransportFailure: raised by a `TransportClient` that gets an error, with its code and its sentence."""
+    """Raised by a `TransportClient` that gets an error, with its code and its sentence."""
 
     def __init__(self, code: Code, message: str) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""The hooks of mlsrv-numpy."""
+"""Plugin: the hooks of mlsrv-numpy."""
 
 from __future__ import annotations
 

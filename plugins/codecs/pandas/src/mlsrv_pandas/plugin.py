@@ -1,4 +1,4 @@
-"""The hooks of mlsrv-pandas."""
+"""Plugin: the hooks of mlsrv-pandas."""
 
 from __future__ import annotations
 

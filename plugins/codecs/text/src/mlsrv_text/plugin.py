@@ -1,4 +1,4 @@
-"""The hooks of mlsrv-text."""
+"""Plugin: the hooks of mlsrv-text."""
 
 from __future__ import annotations
 

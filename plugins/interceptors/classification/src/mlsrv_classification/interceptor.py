@@ -1,5 +1,7 @@
-"""Outputs as classes: the highest values, each with its index and its label. Source: Triton's "Classification
-Extension"."""
+"""Classification: the highest values of an output, each with its index and its label.
+
+Source: Triton's "Classification Extension".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hooks of mlsrv-classification."""
+"""Plugin: the hooks of mlsrv-classification."""
 
 from __future__ import annotations
 

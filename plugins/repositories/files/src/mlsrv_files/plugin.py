@@ -1,4 +1,4 @@
-"""The hooks of mlsrv-files."""
+"""Plugin: the hooks of mlsrv-files."""
 
 from __future__ import annotations
 

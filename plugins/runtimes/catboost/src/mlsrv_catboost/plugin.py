@@ -1,4 +1,4 @@
-"""The hooks of mlsrv-catboost."""
+"""Plugin: the hooks of mlsrv-catboost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hooks of mlsrv-lightgbm."""
+"""Plugin: the hooks of mlsrv-lightgbm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hooks of mlsrv-mlflow."""
+"""Plugin: the hooks of mlsrv-mlflow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hooks of mlsrv-mllib."""
+"""Plugin: the hooks of mlsrv-mllib."""
 
 from __future__ import annotations
 

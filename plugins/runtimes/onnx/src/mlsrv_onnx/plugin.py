@@ -1,4 +1,4 @@
-"""The hooks of mlsrv-onnx."""
+"""Plugin: the hooks of mlsrv-onnx."""
 
 from __future__ import annotations
 

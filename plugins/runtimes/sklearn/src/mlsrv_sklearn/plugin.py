@@ -1,4 +1,4 @@
-"""The hooks of mlsrv-sklearn."""
+"""Plugin: the hooks of mlsrv-sklearn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hooks of mlsrv-xgboost."""
+"""Plugin: the hooks of mlsrv-xgboost."""
 
 from __future__ import annotations
 

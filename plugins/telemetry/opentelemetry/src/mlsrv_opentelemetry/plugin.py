@@ -1,4 +1,4 @@
-"""Hooks of mlsrv-opentelemetry."""
+"""Plugin: the hooks of mlsrv-opentelemetry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of the metrics that the dashboard and the alert rules are about.
+"""Names: metrics that the dashboard and the alert rules are about.
 
 The plugins that record them may be absent; a test compares names, kinds and labels with what plugins list.
 """

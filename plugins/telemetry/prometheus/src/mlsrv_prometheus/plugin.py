@@ -1,4 +1,4 @@
-"""Hooks of mlsrv-prometheus."""
+"""Plugin: the hooks of mlsrv-prometheus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of metrics for people."""
+"""Table: the metrics, their kinds and labels in Markdown."""
 
 from __future__ import annotations
 

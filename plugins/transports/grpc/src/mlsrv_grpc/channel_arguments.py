@@ -1,4 +1,4 @@
-"""Channel arguments: what the gRPC library is told when the server starts."""
+"""Channel arguments: options of the gRPC library, made from the settings."""
 
 from __future__ import annotations
 
