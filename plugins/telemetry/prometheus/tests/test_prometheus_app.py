@@ -9,12 +9,17 @@ import httpx
 import numpy as np
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route
 
 import mlsrv_prometheus.plugin
+import mlsrv_rest.plugin
 from mlsrv import Kernel, ModelSettings
 from mlsrv.errors import ConfigurationError, ModelLoadError
+from mlsrv.metrics import Metric
 from mlsrv.testing import EchoModel, tensor_request, text_request
 from mlsrv_prometheus import create_app
+from mlsrv_rest import create_app as create_rest_app
 
 
 def asking(name: str = "m") -> Any:
@@ -76,6 +81,8 @@ async def test_without_an_endpoint_nothing_is_measured_or_opened() -> None:
             await kernel.serve(asyncio.Event().wait)
         with pytest.raises(ConfigurationError, match="has no metrics"):
             create_app(kernel)
+    with pytest.raises(ConfigurationError, match="has no metrics"):
+        create_app(Kernel(discover=False))
 
 
 @pytest.mark.parametrize(
@@ -214,3 +221,40 @@ async def test_the_application_alone() -> None:
         async with httpx.AsyncClient(transport=app, base_url="http://test") as client:
             text = (await client.get("/anywhere")).text
     assert 'model_infer_request_success_total{model="echo",version=""} 1.0' in text
+
+
+async def test_the_application_is_mounted_before_the_kernel_runs() -> None:
+    model = ModelSettings(name="echo", implementation=EchoModel)
+    plugins = [mlsrv_prometheus.plugin, mlsrv_rest.plugin]
+    kernel = Kernel(plugins=plugins, models=[model], discover=False)
+    routes = [Route("/ml/metrics", create_app(kernel)), Mount("/ml", create_rest_app(kernel))]
+    app: Any = httpx.ASGITransport(Starlette(routes=routes))
+    async with httpx.AsyncClient(transport=app, base_url="http://test") as client:
+        early = await client.get("/ml/metrics")
+        async with kernel:
+            await kernel.loaded()
+            await kernel.infer(text_request("echo", ["hi"]))
+            found = await client.get("/ml/metrics")
+            assert (await client.get("/ml/v2/health/live")).status_code == 200
+    assert [one.status_code for one in (early, found)] == [503, 200]
+    assert early.json() == {"error": "There are no metrics now: the kernel does not run."}
+    assert 'model_infer_request_success_total{model="echo",version=""} 1.0' in found.text
+
+
+async def test_other_requests_are_answered_while_thousands_of_series_are_written() -> None:
+    async with Kernel(plugins=[mlsrv_prometheus.plugin], discover=False) as kernel:
+        for number in range(300):
+            for name in "abcd":
+                kernel.metrics.record(Metric(name, name, "histogram", ("model",)), 0.1, (str(number),))
+            gauge = Metric("g", "g", "gauge", ("model",))
+            kernel.metrics.observe_gauge(gauge, lambda number=number: [((str(number),), 1.0)])
+        app: Any = httpx.ASGITransport(create_app(kernel))
+        async with httpx.AsyncClient(transport=app, base_url="http://test") as client:
+            scrape = asyncio.create_task(client.get("/"))
+            turns = 0
+            while not scrape.done():
+                turns += 1
+                await asyncio.sleep(0.001)
+            text = (await scrape).text
+        assert text.count("\n") > 300 * 4 * 15
+        assert turns > 50

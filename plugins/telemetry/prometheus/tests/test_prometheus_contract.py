@@ -1,6 +1,6 @@
 """The meter keeps the contract of meters, as a scrape shows it."""
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, ClassVar
 
 from prometheus_client import generate_latest
@@ -18,7 +18,16 @@ class Scraped(Collector):
         self._meter = meter
 
     def collect(self) -> Any:
-        return self._meter.collect(self._meter.read())
+        return self._meter.collect(_result(self._meter.read()))
+
+
+def _result(reading: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine that only lets others run in between."""
+    while True:
+        try:
+            reading.send(None)
+        except StopIteration as end:
+            return end.value
 
 
 class TestPrometheusMeter(MeterContract):

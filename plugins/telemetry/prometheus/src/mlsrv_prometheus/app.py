@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from typing import Any, TypeAlias
 
@@ -21,15 +22,22 @@ Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Readings: TypeAlias = list[tuple[Family, list[tuple[Sequence[str], float]]]]
 
 
+PIECE = 50
+"""Samples that are written at a time."""
+
+PAUSE = 0.00005
+"""Seconds between two pieces."""
+
+
 class MetricsApp:
     """Answers with all metrics, in the form that the client accepts.
 
     Args:
-        meter: has them.
+        meter: returns the meter that has them, or None while there is none.
         path: the only one that is answered; any one when None.
     """
 
-    def __init__(self, meter: PrometheusMeter, path: str | None = None) -> None:
+    def __init__(self, meter: Callable[[], PrometheusMeter | None], path: str | None = None) -> None:
         self._meter = meter
         self._path = None if path is None else _bare(path)
 
@@ -42,19 +50,23 @@ class MetricsApp:
             await _error(send, 404, f"There is nothing here; the metrics are at {self._path}")
         elif scope["method"] not in ("GET", "HEAD"):
             await _error(send, 405, "The metrics take GET.", (b"allow", b"GET, HEAD"))
+        elif (meter := self._meter()) is None:
+            await _error(send, 503, "There are no metrics now: the kernel does not run.")
         else:
-            await self._answer(dict(scope["headers"]), send, scope["method"] == "HEAD")
+            await self._answer(meter, dict(scope["headers"]), send, scope["method"] == "HEAD")
 
-    async def _answer(self, asked: dict[bytes, bytes], send: Send, empty: bool) -> None:
+    async def _answer(
+        self, meter: PrometheusMeter, asked: dict[bytes, bytes], send: Send, empty: bool
+    ) -> None:
         encode, content_type = choose_encoder(asked.get(b"accept", b"").decode("latin-1"))
         compress = b"gzip" in asked.get(b"accept-encoding", b"")
 
         def body(readings: Readings) -> bytes:
-            text = encode(_Everything(self._meter, readings))
+            text = encode(_Everything(meter, readings))
             return gzip.compress(text, 3, mtime=0) if compress else text
 
         # Writing thousands of series takes long, so it must not block the event loop.
-        found = await run_in_own_thread(body, self._meter.read())
+        found = await run_in_own_thread(body, await meter.read())
         headers = [(b"content-type", content_type.encode()), (b"vary", b"accept, accept-encoding")]
         if compress:
             headers.append((b"content-encoding", b"gzip"))
@@ -69,7 +81,20 @@ class _Everything(Collector):
         self._readings = readings
 
     def collect(self) -> Iterator[Samples]:
-        return self._meter.collect(self._readings)
+        for family in self._meter.collect(self._readings):
+            family.samples = _Yielding(family.samples)
+            yield family
+
+
+class _Yielding(list[Any]):
+    """Samples that let other threads run while they are written: the event loop would else wait for the
+    interpreter's switch interval again and again."""
+
+    def __iter__(self) -> Iterator[Any]:
+        for number, sample in enumerate(super().__iter__()):
+            if number % PIECE == PIECE - 1:
+                time.sleep(PAUSE)
+            yield sample
 
 
 def _bare(path: str) -> str:

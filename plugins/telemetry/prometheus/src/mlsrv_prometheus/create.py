@@ -9,19 +9,25 @@ if TYPE_CHECKING:
 
 
 def create_app(kernel: KernelAPI) -> Any:
-    """Return an ASGI application that answers with the metrics of a running kernel, at any mount path.
+    """Return an ASGI application that answers with the metrics of a kernel, at any path.
+
+    It may be made and mounted before the kernel runs; until then it answers 503.
 
     Raises:
-        ConfigurationError: the kernel does not run, or its ``metrics_endpoint`` is None.
+        ConfigurationError: the ``metrics_endpoint`` of the kernel is None, or it lacks the plugin.
     """
     from mlsrv.errors import ConfigurationError
     from mlsrv_prometheus.app import MetricsApp
-    from mlsrv_prometheus.meter import PrometheusMeter
+    from mlsrv_prometheus.meter import meter_of
+    from mlsrv_prometheus.settings import PrometheusSettings
 
-    meter = kernel.meters.get("prometheus")
-    if not isinstance(meter, PrometheusMeter):
+    try:
+        endpoint = kernel.settings.of(PrometheusSettings).metrics_endpoint
+    except KeyError:  # the plugin is blocked
+        endpoint = None
+    if endpoint is None:
         raise ConfigurationError(
-            "This kernel has no metrics for Prometheus: it must be running, with the plugin "
-            "mlsrv-prometheus and a metrics_endpoint."
+            "This kernel has no metrics for Prometheus: it needs the plugin mlsrv-prometheus and a "
+            "metrics_endpoint."
         )
-    return MetricsApp(meter)
+    return MetricsApp(lambda: meter_of(kernel))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
 
@@ -17,6 +18,8 @@ from mlsrv_prometheus.settings import PrometheusSettings
 logger = logging.getLogger("mlsrv.metrics")
 
 REST_PREFIX = "rest_server"
+_READINGS = 10
+"""Gauges that are read at a time."""
 RESERVED = ("process_", "python_")
 """Prefixes of metrics about the process itself."""
 
@@ -57,13 +60,16 @@ class PrometheusMeter(Meter):
 
         return end
 
-    def read(self) -> list[tuple[Family, list[tuple[Sequence[str], float]]]]:
+    async def read(self) -> list[tuple[Family, list[tuple[Sequence[str], float]]]]:
         """Read the values of watched gauges; call it on the event loop that owns the objects they read.
+        Other tasks run in between.
 
         A gauge that cannot be read is logged and left out.
         """
         found: dict[int, tuple[Family, list[tuple[Sequence[str], float]]]] = {}
-        for family, reading in list(self._readings.values()):
+        for number, (family, reading) in enumerate(list(self._readings.values())):
+            if number % _READINGS == _READINGS - 1:
+                await asyncio.sleep(0)
             _, values = found.setdefault(id(family), (family, []))
             try:
                 values += reading()
@@ -108,3 +114,9 @@ class PrometheusMeter(Meter):
                 )
         self._owners |= dict.fromkeys(family.sample_names, metric.name)
         return family
+
+
+def meter_of(kernel: KernelAPI) -> PrometheusMeter | None:
+    """Return the meter of a kernel, or None while it does not run."""
+    meter = kernel.meters.get("prometheus")
+    return meter if isinstance(meter, PrometheusMeter) else None

@@ -17,7 +17,7 @@ from mlsrv.listening import bind, url
 from mlsrv.settings import KernelSettings
 from mlsrv.transport import Transport
 from mlsrv_prometheus.app import MetricsApp
-from mlsrv_prometheus.meter import PrometheusMeter
+from mlsrv_prometheus.meter import meter_of
 from mlsrv_prometheus.settings import PrometheusSettings
 
 logger = logging.getLogger("mlsrv.metrics")
@@ -43,14 +43,12 @@ class MetricsTransport(Transport):
     async def start(self) -> None:
         if self._serving is not None:
             return
-        meter = self.kernel.meters["prometheus"]
-        assert isinstance(meter, PrometheusMeter)
         path = self._settings.metrics_endpoint or "/"
         host, port = self.kernel.settings.of(KernelSettings).host, self._settings.metrics_port
         bound = bind(host, port, server="Prometheus's endpoint", setting="metrics_port")
         self._endpoints = (url(bound, "http") + path,)
         self._stop.clear()
-        app = cast("Any", MetricsApp(meter, path))
+        app = cast("Any", MetricsApp(lambda: meter_of(self.kernel), path))
         self._serving = asyncio.create_task(
             serve(app, _config(bound), shutdown_trigger=self._stop.wait), name="mlsrv-metrics"
         )
