@@ -16,7 +16,7 @@ from attrs import define, field
 from mlsrv.context import CallContext
 from mlsrv.handlers import Arguments
 from mlsrv.interceptor import Interceptor
-from mlsrv.metrics import Meter, Metric, Reading, Recorder, RowRecorder
+from mlsrv.metrics import Meter, Metric, ProcessReading, Reading, Recorder, RowRecorder
 from mlsrv.placement import ModelInfo, Placement
 from mlsrv.plugin_resources import Shared
 from mlsrv.repository import Listing
@@ -83,6 +83,9 @@ class Metrics(Protocol):
 
     def observe_gauge(self, metric: Metric, reading: Reading) -> Callable[[], None]:
         """Show a gauge whose values are read at each export; calling the result ends that."""
+
+    def observe_processes(self, reading: ProcessReading) -> Callable[[], None]:
+        """Show metrics of other processes; see `mlsrv.metrics.Meter.observe_processes`."""
 
     def record(self, metric: Metric, value: float, labels: Sequence[str] = ()) -> None:
         """Record one value of a series that may be new."""

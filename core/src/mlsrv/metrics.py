@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias, get_args
@@ -21,6 +21,8 @@ __all__ = [
     "MetricClash",
     "MetricKind",
     "ModelMetrics",
+    "ProcessMetric",
+    "ProcessReading",
     "Reading",
     "Record",
     "Recorder",
@@ -45,6 +47,13 @@ RowRecorder: TypeAlias = Callable[[tuple[float, ...]], None]
 
 Reading: TypeAlias = Callable[[], Iterable[tuple[Sequence[str], float]]]
 """Gives the values of a gauge now, each with the values of its labels."""
+
+ProcessMetric: TypeAlias = tuple[str, str, str, list[tuple[str, dict[str, str], float]]]
+"""A metric that code made with `prometheus_client` alone: its name, kind and description, and its samples,
+each with its name, labels and value."""
+
+ProcessReading: TypeAlias = Callable[[], Awaitable[Mapping[int, "list[ProcessMetric] | None"]]]
+"""Gives the metrics of processes that host models, by process id; None for one that does not answer now."""
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Buckets for durations."""
@@ -139,6 +148,14 @@ class Meter(ABC):
         """Export a gauge whose values are read when the backend exports, on the event loop.
 
         Calling the result ends that. A backend that is only sent values exports none.
+        """
+        return _nothing_to_end
+
+    def observe_processes(self, reading: ProcessReading) -> Callable[[], None]:
+        """Export the metrics that code in other processes makes with `prometheus_client` alone.
+
+        They are read when the backend exports, on the event loop. Calling the result ends that. A backend of
+        another kind exports none.
         """
         return _nothing_to_end
 

@@ -6,7 +6,17 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from mlsrv.metrics import Meter, Metric, MetricClash, Reading, Recorder, RowRecorder, clash, nothing
+from mlsrv.metrics import (
+    Meter,
+    Metric,
+    MetricClash,
+    ProcessReading,
+    Reading,
+    Recorder,
+    RowRecorder,
+    clash,
+    nothing,
+)
 
 logger = logging.getLogger("mlsrv.metrics")
 
@@ -57,6 +67,16 @@ class Meters:
         """Show a gauge that is read when the metrics are; calling the result ends that. Raises as `bind`."""
         self.declare(metric)
         ends = [meter.observe_gauge(metric, reading) for meter in self._meters]
+
+        def end() -> None:
+            for each in ends:
+                each()
+
+        return end
+
+    def observe_processes(self, reading: ProcessReading) -> Callable[[], None]:
+        """Show metrics of other processes; see `Meter.observe_processes`."""
+        ends = [meter.observe_processes(reading) for meter in self._meters]
 
         def end() -> None:
             for each in ends:

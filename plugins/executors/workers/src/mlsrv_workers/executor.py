@@ -15,7 +15,7 @@ from mlsrv.context import CallContext
 from mlsrv.errors import MLSrvError, ModelLoadError, ModelNotReady
 from mlsrv.executor import Executor, Placement
 from mlsrv.handlers import Arguments
-from mlsrv.metrics import Metric
+from mlsrv.metrics import Metric, ProcessMetric
 from mlsrv.settings import ModelSettings
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 from mlsrv_workers.environments.environments import Environment, Environments, has_environment
@@ -156,6 +156,7 @@ class WorkersExecutor(Executor):
             kernel.metrics.observe_gauge(WORKERS, self._states),
             kernel.metrics.observe_gauge(WORKER_MEMORY, self._memory),
             kernel.metrics.observe_gauge(WORKER_OVERDUE, self._overdue),
+            kernel.metrics.observe_processes(self._process_metrics),
         ]
         self._environments = Environments(Path(self._settings.environments_dir))
 
@@ -224,6 +225,12 @@ class WorkersExecutor(Executor):
     def pids(self) -> list[int]:
         """Process ids of all running workers."""
         return [pid for pool in self._running() for pid in pool.pids]
+
+    async def _process_metrics(self) -> dict[int, list[ProcessMetric] | None]:
+        found: dict[int, list[ProcessMetric] | None] = {}
+        for metrics in await asyncio.gather(*(pool.process_metrics() for pool in self._running())):
+            found |= metrics
+        return found
 
     def _running(self) -> list[Pool]:
         tasks = [task for task in self._pools.values() if task.done() and not task.cancelled()]

@@ -10,8 +10,10 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client import Metric as Samples
 
 from mlsrv.kernel_api import KernelAPI
-from mlsrv.metrics import Meter, Metric, MetricClash, Reading, Recorder, RowRecorder
+from mlsrv.metrics import Meter, Metric, MetricClash, ProcessReading, Reading, Recorder, RowRecorder
 from mlsrv_prometheus.family import Family
+from mlsrv_prometheus.process_metrics import ProcessMetrics
+from mlsrv_prometheus.repeated_metrics import allow_repeated_metrics
 from mlsrv_prometheus.series import SampleBuffer, Series
 from mlsrv_prometheus.settings import PrometheusSettings
 
@@ -35,6 +37,8 @@ class PrometheusMeter(Meter):
         self._owners: dict[str, str] = {}
         self._rows: dict[tuple[tuple[str, tuple[str, ...]], ...], SampleBuffer] = {}
         self._readings: dict[int, tuple[Family, Reading]] = {}
+        self._processes = ProcessMetrics()
+        allow_repeated_metrics()
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
         PlatformCollector(registry=self._process)
@@ -60,12 +64,16 @@ class PrometheusMeter(Meter):
 
         return end
 
+    def observe_processes(self, reading: ProcessReading) -> Callable[[], None]:
+        return self._processes.add(reading)
+
     async def read(self) -> list[tuple[Family, list[tuple[Sequence[str], float]]]]:
         """Read the values of watched gauges; call it on the event loop that owns the objects they read.
         Other tasks run in between.
 
         A gauge that cannot be read is logged and left out.
         """
+        await self._processes.read()
         found: dict[int, tuple[Family, list[tuple[Sequence[str], float]]]] = {}
         for number, (family, reading) in enumerate(list(self._readings.values())):
             if number % _READINGS == _READINGS - 1:
@@ -87,6 +95,7 @@ class PrometheusMeter(Meter):
         for family, values in read:
             yield family.readings(values)
         yield from self._process.collect()
+        yield from self._processes.samples(self._owners)
 
     def _series(self, metric: Metric, labels: Sequence[str]) -> Series:
         return self._family(metric).series(labels)

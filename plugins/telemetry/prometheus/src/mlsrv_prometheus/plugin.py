@@ -26,3 +26,11 @@ def mlsrv_meters() -> mlsrv.MeterOffer:
 def mlsrv_transports() -> mlsrv.TransportOffer:
     """Offer the metrics endpoint."""
     return mlsrv.TransportOffer("prometheus", "mlsrv_prometheus.transport:MetricsTransport", _enabled)
+
+
+@mlsrv.hookimpl
+def mlsrv_user_code() -> None:
+    """Let models that are loaded again in this process make their metrics again."""
+    from mlsrv_prometheus.repeated_metrics import allow_repeated_metrics
+
+    allow_repeated_metrics()

@@ -57,6 +57,7 @@ class FrameKind(IntEnum):
     STOP = 17  # S: unload all models and end
     PING = 18  # S: the worker's event loop must answer
     PONG = 19  # W: the answer to a ping
+    METRICS = 20  # S: return the metrics that code made with `prometheus_client` alone
 
 
 FRAME_KINDS = {int(kind): kind for kind in FrameKind}

@@ -14,7 +14,7 @@ from attrs import frozen
 from mlsrv.context import CallContext
 from mlsrv.errors import InferenceError, MLSrvError
 from mlsrv.handlers import Arguments, HandlerRequest
-from mlsrv.metrics import Recorder, nothing
+from mlsrv.metrics import ProcessMetric, Recorder, nothing
 from mlsrv.settings import ModelSettings
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 from mlsrv_workers.ipc import serialization
@@ -196,6 +196,12 @@ class Pool:
         answer, spans = frame.payload()
         serialization.load_timeline(spans, context)
         return serialization.load_response(answer, frame.buffers)
+
+    async def process_metrics(self) -> dict[int, list[ProcessMetric] | None]:
+        """Return the metrics that code in the workers made with `prometheus_client` alone, by process id."""
+        workers = dict(self._supervisor.alive)
+        found = await asyncio.gather(*(worker.process_metrics() for worker in workers.values()))
+        return dict(zip(workers, found, strict=True))
 
     async def call(
         self, model: ReplicatedModel, method: str, arguments: Arguments, context: CallContext

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from attrs import field, frozen
 
 from mlsrv.errors import MLSrvError
+from mlsrv.metrics import ProcessMetric
 from mlsrv_workers.environments import shared_packages
 from mlsrv_workers.environments.environments import Environment
 from mlsrv_workers.ipc import log_forwarding, serialization
@@ -107,6 +108,13 @@ class LaunchSpec:
         return [entry for entry in self.path if entry in (os.getcwd(), os.path.abspath(root))]
 
 
+METRICS_TIMEOUT = 0.25
+"""Seconds in which a worker must return the metrics of its code."""
+
+METRICS_PAUSE = 5.0
+"""Seconds for which one that did not is not asked again, so that it does not hold up each scrape."""
+
+
 class WorkerObserver(Protocol):
     """The owner of a worker process, which is told what happens to it."""
 
@@ -164,6 +172,7 @@ class WorkerProcess:
         self.alone = False
         self.answered = 0
         self._max_requests = max_requests
+        self._metrics_after = 0.0
         self._draining: asyncio.Event | None = None
         self._calls: dict[int, PendingCall] = {}
         self._ids = itertools.count(1)
@@ -265,6 +274,19 @@ class WorkerProcess:
         except asyncio.CancelledError:
             self.cancel(call)
             raise
+
+    async def process_metrics(self) -> list[ProcessMetric] | None:
+        """Return the metrics that code made with `prometheus_client` alone, or None if there is no answer."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._metrics_after:
+            return None
+        try:
+            async with asyncio.timeout(METRICS_TIMEOUT):
+                found: list[ProcessMetric] = await self.ask(FrameKind.METRICS, None)
+        except (MLSrvError, TimeoutError):  # it has ended, or its event loop is busy
+            self._metrics_after = loop.time() + METRICS_PAUSE
+            return None
+        return found
 
     def send_to_call(
         self, kind: FrameKind, call: int, body: bytes, buffers: serialization.Buffers | None = None

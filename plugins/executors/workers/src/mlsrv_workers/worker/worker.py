@@ -28,6 +28,7 @@ from mlsrv.hosting.code_snapshot import CodeSnapshot
 from mlsrv.hosting.model_host import ModelHost
 from mlsrv.metrics import Metric
 from mlsrv.plugin_resources import Shared
+from mlsrv.telemetry.default_registry import read_default_registry
 from mlsrv.telemetry.request_logging import thread_failed
 from mlsrv_protocol.types import InferenceRequest
 from mlsrv_workers.ipc import serialization
@@ -136,6 +137,8 @@ class Worker:
             return self._unload(call, payload)
         if kind is FrameKind.CONFIGURE:
             return self._configure(*payload)
+        if kind is FrameKind.METRICS:
+            return self._metrics(call)
         if kind is FrameKind.STOP:
             return self._stop()
         raise ValueError(f"a worker does not handle {kind.name} frames")
@@ -241,6 +244,10 @@ class Worker:
         finally:
             await responses.aclose()  # type: ignore[attr-defined]  # an async generator
         self.connection.send(FrameKind.RESULT, call, dump(serialization.dump_timeline(context)))
+
+    async def _metrics(self, call: int) -> None:
+        metrics = await asyncio.to_thread(read_default_registry)
+        self.connection.send(FrameKind.RESULT, call, dump(metrics))
 
     def _record(self, metric: Metric, value: float, labels: Sequence[str]) -> None:
         record = (astuple(metric), value, tuple(labels))
