@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import importlib.util
 import logging
 import signal
@@ -11,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mlsrv.errors import ModelLoadError
+from mlsrv.hosting.garbage import freeze_libraries
 from mlsrv.kernel import Kernel
 from mlsrv.settings import KernelSettings
 from mlsrv_cli.console import Reporter, reason_of
@@ -82,6 +82,7 @@ async def serve(kernel: Kernel, reporter: Reporter, stop: StopSignals) -> None:
         ConfigurationError: the kernel or a transport cannot start.
         StartFailed: models failed to load and ``on_load_failure`` is "exit".
     """
+    freeze_libraries()  # now, while no model exists
     async with kernel:
         loading = asyncio.create_task(_when_loaded(kernel, reporter))
         try:
@@ -101,9 +102,6 @@ async def _when_loaded(kernel: Kernel, reporter: Reporter) -> None:
         await kernel.loaded()
     except Exception:  # not a failed model: that is a state of the model
         logger.exception("Loading the models failed")
-    # Objects of the start stay alive: later collections need not scan them.
-    gc.collect()
-    gc.freeze()
     reporter.loaded(kernel)
 
 

@@ -120,6 +120,18 @@ class Evil(mlsrv.MLModel):
         return pid_answer()
 
 
+class Cyclic(mlsrv.MLModel):
+    """Holds 40 MiB in a reference cycle; answers with its process id."""
+
+    def load(self) -> bool:
+        self.parent = self
+        self.weights = np.ones(40 * 2**20 // 8)
+        return True
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        return pid_answer()
+
+
 class Blocking(mlsrv.MLModel):
     """Blocks the event loop of its process for as many seconds as its text says."""
 

@@ -27,6 +27,7 @@ from mlsrv.hosting.catalog import Catalog
 from mlsrv.hosting.code_importer import CodeImporter
 from mlsrv.hosting.code_snapshot import CodeSnapshot
 from mlsrv.hosting.fault import is_shutdown
+from mlsrv.hosting.garbage import collect_pending, collect_soon
 from mlsrv.hosting.handler_arguments import Handler, compile_handlers
 from mlsrv.hosting.pickle_aliases import current_code
 from mlsrv.hosting.streams import StreamRequests, ThreadedIterator, only
@@ -97,6 +98,7 @@ class ModelHost(Placement):
             MLSrvError: in most cases a `ModelLoadError`, with the cause chained. Nothing is left behind.
         """
         import_lock.install()
+        collect_pending()
         token = current_metrics.set(self.metrics)
         try:
             await self._load()
@@ -203,6 +205,7 @@ class ModelHost(Placement):
             current_metrics.reset(token)
             if modules is not None:
                 modules.forget()
+            collect_soon()
 
     # --- requests -------------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ import asyncio
 import ctypes
 import faulthandler
 import functools
-import gc
 import importlib.util
 import io
 import logging
@@ -25,6 +24,7 @@ from mlsrv.context import CallContext
 from mlsrv.errors import MLSrvError, ModelFailed, ModelLoadError, RequestCancelled
 from mlsrv.hosting.catalog import Catalog
 from mlsrv.hosting.code_snapshot import CodeSnapshot
+from mlsrv.hosting.garbage import freeze_libraries
 from mlsrv.hosting.model_host import ModelHost
 from mlsrv.metrics import Metric
 from mlsrv.plugin_resources import Shared
@@ -181,6 +181,7 @@ class Worker:
         threading.excepthook = thread_failed
         self._catalog = Catalog(plugins.load(), settings)
         self._shared = self._catalog.shared
+        freeze_libraries()
         self.connection.send(FrameKind.STARTED)
 
     async def _stop(self) -> None:
@@ -200,10 +201,6 @@ class Worker:
         host = ModelHost(settings, self._catalog, self._threads, self._record, snapshot)
         info = await host.load()
         self._hosts[placement] = host
-        if not gc.get_freeze_count():
-            # Objects of the first model, mostly libraries, stay: later collections need not visit them.
-            gc.collect()
-            gc.freeze()
         self.connection.send(FrameKind.RESULT, call, dump(serialization.dump_info(info)))
 
     async def _unload(self, call: int, placement: int) -> None:

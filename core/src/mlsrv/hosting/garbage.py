@@ -1,0 +1,55 @@
+"""Garbage: frees what unloaded models leave behind in reference cycles.
+
+Networks whose parts know each other, callbacks and the like are not freed when their model is unloaded. The
+interpreter looks for them only once enough new objects exist: too late for arrays of gigabytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import sys
+
+DELAY = 0.2
+"""Seconds after an unload before garbage is collected, so that several unloads need one collection."""
+
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+_pending: asyncio.TimerHandle | None = None
+
+
+def freeze_libraries() -> None:
+    """Exclude all present objects from later collections, for they will stay.
+
+    To be called before a model exists in this process: an object that is excluded is never collected.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def collect_soon() -> None:
+    """Collect garbage soon, because a model was unloaded."""
+    global _pending
+    if _pending is not None:
+        _pending.cancel()
+    _pending = asyncio.get_running_loop().call_later(DELAY, collect_pending)
+
+
+def collect_pending() -> None:
+    """Collect garbage now if a model was unloaded since the last time."""
+    global _pending
+    if _pending is not None:
+        _pending.cancel()
+        _pending = None
+        gc.collect()
+        _return_memory()
+
+
+def _return_memory() -> None:
+    """Give memory that was freed back to the operating system, where glibc is the C library.
+
+    It keeps blocks below 32 MiB for later allocations, each time up to twice their size.
+    """
+    trim = getattr(_libc, "malloc_trim", None)
+    if trim is not None:
+        trim(0)
