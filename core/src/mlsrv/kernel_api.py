@@ -204,6 +204,10 @@ class KernelAPI(Protocol):
     def access(self) -> AccessNotes | None:
         """Takes notes for the access log while that is on and the kernel runs."""
 
+    @property
+    def stopping(self) -> bool:
+        """True from the moment when the server is asked to stop."""
+
     def each(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
         """Call a hook that a plugin added with ``mlsrv_addhooks``.
 

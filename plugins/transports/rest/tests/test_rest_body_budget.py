@@ -81,7 +81,7 @@ def assert_overloaded(answer: Any) -> None:
     assert int(answer.headers["retry-after"]) >= 1
     assert answer.headers["connection"] == "close"
     assert re.fullmatch(
-        r"The server is overloaded: \d+ bytes of request bodies are already waiting or running; "
+        r"The server is overloaded: \d+ bytes of bodies are already waiting or running; "
         r"try again later\.",
         json.loads(answer.body)["error"],
     )

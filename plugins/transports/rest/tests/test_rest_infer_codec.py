@@ -48,8 +48,9 @@ async def test_each_output_comes_as_it_was_asked_for(serve: Any) -> None:
     async with serve() as served:
         answer = await served.client.post("/v2/models/echo/infer", json=asked)
         text = json.loads(answer.content[: int(answer.headers[HEADER])])
-        assert "data" in text["outputs"][0]
-        assert text["outputs"][1]["parameters"]["binary_data_size"] == len(answer.content) - int(
+        outputs = {output["name"]: output for output in text["outputs"]}
+        assert "data" in outputs["x"]
+        assert outputs["t"]["parameters"]["binary_data_size"] == len(answer.content) - int(
             answer.headers[HEADER]
         )
         asked["parameters"] = {"binary_data_output": True}

@@ -7,11 +7,12 @@ import asyncio
 from starlette.types import ASGIApp
 
 from mlsrv.context import CallContext
+from mlsrv.errors import Overloaded
 from mlsrv.kernel_api import KernelAPI
 from mlsrv.settings import Owner, Settings
 from mlsrv.telemetry.request_logging import report
-from mlsrv_rest.asgi import Receive, Scope, Send
-from mlsrv_rest.body_budget import BodyBudget
+from mlsrv_rest.asgi import Message, Receive, Scope, Send, flushed
+from mlsrv_rest.body_budget import UNCOUNTED_BYTES, BodyBudget
 from mlsrv_rest.body_decoder import BodyDecoder
 from mlsrv_rest.body_reader import MAX_CONTROL_BYTES, BodyReader, UnreadBody, send_and_close
 from mlsrv_rest.buffered_response import BufferedResponse
@@ -57,6 +58,7 @@ class RestApp:
 
     def __init__(self, kernel: KernelAPI) -> None:
         settings = rest_settings(kernel)
+        self.kernel = kernel
         self.calls = ActiveCalls()
         self._decoder = BodyDecoder()
         self._infer = Infer(kernel, self._decoder, settings.gzip_enabled)
@@ -102,7 +104,11 @@ class RestApp:
                 self.body_budget.release(call)
                 await send_and_close(response, scope, receive, send)
             elif response is not None:
+                if len(response.body) > UNCOUNTED_BYTES:
+                    response = self._counted(response, call)
                 await response.send(send)
+                if call.counted_bytes:
+                    await flushed(scope)
         except asyncio.CancelledError:
             # Aborted while the response was being sent: the client does not read it.
             if not self.calls.was_aborted(call):
@@ -110,6 +116,44 @@ class RestApp:
         finally:
             self.calls.leave(call)
             self.body_budget.release(call)
+
+    def _counted(self, response: BufferedResponse, call: Call) -> BufferedResponse:
+        """Count a large answer in place of the body of its request; return a refusal if there is no room."""
+        self.body_budget.release(call)
+        try:
+            self.body_budget.check_answers()
+        except Overloaded as error:
+            self._reader.record_rejection(error.reason)
+            return error_to_response(error, call.request_context)
+        self.body_budget.add_answer(call, len(response.body))
+        return response
+
+    def _counting(self, send: Send, scope: Scope, call: Call) -> Send:
+        """Return a `send` that counts large messages until the client has read them."""
+
+        is_refused = False
+
+        async def count(message: Message) -> None:
+            nonlocal is_refused
+            if message["type"] == "http.response.start" and _content_length(message) > UNCOUNTED_BYTES:
+                try:
+                    self.body_budget.check_answers()
+                except Overloaded as error:
+                    is_refused = True
+                    self._reader.record_rejection(error.reason)
+                    await error_to_response(error, call.request_context).send(send)
+            if is_refused:
+                return
+            size = len(message.get("body", b""))
+            if size <= UNCOUNTED_BYTES:
+                await send(message)
+                return
+            self.body_budget.add_answer(call, size)
+            await send(message)
+            await flushed(scope)
+            self.body_budget.remove_answer(call, size)
+
+        return count
 
     def _error_response(
         self, error: Exception | asyncio.CancelledError, call: Call
@@ -144,7 +188,7 @@ class RestApp:
         limit = MAX_CONTROL_BYTES if target is None and self._router.is_control(segments) else None
         body = await self._reader.read(call, headers, limit)
         if target is None:
-            await self._router(scope, segments, body, receive, send)
+            await self._router(scope, segments, body, receive, self._counting(send, scope, call))
             return None
         if scope["method"] != "POST":
             raise wrong_method(scope["method"], {"POST"})
@@ -175,6 +219,10 @@ def rest_settings(kernel: KernelAPI) -> RestSettings:
 def _cause(error: UnreadBody) -> Exception:
     assert isinstance(error.__cause__, Exception)
     return error.__cause__
+
+
+def _content_length(start: Message) -> int:
+    return next((int(value) for name, value in start.get("headers", ()) if name == b"content-length"), 0)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -10,3 +10,14 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Body: TypeAlias = bytes | bytearray
+
+FLUSHED = "mlsrv_rest.flushed"
+"""Key of the scope's ``state``: a function that waits until the client has read most of what was sent. A
+server whose ``send`` waits for that has none."""
+
+
+async def flushed(scope: Scope) -> None:
+    """Wait until the client has read most of what was sent to it."""
+    wait = (scope.get("state") or {}).get(FLUSHED)
+    if wait is not None:
+        await wait()

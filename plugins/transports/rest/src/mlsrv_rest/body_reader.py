@@ -83,13 +83,13 @@ class BodyReader:
                 self._budget.check(declared)
             body = await self._receive(call, most)
         except Overloaded as error:
-            self._record_rejection(error.reason)
+            self.record_rejection(error.reason)
             raise UnreadBody from error
         except asyncio.CancelledError:
             if not call.timed_out:
                 raise
             call.task.uncancel()
-            self._record_rejection(_SLOW)
+            self.record_rejection(_SLOW)
             raise UnreadBody from _too_slow(self._seconds)
         encoding = headers.get("content-encoding", "").strip().lower()
         if not encoding or encoding == "identity":
@@ -97,10 +97,11 @@ class BodyReader:
         try:
             return await self._decompress(call, body, encoding, limit)
         except Overloaded as error:
-            self._record_rejection(error.reason)
+            self.record_rejection(error.reason)
             raise
 
-    def _record_rejection(self, reason: str) -> None:
+    def record_rejection(self, reason: str) -> None:
+        """Count a refused request in the metrics, under its reason."""
         self._kernel.metrics.record(REJECTED, 1.0, ("", "", reason))
 
     async def _receive(self, call: Call, limit: int) -> Body:

@@ -71,8 +71,8 @@ class Router:
 
         async def note_start(message: Message) -> None:
             nonlocal started
-            started = True
             await send(message)
+            started = True
 
         try:
             await self._stack(inner, _replaying(body, receive), note_start)

@@ -63,6 +63,19 @@ class RestSettings:
         help="Seconds in which the body of a request must come, and one more for each 16 KiB of it; a slower "
         "one is refused with status 408.",
     )
+    http_send_timeout: float = setting(
+        60.0,
+        help="Seconds without progress after which an answer that its client does not read is given up, and "
+        "its connection closed.",
+    )
+    http_max_connections: int = setting(
+        10_000, help="Connections that may be open at once; a further one is answered with status 503."
+    )
+    http_h2c_upgrade: bool = setting(
+        True,
+        help="Switch to HTTP/2 where a request without TLS offers it (Upgrade: h2c). Turn it off behind a "
+        "proxy that filters paths: it does not see the requests that follow.",
+    )
     http_keep_alive: float = setting(
         75.0, help="Seconds after which an idle connection is closed; longer than a load balancer keeps it."
     )
@@ -87,6 +100,8 @@ class RestSettings:
             "http_max_decompressed_size",
             "http_max_total_body_size",
             "http_receive_timeout",
+            "http_send_timeout",
+            "http_max_connections",
             "http_keep_alive",
         ):
             value = getattr(self, name)

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
+
+if sys.platform != "win32":
+    import fcntl
+    import termios
 
 _HEAD = b"HTTP/1.1 "
 _COPY_LIMIT = 2**16
@@ -23,10 +28,12 @@ class CoalescingWriter:
         self._loop = asyncio.get_running_loop()
         self._write = target.write
         self._head = b""
+        self._written = 0
         self.is_closing = target.is_closing
 
     def write(self, data: bytes) -> None:
         """Write `data`, or hold it back if it is the head of a response."""
+        self._written += len(data)
         head = self._head
         if head:
             self._head = b""
@@ -39,6 +46,14 @@ class CoalescingWriter:
             self._loop.call_soon(self._flush)
             return
         self._write(data)
+
+    def sent_bytes(self) -> int | None:
+        """Return how many bytes the client has received, or None if none wait to be sent."""
+        transport = getattr(self._target, "transport", self._target)
+        waiting: int = transport.get_write_buffer_size()
+        if not waiting:
+            return None
+        return self._written - waiting - _unacknowledged(self._target.get_extra_info("socket"))
 
     def write_eof(self) -> None:
         """Flush the head, then close the write end of the target."""
@@ -58,3 +73,14 @@ class CoalescingWriter:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._target, name)
+
+
+def _unacknowledged(connection: Any) -> int:
+    """Return how many bytes the system holds for a client that reads slowly; 0 where it does not tell."""
+    if sys.platform == "win32":
+        return 0
+    try:
+        found = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
+    except OSError:
+        return 0
+    return int.from_bytes(found, sys.byteorder)

@@ -28,6 +28,8 @@ from mlsrv_rest.routes.common import CALL, begin_context, model_and_version
 
 AHEAD = 64
 """Events that may wait for a slow client before the model has to wait, too."""
+AHEAD_BYTES = 2**18
+"""Bytes that they may have together, beside the last one."""
 
 Encode = Callable[[InferenceResponse], bytes]
 
@@ -141,16 +143,27 @@ async def _events(
 ) -> AsyncGenerator[bytes, None]:
     """Yield the events of a stream; those that are ready together are one chunk."""
     ready: asyncio.Queue[bytes | None] = asyncio.Queue(AHEAD)
+    has_room = asyncio.Event()
+    waiting = 0
+
+    async def put(body: bytes) -> None:
+        nonlocal waiting
+        event = _event(body)
+        waiting += len(event)
+        await ready.put(event)
+        if waiting > AHEAD_BYTES:
+            has_room.clear()
+            await has_room.wait()
 
     async def produce() -> None:
         try:
             async with aclosing(responses):  # type: ignore[type-var]  # as above
                 if first is not None:
-                    await ready.put(_event(encode(without_headers(first))))
+                    await put(encode(without_headers(first)))
                 async for response in responses:
-                    await ready.put(_event(encode(without_headers(response))))
+                    await put(encode(without_headers(response)))
         except Exception as error:
-            await ready.put(_event(encode_error(client_message(error, context))))
+            await put(encode_error(client_message(error, context)))
         await ready.put(None)
 
     producer = asyncio.create_task(produce())
@@ -161,6 +174,8 @@ async def _events(
             while not ready.empty():
                 chunk.append(ready.get_nowait())
             ended = chunk[-1] is None
+            waiting = 0
+            has_room.set()
             joined = b"".join(event for event in chunk if event is not None)
             if joined:
                 yield joined

@@ -1,7 +1,7 @@
 """Hypercorn server: HTTP/1.1 and HTTP/2 (over TLS, and cleartext by prior knowledge or upgrade).
 
-Uses Hypercorn's connections, but not its ``serve``, which does not let requests in flight finish for the
-whole grace period and does not abort a connection whose client does not read.
+Uses Hypercorn's protocols, but not its ``serve``, which does not let requests in flight finish for the whole
+grace period and does not abort a connection whose client does not read.
 """
 
 from __future__ import annotations
@@ -12,21 +12,27 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable, Iterator
 from email.utils import formatdate
+from functools import partial
 from typing import Any, ClassVar
 
-from h2.errors import ErrorCodes
-from h2.stream import StreamState
+from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData
-from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import parse_socket_addr
 
 from mlsrv.listening import BACKLOG
 from mlsrv_rest.app import RestApp
-from mlsrv_rest.servers.base import HANDSHAKE_SECONDS, MAX_HEAD_BYTES, Server
+from mlsrv_rest.servers.base import DRAIN_SECONDS, HANDSHAKE_SECONDS, Server
+from mlsrv_rest.servers.http1 import H1Protocol
+from mlsrv_rest.servers.http2 import H2Protocol
+from mlsrv_rest.servers.request_head import MAX_HEAD_BYTES
+from mlsrv_rest.servers.stalls import Stalled, StallWatch
 from mlsrv_rest.settings import RestSettings
 from mlsrv_rest.write_coalescing import CoalescingWriter
 
@@ -40,12 +46,14 @@ class HypercornServer(Server):
 
     def __init__(self, app: RestApp, settings: RestSettings) -> None:
         super().__init__(app, settings)
-        self._config = _Config(settings.http_keep_alive)
+        self.config = _Config(self)
         self._context = WorkerContext(None)
         self._listener: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[None], _Connection] = {}
+        self._stalls = StallWatch(settings.http_send_timeout, self._waiting)
 
     async def start(self, bound: socket.socket, tls: ssl.SSLContext | None) -> None:
+        self._stalls.start()
         self._listener = await asyncio.start_server(
             self._accept,
             sock=bound,
@@ -55,11 +63,16 @@ class HypercornServer(Server):
         )
 
     async def drain(self) -> None:
+        self.is_draining = True
         if self._listener is not None:
             self._listener.close()
-        await self._context.terminated.set()
+        for connection in self._connections.values():
+            connection.idle_task.shorten(DRAIN_SECONDS)
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=DRAIN_SECONDS)
         for connection in list(self._connections.values()):
-            connection.idle_task.expire()
+            if connection.streams > 1:
+                await connection.say_goodbye()
 
     async def close(self, timeout: float) -> None:
         if self._connections:
@@ -69,10 +82,15 @@ class HypercornServer(Server):
             task.cancel()
         if self._connections:
             await asyncio.wait(self._connections, timeout=timeout)
+        self._stalls.stop()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._connections) >= self.settings.http_max_connections:
+            writer.write(self.no_room().encoded())
+            writer.close()
+            return
         loop = asyncio.get_running_loop()
-        connection = _Connection(self.app, loop, self._config, self._context, {}, reader, writer)
+        connection = _Connection(self, loop, self.config, self._context, {}, reader, writer)
         task = asyncio.ensure_future(self._serve(connection))
         self._connections[task] = connection
         task.add_done_callback(self._connections.pop)
@@ -86,58 +104,170 @@ class HypercornServer(Server):
         finally:
             connection.idle_task.cancel()
 
+    def _waiting(self) -> Iterator[tuple[Hashable, object, Stalled]]:
+        for connection in self._connections.values():
+            yield from connection.waiting()
+
 
 class _Connection(TCPServer):
     """Hypercorn's connection at a lower cost: one timer detects idleness, where Hypercorn starts two tasks
     after each response, head and body are written together, and a stream that is no longer read is reset."""
 
-    def __init__(self, app: RestApp, *args: Any) -> None:
+    protocol: Any = None
+
+    def __init__(self, server: HypercornServer, *args: Any) -> None:
         super().__init__(self._call, *args)
-        self._app = app
+        self._server = server
         self._ended = False
         self.writer: Any = CoalescingWriter(self.writer)
-        self.idle_task: Any = _IdleTimer(self.config.keep_alive_timeout, self.context, self._end)
+        self.idle_task: Any = _IdleTimer(self.config.keep_alive_timeout, self._end)
 
     async def protocol_send(self, event: Event) -> None:
         """Send an event of the protocol, then reset the streams that are no longer read."""
         await super().protocol_send(event)
-        protocol = self.protocol.protocol
-        if isinstance(protocol, H2Protocol) and (unread := _unread_streams(protocol)):
-            for stream in unread:
-                protocol.connection.reset_stream(stream, ErrorCodes.NO_ERROR)
+        protocol = self._http2
+        if protocol is not None and protocol.reset_unread():
             await super().protocol_send(RawData(protocol.connection.data_to_send()))
+
+    @property
+    def _http2(self) -> H2Protocol | None:
+        """The protocol, if it is HTTP/2."""
+        protocol = None if self.protocol is None else self.protocol.protocol
+        return protocol if isinstance(protocol, H2Protocol) else None
+
+    @property
+    def streams(self) -> int:
+        """The number of open streams of HTTP/2."""
+        return 0 if self._http2 is None else len(self._http2.streams)
+
+    async def say_goodbye(self) -> None:
+        """Tell the client of an HTTP/2 connection that no further stream is served."""
+        if self._http2 is not None:
+            await self._http2.say_goodbye()
+
+    def waiting(self) -> Iterator[tuple[Hashable, object, Stalled]]:
+        """Yield what waits for the client to read, as `StallWatch` takes it."""
+        sent = self.writer.sent_bytes()
+        if sent is not None:
+            yield self, sent, self._give_up
+        elif self._http2 is not None:
+            for number, size in list(self._http2.waiting()):
+                yield (self, number), size, partial(self._give_up_stream, number)
+
+    def _give_up(self) -> None:
+        self._report_stall()
+        self.writer.transport.abort()
+
+    def _give_up_stream(self, number: int) -> None:
+        self._report_stall()
+        if self._http2 is not None:
+            self._task_group.spawn(self._http2.give_up, number)
+
+    def _report_stall(self) -> None:
+        logger.info(
+            "An answer is given up: its client has read nothing of it for %g s",
+            self._server.settings.http_send_timeout,
+        )
+
+    async def run(self) -> None:
+        """Serve the connection until it ends."""
+        try:
+            async with TaskGroup(self.loop) as self._task_group:
+                self.protocol = _Protocols(self._server, self._arguments(), self._alpn())
+                await self.protocol.initiate()
+                await self.idle_task.restart(None, None)
+                await self._read_data()
+        except OSError:
+            pass  # the client has closed the connection
+        finally:
+            await self._close()
+
+    def _arguments(self) -> tuple[Any, ...]:
+        """Return what Hypercorn's protocols are made of."""
+        peer = self.writer.get_extra_info("socket")
+        return (
+            self.app,
+            self.config,
+            self.context,
+            self._task_group,
+            ConnectionState(self.state),
+            self.writer.get_extra_info("ssl_object") is not None,
+            parse_socket_addr(peer.family, peer.getpeername()),
+            parse_socket_addr(peer.family, peer.getsockname()),
+            self.protocol_send,
+        )
+
+    def _alpn(self) -> str | None:
+        tls = self.writer.get_extra_info("ssl_object")
+        return None if tls is None else tls.selected_alpn_protocol()
 
     async def _call(self, scope: Any, receive: Any, send: Any, sync_spawn: Any, call_soon: Any) -> None:
         # Hypercorn may still hand over a request that was read just before the end; it could not be answered.
         if not self._ended:
-            await self._app(scope, receive, send)
+            await self._server.app(scope, receive, send)
 
     async def _end(self) -> None:
         self._ended = True
+        await self.say_goodbye()
         await self.protocol.handle(Closed())
         self.writer.close()
 
 
-def _unread_streams(protocol: H2Protocol) -> list[int]:
-    """Return the streams that were answered before their requests had been sent whole. Hypercorn forgets
-    them, and further data on them would end the whole connection."""
-    return [
-        number
-        for number, stream in protocol.connection.streams.items()
-        if number not in protocol.streams and stream.state_machine.state is StreamState.HALF_CLOSED_LOCAL
-    ]
+class _Protocols:
+    """The protocol of one connection, which may change from HTTP/1.1 to HTTP/2.
+
+    Args:
+        server: of the connection.
+        arguments: of Hypercorn's protocols.
+        alpn: the protocol that TLS has negotiated.
+    """
+
+    def __init__(self, server: HypercornServer, arguments: tuple[Any, ...], alpn: str | None) -> None:
+        self._server = server
+        self._arguments = arguments
+        self.protocol: H1Protocol | H2Protocol = self._http2() if alpn == "h2" else self._http1()
+
+    async def initiate(self) -> None:
+        """Send what the protocol begins with."""
+        await self.protocol.initiate()
+
+    async def handle(self, event: Event) -> None:
+        """Let the protocol handle an event of the connection."""
+        try:
+            await self.protocol.handle(event)
+        except H2ProtocolAssumedError as error:
+            await self._switch(error.data)
+        except H2CProtocolRequiredError as error:
+            await self._switch(error.data, error.headers, error.settings)
+
+    async def _switch(
+        self, data: bytes, headers: list[tuple[bytes, bytes]] | None = None, settings: bytes | None = None
+    ) -> None:
+        self.protocol = self._http2()
+        await self.protocol.initiate(headers, settings)
+        if data:
+            await self.protocol.handle(RawData(data=data))
+
+    def _http1(self) -> H1Protocol:
+        protocol = H1Protocol(*self._arguments)
+        protocol.takes_h2c = self._server.settings.http_h2c_upgrade
+        return protocol
+
+    def _http2(self) -> H2Protocol:
+        protocol = H2Protocol(*self._arguments)
+        protocol.is_last = lambda: self._server.is_last_response
+        return protocol
 
 
 class _IdleTimer:
-    """Ends a connection that has been idle for too long, or at once while the server stops.
+    """Ends a connection that has been idle for too long.
 
     It replaces Hypercorn's idle task, hence `restart` and `stop`. These only store the time; the timer
     compares it when it fires.
     """
 
-    def __init__(self, timeout: float, context: WorkerContext, end: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, timeout: float, end: Callable[[], Awaitable[None]]) -> None:
         self._timeout = timeout
-        self._context = context
         self._end = end
         self._loop = asyncio.get_running_loop()
         self._idle_since: float | None = None
@@ -147,19 +277,19 @@ class _IdleTimer:
     async def restart(self, task_group: object, action: object) -> None:
         """Mark the connection as idle from now on."""
         self._idle_since = self._loop.time()
-        if self._context.terminated.is_set():
-            self.expire()
-        elif self._timer is None:
+        if self._timer is None:
             self._timer = self._loop.call_later(self._timeout, self._on_timer)
 
     async def stop(self) -> None:
         """Mark the connection as busy."""
         self._idle_since = None
 
-    def expire(self) -> None:
-        """End the connection if it is idle."""
-        if self._idle_since is not None and self._ending is None:
-            self._ending = asyncio.ensure_future(self._end_idle())
+    def shorten(self, timeout: float) -> None:
+        """End the connection if it is idle for so many seconds from now on, or later."""
+        self.cancel()
+        self._timeout = timeout
+        if self._idle_since is not None:
+            self._timer = self._loop.call_later(timeout, self._on_timer)
 
     async def _end_idle(self) -> None:
         # A request may have arrived since.
@@ -171,6 +301,7 @@ class _IdleTimer:
         """Cancel the timer: the connection has ended."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -180,8 +311,8 @@ class _IdleTimer:
         left = self._idle_since + self._timeout - self._loop.time()
         if left > 0:
             self._timer = self._loop.call_later(left, self._on_timer)
-        else:
-            self.expire()
+        elif self._ending is None:
+            self._ending = asyncio.ensure_future(self._end_idle())
 
 
 class _Config(Config):
@@ -192,8 +323,9 @@ class _Config(Config):
     # A client that never retries a POST would lose requests to a server that closes after so many.
     keep_alive_max_requests = sys.maxsize
 
-    def __init__(self, keep_alive: float) -> None:
-        self.keep_alive_timeout = keep_alive
+    def __init__(self, server: HypercornServer) -> None:
+        self.keep_alive_timeout = server.settings.http_keep_alive
+        self._server = server
         self._second = 0
         self._headers: list[tuple[bytes, bytes]] = []
 
@@ -202,4 +334,6 @@ class _Config(Config):
         if second != self._second:
             self._second = second
             self._headers = [(b"date", formatdate(second, usegmt=True).encode())]
+        if protocol == "h11" and self._server.is_last_response:
+            return [*self._headers, (b"connection", b"close")]
         return self._headers

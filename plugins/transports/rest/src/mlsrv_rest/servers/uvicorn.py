@@ -6,22 +6,38 @@ Uses Uvicorn's connections, but not its ``Server``, which installs signal handle
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 import time
+from collections.abc import Hashable, Iterator
 from email.utils import formatdate
 from typing import Any, ClassVar
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from mlsrv.listening import BACKLOG
 from mlsrv_rest.app import RestApp
-from mlsrv_rest.errors import error_response, phrase
-from mlsrv_rest.servers.base import HANDSHAKE_SECONDS, MAX_HEAD_BYTES, Server
+from mlsrv_rest.asgi import FLUSHED
+from mlsrv_rest.servers.base import DRAIN_SECONDS, HANDSHAKE_SECONDS, Server
+from mlsrv_rest.servers.request_head import (
+    INVALID,
+    MAX_HEAD_BYTES,
+    TOO_LARGE,
+    UNKNOWN_VERSION,
+    Refusal,
+    check_head,
+    origin_form,
+    without_upgrade,
+)
+from mlsrv_rest.servers.stalls import Stalled, StallWatch
 from mlsrv_rest.settings import RestSettings
 from mlsrv_rest.write_coalescing import CoalescingWriter
+
+logger = logging.getLogger("mlsrv.rest")
 
 
 class UvicornServer(Server):
@@ -48,9 +64,16 @@ class UvicornServer(Server):
         self._state = ServerState()
         self._listener: asyncio.Server | None = None
         self._clock: asyncio.TimerHandle | None = None
+        self._stalls = StallWatch(settings.http_send_timeout, self._waiting)
+
+    @property
+    def connections(self) -> list[_Connection]:
+        """The connections that are open."""
+        return [each for each in self._state.connections if isinstance(each, _Connection)]
 
     async def start(self, bound: socket.socket, tls: ssl.SSLContext | None) -> None:
         self._tick()
+        self._stalls.start()
         self._listener = await asyncio.get_running_loop().create_server(
             self._connection,
             sock=bound,
@@ -60,24 +83,38 @@ class UvicornServer(Server):
         )
 
     async def drain(self) -> None:
+        self.is_draining = True
         if self._listener is not None:
             self._listener.close()
-        for connection in list(self._state.connections):
-            connection.shutdown()
+        for connection in self.connections:
+            connection.drain()
+        if lost := [connection.lost for connection in self.connections]:
+            await asyncio.wait(lost, timeout=DRAIN_SECONDS)
+        for connection in self.connections:
+            if connection.is_idle:
+                connection.transport.close()
 
     async def close(self, timeout: float) -> None:
-        lost = [
-            connection.lost for connection in self._state.connections if isinstance(connection, _Connection)
-        ]
-        if lost:
+        if lost := [connection.lost for connection in self.connections]:
             await asyncio.wait(lost, timeout=timeout)
-        for connection in list(self._state.connections):
+        for connection in self.connections:
             connection.transport.abort()
+        self._stalls.stop()
         if self._clock is not None:
             self._clock.cancel()
 
+    def has_room(self) -> bool:
+        """Return whether one more connection may be open."""
+        return len(self._state.connections) <= self.settings.http_max_connections
+
     def _connection(self) -> _Connection:
-        return _Connection(self._config, self._state, {})
+        return _Connection(self, self._config, self._state)
+
+    def _waiting(self) -> Iterator[tuple[Hashable, object, Stalled]]:
+        for connection in self.connections:
+            sent = connection.transport.sent_bytes()  # type: ignore[attr-defined]  # of `CoalescingWriter`
+            if sent is not None:
+                yield connection, sent, connection.give_up
 
     def _tick(self) -> None:
         """Renew the Date header, once a second."""
@@ -85,32 +122,57 @@ class UvicornServer(Server):
         self._clock = asyncio.get_running_loop().call_later(1.0, self._tick)
 
 
-class _Connection(HttpToolsProtocol):
-    """Uvicorn's connection without its access log, with errors in the protocol's form, a limit on headers,
-    and a future for its end."""
+class _Refused(Exception):
+    """Ends the parser: the head of a request breaks a rule."""
 
-    def __init__(self, config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
-        super().__init__(config, server_state, app_state)
+
+class _Connection(HttpToolsProtocol):
+    """Uvicorn's connection without its access log, with errors in the protocol's form, the rules of
+    `mlsrv_rest.servers.request_head`, and a future for its end."""
+
+    def __init__(self, server: UvicornServer, config: uvicorn.Config, server_state: ServerState) -> None:
+        super().__init__(config, server_state, {})
+        self._server = server
         self.access_log = False
         self.lost: asyncio.Future[None] = self.loop.create_future()
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
+        self._refusal: Refusal | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """True if no request is being served."""
+        return _is_answered(self.cycle)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base
         super().connection_made(transport)
         self.transport = CoalescingWriter(transport)  # type: ignore[assignment]  # it delegates to one
+        self.app_state[FLUSHED] = self.flow.drain
         # Uvicorn itself detects idleness only after the first response.
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler
         )
+        if not self._server.has_room():
+            self._refuse(self._server.no_room())
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError as error:
+            unknown_version = "version" in str(error)
+            self._refuse(self._refusal or (UNKNOWN_VERSION if unknown_version else INVALID))
+            return
         # Uvicorn creates the cycle of a request when its headers are complete.
         if getattr(self.cycle, "scope", None) is not self.scope:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-                self._refuse(431, f"The headers of this request have more than {MAX_HEAD_BYTES} bytes.")
+                self._refuse(TOO_LARGE)
             elif self._head_timer is None:
                 # Uvicorn treats a connection as busy from the first byte on.
                 self._head_timer = self.loop.call_later(self.timeout_keep_alive, self._on_head_timeout)
@@ -118,10 +180,41 @@ class _Connection(HttpToolsProtocol):
             self._head_bytes = 0
             self._cancel_head_timer()
 
+    def on_headers_complete(self) -> None:
+        method, version = self.parser.get_method(), self.parser.get_http_version()
+        self._refusal = check_head(method, self.url, version, self.headers)
+        if self._refusal is not None:
+            raise _Refused
+        if self.parser.should_upgrade():
+            return  # the parser stops here, see `_ignore_upgrade`
+        self.url = origin_form(self.url)
+        super().on_headers_complete()
+        if self._server.is_last_response:
+            self.cycle.keep_alive = False
+
+    def on_message_complete(self) -> None:
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Parse a request again that offers another protocol, without the offer: the parser takes its body
+        for that protocol."""
+        line = b"%s %s HTTP/%s" % (
+            self.parser.get_method(),
+            self.url,
+            self.parser.get_http_version().encode(),
+        )
+        lines = [line, *(b"%s: %s" % header for header in without_upgrade(self.headers))]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.data_received(b"\r\n".join([*lines, b"", rest]))
+
     def _on_head_timeout(self) -> None:
         if not self.transport.is_closing():
             self._refuse(
-                408, f"The headers of this request did not arrive within {self.timeout_keep_alive:g} s."
+                Refusal(
+                    408, f"The headers of this request did not arrive within {self.timeout_keep_alive:g} s."
+                )
             )
 
     def _cancel_head_timer(self) -> None:
@@ -135,15 +228,31 @@ class _Connection(HttpToolsProtocol):
         if not self.lost.done():
             self.lost.set_result(None)
 
-    def send_400_response(self, msg: str) -> None:
-        self._refuse(400, "This is not a valid HTTP/1.1 request.")
+    def drain(self) -> None:
+        """Make the response to come the last one."""
+        self.timeout_keep_alive = DRAIN_SECONDS  # type: ignore[assignment]  # only handed to call_later
+        if not _is_answered(self.cycle) and not self.cycle.response_started:
+            self.cycle.keep_alive = False
 
-    def _refuse(self, status: int, message: str) -> None:
-        response = error_response(status, message)
-        lines = [
-            f"HTTP/1.1 {status} {phrase(status)}".encode(),
-            *(b"%s: %s" % header for header in response.headers),
-            b"connection: close",
-        ]
-        self.transport.write(b"\r\n".join([*lines, b"", response.body]))
+    def give_up(self) -> None:
+        """Abort the connection: its client reads nothing."""
+        logger.info(
+            "A connection is closed: its client has read nothing of an answer for %g s",
+            self._server.settings.http_send_timeout,
+        )
+        self.transport.abort()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        latest = self.pipeline[0][0] if self.pipeline else self.cycle
+        if not _is_answered(latest):
+            # An answer to an earlier request must come first; the connection ends after it.
+            latest.keep_alive = False
+            self.flow.pause_reading()
+            return
+        self.transport.write(refusal.encoded())
         self.transport.close()
+
+
+def _is_answered(cycle: Any) -> bool:
+    """Return whether a request of Uvicorn, None before the first, has got its whole answer."""
+    return cycle is None or bool(cycle.response_complete)
