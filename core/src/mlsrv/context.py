@@ -67,6 +67,7 @@ class CallContext:
         batches: those that an observed request was part of: one, or several if it was cut in pieces.
         model, version: of the model that the kernel handed it to; empty before that.
         worker: number of the worker process that it was sent to, or None.
+        given_up: whether `cancel` was called.
         reported: whether the log has a record of its failure already; see
             `mlsrv.telemetry.request_logging.report`.
     """
@@ -84,7 +85,7 @@ class CallContext:
     version: str | None = field(default=None, kw_only=True)
     worker: int | None = field(default=None, kw_only=True)
     reported: bool = field(default=False, init=False, repr=False)
-    _cancelled: bool = field(default=False, init=False)
+    given_up: bool = field(default=False, init=False)
     _callbacks: list[Callable[[], None]] | None = field(default=None, init=False, repr=False)
 
     @classmethod
@@ -98,12 +99,7 @@ class CallContext:
 
         Long-running user code may poll it, from any thread.
         """
-        return self._cancelled or (self.deadline is not None and time.monotonic() >= self.deadline)
-
-    @property
-    def given_up(self) -> bool:
-        """True after `cancel`."""
-        return self._cancelled
+        return self.given_up or (self.deadline is not None and time.monotonic() >= self.deadline)
 
     @property
     def remaining(self) -> float | None:
@@ -113,9 +109,9 @@ class CallContext:
     def cancel(self) -> None:
         """Give the request up. Idempotent; the callbacks run once, in the caller's thread, and one that
         raises is logged."""
-        if self._cancelled:
+        if self.given_up:
             return
-        self._cancelled = True
+        self.given_up = True
         for callback in self._callbacks or ():
             try:
                 callback()
@@ -124,7 +120,7 @@ class CallContext:
 
     def on_cancel(self, callback: Callable[[], None]) -> None:
         """Call `callback` when the request is given up; at once if it already is."""
-        if self._cancelled:
+        if self.given_up:
             callback()
         elif self._callbacks is None:
             self._callbacks = [callback]
@@ -137,7 +133,7 @@ class CallContext:
         Raises:
             RequestCancelled, DeadlineExceeded
         """
-        if self._cancelled:
+        if self.given_up:
             raise RequestCancelled(f"Request {self.request_id} was cancelled.")
         if self.deadline is not None and time.monotonic() >= self.deadline:
             raise DeadlineExceeded(f"The deadline of request {self.request_id} has passed.")

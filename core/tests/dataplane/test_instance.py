@@ -158,7 +158,7 @@ async def test_a_deadline_ends_a_request_and_cancels_its_context(placement: Wait
     with pytest.raises(DeadlineExceeded) as caught:
         await instance.infer(REQUEST, context)
     assert str(caught.value) == "Model m did not answer before the deadline of request r."
-    assert context._cancelled
+    assert context.given_up
     assert instance.in_flight == 0
 
 

@@ -313,9 +313,9 @@ class ModelHost(Placement):
                 self._fill(output)
         # A new message: a model may answer several requests with one object.
         return InferenceResponse(
-            self.settings.name,
+            self._code.name,
             outputs,
-            self.settings.version,
+            self._code.version,
             (request.id if request is not None else None) or context.request_id,
             response.parameters,
         )
