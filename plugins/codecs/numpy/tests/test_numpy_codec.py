@@ -302,3 +302,10 @@ def test_texts_and_names_of_subclasses_count_by_their_value() -> None:
     output = NumpyCodec.encode_output(np.str_("y"), np.array([Label.CAT, "a"], object))
     assert (output.dict()["name"], output.data) == ("y", ["cat", "a"])
     assert NumpyCodec.encode_output("y", np.str_("text")).data == ["text"]
+
+
+def test_integers_of_an_object_array_are_not_rounded() -> None:
+    assert NumpyCodec.encode_output("y", np.array([2**53, 0.5], object)).data.tolist() == [2.0**53, 0.5]
+    for values in ([2**53 + 1, 0.5], [-(2**63) - 1, 1], [2**63, -1], [2**63 + 1, 1]):
+        with pytest.raises(CodecError, match=r"which FP64 would round|but INT64 takes only"):
+            NumpyCodec.encode_output("y", np.array(values, object))

@@ -18,6 +18,8 @@ Array: TypeAlias = npt.NDArray[Any]
 
 _TEXT_KINDS = "OSUT"
 _TEXTS = {str, bytes}
+_EXACT = 2**53
+"""Up to here a double holds every integer."""
 
 
 def from_tensor(tensor: RequestInput | ResponseOutput) -> Array:
@@ -84,6 +86,12 @@ def _from_objects(elements: list[Any]) -> tuple[Datatype, Any]:
     if kinds == {int}:
         return Datatype.INT64, numeric(elements, Datatype.INT64)
     if kinds <= {int, float}:
+        for index, element in enumerate(elements):
+            if type(element) is int and not -_EXACT <= element <= _EXACT:
+                raise InvalidPayload(
+                    f"element {index} of the object array is {str(element)[:60]}, which FP64 would "
+                    "round beside floating-point numbers; send it in an array of integers."
+                )
         return Datatype.FP64, numeric(elements, Datatype.FP64)
     index = next(i for i, element in enumerate(elements) if type(element) not in _TEXTS)
     raise InvalidPayload(
