@@ -5,6 +5,7 @@
 from mlsrv.lazy import kit_exports
 
 __all__ = [
+    "Categories",
     "Features",
     "TableModel",
     "TableOutput",
@@ -12,6 +13,7 @@ __all__ = [
     "default_output",
     "extra_value",
     "find_artifact",
+    "labelled",
     "refused",
     "thread_count",
     "unreadable",
