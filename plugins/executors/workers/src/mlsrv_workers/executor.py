@@ -158,7 +158,9 @@ class WorkersExecutor(Executor):
             kernel.metrics.observe_gauge(WORKER_OVERDUE, self._overdue),
             kernel.metrics.observe_processes(self._process_metrics),
         ]
-        self._environments = Environments(Path(self._settings.environments_dir))
+        self._environments = Environments(
+            Path(self._settings.environments_dir), self._settings.environment_timeout
+        )
 
     async def __aexit__(self, *exc_info: object) -> None:
         for stop in self._stop_gauges:

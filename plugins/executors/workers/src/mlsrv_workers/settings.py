@@ -65,6 +65,12 @@ class WorkerSettings:
         help="Folder in which environments of models are unpacked and built; kept for the next start.",
         path=True,
     )
+    environment_timeout: float | None = setting(
+        1800.0,
+        help="Seconds in which an environment of a model must be unpacked or built, before the load fails. "
+        "Null: no limit.",
+        at_least=0,
+    )
     on_deadline: Literal["keep", "restart"] = setting(
         "keep",
         help='Treatment of a worker that still runs a request after its deadline: "keep" it while it has '

@@ -205,11 +205,10 @@ esac
     os.kill(pid, signal.SIGKILL)
 
 
-async def test_a_build_of_a_killed_server_is_waited_for(
+async def test_a_build_ends_with_a_server_that_is_killed_and_begins_anew_with_the_next(
     slow: tuple[ModelSettings, Path],
     tmp_path: Path,
     eventually: Any,
-    caplog: Any,
     ended: Any,
     site_packages: Path,
 ) -> None:
@@ -226,17 +225,33 @@ asyncio.run(Environments(pathlib.Path({str(root)!r})).of(model))
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.DEVNULL) as server:
         pid = int(await eventually(lambda: (source / "building").exists() and builder(source)))
         server.kill()
-    (source / "building").unlink()
-    caplog.set_level(logging.INFO)
-    task = asyncio.create_task(environments.Environments(root).of(settings))
-    await eventually(lambda: "waiting until the environment" in caplog.text)
-    assert not ended(pid)  # the first build is still running
-    assert not (source / "building").exists()
+    await eventually(lambda: ended(pid))
     (source / "go").touch()
-    found = await task
+    found = await environments.Environments(root).of(settings)
     assert found is not None
-    assert ended(pid)
     assert (Path(found.folder) / site_packages / "tinydep.py").exists()
+
+
+async def test_a_build_that_takes_too_long_fails_the_load_and_ends(
+    slow: tuple[ModelSettings, Path], tmp_path: Path, eventually: Any, ended: Any
+) -> None:
+    settings, source = slow
+    with pytest.raises(ModelLoadError, match=r"was not ready within 3 s \(environment_timeout\)"):
+        await environments.Environments(tmp_path / "envs", 3.0).of(settings)
+    await eventually(lambda: ended(int(builder(source))))
+
+
+async def test_a_second_server_waits_for_a_build(
+    slow: tuple[ModelSettings, Path], tmp_path: Path, eventually: Any, caplog: Any
+) -> None:
+    settings, source = slow
+    caplog.set_level(logging.INFO)
+    tasks = [asyncio.create_task(environments.Environments(tmp_path / "envs").of(settings)) for _ in range(2)]
+    await eventually(lambda: (source / "building").exists())
+    await eventually(lambda: "waiting until the environment" in caplog.text)
+    (source / "go").touch()
+    first, second = await asyncio.gather(*tasks)
+    assert first == second
 
 
 def builder(source: Path) -> str:

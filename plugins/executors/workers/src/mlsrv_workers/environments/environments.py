@@ -64,10 +64,12 @@ class Environments:
 
     Args:
         root: folder in which environments are unpacked and built; they are kept for the next start.
+        timeout: seconds in which an environment must be ready, or None.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, timeout: float | None = None) -> None:
         self._root = root
+        self._timeout = timeout
 
     async def of(self, model: ModelSettings) -> Environment | None:
         """Return the environment that a model's parameters name, or None.
@@ -85,7 +87,15 @@ class Environments:
             kind = "folder" if kinds[0] == "environment_path" else "file"
             raise ModelLoadError(f"Model {model.name}: {kinds[0]}: there is no {kind} {path}.")
         try:
-            return await self._provide(kinds[0], path.absolute(), model)
+            async with asyncio.timeout(self._timeout) as timer:
+                return await self._provide(kinds[0], path.absolute(), model)
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            raise ModelLoadError(
+                f"Model {model.name}: {kinds[0]} {path}: the environment was not ready within "
+                f"{self._timeout:g} s (environment_timeout)."
+            ) from None
         except (OSError, ValueError) as error:
             reason = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
             raise ModelLoadError(f"Model {model.name}: {kinds[0]} {path}: {reason}") from None

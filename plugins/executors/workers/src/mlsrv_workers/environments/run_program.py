@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from shutil import which
 
 from mlsrv.threads import run_in_own_thread
+from mlsrv_workers.environments import guard
 
 LAST_LINES = 12
 """Number of output lines that are kept."""
@@ -35,7 +39,7 @@ async def run_program(
         OSError: it cannot be started.
         ValueError: it fails; with its last lines, joined into one.
     """
-    process = _start(command, folder, descriptors)
+    process, pipe = _start(command, folder, descriptors)
     loop = asyncio.get_running_loop()
     lines: deque[str] = deque(maxlen=LAST_LINES)
 
@@ -53,6 +57,7 @@ async def run_program(
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)  # the whole process group
             process.wait()
+        os.close(pipe)
     if status:
         raise ValueError(f"{Path(command[0]).name} failed with exit code {status}: {_error_lines(lines)}")
     return "\n".join(lines)
@@ -65,13 +70,30 @@ def _error_lines(lines: Sequence[str]) -> str:
     return " | ".join(texts[first:])
 
 
-def _start(command: Sequence[str], folder: Path | None, descriptors: Sequence[int]) -> subprocess.Popen[str]:
-    """Start a program without the event loop.
+def _start(
+    command: Sequence[str], folder: Path | None, descriptors: Sequence[int]
+) -> tuple[subprocess.Popen[str], int]:
+    """Start a program without the event loop; return it, and a descriptor whose closing kills it.
 
     uvloop lets programs inherit every inheritable descriptor, such as listening sockets.
     """
+    if which(command[0]) is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
+    guarded, pipe = os.pipe()
+    try:
+        return _popen(command, folder, [*descriptors, guarded], guarded), pipe
+    except BaseException:
+        os.close(pipe)
+        raise
+    finally:
+        os.close(guarded)
+
+
+def _popen(
+    command: Sequence[str], folder: Path | None, descriptors: Sequence[int], guarded: int
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command,
+        [sys.executable, "-I", "-S", guard.__file__, str(guarded), *command],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
