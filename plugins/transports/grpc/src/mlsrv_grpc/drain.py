@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn
 import grpc
 
 from mlsrv.errors import ServerNotReady
+from mlsrv_grpc.delivery import Delivery
 from mlsrv_grpc.handler_wrapping import CoroutineBehaviour, GeneratorBehaviour, wrap_handler
 from mlsrv_grpc.status import Rpc, refuse
 
@@ -27,9 +28,11 @@ class DrainableRouter(grpc.GenericRpcHandler):
 
     Args:
         handlers: the first that has the method of a call gets it.
+        delivery: watches over answers that are to be written.
     """
 
-    def __init__(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
+    def __init__(self, handlers: Iterable[grpc.GenericRpcHandler], delivery: Delivery) -> None:
+        self._delivery = delivery
         self._handlers = tuple(handlers)
         self._tracked: dict[str, tuple[Any, Any]] = {}
         self._calls: set[asyncio.Task[object]] = set()
@@ -82,7 +85,9 @@ class DrainableRouter(grpc.GenericRpcHandler):
         async def tracked(request: Any, rpc: Rpc) -> Any:
             task = self._enter(rpc)
             try:
-                return await behaviour(request, rpc)
+                answer = await behaviour(request, rpc)
+                self._delivery.begin(task, rpc, answer)
+                return answer
             except asyncio.CancelledError:
                 if not self._aborting or rpc.cancelled():
                     raise
@@ -95,7 +100,9 @@ class DrainableRouter(grpc.GenericRpcHandler):
             task = self._enter(rpc)
             try:
                 async for answer in behaviour(request, rpc):
+                    self._delivery.begin(task, rpc, answer)
                     yield answer
+                    self._delivery.end(task)
                 return
             except asyncio.CancelledError:
                 if not self._aborting or rpc.cancelled():
@@ -114,6 +121,7 @@ class DrainableRouter(grpc.GenericRpcHandler):
 
     def _leave(self, task: asyncio.Task[object]) -> None:
         self._calls.discard(task)
+        self._delivery.end(task)
         if not self._calls:
             self._call_ended.set()
 

@@ -13,11 +13,13 @@ from mlsrv.settings import KernelSettings
 from mlsrv_grpc.access import AccessInterceptor
 from mlsrv_grpc.call_metrics import measured_methods
 from mlsrv_grpc.control import Control
+from mlsrv_grpc.delivery import Delivery
 from mlsrv_grpc.drain import DrainableRouter
 from mlsrv_grpc.health import Health
 from mlsrv_grpc.infer import Infer
 from mlsrv_grpc.reflection import Reflection
 from mlsrv_grpc.service import Service
+from mlsrv_grpc.settings import GrpcSettings
 from mlsrv_grpc.stream import StreamInfer
 from mlsrv_grpc.stream_reader import StreamReader
 from mlsrv_protocol.grpc import HEALTH, INFERENCE, REFLECTION, Descriptors, file_of
@@ -50,13 +52,16 @@ def all_services(kernel: KernelAPI) -> Services:
     """
     added = _plugin_services(kernel)
     names = (*_OWN, *added)
+    delivery = Delivery(kernel.settings.of(GrpcSettings).grpc_send_timeout)
     reader, health = StreamReader(), Health(kernel, names)
     descriptors = _descriptors(added)
     own: dict[str, dict[str, grpc.RpcMethodHandler[bytes, bytes]]] = {
         INFERENCE: Control(kernel).methods()
         | {
             "ModelInfer": grpc.unary_unary_rpc_method_handler(Infer(kernel).__call__),
-            "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(StreamInfer(kernel, reader).__call__),
+            "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(
+                StreamInfer(kernel, reader, delivery).__call__
+            ),
         },
         HEALTH: health.methods(),
     }
@@ -67,7 +72,7 @@ def all_services(kernel: KernelAPI) -> Services:
         for name, methods in own.items()
     ]
     handlers += [service.handler for _, service in added.values()]
-    return Services(DrainableRouter(handlers), health, reader)
+    return Services(DrainableRouter(handlers, delivery), health, reader)
 
 
 def all_interceptors(kernel: KernelAPI) -> list[grpc.aio.ServerInterceptor]:

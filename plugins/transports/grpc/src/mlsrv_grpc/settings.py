@@ -19,6 +19,12 @@ class GrpcSettings:
     grpc_max_concurrent_calls: int | None = setting(
         2000, help="Calls that may be open at once, all methods together; null for no limit."
     )
+    grpc_send_timeout: float = setting(
+        60.0,
+        help="Seconds that a client may take to read an answer, and one more for each 256 KiB of it; then "
+        "its connection is closed.",
+        at_least=0.001,
+    )
     grpc_tls_cert: str | None = setting(None, help="Certificate chain (PEM file); turns TLS on.", path=True)
     grpc_tls_key: str | None = setting(
         None, help="Private key of the certificate (PEM file), if it is not in that file.", path=True

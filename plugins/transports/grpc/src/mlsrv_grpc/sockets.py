@@ -7,6 +7,7 @@ import socket
 import stat
 import sys
 from collections.abc import Callable
+from urllib.parse import unquote
 
 _FOLDERS = ("/proc/self/fd", "/dev/fd")
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
@@ -29,6 +30,31 @@ def disconnect(port: int) -> None:
     while found := _descriptors() - seen:
         seen |= found
         _each(port, found, _shut_down)
+
+
+def disconnect_peer(peer: str) -> None:
+    """Close the connection to a client.
+
+    Does nothing where the operating system does not list descriptors, and for Unix sockets.
+
+    Args:
+        peer: its address as gRPC writes it, ``ipv4:127.0.0.1:50000`` or ``ipv6:%5B::1%5D:50000``.
+    """
+    kind, _, address = peer.partition(":")
+    host, _, port = unquote(address).rpartition(":")
+    if kind not in ("ipv4", "ipv6") or not port.isdigit():
+        return
+    for name in _descriptors():
+        found = _open(int(name))
+        if found is not None:
+            with found:
+                try:
+                    # An IPv6 socket, which gRPC prefers, has IPv4 addresses in their mapped form.
+                    peer_host, peer_port = found.getpeername()[:2]
+                    if peer_port == int(port) and peer_host.removeprefix("::ffff:") == host.strip("[]"):
+                        found.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass  # it listens, or has ended already
 
 
 def _each(port: int, descriptors: set[str], do: Callable[[socket.socket], None]) -> None:
@@ -71,13 +97,22 @@ def _descriptors() -> set[str]:
 
 def _duplicate(descriptor: int, port: int) -> socket.socket | None:
     """Return a duplicate of a descriptor's socket if it listens on the port or is connected to it."""
+    found = _open(descriptor)
+    if found is None or found.getsockname()[1] == port:
+        return found
+    found.close()
+    return None
+
+
+def _open(descriptor: int) -> socket.socket | None:
+    """Return a duplicate of a descriptor's socket if it is one of TCP."""
     try:
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
             return None
         found = socket.socket(fileno=os.dup(descriptor))
     except OSError:  # the descriptor was closed meanwhile
         return None
-    if found.family in _FAMILIES and found.getsockname()[1] == port:
+    if found.family in _FAMILIES:
         return found
     found.close()
     return None

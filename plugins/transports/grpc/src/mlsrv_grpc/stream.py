@@ -18,6 +18,7 @@ from mlsrv.context import CallContext, new_request_id
 from mlsrv.errors import ServerNotReady
 from mlsrv.kernel_api import KernelAPI
 from mlsrv_grpc.call_context import ContextFactory, pop_empty_final
+from mlsrv_grpc.delivery import Delivery
 from mlsrv_grpc.metadata import trailing_metadata
 from mlsrv_grpc.status import Failure, Rpc, abort, failure
 from mlsrv_grpc.stream_reader import StreamReader
@@ -35,12 +36,13 @@ _ERROR_AS_STATUS: Final = "triton_grpc_error"
 class StreamInfer:
     """Answers a stream of requests with a stream of responses."""
 
-    def __init__(self, kernel: KernelAPI, reader: StreamReader) -> None:
+    def __init__(self, kernel: KernelAPI, reader: StreamReader, delivery: Delivery) -> None:
         self._kernel = kernel
         self._reader = reader
+        self._delivery = delivery
 
     async def __call__(self, requests: AsyncIterable[bytes], rpc: Rpc) -> None:
-        await _Stream(self._kernel, self._reader, rpc).run(requests)
+        await _Stream(self._kernel, self._reader, self._delivery, rpc).run(requests)
 
 
 @frozen
@@ -53,7 +55,8 @@ class _Call:
 
 
 class _Stream:
-    def __init__(self, kernel: KernelAPI, reader: StreamReader, rpc: Rpc) -> None:
+    def __init__(self, kernel: KernelAPI, reader: StreamReader, delivery: Delivery, rpc: Rpc) -> None:
+        self._delivery = delivery
         self._kernel = kernel
         self._reader = reader
         self._rpc = rpc
@@ -75,10 +78,14 @@ class _Stream:
     async def _exchange(self, requests: AsyncIterable[bytes]) -> Failure | None:
         """Read requests and write responses until all are answered. Returns the failure that ends the stream,
         if any."""
+        task = asyncio.current_task()
+        assert task is not None
         read_task = asyncio.create_task(self._read(requests))
         try:
             while isinstance(message := await self._send_queue.get(), bytes):
+                self._delivery.begin(task, self._rpc, message)
                 await self._rpc.write(message)
+                self._delivery.end(task)
             return message
         finally:
             remaining = [read_task, *self._tasks]

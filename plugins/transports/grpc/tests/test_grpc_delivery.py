@@ -1,0 +1,62 @@
+"""Clients that do not read: their calls end, and others go on."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import h2.config
+import h2.connection
+import h2.events
+import numpy as np
+import pytest
+
+from mlsrv import MLModel, ModelSettings
+from mlsrv.testing import tensor_request
+from mlsrv.types import InferenceRequest, InferenceResponse, ResponseOutput
+from mlsrv_protocol.grpc import encode_request
+
+SECONDS = 20
+
+
+class Large(MLModel):
+    """Answers with 400 KB."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        data = np.zeros(50_000)
+        return InferenceResponse(outputs=[ResponseOutput("y", [len(data)], "FP64", data)])
+
+
+@pytest.mark.parametrize("method", ["ModelInfer", "ModelStreamInfer"])
+def test_the_connection_of_a_client_that_does_not_read_is_closed(
+    serve: Any, caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    served = serve([ModelSettings(name="large", implementation=Large)], grpc_send_timeout=0.3)
+    request = tensor_request("large", np.zeros(1))
+    body = encode_request(request)
+    host, _, port = served.target.rpartition(":")
+    connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+    with socket.create_connection((host, int(port)), timeout=SECONDS) as client:
+        connection.initiate_connection()
+        headers = {
+            ":method": "POST",
+            ":scheme": "http",
+            ":path": f"/inference.GRPCInferenceService/{method}",
+            ":authority": "x",
+            "content-type": "application/grpc",
+            "te": "trailers",
+        }
+        connection.send_headers(1, list(headers.items()))
+        message = b"\0" + len(body).to_bytes(4, "big") + body
+        connection.send_data(1, message, end_stream=method == "ModelInfer")
+        client.sendall(connection.data_to_send())
+        received = 0
+        while found := client.recv(2**16):
+            for event in connection.receive_data(found):
+                if isinstance(event, h2.events.DataReceived):
+                    received += len(event.data)  # and its window stays closed
+            client.sendall(connection.data_to_send())
+        assert received <= 2**16
+        assert "its client does not read an answer" in caplog.text
+        # Others, also patient ones, have their answers.
+        assert served.infer(request).outputs[0].shape == [50_000]
