@@ -66,6 +66,6 @@ def test_counts_of_interceptors_are_shown() -> None:
     statistics = Statistics()
     statistics.answered(1)
     plain = statistics.to_plain("m", None, {"cache_hit": Duration(1, 500), "cache_miss": Duration(2)})
-    assert plain["version"] == ""
+    assert plain["version"] == "1"
     assert plain["inference_stats"]["cache_hit"] == {"count": 1, "ns": 500}
     assert plain["inference_stats"]["cache_miss"] == {"count": 2, "ns": 0}

@@ -69,7 +69,7 @@ class Statistics:
         nothing = {"count": executions, "ns": 0}
         return {
             "name": name,
-            "version": version or "",
+            "version": version or "1",  # clients read a number here, where there is no version too
             "last_inference": self.last_inference,
             "inference_count": requests,
             "execution_count": executions,

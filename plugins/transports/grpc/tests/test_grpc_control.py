@@ -84,7 +84,7 @@ def test_model_configuration(served: Any) -> None:
 def test_model_statistics(serve: Any) -> None:
     served = serve()
     before = {(found.name, found.version): found for found in served.ask("ModelStatistics").model_stats}
-    assert before["echo", ""].inference_count == 0
+    assert before["echo", "1"].inference_count == 0
     assert {("versioned", "v9"), ("versioned", "v10")} <= set(before)
     for version in ("v9", "v9", "v10"):
         request = InferenceRequest([], model_name="versioned", model_version=version)

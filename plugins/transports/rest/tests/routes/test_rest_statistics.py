@@ -19,7 +19,7 @@ async def test_statistics_count_over_http(serve: Any) -> None:
             await served.client.post("/v2/models/d/infer", json=BODY)
         for path in ("/v2/models/d/stats", "/v2/models/stats"):
             [found] = (await served.client.get(path)).json()["model_stats"]
-            assert (found["name"], found["version"], found["inference_count"]) == ("d", "", 3)
+            assert (found["name"], found["version"], found["inference_count"]) == ("d", "1", 3)
             assert found["inference_stats"]["success"]["count"] == 3
         assert (await served.client.get("/v2/models/nope/stats")).status_code == 404
         assert (await served.client.get("/v2/models/d/versions/7/stats")).status_code == 404
