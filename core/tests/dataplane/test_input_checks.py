@@ -35,6 +35,8 @@ def tensor(name: str = "x", shape: tuple[int, ...] = (2, 4), datatype: str = "FP
         ((3, 1), [-1]),
         ((3, 1), [3]),
         ((), []),
+        ((2,), []),
+        ((2, 4), []),
     ],
 )
 def test_shapes_that_fit(shape: tuple[int, ...], wanted: list[int]) -> None:
@@ -51,7 +53,6 @@ def test_shapes_that_fit(shape: tuple[int, ...], wanted: list[int]) -> None:
         ((4,), [3, 1]),
         ((4, 1), [3]),
         ((), [1]),
-        ((1,), []),
     ],
 )
 def test_shapes_that_do_not_fit(shape: tuple[int, ...], wanted: list[int]) -> None:

@@ -20,7 +20,7 @@ import pytest
 from mlsrv.errors import ModelFailed, ModelLoadError
 from mlsrv.kernel import Kernel
 from mlsrv.settings import ModelSettings
-from mlsrv.testing import EchoModel, text_request
+from mlsrv.testing import EchoModel, make_kernel, text_request
 
 MODEL = """
 from mlsrv import MLModel
@@ -554,3 +554,13 @@ async def test_many_loads_side_by_side_leave_nothing(tmp_path: Path) -> None:
         await asyncio.gather(*(kernel.load("m1") for _ in range(3)))
         with pytest.raises(ModelLoadError):
             await kernel.load("m3")
+
+
+@pytest.mark.parametrize("name", ["serve-model", "2model", "class"])
+async def test_a_file_whose_name_no_statement_can_import(tmp_path: Path, name: str) -> None:
+    (tmp_path / f"{name}.py").write_text("import helper\nfrom mlsrv.testing import EchoModel as M\n")
+    (tmp_path / "helper.py").write_text("")
+    settings = ModelSettings(name="m", implementation=f"{name}.M", source=tmp_path / "model-settings.json")
+    async with make_kernel(settings) as kernel:
+        await kernel.loaded()
+        assert kernel.problems() == []

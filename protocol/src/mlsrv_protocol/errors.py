@@ -35,12 +35,15 @@ class MLSrvError(Exception):
     """A failure with a sentence that may be shown to the caller.
 
     Subclasses set `code`. Instances can be pickled, so they travel between processes.
+
+    Args:
+        parts: the sentence; several, such as the name of a model and a reason, are joined by colons.
     """
 
     code: Code = Code.INTERNAL
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, *parts: object) -> None:
+        super().__init__(": ".join(str(part) for part in parts if part is not None) or type(self).__name__)
 
     @property
     def reason(self) -> str:

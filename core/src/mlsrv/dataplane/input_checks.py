@@ -17,7 +17,8 @@ class DeclaredTensors(Interceptor):
     server that knows the inputs answers 400).
 
     An input of shape ``[n]`` also fits a declared ``[-1, 1]`` and the other way round: codecs write a column
-    either way. An input whose declared metadata has the parameter ``optional: true`` may be missing.
+    either way. A declared ``[]`` takes any shape. An input whose declared metadata has the parameter
+    ``optional: true`` may be missing.
     """
 
     phase: ClassVar[Phase] = Phase.GUARD
@@ -70,7 +71,7 @@ class DeclaredTensors(Interceptor):
                     f'Model {self._model}, input "{tensor.name}": datatype {tensor.datatype} was sent, '
                     f"the model takes {declared.datatype}."
                 )
-            if not _fits(tensor.shape, declared.shape):
+            if declared.shape and not _fits(tensor.shape, declared.shape):
                 raise InferenceError(
                     f'Model {self._model}, input "{tensor.name}": shape {list(tensor.shape)} was sent, '
                     f"the model takes {list(declared.shape)} (-1 is any size)."

@@ -23,7 +23,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from mlsrv.hosting import pickle_aliases
-from mlsrv.hosting.code_snapshot import CodeSnapshot
+from mlsrv.hosting.code_snapshot import CodeSnapshot, is_module_name
 from mlsrv.hosting.import_lock import PRIVATE
 from mlsrv.hosting.pickle_aliases import current_code
 from mlsrv.settings import ModelSettings
@@ -181,11 +181,11 @@ def _module_names(folder: Path, snapshot: CodeSnapshot | None = None) -> frozens
         found = {
             path.stem if len(path.parts) == 1 else path.parts[0] for path in paths if len(path.parts) < 3
         }
-        return frozenset(name for name in found if name.isidentifier())
+        return frozenset(name for name in found if is_module_name(name))
     names = set()
     for child in folder.iterdir() if folder.is_dir() else ():
         name = child.stem if child.suffix == ".py" else child.name
-        if name.isidentifier() and _is_module(child):
+        if is_module_name(name) and _is_module(child):
             names.add(name)
     return frozenset(names)
 

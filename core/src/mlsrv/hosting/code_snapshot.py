@@ -42,9 +42,17 @@ def _modules(folder: Path) -> Iterator[Path | None]:
     """Yield the path of each module, and None if there are too many entries to look at."""
     seen = 0
     for root, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if name.isidentifier() and name != "__pycache__"]
+        folders[:] = [name for name in folders if is_module_name(name) and name != "__pycache__"]
         seen += len(folders) + len(files)
         if seen > MAX_ENTRIES:
             yield None
             return
         yield from (Path(root, name) for name in files if name.endswith(".py"))
+
+
+def is_module_name(name: str) -> bool:
+    """Return True if a module may be called so.
+
+    Settings may name one that no import statement can name, such as ``serve-model``.
+    """
+    return name.isidentifier() or (name != "" and "." not in name and " " not in name)
