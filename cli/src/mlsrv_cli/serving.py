@@ -61,7 +61,8 @@ async def _main(
 def _add_actions(stop: StopSignals, log: LogQueue, kernel: Kernel) -> None:
     """Have SIGHUP reload certificates and log files, and SIGUSR1 the latter; SIGUSR2 is noted."""
     loop = asyncio.get_running_loop()
-    stop.budget = kernel.settings.of(KernelSettings).shutdown_timeout + STOP_MARGIN
+    own = kernel.settings.of(KernelSettings)
+    stop.budget = own.shutdown_delay + own.shutdown_timeout + STOP_MARGIN
 
     def reload() -> None:
         log.reopen()

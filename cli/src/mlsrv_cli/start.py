@@ -59,7 +59,7 @@ def start(
     settings = command_settings(ctx, folder, set_, os.environ, use_structured_logging=structured)
     resolved = settings.resolve(loaded.owners("server"), loaded.failures())
     own = resolved.of(KernelSettings)
-    stop.budget = own.shutdown_timeout + STOP_MARGIN
+    stop.budget = own.shutdown_delay + own.shutdown_timeout + STOP_MARGIN
     log = configure(own, level=log_level)
     try:
         code = _serve(folder, settings, resolved, loaded, stop, log)

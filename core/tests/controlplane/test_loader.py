@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from kernel_parts import Gate, Intercepted, States, ask, ask_or_error, model, sh
 
 import mlsrv
 from mlsrv import Kernel, MLModel, ModelSettings
+from mlsrv.controlplane import loader
 from mlsrv.controlplane.loader import check_name
 from mlsrv.errors import (
     DeadlineExceeded,
@@ -22,7 +24,7 @@ from mlsrv.errors import (
 from mlsrv.executor import Executor, Placement
 from mlsrv.interceptor import Interceptor
 from mlsrv.repository import BrokenModel
-from mlsrv.testing import EchoModel, Offering, text_request
+from mlsrv.testing import EchoModel, Offering, make_kernel, text_request
 from mlsrv.types import InferenceRequest, InferenceResponse, State
 
 
@@ -636,3 +638,70 @@ async def test_nothing_is_loaded_while_the_server_stops() -> None:
         await kernel.unload("m")
     gate.open.set()
     await closing
+
+
+# --- loads that hang ------------------------------------------------------------
+
+
+class HangsOnce(EchoModel):
+    """Its first load hangs in a thread, until the end of the test."""
+
+    loads = 0
+    release = threading.Event()
+
+    def load(self) -> bool:  # type: ignore[override]  # plain, so that it cannot be cancelled
+        cls = type(self)
+        cls.loads += 1
+        if cls.loads == 1:
+            cls.release.wait(20)
+        return True
+
+
+@pytest.fixture
+def hangs_once() -> Iterator[type[HangsOnce]]:
+    class Hangs(HangsOnce):
+        release = threading.Event()
+
+    yield Hangs
+    Hangs.release.set()
+
+
+async def hanging(kernel: Kernel) -> None:
+    while kernel.model_names() == [] or kernel.handle("m").state is not State.LOADING:
+        await asyncio.sleep(0.01)
+
+
+async def test_an_unload_cancels_a_load_that_hangs(
+    hangs_once: type[HangsOnce], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader, "UNLOAD_WAIT", 0.05)
+    async with asyncio.timeout(15), make_kernel(model("m", hangs_once)) as kernel:
+        await hanging(kernel)
+        await kernel.unload("m")
+        assert kernel.handle("m").state is State.UNAVAILABLE
+        await kernel.load("m")
+        assert await ask(kernel) == "hi"
+
+
+async def test_a_new_load_cancels_a_load_that_hangs(
+    hangs_once: type[HangsOnce], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader, "OVERTAKE", 0.05)
+    async with asyncio.timeout(15), make_kernel(model("m", hangs_once)) as kernel:
+        await hanging(kernel)
+        await kernel.load("m")
+        assert await ask(kernel) == "hi"
+
+
+@pytest.mark.parametrize(("server", "own"), [(0.6, {}), (None, {"load_timeout": 0.6})])
+async def test_a_load_has_a_time_limit(
+    hangs_once: type[HangsOnce], server: float | None, own: dict[str, float]
+) -> None:
+    async with (
+        asyncio.timeout(15),
+        make_kernel(model("m", hangs_once, **own), load_timeout=server) as kernel,
+    ):
+        await kernel.loaded()
+        assert kernel.handle("m").reason == "Model m did not load within its load_timeout of 0.6 s."
+        await kernel.load("m")
+        assert kernel.handle("m").ready

@@ -278,3 +278,37 @@ async def test_stopping_while_models_load_is_no_failure(events: list[str]) -> No
         await gate.reached.wait()
         await kernel.serve(at_once)
     assert events == ["start first", "stop first 10.0"]
+
+
+async def test_a_server_that_stops_is_not_ready_but_accepts_requests_for_the_delay() -> None:
+    seen: list[tuple[list[str], bool]] = []
+
+    class Watching(First):
+        async def stop(self, grace: float) -> None:
+            seen.append((self.kernel.problems(), False))
+            await super().stop(grace)
+
+    async with kernel_of(Watching, shutdown_delay=0.2) as kernel:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await kernel.serve(lambda: asyncio.sleep(0))
+        assert loop.time() - began >= 0.2
+    assert seen == [(["The server is stopping."], False)]
+
+
+async def test_the_time_of_a_stop_counts_once_for_transports_and_models() -> None:
+    class Waits(First):
+        async def stop(self, grace: float) -> None:
+            await asyncio.sleep(grace)
+
+    gate = Gate()
+    loop = asyncio.get_running_loop()
+    async with kernel_of(Waits, models=[model(cls=waiting_model(gate))], shutdown_timeout=1) as kernel:
+        await kernel.loaded()
+        running = asyncio.ensure_future(ask(kernel))
+        await gate.reached.wait()
+        began = loop.time()
+        await kernel.serve(lambda: asyncio.sleep(0))
+    assert loop.time() - began < 1.9
+    gate.open.set()
+    await asyncio.gather(running, return_exceptions=True)

@@ -19,6 +19,7 @@ from mlsrv.executor import Executor
 from mlsrv.handlers import check_root_paths
 from mlsrv.kernel_api import KernelAPI
 from mlsrv.metrics import MetricClash
+from mlsrv.placement import Placement
 from mlsrv.plugins.manager import Plugins
 from mlsrv.repository import BrokenModel, Listing
 from mlsrv.settings import KernelModelSettings, KernelSettings, ModelSettings
@@ -26,6 +27,18 @@ from mlsrv.telemetry.meters import Meters
 from mlsrv_protocol.types import State
 
 logger = logging.getLogger("mlsrv.models")
+
+UNLOAD_TIME = 5.0
+"""Seconds that models have to unload when the server stops, after the time of the requests in flight."""
+
+UNLOAD_WAIT = 1.0
+"""Seconds that an unload waits for a load that runs; then it cancels that."""
+
+OVERTAKE = 10.0
+"""Seconds that a load waits for the one before it; then it cancels that. They double each time."""
+
+ABANDON = 1.0
+"""Seconds that a load which is cancelled has to end; then it is left behind."""
 
 _T = TypeVar("_T")
 
@@ -78,6 +91,9 @@ class Loader:
         self._loads: set[asyncio.Task[Any]] = set()
         self._unloads: set[asyncio.Task[Any]] = set()
         self._next: dict[ModelHandle, _NextLoad] = {}
+        self._current: dict[ModelHandle, _Current] = {}
+        self._overtake: dict[ModelHandle, float] = {}
+        self._end: float | None = None
 
     async def load(self, found: Listing) -> ModelHandle:
         """Load (or reload) one version of a model.
@@ -98,7 +114,8 @@ class Loader:
         return handle
 
     async def unload(self, handle: ModelHandle) -> None:
-        """Unload one version: new requests are refused at once, those in flight finish. Idempotent."""
+        """Unload one version: new requests are refused at once, those in flight finish. A load that goes on
+        is cancelled. Idempotent."""
         self._check_open()
         handle.wanted = False
         # A load that is asked for from now on comes after this unload.
@@ -109,18 +126,23 @@ class Loader:
         """Return True if a model is neither loaded nor about to be."""
         return handle.instance is None and not handle.lock.locked() and handle not in self._next
 
-    async def close(self) -> None:
-        """Cancel loads and unload everything, in bounded time: requests in flight have ``shutdown_timeout``
-        seconds to finish, and unloading as long again."""
+    async def close(self, end: float | None = None) -> None:
+        """Cancel loads and unload everything, in bounded time.
+
+        Args:
+            end: time of the event loop until which requests in flight may finish; ``shutdown_timeout`` from
+                now if not given. Unloading has `UNLOAD_TIME` more.
+        """
         self._closing = True
-        patience = max(self._settings.shutdown_timeout, 1.0)
+        now = asyncio.get_running_loop().time()
+        self._end = end = now + self._settings.shutdown_timeout if end is None else end
         for task in self._loads:
             task.cancel()
-        await self._settle(patience)
+        await self._settle(max(end, now + 2 * ABANDON))
         for handle in self._registry:
             if handle.instance is not None:
                 _start(self._unloads, self._unload(handle)).set_name(handle.label)
-        await self._settle(2 * patience)
+        await self._settle(max(end, asyncio.get_running_loop().time()) + UNLOAD_TIME)
         for task in self._unloads:
             logger.error("Model %s did not unload in time and is left behind", task.get_name())
             task.cancel()
@@ -131,17 +153,43 @@ class Loader:
         if self._closing:
             raise ServerNotReady("The server is stopping.")
 
-    async def _settle(self, patience: float) -> None:
-        """Wait until no task is left, those that are started meanwhile included, or patience is at its
-        end."""
-        end = asyncio.get_running_loop().time() + patience
+    async def _settle(self, end: float) -> None:
+        """Wait until no task is left, those that are started meanwhile included, or until a time of the
+        loop."""
         while running := self._loads | self._unloads:
             remaining = end - asyncio.get_running_loop().time()
             if remaining <= 0:
                 break
             await asyncio.wait(running, timeout=remaining)
 
+    def _cancel(self, handle: ModelHandle, reason: str) -> None:
+        current = self._current.get(handle)
+        if current is not None and not current.reason:
+            current.reason = reason
+            current.task.cancel()
+
+    async def _wait_for_current(self, handle: ModelHandle, patience: float, why: str) -> bool:
+        """Wait for the load that runs now. Returns True if it took too long and was cancelled."""
+        current = self._current.get(handle)
+        if current is None:
+            return False
+        done, _ = await asyncio.wait({current.task}, timeout=patience)
+        if done or self._current.get(handle) is not current:
+            return False
+        self._cancel(handle, f"The load was cancelled, as {why}.")
+        return True
+
+    def _grace(self) -> float:
+        """Seconds that requests in flight have from now on."""
+        if self._end is None:
+            return self._settings.shutdown_timeout
+        return max(0.0, self._end - asyncio.get_running_loop().time())
+
     async def _load_next(self, handle: ModelHandle, following: _NextLoad) -> None:
+        patience = self._overtake.get(handle, OVERTAKE)
+        if await self._wait_for_current(handle, patience, f"a newer one waited for it for {patience:g} s"):
+            # Longer the next time: clients that ask again and again must not keep it from ever loading.
+            self._overtake[handle] = 2 * patience
         async with handle.lock:
             if self._next.get(handle) is following:
                 del self._next[handle]
@@ -149,7 +197,7 @@ class Loader:
             if previous is None:
                 self._set(handle, State.LOADING)
             try:
-                handle.instance = await self._make(handle, following.found)
+                handle.instance = await self._made(handle, following.found)
             except asyncio.CancelledError:
                 self._failed(handle, ModelLoadError("The load was cancelled."))
                 raise
@@ -157,6 +205,7 @@ class Loader:
                 failure = _load_error(following.found, error)
                 self._failed(handle, failure)
                 raise failure from failure.__cause__
+            self._overtake.pop(handle, None)
             handle.wanted = True
             self._registry.refresh(handle.name)
             self._set(handle, State.READY)
@@ -165,6 +214,7 @@ class Loader:
             await _outcome(_start(self._unloads, self._retire(handle.label, previous)))
 
     async def _unload(self, handle: ModelHandle) -> None:
+        await self._wait_for_current(handle, UNLOAD_WAIT, "the model was unloaded")
         async with handle.lock:
             instance, handle.instance = handle.instance, None
             self._registry.refresh(handle.name)
@@ -176,7 +226,7 @@ class Loader:
             self._set(handle, State.UNAVAILABLE)
 
     async def _retire(self, name: str, instance: Instance) -> None:
-        cut = await instance.close(self._settings.shutdown_timeout)
+        cut = await instance.close(self._grace())
         if cut:
             logger.warning("Model %s was unloaded with %d requests still running", name, cut)
 
@@ -209,6 +259,18 @@ class Loader:
 
     # --- making -------------------------------------------------------------------------------------------
 
+    async def _made(self, handle: ModelHandle, found: Listing) -> Instance:
+        """Return a new instance. Raises `ModelLoadError` if it is cancelled for a reason."""
+        current = self._current[handle] = _Current(asyncio.create_task(self._make(handle, found)))
+        try:
+            return await current.task
+        except asyncio.CancelledError:
+            if current.reason and current.task.cancelled():
+                raise ModelLoadError(f"Model {found.name}: {current.reason}") from None
+            raise
+        finally:
+            del self._current[handle]
+
     async def _make(self, handle: ModelHandle, found: Listing) -> Instance:
         if isinstance(found, BrokenModel):
             raise ModelLoadError(f"Model {found.name}: {found.reason}")
@@ -218,7 +280,7 @@ class Loader:
             settings = settings.copy(implementation=await asyncio.to_thread(self._select, settings))
         own = settings.of(KernelModelSettings)
         async with AsyncExitStack() as stack:
-            placement = await self._executor_of(settings).load(settings)
+            placement = await self._placed(settings)
             stack.push_async_callback(placement.unload)
             for metric in placement.info.metrics:
                 self._metrics.bind(metric, (settings.name, settings.version or ""))
@@ -251,6 +313,33 @@ class Loader:
                 own.request_timeout if settings.sets("request_timeout") else self._settings.request_timeout,
             )
 
+    async def _placed(self, settings: ModelSettings) -> Placement:
+        """Load a model with its executor, within its ``load_timeout``."""
+        own = settings.of(KernelModelSettings)
+        limit = own.load_timeout if settings.sets("load_timeout") else self._settings.load_timeout
+        loading = asyncio.create_task(self._executor_of(settings).load(settings))
+        try:
+            await asyncio.wait({loading}, timeout=limit)
+        except asyncio.CancelledError:
+            await self._abandon(loading, settings.name)
+            raise
+        if loading.done():
+            return loading.result()
+        await self._abandon(loading, settings.name)
+        raise ModelLoadError(f"Model {settings.name} did not load within its load_timeout of {limit:g} s.")
+
+    async def _abandon(self, loading: asyncio.Task[Placement], name: str) -> None:
+        """Cancel a load; what it loads all the same is unloaded."""
+
+        def ended(task: asyncio.Task[Placement]) -> None:
+            if not task.cancelled() and task.exception() is None:
+                _start(self._unloads, task.result().unload()).set_name(name)
+
+        loading.cancel()
+        loading.add_done_callback(ended)
+        if (await asyncio.wait({loading}, timeout=ABANDON))[1]:
+            logger.warning("The load of model %s does not end and is left behind", name)
+
     def _executor_of(self, settings: ModelSettings) -> Executor:
         wanted = settings.of(KernelModelSettings).executor or self._settings.executor
         if wanted is not None:
@@ -262,6 +351,14 @@ class Loader:
             return self._executors[wanted]
         claiming = [executor for executor in self._executors.values() if executor.claims(settings)]
         return max(claiming, key=lambda executor: executor.priority)
+
+
+class _Current:
+    """A load that runs: its task, and why it was cancelled."""
+
+    def __init__(self, task: asyncio.Task[Instance]) -> None:
+        self.task = task
+        self.reason = ""
 
 
 class _NextLoad:

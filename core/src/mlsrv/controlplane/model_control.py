@@ -71,14 +71,14 @@ class ModelControl:
         """The task that loads the models of the start, until it is done."""
         return self._startup if self._startup is not None and not self._startup.done() else None
 
-    async def close(self) -> None:
+    async def close(self, end: float | None = None) -> None:
         """Stop watching and loading, then unload everything; see `Loader.close`."""
         tasks = {task for task in (self._watching, self._startup) if task is not None}
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        await self._loader.close()
+        await self._loader.close(end)
 
     def problems(self) -> list[str]:
         """Why not every model that should be loaded answers now, one sentence each."""

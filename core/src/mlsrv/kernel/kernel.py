@@ -175,7 +175,7 @@ class Kernel:
             select=self.catalog.select,
         )
         control = ModelControl(self.registry, self._sources, loader, self._own)
-        stack.push_async_callback(control.close)
+        stack.push_async_callback(self._close, control)
         control.start()
         self._control = control
 
@@ -454,6 +454,10 @@ class Kernel:
 
     def _begin_stop(self) -> None:
         self.stopping = True
+
+    async def _close(self, control: ModelControl) -> None:
+        # The time of requests in flight began when the transports stopped, if there were any.
+        await control.close(None if self._serving is None else self._serving.end)
 
     def _running(self) -> ModelControl:
         if self._control is None or self._stack is None:

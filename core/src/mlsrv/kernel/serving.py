@@ -30,6 +30,7 @@ class Serving:
 
     Attributes:
         started: the transports that are started, or starting, by name.
+        end: time of the event loop until which requests in flight may finish; None before the stop.
 
     Raises:
         ConfigurationError: there is no transport for requests, or one cannot start; those that did are
@@ -44,6 +45,7 @@ class Serving:
         on_stop: Callable[[], None],
     ) -> None:
         self.started: dict[str, Transport] = {}
+        self.end: float | None = None
         self._transports = transports
         self._registry = registry
         self._settings = settings
@@ -64,8 +66,10 @@ class Serving:
             raise
         return self
 
-    async def __aexit__(self, *exc_info: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
         self._on_stop()
+        if kind is None:
+            await asyncio.sleep(self._settings.shutdown_delay)
         await self._stop()
 
     async def until(self, stop: Callable[[], Awaitable[object]], control: ModelControl) -> None:
@@ -89,6 +93,7 @@ class Serving:
         grace = self._settings.shutdown_timeout
         transports = dict(self.started)
         self.started.clear()
+        self.end = asyncio.get_running_loop().time() + grace
         if not transports:
             return
         # Begun before the transports, and so done waiting before they cut what is left.

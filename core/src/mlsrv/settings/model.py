@@ -42,6 +42,11 @@ class KernelModelSettings:
         help="Bytes of data that they may have; the server's max_in_flight_bytes when not set.",
         at_least=1,
     )
+    load_timeout: float | None = setting(
+        None,
+        help="Seconds that it may take to load; the server's load_timeout when not set. null: no limit.",
+        at_least=0.001,
+    )
     request_timeout: float | None = setting(
         None,
         help="Seconds that a request may take; the server's request_timeout when not set. null: no limit.",

@@ -80,6 +80,17 @@ class KernelSettings:
         "ask for less. null: no limit.",
         at_least=0.001,
     )
+    load_timeout: float | None = setting(
+        None,
+        help="Seconds that a model may take to load; no limit when not set.",
+        at_least=0.001,
+    )
+    shutdown_delay: float = setting(
+        0.0,
+        help="Seconds for which a server that stops is not ready but still accepts requests, so that load "
+        "balancers notice first.",
+        at_least=0,
+    )
     shutdown_timeout: float = setting(
         10.0, help="Seconds that requests in flight get to finish when the server stops.", at_least=0
     )
