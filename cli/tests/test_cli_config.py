@@ -70,7 +70,11 @@ def test_show_names_models_that_are_wrong(mlsrv, only_tiny, folder: Path, add_mo
 def test_check_of_a_good_folder(mlsrv, only_tiny, folder: Path, add_model) -> None:
     add_model("good")
     done = mlsrv("config", "check", folder, *only_tiny)
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"{folder}: no problems.\n", "")
+    assert (done.returncode, done.stderr) == (0, "")
+    header, row, end = done.stdout.splitlines()
+    assert header.split() == ["model", "version", "runtime", "artifact", "runs", "in", "environment"]
+    assert row.split() == ["good", "-", "code_of_it.Model", "-", "inline", "-"]
+    assert end == f"{folder}: no problems."
 
 
 def test_check_lists_every_problem_of_the_server_and_of_the_models(
@@ -139,3 +143,43 @@ def test_secrets_are_not_shown(mlsrv, folder: Path, add_model, only_tiny: list[s
         assert "api_token" in shown.stdout
         assert "postgres://me:***@db/x" in shown.stdout
         assert "http://user:***@c:4317" in shown.stdout
+
+
+def test_check_of_a_model_with_an_environment_of_its_own(mlsrv, folder: Path, add_model) -> None:
+    place = add_model(
+        "own", code="import no_such_package\n", parameters={"environment_requirements": "requirements.txt"}
+    )
+    missing = mlsrv("config", "check", folder)
+    assert missing.returncode == 2
+    assert f"there is no file {place / 'requirements.txt'}" in missing.stderr
+    (place / "requirements.txt").write_text("no-such-package")
+    done = mlsrv("config", "check", folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"workers  environment_requirements {place / 'requirements.txt'}" in done.stdout
+    without = mlsrv("config", "check", folder, "--set", "parallel_workers=0")
+    assert without.returncode == 2
+    assert "set parallel_workers to 1 or more" in without.stderr
+
+
+def test_check_of_a_model_without_its_artifact(mlsrv, folder: Path, add_model) -> None:
+    for name, implementation in (("empty", "sklearn"), ("gone", "xgboost")):
+        place = add_model(name, implementation=implementation)
+        (place / "code_of_it.py").unlink()
+    add_model("gone2", implementation="sklearn", parameters={"uri": "absent.joblib"})
+    done = mlsrv("config", "check", folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    lines = done.stderr.splitlines()
+    assert len(lines) == 3
+    assert "has no artifact of scikit-learn" in lines[0]
+    assert "has no artifact of XGBoost" in lines[1]
+    assert "absent.joblib' is neither a file nor a folder" in lines[2]
+    for name in ("empty", "gone", "gone2"):
+        file = "model.json" if name == "gone" else "model.joblib"
+        (folder / name / file).write_text("{}")
+    settings = folder / "gone2" / "model-settings.json"
+    settings.write_text(settings.read_text().replace("absent", "model"))
+    good = mlsrv("config", "check", folder)
+    assert (good.returncode, good.stderr) == (0, "")
+    assert f"sklearn  {folder / 'empty' / 'model.joblib'}" in " ".join(good.stdout.split(" ")).replace(
+        "   ", "  "
+    )

@@ -63,12 +63,17 @@ def test_an_empty_folder_is_filled(mlsrv, tmp_path: Path) -> None:
     assert (tmp_path / "new" / "models.py").exists()
 
 
+def test_folders_on_the_way_are_made(mlsrv, tmp_path: Path) -> None:
+    assert mlsrv("init", "plugin", "codec", "new", "--path", "a/b").returncode == 0
+    assert (tmp_path / "a" / "b" / "pyproject.toml").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
         (["model", "full"], "The folder full is not empty; nothing was written."),
         (["model", "file"], "file exists, and is not a folder."),
-        (["model", "m", "--path", "absent/m"], "The folder absent does not exist."),
+        (["model", "m", "--path", "file/m"], "file/m cannot be written: Not a directory."),
         (["model", "../m"], "'../m' is no name"),
         (["model", ""], "'' is no name"),
         (["model", "é"], "'é' is no name"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+import trustme
 
 
 @pytest.fixture
@@ -56,3 +58,42 @@ def test_failures_are_one_line(url: str, mlsrv, free_ports: list[int]) -> None:
         assert done.returncode == code, done
         assert len(done.stderr.strip().splitlines()) == 1, done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_server_with_a_private_authority(
+    start, mlsrv, only_tiny, add_model, free_port: int, tmp_path: Path
+) -> None:
+    add_model("good")
+    authority, pem, ca = trustme.CA(), tmp_path / "both.pem", tmp_path / "ca.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(pem))
+    authority.cert_pem.write_to_path(str(ca))
+    start("--http-port", str(free_port), "--http-tls-cert", str(pem)).wait_for("1 of 1 models ready")
+    url = f"https://127.0.0.1:{free_port}"
+    for options, env in (
+        (["--ca", ca], {}),
+        (["--insecure"], {}),
+        ([], {"SSL_CERT_FILE": str(ca)}),
+    ):
+        done = mlsrv("models", "list", "--url", url, *options, env=env)
+        assert done.returncode == 0, done.stderr
+        assert "good" in done.stdout
+    stranger = mlsrv("models", "list", "--url", url)
+    assert stranger.returncode == 1
+    assert "its certificate is not trusted" in stranger.stderr
+    assert "is it running" not in stranger.stderr
+    plain = mlsrv("models", "list", "--url", url.replace("https", "http"))
+    assert plain.returncode == 1
+    assert "https://" in plain.stderr
+    wrong = mlsrv("models", "list", "--url", url, "--ca", Path(__file__))
+    assert wrong.returncode == 2
+    assert "cannot be read as certificates" in wrong.stderr
+    looked = mlsrv("top", "--once", "--interval", "0.1", "--url", url, "--ca", ca)
+    assert looked.returncode == 0, looked.stderr
+    assert "good" in looked.stdout
+
+
+@pytest.mark.parametrize("header", ["nonsense", ": x", "a: b\nc: d"])
+def test_a_header_that_is_none(mlsrv, header: str) -> None:
+    done = mlsrv("models", "list", "--header", header)
+    assert done.returncode == 2
+    assert 'expected "NAME: VALUE"' in done.stderr

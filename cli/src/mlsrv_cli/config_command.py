@@ -14,7 +14,7 @@ import rich_click as click
 from mlsrv.errors import ConfigurationError
 from mlsrv.kernel import Kernel
 from mlsrv.settings import Effective, Settings
-from mlsrv_cli.inspection import ModelInspection, models_of, problems_of
+from mlsrv_cli.inspection import ModelInspection, examine, models_of
 from mlsrv_cli.options import SettingsCommand, command_settings, loaded_plugins, settings_options
 from mlsrv_cli.sources import make_importable
 from mlsrv_cli.tables import print_table
@@ -68,6 +68,7 @@ def check(
     ctx: click.Context, folder: Path, plugin_files: Sequence[str], block: Sequence[str], set_: Sequence[str]
 ) -> None:
     """Check the settings of the server and of each model in FOLDER: one line for each problem, exit code 2.
+    Without any, show what would serve each model. Artifacts are looked for, and not loaded.
 
     Takes the options of "mlsrv start".
     """
@@ -79,9 +80,16 @@ def check(
         problems += error.problems
         # The models can still be checked, with the folder as the only source.
         kernel = _kernel(ctx, folder, Settings.from_layers(settings.layers[:1], settings.model_layer))
-    problems += problems_of(kernel)
+    found, plans = examine(kernel)
+    problems += found
     if problems:
         raise ConfigurationError(problems)
+    if plans:
+        rows = [
+            (plan.name, plan.version or "", plan.runtime, plan.artifact, plan.executor, plan.environment)
+            for plan in plans
+        ]
+        print_table(("model", "version", "runtime", "artifact", "runs in", "environment"), rows)
     print(f"{folder}: no problems.")
 
 

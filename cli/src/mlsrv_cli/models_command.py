@@ -7,15 +7,9 @@ from typing import Any
 
 import rich_click as click
 
+from mlsrv_cli.connection import Connection, connection_options
 from mlsrv_cli.tables import print_table
 
-URL = click.option(
-    "--url",
-    "-u",
-    default="http://localhost:8080",
-    show_default=True,
-    help="The server: http://, https://, grpc:// or grpcs://, host and port.",
-)
 TIMEOUT = click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait for the server.")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -26,13 +20,13 @@ def models() -> None:
 
 
 @models.command("list")
-@URL
+@connection_options
 @TIMEOUT
 @AS_JSON
 @click.option("--ready", is_flag=True, help="Only those that answer requests now.")
-def list_models(url: str, timeout: float, as_json: bool, ready: bool) -> None:
+def list_models(connection: Connection, timeout: float, as_json: bool, ready: bool) -> None:
     """List every version of every model, with its state and, if it is not ready, the reason."""
-    with _client(url, timeout) as client:
+    with connection.client(timeout) as client:
         found = [item.dict() for item in client.index(only_ready=ready)]
     if as_json:
         print(json.dumps(found, indent=2))
@@ -45,22 +39,22 @@ def list_models(url: str, timeout: float, as_json: bool, ready: bool) -> None:
 
 @models.command()
 @click.argument("name")
-@URL
+@connection_options
 @TIMEOUT
-def load(name: str, url: str, timeout: float) -> None:
+def load(name: str, connection: Connection, timeout: float) -> None:
     """Load (or reload) a model; returns when it answers requests."""
-    with _client(url, timeout) as client:
+    with connection.client(timeout) as client:
         client.load(name)
     print(f"Model {name} is loaded.")
 
 
 @models.command()
 @click.argument("name")
-@URL
+@connection_options
 @TIMEOUT
-def unload(name: str, url: str, timeout: float) -> None:
+def unload(name: str, connection: Connection, timeout: float) -> None:
     """Unload a model; requests in flight finish first."""
-    with _client(url, timeout) as client:
+    with connection.client(timeout) as client:
         client.unload(name)
     print(f"Model {name} is unloaded.")
 
@@ -68,12 +62,12 @@ def unload(name: str, url: str, timeout: float) -> None:
 @models.command()
 @click.argument("name")
 @click.option("--version", help="A version of the model; the default one without it.")
-@URL
+@connection_options
 @TIMEOUT
 @AS_JSON
-def describe(name: str, version: str | None, url: str, timeout: float, as_json: bool) -> None:
+def describe(name: str, version: str | None, connection: Connection, timeout: float, as_json: bool) -> None:
     """Show a model's metadata: platform, versions, inputs, outputs, and what it has done so far."""
-    with _client(url, timeout) as client:
+    with connection.client(timeout) as client:
         metadata = client.model_metadata(name, version).dict()
         done = client.statistics(name, version)
     if as_json:
@@ -97,14 +91,3 @@ def describe(name: str, version: str | None, url: str, timeout: float, as_json: 
 
 def _tensor_row(kind: str, tensor: dict[str, Any]) -> tuple[str, str, str, str]:
     return kind[:-1], tensor["name"], tensor["datatype"], str(tensor["shape"])
-
-
-def _client(url: str, timeout: float) -> Any:
-    from mlsrv_protocol.client import Client
-
-    try:
-        return Client(url, timeout=timeout)
-    except ImportError as error:
-        raise click.ClickException(
-            f"{url} needs the package {error.name} (pip install {error.name})."
-        ) from error

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
@@ -102,6 +103,7 @@ def write_folder(folder: Path, contents: Mapping[str, str], wrote: Callable[[str
     _check_place(folder)
     # Beside the folder and not elsewhere: to be moved at once, it must be on the same file system.
     unfinished = folder.parent / f".{folder.name}.{os.getpid()}"
+    missing = [parent for parent in folder.parents if not parent.exists()]
     try:
         for name, text in contents.items():
             path = unfinished / name
@@ -113,6 +115,10 @@ def write_folder(folder: Path, contents: Mapping[str, str], wrote: Callable[[str
         raise ConfigurationError(f"{folder} cannot be written: {error.strerror}.") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+        if not folder.exists():
+            for parent in missing:
+                with suppress(OSError):  # it was not made, or holds something by now
+                    parent.rmdir()
 
 
 def _check_place(folder: Path) -> None:
@@ -120,8 +126,6 @@ def _check_place(folder: Path) -> None:
         raise ConfigurationError(f"{folder} exists, and is not a folder.")
     if folder.is_dir() and any(folder.iterdir()):
         raise ConfigurationError(f"The folder {folder} is not empty; nothing was written.")
-    if not folder.parent.is_dir():
-        raise ConfigurationError(f"The folder {folder.parent} does not exist.")
 
 
 def _checked(name: str) -> str:

@@ -36,6 +36,15 @@ class Executor(ABC):
     async def load(self, model: ModelSettings) -> Placement:
         """Load the model and return where it is. Raises an `MLSrvError`; then nothing is left behind."""
 
+    def environment(self, model: ModelSettings) -> str | None:
+        """Return the name of the Python environment of its own in which a model would run; None is that of
+        the server. For ``mlsrv config check``.
+
+        Raises:
+            ModelLoadError: `load` would not find it, or cannot use it.
+        """
+        return None
+
     @property
     def problem(self) -> str | None:
         """Reason why the executor as a whole is unhealthy, or None."""

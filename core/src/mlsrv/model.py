@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mlsrv.codecs.base import InputCodec, RequestCodec
@@ -73,6 +74,16 @@ class MLModel:
     def bind(self, codecs: CodecRegistry) -> None:
         """Give the model its codecs; the host does this before `load`."""
         self._codecs = codecs
+
+    @classmethod
+    def artifact_of(cls, settings: ModelSettings) -> Path | None:
+        """Return the file or folder that `load` would read, without reading it; None where only `load` can
+        tell. For ``mlsrv config check``.
+
+        Raises:
+            ModelLoadError: `load` would not find one.
+        """
+        return None
 
     async def load(self) -> bool:
         """Load the artifact. True (or None) means that the model is ready, a false value that it cannot be

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import rich_click as click
 
-from mlsrv_cli.models_command import URL
+from mlsrv_cli.connection import Connection, connection_options
 from mlsrv_cli.top.rows import Reading, compare
 from mlsrv_cli.top.sample import Source
 
@@ -30,7 +30,7 @@ class _Seconds(click.FloatRange):
 
 
 @click.command()
-@URL
+@connection_options
 @click.option(
     "--metrics-url", help="Where the server's metrics are.  [default: port 8082 of its host, /metrics]"
 )
@@ -44,13 +44,13 @@ class _Seconds(click.FloatRange):
 )
 @click.option("--once", is_flag=True, help="Read twice, print what happened in between, and end.")
 @click.option("--json", "as_json", is_flag=True, help="As --once, as JSON.")
-def top(url: str, metrics_url: str | None, interval: float, once: bool, as_json: bool) -> None:
+def top(connection: Connection, metrics_url: str | None, interval: float, once: bool, as_json: bool) -> None:
     """Watch a running server: its models, requests a second, latencies, queues, workers.
 
     Percentiles, queues, workers and memory come from the server's metrics (the plugin mlsrv-prometheus there,
     and mlsrv-cli[top] here), everything else over the protocol. Without a terminal it prints once.
     """
-    source = Source(url) if metrics_url is None else Source(url, metrics_url)
+    source = Source.of(connection, metrics_url)
     live = os.name == "posix" and sys.stdin.isatty() and sys.stdout.isatty()
     if as_json or once or not live:
         _once(source, interval, as_json=as_json)

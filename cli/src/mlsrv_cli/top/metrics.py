@@ -62,16 +62,31 @@ class Metrics:
         return found
 
 
-def fetch(url: str, timeout: float) -> Metrics:
+def fetch(
+    url: str, timeout: float, headers: Mapping[str, str] | None = None, verify: str | bool = True
+) -> Metrics:
     """Return the metrics at an address.
+
+    Args:
+        url: the address.
+        timeout: seconds to wait.
+        headers: sent with the request.
+        verify: as for `mlsrv_protocol.client.Client`.
 
     Raises:
         MetricsMissing: there are none.
     """
     import httpx
 
+    from mlsrv_protocol.client.trust import trusted
+
     try:
-        response = httpx.get(url, timeout=timeout, headers={"accept": "text/plain;version=0.0.4"})
+        response = httpx.get(
+            url,
+            timeout=timeout,
+            headers={**(headers or {}), "accept": "text/plain;version=0.0.4"},
+            verify=trusted(verify) if url.startswith("https") else True,
+        )
     except (httpx.HTTPError, httpx.InvalidURL):
         raise MetricsMissing(
             f"No metrics at {url}: install mlsrv-prometheus for the server, or name its --metrics-url."

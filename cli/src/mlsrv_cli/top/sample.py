@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
+from mlsrv_cli.connection import Connection
 from mlsrv_cli.top.metrics import Metrics, MetricsMissing, fetch
 
 
@@ -60,11 +61,24 @@ class Source:
         url: of the server, for the protocol.
         metrics_url: of its metrics.
         timeout: seconds for each question.
+        connection: how to reach the server.
     """
 
     url: str
     metrics_url: str = field()
     timeout: float = 5.0
+    connection: Connection = field()
+
+    @classmethod
+    def of(cls, connection: Connection, metrics_url: str | None) -> Source:
+        """Return the source for a server; its metrics are at the usual address if none is given."""
+        if metrics_url is None:
+            return cls(connection.url, connection=connection)
+        return cls(connection.url, metrics_url, connection=connection)
+
+    @connection.default
+    def _without_options(self) -> Connection:
+        return Connection(self.url)
 
     @metrics_url.default
     def _beside_the_server(self) -> str:
@@ -77,15 +91,15 @@ class Source:
         Raises:
             MLSrvError: it does not answer.
         """
-        from mlsrv_protocol.client import Client
-
-        with Client(self.url, timeout=self.timeout, retries=0) as client:
+        connection = self.connection
+        with connection.client(self.timeout, retries=0) as client:
             metadata, ready = client.metadata(), client.ready()
             index, statistics = client.index(), client.statistics()
         done = {(one["name"], one.get("version") or ""): one for one in statistics}
         models = [_model(item.dict(), done) for item in index]
         try:
-            metrics, missing = fetch(self.metrics_url, self.timeout), ""
+            headers = connection.headers_for(self.metrics_url)
+            metrics, missing = fetch(self.metrics_url, self.timeout, headers, connection.verify), ""
         except MetricsMissing as error:
             metrics, missing = None, str(error)
         server = f"{metadata.name} {metadata.version}"

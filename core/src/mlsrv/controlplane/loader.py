@@ -341,16 +341,28 @@ class Loader:
             logger.warning("The load of model %s does not end and is left behind", name)
 
     def _executor_of(self, settings: ModelSettings) -> Executor:
-        wanted = settings.of(KernelModelSettings).executor or self._settings.executor
-        if wanted is not None:
-            if wanted not in self._executors:
-                known = ", ".join(sorted(self._executors))
-                raise ModelLoadError(
-                    f'Model {settings.name}: unknown executor "{wanted}"; there are {known}.'
-                )
-            return self._executors[wanted]
-        claiming = [executor for executor in self._executors.values() if executor.claims(settings)]
-        return max(claiming, key=lambda executor: executor.priority)
+        return self._executors[choose_executor(settings, self._executors, self._settings.executor)]
+
+
+def choose_executor(model: ModelSettings, executors: Mapping[str, Executor], default: str | None) -> str:
+    """Return the name of the executor that a model runs on.
+
+    Args:
+        model: the model's settings.
+        executors: by name.
+        default: the one that the server's settings name, or None.
+
+    Raises:
+        ModelLoadError: the settings name one that does not exist.
+    """
+    wanted = model.of(KernelModelSettings).executor or default
+    if wanted is None:
+        claiming = [name for name, executor in executors.items() if executor.claims(model)]
+        return max(claiming, key=lambda name: executors[name].priority)
+    if wanted not in executors:
+        known = ", ".join(sorted(executors))
+        raise ModelLoadError(f'Model {model.name}: unknown executor "{wanted}"; there are {known}.')
+    return wanted
 
 
 class _Current:

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from mlsrv.errors import InferenceError, InvalidPayload, ModelFailed, OutputNotFound
 from mlsrv.model import MLModel
+from mlsrv.settings import ModelSettings
 from mlsrv_protocol.datatypes import Datatype
 from mlsrv_protocol.plain_arrays import plain_array
 from mlsrv_protocol.types import (
@@ -93,6 +94,11 @@ class TableModel(MLModel):
         """Return the text for the client about an error of the framework."""
         return str(error)
 
+    @classmethod
+    def artifact_of(cls, settings: ModelSettings) -> Path:
+        """Return the file of the model. Raises as `mlsrv_runtime_kit.find_artifact`."""
+        return find_artifact(settings, cls.artifacts, cls.framework)
+
     def load(self) -> bool:  # type: ignore[override]  # a plain method, as it blocks
         """Read the artifact.
 
@@ -100,7 +106,7 @@ class TableModel(MLModel):
             ModelLoadError: it cannot be used, or the settings do not fit it.
         """
         self._codec, self._request_codec = array_codecs(self)
-        path = find_artifact(self.settings, self.artifacts, self.framework)
+        path = self.artifact_of(self.settings)
         self.features, self.results = self.read(path)
         self._default = default_output(self.settings, list(self.results))
         return True

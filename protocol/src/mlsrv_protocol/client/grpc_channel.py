@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import grpc
 import grpc.aio
 
 from mlsrv_protocol.client.calls import Call
-from mlsrv_protocol.client.errors import ConnectionFailed, ServerError
+from mlsrv_protocol.client.errors import ServerError
+from mlsrv_protocol.client.trust import trusted_bytes, unreachable
 from mlsrv_protocol.errors import Code
 from mlsrv_protocol.grpc.inference import decode_response, encode_request
 from mlsrv_protocol.grpc.message_classes import message_class, parse
@@ -38,7 +38,8 @@ class GrpcChannel:
         tls: encrypt the connection.
         timeout: seconds for one call.
         headers: sent with each call as metadata.
-        verify: for TLS: the path of a PEM file with authorities; anything else takes gRPC's own.
+        verify: for TLS: the path of a PEM file with authorities; True takes those of ``SSL_CERT_FILE``, else
+            gRPC's own.
     """
 
     def __init__(
@@ -87,17 +88,13 @@ class GrpcChannel:
         options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
         if not self._tls:
             return module.insecure_channel(self._target, options=options)
-        authorities = None
-        if isinstance(self._verify, str):
-            authorities = Path(self._verify).read_bytes()
+        authorities = trusted_bytes(self._verify)
         return module.secure_channel(self._target, grpc.ssl_channel_credentials(authorities), options=options)
 
     def _raise_error(self, error: grpc.RpcError) -> NoReturn:
         name, text = error.code().name, str(error.details())
         if name == "UNAVAILABLE" and "connect" in text.lower():
-            raise ConnectionFailed(
-                f"The server {self._target} cannot be reached ({text}); is it running?"
-            ) from error
+            raise unreachable(self._target, text) from error
         raise ServerError(text, _STATUS.get(name, Code.INTERNAL)) from error
 
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from mlsrv_protocol.client.calls import Call, HttpResponse
 from mlsrv_protocol.client.errors import ConnectionFailed, ServerError, code_of
+from mlsrv_protocol.client.trust import trusted, unreachable
 from mlsrv_protocol.errors import Code, InvalidPayload
 from mlsrv_protocol.json_text import loads
 
@@ -25,7 +26,7 @@ class HttpChannel:
             "base_url": url,
             "timeout": timeout,
             "headers": dict(headers),
-            "verify": verify,
+            "verify": trusted(verify) if url.startswith("https") else verify is not False,
             # A proxy of the environment would receive requests to servers on this machine.
             "trust_env": False,
         }
@@ -74,7 +75,10 @@ class HttpChannel:
         text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         not_sent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
         if not_sent or call.repeatable:
-            return ConnectionFailed(f"The server {server} cannot be reached ({text}); is it running?")
+            if isinstance(error, httpx.RemoteProtocolError) and self._options["base_url"].startswith("http:"):
+                text += ", perhaps because it speaks TLS: https://"
+                return ConnectionFailed(f"The server {server} closed the connection ({text}).")
+            return unreachable(server, text)
         # The server may have received the call, so only the caller can decide to send it again.
         return ServerError(f"The connection broke before the answer came ({text}).", Code.INTERNAL)
 

@@ -18,7 +18,7 @@ from mlsrv.handlers import Arguments
 from mlsrv.metrics import Metric, ProcessMetric
 from mlsrv.settings import ModelSettings
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
-from mlsrv_workers.environments.environments import Environment, Environments, has_environment
+from mlsrv_workers.environments.environments import Environment, Environments, has_environment, source_of
 from mlsrv_workers.metrics import (
     PARALLEL_QUEUE,
     WORKER_ENDS,
@@ -171,13 +171,15 @@ class WorkersExecutor(Executor):
     def claims(self, model: ModelSettings) -> bool:
         return has_environment(model) or (self._key(model).size > 0 and _is_importable(model))
 
+    def environment(self, model: ModelSettings) -> str | None:
+        if not has_environment(model):
+            return None
+        self._usable_key(model)
+        kind, path = source_of(model)
+        return f"{kind} {path}"
+
     async def load(self, model: ModelSettings) -> Placement:
-        key = self._key(model)
-        if not key.size:
-            raise ModelLoadError(
-                f"Model {model.name} has an environment of its own and needs a worker to run in it: "
-                "set parallel_workers to 1 or more."
-            )
+        key = self._usable_key(model)
         key = evolve(key, environment=await self._environments.of(model))
         for other in self._pools:
             same = (other.name, other.environment) == (key.name, key.environment)
@@ -244,6 +246,15 @@ class WorkersExecutor(Executor):
         if _wants_own_pool(model):
             return PoolKey(f"model {model.name} {model.version or ''}".rstrip(), size)
         return PoolKey(_shared_pool(model) or "default", size)
+
+    def _usable_key(self, model: ModelSettings) -> PoolKey:
+        key = self._key(model)
+        if not key.size:
+            raise ModelLoadError(
+                f"Model {model.name} has an environment of its own and needs a worker to run in it: "
+                "set parallel_workers to 1 or more."
+            )
+        return key
 
     async def _pool(self, key: PoolKey) -> Pool:
         if key not in self._pools:

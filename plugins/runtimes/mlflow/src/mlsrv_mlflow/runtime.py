@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, ClassVar
 
 import attrs
@@ -14,6 +15,7 @@ from mlsrv.codecs.content import encode_named
 from mlsrv.errors import InputsNotFound, ModelLoadError, OutputNotFound
 from mlsrv.handlers import HandlerOptions, Handlers, Reply, custom_handler
 from mlsrv.model import MLModel
+from mlsrv.settings import ModelSettings
 from mlsrv.types import (
     InferenceRequest,
     InferenceResponse,
@@ -23,6 +25,7 @@ from mlsrv.types import (
     RequestOutput,
     ResponseOutput,
 )
+from mlsrv.utils import local_path, model_uri
 from mlsrv_mlflow import scoring
 from mlsrv_mlflow.artifact import find_model, load_model
 from mlsrv_mlflow.inputs import fitted, params
@@ -43,6 +46,14 @@ class MLflowRuntime(MLModel):
     """
 
     own_input_checks: ClassVar[bool] = True
+
+    @classmethod
+    def artifact_of(cls, settings: ModelSettings) -> Path | None:
+        """Return the folder of a model on this machine. Raises as `find_model`."""
+        if local_path(model_uri(settings)) is None:
+            return None
+        with ExitStack() as stack:
+            return find_model(settings, stack)
 
     def load(self) -> bool:  # type: ignore[override]  # a plain method, as it blocks
         """Find the model and load it.

@@ -10,6 +10,7 @@ from pyspark.errors import PySparkException
 
 from mlsrv.errors import InvalidModelURI, ModelFailed, ModelLoadError, OutputNotFound
 from mlsrv.model import MLModel
+from mlsrv.settings import ModelSettings
 from mlsrv.types import InferenceRequest, InferenceResponse, MetadataModelResponse, RequestOutput
 from mlsrv.utils import local_path, model_uri
 from mlsrv_mllib.columns import fitted_columns
@@ -33,6 +34,15 @@ class MLlibModel(MLModel):
     """
 
     own_input_checks: ClassVar[bool] = True
+
+    @classmethod
+    def artifact_of(cls, settings: ModelSettings) -> Path | None:
+        """Return the folder of a model on this machine.
+
+        Raises:
+            InvalidModelURI: there is none, or it is no model of Spark.
+        """
+        return _local(settings)[0]
 
     def load(self) -> bool:  # type: ignore[override]  # a plain method, as it blocks
         """Start Spark, if needed, and read the model.
@@ -99,17 +109,8 @@ class MLlibModel(MLModel):
 
     def _found(self) -> tuple[str, Saved | None]:
         """Return the location of the model, and its metadata if it is on this machine."""
-        uri = model_uri(self.settings)
-        path = local_path(uri)
-        if path is None:
-            return uri, None
-        saved = saved_in(path)
-        if saved is None or not saved.is_spark:
-            raise InvalidModelURI(
-                f"Model {self.name}: {path} is no folder that Spark has saved a model to: it has no metadata "
-                "of Spark; save the fitted model with its method save."
-            )
-        return path.absolute().as_uri(), saved
+        path, saved = _local(self.settings)
+        return (model_uri(self.settings) if path is None else path.absolute().as_uri()), saved
 
     def _read(self, uri: str, saved: Saved | None) -> Scorer:
         try:
@@ -146,6 +147,20 @@ class MLlibModel(MLModel):
         # A single array may have any name, where it does not matter.
         is_alone = len(arrays) == 1 and (len(names) == 1 or not arrays.keys() & set(names))
         return next(iter(arrays.values())) if is_alone else arrays
+
+
+def _local(settings: ModelSettings) -> tuple[Path | None, Saved | None]:
+    """Return the folder of a model on this machine with its metadata; None twice for one elsewhere."""
+    path = local_path(model_uri(settings))
+    if path is None:
+        return None, None
+    saved = saved_in(path)
+    if saved is None or not saved.is_spark:
+        raise InvalidModelURI(
+            f"Model {settings.name}: {path} is no folder that Spark has saved a model to: it has no metadata "
+            "of Spark; save the fitted model with its method save."
+        )
+    return path, saved
 
 
 def _remote(uri: str, session: Any) -> Saved:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,6 +11,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from mlsrv.codecs.content import encode_named
 from mlsrv.errors import InputsNotFound, ModelFailed, OutputNotFound
 from mlsrv.model import MLModel
+from mlsrv.settings import ModelSettings
 from mlsrv.types import (
     Datatype,
     InferenceRequest,
@@ -40,6 +42,11 @@ class OnnxModel(MLModel):
 
     own_input_checks: ClassVar[bool] = True  # metadata has no form for an open number of dimensions
 
+    @classmethod
+    def artifact_of(cls, settings: ModelSettings) -> Path:
+        """Return the file of the model. Raises as `mlsrv_runtime_kit.find_artifact`."""
+        return find_artifact(settings, ARTIFACTS, "ONNX")
+
     def load(self) -> bool:  # type: ignore[override]  # a plain method, as it blocks
         """Open the session.
 
@@ -47,7 +54,7 @@ class OnnxModel(MLModel):
             ModelLoadError: the artifact cannot be used, or a setting is wrong.
         """
         self._codec, _ = array_codecs(self)
-        path = find_artifact(self.settings, ARTIFACTS, "ONNX")
+        path = self.artifact_of(self.settings)
         self._session = open_session(self.settings, path)
         nodes, overridable = self._session.get_inputs(), self._session.get_overridable_initializers()
         self._graph_inputs = tensors(self.name, "input", nodes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from sklearn.exceptions import NotFittedError
 
 from mlsrv.errors import InferenceError, ModelLoadError, OutputNotFound
 from mlsrv.model import MLModel
+from mlsrv.settings import ModelSettings
 from mlsrv.types import (
     InferenceRequest,
     InferenceResponse,
@@ -39,6 +41,11 @@ class SKLearnModel(MLModel):
     client's fault: `InferenceError`.
     """
 
+    @classmethod
+    def artifact_of(cls, settings: ModelSettings) -> Path:
+        """Return the file of the model. Raises as `mlsrv_runtime_kit.find_artifact`."""
+        return find_artifact(settings, ARTIFACTS, "scikit-learn")
+
     def load(self) -> bool:  # type: ignore[override]  # a plain method, as it blocks
         """Read the artifact.
 
@@ -46,7 +53,7 @@ class SKLearnModel(MLModel):
             ModelLoadError: it cannot be used, or the settings do not fit it.
         """
         self._codec, self._request_codec = array_codecs(self)
-        path = find_artifact(self.settings, ARTIFACTS, "scikit-learn")
+        path = self.artifact_of(self.settings)
         self._estimator = read(self.name, path, self._trusted_types())
         self._outputs = [name for name in OUTPUTS if callable(getattr(self._estimator, name, None))]
         if not self._outputs:

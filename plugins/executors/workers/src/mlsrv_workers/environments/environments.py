@@ -59,6 +59,23 @@ def has_environment(model: ModelSettings) -> bool:
     return any(model.parameters.others.get(kind) for kind in ENVIRONMENT_PARAMETERS)
 
 
+def source_of(model: ModelSettings) -> tuple[str, Path]:
+    """Return the parameter that names a model's environment, and the file or folder that it names.
+
+    Raises:
+        ModelLoadError: the file does not exist, or there are several parameters.
+    """
+    kinds = [kind for kind in ENVIRONMENT_PARAMETERS if model.parameters.others.get(kind)]
+    if len(kinds) > 1:
+        raise ModelLoadError(f"Model {model.name}: {' and '.join(kinds)} exclude each other.")
+    kind = kinds[0]
+    path = (model.folder or Path()) / str(model.parameters.others[kind])
+    if not (path.is_dir() if kind == "environment_path" else path.is_file()):
+        what = "folder" if kind == "environment_path" else "file"
+        raise ModelLoadError(f"Model {model.name}: {kind}: there is no {what} {path}.")
+    return kind, path
+
+
 class Environments:
     """The environments of one server.
 
@@ -77,28 +94,22 @@ class Environments:
         Raises:
             ModelLoadError: it does not exist, cannot be built, or has another version of Python.
         """
-        kinds = [kind for kind in ENVIRONMENT_PARAMETERS if model.parameters.others.get(kind)]
-        if not kinds:
+        if not has_environment(model):
             return None
-        if len(kinds) > 1:
-            raise ModelLoadError(f"Model {model.name}: {' and '.join(kinds)} exclude each other.")
-        path = (model.folder or Path()) / str(model.parameters.others[kinds[0]])
-        if not (path.is_dir() if kinds[0] == "environment_path" else path.is_file()):
-            kind = "folder" if kinds[0] == "environment_path" else "file"
-            raise ModelLoadError(f"Model {model.name}: {kinds[0]}: there is no {kind} {path}.")
+        kind, path = source_of(model)
         try:
             async with asyncio.timeout(self._timeout) as timer:
-                return await self._provide(kinds[0], path.absolute(), model)
+                return await self._provide(kind, path.absolute(), model)
         except TimeoutError:
             if not timer.expired():
                 raise
             raise ModelLoadError(
-                f"Model {model.name}: {kinds[0]} {path}: the environment was not ready within "
+                f"Model {model.name}: {kind} {path}: the environment was not ready within "
                 f"{self._timeout:g} s (environment_timeout)."
             ) from None
         except (OSError, ValueError) as error:
             reason = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
-            raise ModelLoadError(f"Model {model.name}: {kinds[0]} {path}: {reason}") from None
+            raise ModelLoadError(f"Model {model.name}: {kind} {path}: {reason}") from None
 
     async def _provide(self, kind: str, path: Path, model: ModelSettings) -> Environment:
         if kind == "environment_path":

@@ -1,0 +1,96 @@
+"""Connection: the options by which commands reach a running server."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import rich_click as click
+from attrs import field, frozen
+
+
+@frozen
+class Connection:
+    """A server, and how to reach it.
+
+    Attributes:
+        url: its address.
+        headers: sent with each call.
+        verify: as for `mlsrv_protocol.client.Client`.
+    """
+
+    url: str
+    headers: Mapping[str, str] = field(factory=dict)
+    verify: str | bool = True
+
+    def client(self, timeout: float, **options: Any) -> Any:
+        """Return a client of the server.
+
+        Raises:
+            click.ClickException: a package is missing.
+            MLSrvError: the address or the certificates cannot be used.
+        """
+        from mlsrv_protocol.client import Client
+
+        try:
+            return Client(self.url, timeout=timeout, headers=self.headers, verify=self.verify, **options)
+        except ImportError as error:
+            raise click.ClickException(
+                f"{self.url} needs the package {error.name} (pip install {error.name})."
+            ) from error
+
+    def headers_for(self, url: str) -> Mapping[str, str]:
+        """Return the headers for another address: those of the server if it is on the same host."""
+        return self.headers if urlsplit(url).hostname == urlsplit(self.url).hostname else {}
+
+
+def connection_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options to a command, which gets their values as its argument ``connection``."""
+
+    @functools.wraps(function)
+    def call(*args: Any, url: str, ca: str | None, insecure: bool, header: Sequence[str], **rest: Any) -> Any:
+        verify: str | bool = not insecure
+        if ca is not None:
+            verify = ca
+        return function(*args, connection=Connection(url, _headers(header), verify), **rest)
+
+    decorated: Callable[..., Any] = call
+    for option in _OPTIONS:
+        decorated = option(decorated)
+    return decorated
+
+
+_OPTIONS = (
+    click.option(
+        "--header",
+        multiple=True,
+        metavar="NAME:VALUE",
+        help='Sent with each call, for example "Authorization: Bearer …". May be repeated.',
+    ),
+    click.option("--insecure", is_flag=True, help="Do not check the certificate of an https:// server."),
+    click.option(
+        "--ca",
+        type=click.Path(exists=True, dir_okay=False),
+        help="PEM file with the authorities that sign the server's certificate.  "
+        "[default: SSL_CERT_FILE, else common ones]",
+    ),
+    click.option(
+        "--url",
+        "-u",
+        default="http://localhost:8080",
+        show_default=True,
+        help="The server: http://, https://, grpc:// or grpcs://, host and port.",
+    ),
+)
+
+
+def _headers(texts: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for text in texts:
+        name, colon, value = text.partition(":")
+        if not colon or not name.strip() or not (name.strip() + value).isprintable():
+            raise click.UsageError('--header: expected "NAME: VALUE".')
+        found[name.strip()] = value.strip()
+    return found

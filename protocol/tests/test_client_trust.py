@@ -1,0 +1,57 @@
+"""Trust: certificates for the client, and its messages when TLS fails."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import pytest
+
+from mlsrv_protocol.client.trust import trusted, trusted_bytes, unreachable
+from mlsrv_protocol.errors import InvalidPayload
+
+
+def test_files_that_hold_no_certificates_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    with pytest.raises(InvalidPayload, match=r"ca.pem cannot be read as certificates .*: No such file"):
+        trusted(str(file))
+    with pytest.raises(InvalidPayload, match=r"ca.pem cannot be read as certificates .*: No such file"):
+        trusted_bytes(str(file))
+    file.write_text("nothing")
+    with pytest.raises(InvalidPayload, match="cannot be read as certificates"):
+        trusted(str(file))
+
+
+def test_the_authorities_of_the_environment_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    assert (trusted(True), trusted_bytes(True)) == (True, None)
+    file = tmp_path / "ca.pem"
+    file.write_text("certificates")
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    assert isinstance(trusted(True), ssl.SSLContext)
+    assert trusted_bytes(True) == b"certificates"
+    assert trusted(False) is False
+
+
+def test_grpc_cannot_leave_out_the_check() -> None:
+    with pytest.raises(InvalidPayload, match="gRPC cannot leave out the check"):
+        trusted_bytes(False)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed", "its certificate is not trusted"),
+        (
+            "Ssl handshake failed: ...:CERTIFICATE_VERIFY_FAILED",
+            "its certificate is not trusted",
+        ),
+        ("[SSL: WRONG_VERSION_NUMBER] wrong version number", "does it speak TLS"),
+        ("Connection refused", "is it running"),
+    ],
+)
+def test_a_failure_of_tls_is_told_from_a_server_that_is_not_there(text: str, sentence: str) -> None:
+    message = str(unreachable("h:1", text))
+    assert sentence in message
+    assert ("is it running" in message) == (text == "Connection refused")
