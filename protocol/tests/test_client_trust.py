@@ -6,6 +6,7 @@ import ssl
 from pathlib import Path
 
 import pytest
+import trustme
 
 from mlsrv_protocol.client.trust import trusted, trusted_bytes, unreachable
 from mlsrv_protocol.errors import InvalidPayload
@@ -22,16 +23,12 @@ def test_files_that_hold_no_certificates_are_named(tmp_path: Path) -> None:
         trusted(str(file))
 
 
-def test_the_authorities_of_the_environment_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
-    assert (trusted(True), trusted_bytes(True)) == (True, None)
+def test_a_file_of_authorities_or_common_ones(tmp_path: Path) -> None:
+    assert (trusted(True), trusted(False), trusted_bytes(True)) == (True, False, None)
     file = tmp_path / "ca.pem"
-    file.write_text("certificates")
-    monkeypatch.setenv("SSL_CERT_FILE", str(file))
-    assert isinstance(trusted(True), ssl.SSLContext)
-    assert trusted_bytes(True) == b"certificates"
-    assert trusted(False) is False
+    trustme.CA().cert_pem.write_to_path(str(file))
+    assert isinstance(trusted(str(file)), ssl.SSLContext)
+    assert trusted_bytes(str(file)) == file.read_bytes()
 
 
 def test_grpc_cannot_leave_out_the_check() -> None:

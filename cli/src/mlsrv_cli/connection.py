@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -52,8 +53,8 @@ def connection_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def call(*args: Any, url: str, ca: str | None, insecure: bool, header: Sequence[str], **rest: Any) -> Any:
         verify: str | bool = not insecure
-        if ca is not None:
-            verify = ca
+        if not insecure or ca is not None:
+            verify = ca or os.environ.get("SSL_CERT_FILE") or True
         return function(*args, connection=Connection(url, _headers(header), verify), **rest)
 
     decorated: Callable[..., Any] = call

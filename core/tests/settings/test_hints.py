@@ -53,6 +53,11 @@ def test_the_plugin_of_a_runtime(wanted: str) -> None:
     assert explain_runtime(wanted) == expected
 
 
+def test_a_runtime_that_is_installed_under_another_name() -> None:
+    found = explain_runtime("mlserver_onnx.onnx.OnnxModel", {"mlsrv-onnx": "onnx"})
+    assert found == ' The plugin mlsrv-onnx is installed; write "onnx".'
+
+
 def test_a_runtime_of_mlserver_that_no_plugin_has() -> None:
     found = explain_runtime("mlserver_huggingface.HuggingFaceRuntime")
     assert found == " This runtime of MLServer is not available here."

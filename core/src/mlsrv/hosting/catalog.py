@@ -183,7 +183,10 @@ class Catalog:
             for row in self._plugins.failed
             if row.name in wanted or row.distribution.replace("-", "_") in wanted
         ]
-        return _failures(rows) or explain_runtime(wanted)
+        installed = {
+            distribution: offer.name for distribution, offer in self._plugins.attributed(RuntimeOffer)
+        }
+        return _failures(rows) or explain_runtime(wanted, installed)
 
 
 def _searched(

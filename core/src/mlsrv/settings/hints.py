@@ -44,13 +44,20 @@ def explain_unknown(
     return f'unknown key "{key}"'
 
 
-def explain_runtime(wanted: str) -> str:
-    """Return what to install for a missing ``implementation``, as the end of a sentence; "" if unknown.
+def explain_runtime(wanted: str, installed: Mapping[str, str] | None = None) -> str:
+    """Return what to install or to write for a missing ``implementation``, as the end of a sentence; "" if
+    unknown.
 
     Names of runtimes are known, and dotted paths into packages of runtimes, MLServer's included.
+
+    Args:
+        wanted: what was written.
+        installed: the name of a runtime by the distribution that brings it, of those that are installed.
     """
     top = _top(wanted)
     distribution = owner_of("runtimes", wanted) or _owner_of_package(top)
+    if distribution is not None and installed and distribution in installed:
+        return f' The plugin {distribution} is installed; write "{installed[distribution]}".'
     if distribution is not None:
         return f" The runtime is in the plugin {distribution} (pip install {distribution})."
     return " This runtime of MLServer is not available here." if top.startswith("mlserver_") else ""

@@ -24,8 +24,8 @@ class AsyncClient:
         retries: further attempts when no connection could be made, or when the server is overloaded and the
             call is safe to repeat. An inference counts as safe only with `repeatable=True`.
         headers: sent with each call.
-        verify: for TLS: the path of a PEM file with authorities; True takes those of ``SSL_CERT_FILE``, else
-            common ones; False, for HTTP alone, checks nothing.
+        verify: for TLS: the path of a PEM file with authorities; True takes common ones;
+            False, for HTTP alone, checks nothing.
 
     Raises:
         InvalidPayload: the URL is not that of a server.

@@ -38,8 +38,7 @@ class GrpcChannel:
         tls: encrypt the connection.
         timeout: seconds for one call.
         headers: sent with each call as metadata.
-        verify: for TLS: the path of a PEM file with authorities; True takes those of ``SSL_CERT_FILE``, else
-            gRPC's own.
+        verify: for TLS: the path of a PEM file with authorities; True takes gRPC's own.
     """
 
     def __init__(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from pathlib import Path
 
@@ -21,8 +20,6 @@ def trusted(verify: str | bool) -> ssl.SSLContext | bool:
             return ssl.create_default_context(cafile=verify)
         except (OSError, ValueError) as error:  # a part of them are errors of TLS
             raise _unusable(verify, error) from error
-    if verify and (os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")):
-        return ssl.create_default_context()
     return verify
 
 
@@ -36,13 +33,12 @@ def trusted_bytes(verify: str | bool) -> bytes | None:
         raise InvalidPayload(
             "gRPC cannot leave out the check of the server's certificate; name the file of its authority."
         )
-    file = verify if isinstance(verify, str) else os.environ.get("SSL_CERT_FILE")
-    if not file:
+    if verify is True:
         return None
     try:
-        return Path(file).read_bytes()
+        return Path(verify).read_bytes()
     except OSError as error:
-        raise _unusable(file, error) from error
+        raise _unusable(verify, error) from error
 
 
 def unreachable(server: str, text: str) -> ConnectionFailed:
