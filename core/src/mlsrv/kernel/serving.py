@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from mlsrv.controlplane.model_control import ModelControl
 from mlsrv.controlplane.registry import Registry
@@ -64,6 +64,7 @@ class Serving:
         except BaseException:
             await self._stop()
             raise
+        _warn_of_clear_text([url for transport in self.started.values() for url in transport.endpoints])
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
@@ -117,3 +118,15 @@ class Serving:
         ]
         if running:
             logger.warning("Requests that did not finish within %g s are cut: %s", grace, ", ".join(running))
+
+
+def _warn_of_clear_text(urls: Sequence[str]) -> None:
+    """Log the addresses without TLS if others have it: settings of one transport do not concern others."""
+    encrypted = [url for url in urls if url.partition("://")[0].endswith("s")]
+    clear = [url for url in urls if url not in encrypted]
+    if encrypted and clear:
+        logger.warning(
+            "TLS is on for %s, and off for %s, where everything is sent in clear text",
+            ", ".join(encrypted),
+            ", ".join(clear),
+        )

@@ -12,6 +12,7 @@ import grpc
 import pytest
 import trustme
 
+import mlsrv_prometheus.plugin
 from mlsrv.errors import ConfigurationError
 from mlsrv_protocol.grpc import encode_request
 from mlsrv_protocol.types import InferenceRequest
@@ -137,6 +138,19 @@ def test_tls(serve: Any, files: dict[str, Path]) -> None:
     assert live(served.channel) == b"\x08\x01"
     with grpc.insecure_channel(served.target) as channel, pytest.raises(grpc.RpcError):
         live(channel)
+
+
+def test_a_transport_in_clear_text_beside_one_with_tls_is_told(
+    serve: Any, files: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    trusted = grpc.ssl_channel_credentials(files["ca"].read_bytes())
+    settings = {"grpc_tls_cert": str(files["both"])}
+    serve([], trusted, **settings)
+    assert "clear text" not in caplog.text
+    serve([], trusted, plugins=[mlsrv_prometheus.plugin], metrics_port=0, **settings)
+    [line] = [one.getMessage() for one in caplog.records if "clear text" in one.getMessage()]
+    assert line.startswith("TLS is on for grpcs://127.0.0.1:")
+    assert "off for http://127.0.0.1:" in line
 
 
 def test_tls_with_one_file(serve: Any, files: dict[str, Path]) -> None:
