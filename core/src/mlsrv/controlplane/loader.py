@@ -197,7 +197,7 @@ class Loader:
             if previous is None:
                 self._set(handle, State.LOADING)
             try:
-                handle.instance = await self._made(handle, following.found)
+                await self._load_instance(handle, following.found)
             except asyncio.CancelledError:
                 self._failed(handle, ModelLoadError("The load was cancelled."))
                 raise
@@ -259,17 +259,20 @@ class Loader:
 
     # --- making -------------------------------------------------------------------------------------------
 
-    async def _made(self, handle: ModelHandle, found: Listing) -> Instance:
-        """Return a new instance. Raises `ModelLoadError` if it is cancelled for a reason."""
-        current = self._current[handle] = _Current(asyncio.create_task(self._make(handle, found)))
+    async def _load_instance(self, handle: ModelHandle, found: Listing) -> None:
+        """Give a handle a new instance. Raises `ModelLoadError` if that is cancelled for a reason."""
+        current = self._current[handle] = _Current(asyncio.create_task(self._install(handle, found)))
         try:
-            return await current.task
+            await current.task
         except asyncio.CancelledError:
             if current.reason and current.task.cancelled():
                 raise ModelLoadError(f"Model {found.name}: {current.reason}") from None
             raise
         finally:
             del self._current[handle]
+
+    async def _install(self, handle: ModelHandle, found: Listing) -> None:
+        handle.instance = await self._make(handle, found)
 
     async def _make(self, handle: ModelHandle, found: Listing) -> Instance:
         if isinstance(found, BrokenModel):
@@ -368,7 +371,7 @@ def choose_executor(model: ModelSettings, executors: Mapping[str, Executor], def
 class _Current:
     """A load that runs: its task, and why it was cancelled."""
 
-    def __init__(self, task: asyncio.Task[Instance]) -> None:
+    def __init__(self, task: asyncio.Task[None]) -> None:
         self.task = task
         self.reason = ""
 
