@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 
 import pytest
@@ -12,6 +13,7 @@ from mlsrv.dataplane.statistics import Statistics
 from mlsrv.errors import ModelFailed, ModelNotFound
 from mlsrv.interceptor import Duration
 from mlsrv.testing import EchoModel, FailingModel, SlowModel, text_request
+from mlsrv_protocol.types import InferenceRequest, RequestInput
 
 FIELDS = {
     "success",
@@ -60,6 +62,28 @@ async def test_requests_failures_and_executions_are_counted() -> None:
         assert {one["name"] for one in kernel.statistics()} == {"slow", "failing", "idle"}
         with pytest.raises(ModelNotFound):
             kernel.statistics("nope")
+
+
+async def test_inferences_are_rows_and_executions_are_calls() -> None:
+    async with Kernel(models=[ModelSettings(name="m", implementation=EchoModel)], discover=False) as kernel:
+        await kernel.loaded()
+        for shape in ([3, 2], [4], [0, 2], []):
+            data = [0.0] * math.prod(shape)
+            await kernel.infer(InferenceRequest([RequestInput("x", shape, "FP32", data)], model_name="m"))
+        await kernel.infer(InferenceRequest([], model_name="m"))
+        [found] = kernel.statistics("m")
+        assert (found["inference_count"], found["execution_count"]) == (3 + 4 + 1 + 1 + 1, 5)
+        assert found["inference_stats"]["success"]["count"] == 5
+        assert found["inference_stats"]["queue"]["count"] == 5
+
+
+async def test_rows_of_requests_that_fail_are_not_counted() -> None:
+    models = [ModelSettings(name="m", implementation=FailingModel)]
+    async with Kernel(models=models, discover=False) as kernel:
+        await kernel.loaded()
+        with pytest.raises(ModelFailed):
+            await kernel.infer(text_request("m", ["a", "b"]))
+        assert kernel.statistics("m")[0]["inference_count"] == 0
 
 
 def test_counts_of_interceptors_are_shown() -> None:

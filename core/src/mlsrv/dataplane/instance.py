@@ -15,7 +15,7 @@ from mlsrv.dataplane.admission import Admission, size_of, size_of_arguments
 from mlsrv.dataplane.model_meter import ModelMeter
 from mlsrv.dataplane.pipeline import compile_infer, compile_stream, observed_stream
 from mlsrv.dataplane.schedule_policy import apply_schedule
-from mlsrv.dataplane.statistics import Statistics
+from mlsrv.dataplane.statistics import Statistics, rows_of
 from mlsrv.dataplane.time_limit import Running, StreamTime, TimeLimit
 from mlsrv.errors import DeadlineExceeded, MLSrvError, Overloaded
 from mlsrv.handlers import Arguments
@@ -88,7 +88,7 @@ class Instance:
         context.model, context.version = self._name, self._version
         if request.parameters is not None:
             apply_schedule(request, context)
-        size = size_of(request.inputs)
+        size, rows = size_of(request.inputs), rows_of(request)
         self._enter(size)
         outer = context.timeline, context.batches, context.deadline
         if self._observed:
@@ -118,7 +118,7 @@ class Instance:
             if running is not None:
                 running.stop()
             ns = perf_counter_ns() - started
-            self._statistics.answered(ns)
+            self._statistics.answered(ns, rows)
             if self._meter is not None:
                 self._meter.answered(context.timeline, ns, size, size_of(response.outputs))
             return response

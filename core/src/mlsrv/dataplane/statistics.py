@@ -16,12 +16,22 @@ from mlsrv.interceptor import CallNext, Duration
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 
 
+def rows_of(request: InferenceRequest) -> int:
+    """Return the rows of a request: the first dimension of its first input, and at least 1."""
+    inputs = request.inputs
+    if not inputs:
+        return 1
+    shape = inputs[0].shape
+    return max(1, int(shape[0])) if shape else 1
+
+
 @define(eq=False)
 class Statistics:
     """Counts for one version of a model; they live on when it is reloaded.
 
     Attributes:
         success, fail: requests, from their arrival to their answer.
+        rows: rows of the requests that succeeded, as `rows_of` counts them.
         execution: calls of the model that succeeded, with everything that it does for them. A batch is one.
         last_inference: when the last request was answered, in milliseconds since the epoch.
     """
@@ -29,11 +39,13 @@ class Statistics:
     success: Duration = field(factory=Duration)
     fail: Duration = field(factory=Duration)
     execution: Duration = field(factory=Duration)
+    rows: int = 0
     last_inference: int = 0
 
-    def answered(self, ns: int) -> None:
-        """A request got its answer after so many nanoseconds."""
+    def answered(self, ns: int, rows: int = 1) -> None:
+        """A request of so many rows got its answer after so many nanoseconds."""
         self.success.add(ns)
+        self.rows += rows
         self.last_inference = time.time_ns() // 1_000_000
 
     def failed(self, ns: int) -> None:
@@ -71,7 +83,7 @@ class Statistics:
             "name": name,
             "version": version or "1",  # clients read a number here, where there is no version too
             "last_inference": self.last_inference,
-            "inference_count": requests,
+            "inference_count": self.rows,
             "execution_count": executions,
             "inference_stats": {
                 "success": self.success.to_plain(),

@@ -9,7 +9,7 @@ import pytest
 
 from mlsrv import MLModel, ModelSettings
 from mlsrv_protocol.grpc import message_class
-from mlsrv_protocol.types import InferenceRequest
+from mlsrv_protocol.types import InferenceRequest, RequestInput
 
 
 class Broken(MLModel):
@@ -93,6 +93,10 @@ def test_model_statistics(serve: Any) -> None:
     assert [(found.version, found.inference_count) for found in (nine, ten)] == [("v9", 2), ("v10", 1)]
     assert nine.inference_stats.success.count == nine.execution_count == 2
     assert nine.inference_stats.compute_infer.ns > 0
+    rows = RequestInput("x", [5, 1], "FP32", [0.0] * 5)
+    served.infer(InferenceRequest([rows], model_name="versioned", model_version="v10"))
+    (ten,) = served.ask("ModelStatistics", name="versioned", version="v10").model_stats
+    assert (ten.inference_count, ten.execution_count) == (1 + 5, 2)
     assert nine.last_inference > 1_600_000_000_000
     (one,) = served.ask("ModelStatistics", name="versioned", version="v10").model_stats
     assert one == ten
