@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 
+from mlsrv.settings.known_plugins import owner_of
 from workspace import ROOT, Room, make_importable, members, plugins, rooms, root_project
 
 PROJECT = ROOT / "pyproject.toml"
@@ -96,7 +97,11 @@ def has_all(path: Path) -> bool:
 
 
 def public_names() -> list[str]:
-    """``module:name`` for each name that a public module of a light room lists in `__all__`."""
+    """List ``module:name`` for each name that a public module of a light room has in its `__all__`.
+
+    `mlsrv.codecs` also lists the codecs of heavy rooms where those are installed; they are left out.
+    """
+    heavy = {room.distribution for room in rooms() if room.is_heavy}
     modules = [
         module
         for room in rooms()
@@ -108,6 +113,7 @@ def public_names() -> list[str]:
         f"{module}:{name}"
         for module in sorted(modules)
         for name in sorted(importlib.import_module(module).__all__)
+        if module != "mlsrv.codecs" or owner_of("codec_classes", name) not in heavy
     ]
 
 
