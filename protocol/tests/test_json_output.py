@@ -2,6 +2,7 @@
 
 import json
 import math
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -188,3 +189,28 @@ def test_a_clients_mistake_is_an_invalid_payload() -> None:
         encode_request(InferenceRequest(inputs=[wrong]))
     with pytest.raises(InvalidPayload, match=r'inputs\[0\] "x" has no JSON form'):
         encode_request(InferenceRequest(inputs=[RequestInput("x", [1], "BYTES", ["\ud800"])]))  # type: ignore[arg-type]  # converted
+
+
+class Label(str, Enum):
+    CAT = "cat"
+
+
+def test_keys_of_subclasses_of_str_count_by_their_value() -> None:
+    nested = {Label.CAT: [{Label.CAT: 1}], "scores": np.array([1.5, INF])}
+    output = json.loads(respond(parameters=Parameters(by_label=nested)))["outputs"][0]
+    assert output["parameters"] == {
+        "by_label": {"cat": [{"cat": 1}], "scores": [1.5, "Infinity"]},
+    }
+
+
+@pytest.mark.parametrize("key", [1, None, (1, 2)])
+def test_other_keys_that_are_no_texts_are_refused(key: Any) -> None:
+    with pytest.raises(InvalidOutput, match="Dict key must be str"):
+        respond(parameters=Parameters(by_label={key: 1, Label.CAT: {Label.CAT: 2}}))
+
+
+def test_parameters_that_hold_themselves_are_refused() -> None:
+    loop: dict[str, Any] = {Label.CAT: 1}
+    loop["again"] = loop
+    with pytest.raises(InvalidOutput, match="no JSON form"):
+        respond(parameters=Parameters(loop=loop))

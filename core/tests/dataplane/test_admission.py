@@ -83,6 +83,8 @@ def test_several_models_share_the_limits_of_the_server() -> None:
         ([[1.0], [2.0]], 2 * 8 + 2),
         (5, 8),
         ("four", 4 * 8 + 4),
+        (memoryview(np.zeros((2, 3), np.float32)), 24),
+        (memoryview(np.zeros(6, np.float32)), 24),
     ],
     ids=repr,
 )

@@ -290,6 +290,40 @@ async def test_an_interrupt_that_code_raises_fails_one_request(threads: Threads)
     assert str(error) == "Model m failed: KeyboardInterrupt"
 
 
+async def test_the_exit_of_a_generator_that_code_raises_fails_one_request(threads: Threads) -> None:
+    error = await outcome(threads, raising(GeneratorExit()))  # type: ignore[arg-type]  # a base exception
+    assert isinstance(error, ModelFailed)
+    assert str(error) == "Model m failed: GeneratorExit"
+
+
+def test_the_close_of_a_coroutine_that_cleans_up_is_a_shutdown() -> None:
+    seen: list[bool] = []
+
+    async def inner() -> None:
+        try:
+            await asyncio.Future()
+        except GeneratorExit:
+            raise
+
+    async def call() -> None:
+        try:
+            await inner()
+        except GeneratorExit as error:
+            seen.append(is_shutdown(error))
+            raise
+
+    loop = asyncio.new_event_loop()
+    try:
+        asyncio.set_event_loop(loop)
+        coroutine = call()
+        coroutine.send(None)
+        coroutine.close()
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+    assert seen == [True]
+
+
 def test_an_interrupt_of_a_signal_is_a_shutdown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGINT)

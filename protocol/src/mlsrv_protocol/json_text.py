@@ -3,6 +3,7 @@
 import gc
 import json
 import math
+import operator
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
@@ -13,6 +14,7 @@ import orjson
 from mlsrv_protocol.errors import InvalidPayload
 from mlsrv_protocol.json_size import check_json_size
 from mlsrv_protocol.large_json import load_arrays
+from mlsrv_protocol.plain_arrays import plain_text
 
 Body: TypeAlias = bytes | bytearray | memoryview | str
 
@@ -20,6 +22,8 @@ Array: TypeAlias = npt.NDArray[Any]
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 _LARGE = 1024
+_MAX_DEPTH = 250
+"""Levels of nested values from which orjson refuses to write them, about."""
 _PAUSE_BYTES = 2**18
 """Bytes from which the garbage collector is paused while a text is parsed."""
 
@@ -75,11 +79,37 @@ def dumps(data: Any) -> bytes:
     Raises:
         TypeError: a value has no JSON form; the text names its type.
     """
-    text = orjson.dumps(data, default=_default, option=_OPTIONS)
+    try:
+        text = orjson.dumps(data, default=_default, option=_OPTIONS)
+    except TypeError:
+        # orjson takes no keys of subclasses of `str`, such as members of enumerations.
+        plain = _with_plain_keys(data)
+        if plain is data:
+            raise
+        data = plain
+        text = orjson.dumps(data, default=_default, option=_OPTIONS)
     # orjson writes every non-finite number as null, which is right for NaN but not for the infinities.
     if b"null" in text and any(np.isinf(array).any() for array in _float_arrays(data)):
         return orjson.dumps(data, default=_default_with_infinities)
     return text
+
+
+def _with_plain_keys(data: Any, depth: int = 0) -> Any:
+    """Return data with plain texts for keys of subclasses of `str`; the same object if there are none."""
+    if depth > _MAX_DEPTH:
+        return data
+    if hasattr(type(data), "to_plain"):
+        before = data.to_plain()
+        plain = _with_plain_keys(before, depth + 1)
+        return data if plain is before else plain
+    if isinstance(data, dict):
+        made = {plain_text(key): _with_plain_keys(value, depth + 1) for key, value in data.items()}
+        same = all(type(key) is str or not isinstance(key, str) for key in data)
+        return data if same and all(made[key] is value for key, value in data.items()) else made
+    if type(data) in (list, tuple):
+        items = [_with_plain_keys(item, depth + 1) for item in data]
+        return data if all(map(operator.is_, items, data)) else items
+    return data
 
 
 def _parse_large(body: Body) -> Any:

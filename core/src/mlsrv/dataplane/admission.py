@@ -90,6 +90,8 @@ def size_of_arguments(arguments: Arguments) -> int:
 
 
 def _size_of_list(data: Any) -> int:
+    if isinstance(data, memoryview):  # whose rows have no lengths, if it has several dimensions
+        return data.nbytes
     try:
         return POINTER * len(data) + sum(map(len, data))
     except TypeError:  # numbers, which Python code may give as a list or alone

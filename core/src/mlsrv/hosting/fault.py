@@ -72,15 +72,16 @@ def is_of_model(error: MLSrvError) -> bool:
 def is_shutdown(error: BaseException) -> bool:
     """Return True if an exception is not the fault of the code of a model.
 
-    Its task is cancelled or closed, or the process ends. Every other exception, SystemExit and a
-    KeyboardInterrupt without a signal too, fails one request or one load and must not end the server.
+    Its task is cancelled or closed, or the process ends. Every other exception, SystemExit, a
+    KeyboardInterrupt without a signal and a GeneratorExit without a close too, fails one request or one load
+    and must not end the server.
     """
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         return task is None or task.cancelling() > 0
     if isinstance(error, KeyboardInterrupt):
         return _is_signal(error)
-    return isinstance(error, GeneratorExit)
+    return isinstance(error, GeneratorExit) and not _was_raised(error)
 
 
 def _frames(error: BaseException) -> Iterator[FrameType]:
@@ -114,8 +115,8 @@ def _is_signal(error: KeyboardInterrupt) -> bool:
 
 
 def _was_raised(error: BaseException) -> bool:
-    """Return True if a ``raise`` statement raised an exception. The default handler of signals, which is no
-    Python code, has none."""
+    """Return True if a ``raise`` statement raised an exception. The default handler of signals and the close
+    of a coroutine or generator, which are no Python code, have none."""
     trace = error.__traceback__
     if trace is None:
         return False
