@@ -23,15 +23,24 @@ class ServerError(MLSrvError):
         message: the server's sentence.
         code: its kind, by the status of the response.
         retry_after: seconds to wait before another attempt, as the server asks; or None.
+        status: the status of the response itself: a number over HTTP, a name such as ``"UNAUTHENTICATED"``
+            over gRPC; None if the connection broke before there was one.
     """
 
-    def __init__(self, message: str, code: Code = Code.INTERNAL, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        code: Code = Code.INTERNAL,
+        retry_after: float | None = None,
+        status: int | str | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.retry_after = retry_after
+        self.status = status
 
-    def __reduce__(self) -> tuple[type["ServerError"], tuple[str, Code, float | None]]:
-        return type(self), (str(self), self.code, self.retry_after)
+    def __reduce__(self) -> tuple[type["ServerError"], tuple[str, Code, float | None, int | str | None]]:
+        return type(self), (str(self), self.code, self.retry_after, self.status)
 
 
 class ConnectionFailed(MLSrvError):

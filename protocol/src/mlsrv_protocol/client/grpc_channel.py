@@ -18,8 +18,13 @@ from mlsrv_protocol.inference import InferenceRequest
 
 T = TypeVar("T")
 
+# A request that was refused for other reasons than these codes name is INVALID_ARGUMENT, as over HTTP.
 _STATUS = {
     "INVALID_ARGUMENT": Code.INVALID_ARGUMENT,
+    "UNAUTHENTICATED": Code.INVALID_ARGUMENT,
+    "PERMISSION_DENIED": Code.INVALID_ARGUMENT,
+    "FAILED_PRECONDITION": Code.INVALID_ARGUMENT,
+    "OUT_OF_RANGE": Code.INVALID_ARGUMENT,
     "NOT_FOUND": Code.NOT_FOUND,
     "UNAVAILABLE": Code.NOT_READY,
     "ALREADY_EXISTS": Code.ALREADY_EXISTS,
@@ -27,6 +32,10 @@ _STATUS = {
     "DEADLINE_EXCEEDED": Code.DEADLINE_EXCEEDED,
     "CANCELLED": Code.CANCELLED,
     "UNIMPLEMENTED": Code.UNIMPLEMENTED,
+    "ABORTED": Code.INTERNAL,
+    "DATA_LOSS": Code.INTERNAL,
+    "INTERNAL": Code.INTERNAL,
+    "UNKNOWN": Code.INTERNAL,
 }
 
 
@@ -94,7 +103,7 @@ class GrpcChannel:
         name, text = error.code().name, str(error.details())
         if name == "UNAVAILABLE" and "connect" in text.lower():
             raise unreachable(self._target, text) from error
-        raise ServerError(text, _STATUS.get(name, Code.INTERNAL)) from error
+        raise ServerError(text, _STATUS.get(name, Code.INTERNAL), status=name) from error
 
 
 def _request_bytes(call: Call[Any]) -> bytes:

@@ -94,7 +94,7 @@ def _read_response(call: Call[T], received: httpx.Response) -> T:
         return call.read_http(response)
     retry_after = headers.get("retry-after", "")
     seconds = float(retry_after) if retry_after.isdecimal() else None
-    raise ServerError(_error_sentence(response), code_of(response.status, seconds), seconds)
+    raise ServerError(_error_sentence(response), code_of(response.status, seconds), seconds, response.status)
 
 
 def _error_sentence(response: HttpResponse) -> str:
