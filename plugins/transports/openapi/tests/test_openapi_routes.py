@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -86,6 +88,33 @@ async def test_pages_find_their_assets(client: httpx.AsyncClient, page: str) -> 
             assert not part.startswith(("http", "/"))
             found = await client.get(httpx.URL(f"http://test{page}/docs").join(part))
             assert found.status_code == 200, part
+
+
+@pytest.mark.parametrize("page", PAGES)
+async def test_pages_run_no_foreign_script_and_in_no_frame(client: httpx.AsyncClient, page: str) -> None:
+    answer = await client.get(f"{page}/docs")
+    policy = dict(part.split(maxsplit=1) for part in answer.headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+    assert answer.headers["x-frame-options"] == "DENY"
+    script = answer.text.rpartition("<script>")[2].partition("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy["script-src"] == f"'self' 'sha256-{digest}'"
+
+
+@pytest.mark.parametrize("page", PAGES)
+async def test_browsers_may_not_guess_types(client: httpx.AsyncClient, page: str) -> None:
+    for path in (f"{page}/docs", f"{page}/docs/dataplane.json", "/v2/docs/assets/swagger-ui.css"):
+        assert (await client.get(path)).headers["x-content-type-options"] == "nosniff"
+
+
+async def test_paths_that_people_try_first_lead_to_the_documentation(client: httpx.AsyncClient) -> None:
+    for path in ("/", "/docs"):
+        answer = await client.get(path)
+        assert answer.status_code == 404
+        assert answer.json() == {
+            "error": f"There is nothing at {path}; the server describes itself at /v2, "
+            "its documentation is at /v2/docs"
+        }
 
 
 async def test_models_that_are_not_there(client: httpx.AsyncClient) -> None:

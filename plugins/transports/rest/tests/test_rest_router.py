@@ -90,7 +90,8 @@ async def test_inference_with_and_without_a_version(serve: Any, path: str) -> No
 
 
 NOT_FOUND = [
-    ("GET", "/", "There is nothing at /"),
+    ("GET", "/", "There is nothing at /; the server describes itself at /v2"),
+    ("GET", "/docs", "There is nothing at /docs; the server describes itself at /v2"),
     ("GET", "/v1/models/echo", "There is nothing at /v1/models/echo"),
     ("GET", "/v2/models/echo/versions", "There is nothing at /v2/models/echo/versions"),
     ("GET", "/v2/models/echo/ready/now", "There is nothing at /v2/models/echo/ready/now"),

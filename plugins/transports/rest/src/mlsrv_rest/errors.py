@@ -93,10 +93,10 @@ def _request_id_header(request_id: str) -> tuple[tuple[bytes, bytes], ...]:
     return ((REQUEST_ID.encode(), request_id.encode()),)
 
 
-def unknown_path(path: str) -> HTTPProblem:
-    """Return 404 for an unknown path."""
+def unknown_path(path: str, hint: str = "") -> HTTPProblem:
+    """Return 404 for an unknown path. The hint says which path has what was probably looked for."""
     clipped = path if len(path) <= 200 else path[:200] + "…"
-    return HTTPProblem(404, f"There is nothing at {clipped}")
+    return HTTPProblem(404, f"There is nothing at {clipped}" + (f"; {hint}" if hint else ""))
 
 
 def wrong_method(method: str, allowed: set[str]) -> HTTPProblem:

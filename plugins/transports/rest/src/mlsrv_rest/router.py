@@ -25,6 +25,10 @@ from mlsrv_rest.errors import (
 from mlsrv_rest.paths import join
 from mlsrv_rest.routes.common import CALL, ROUTE, SEGMENTS
 
+_DOCS = "/v2/docs"
+_ENTRANCES = ("/", "/docs")
+"""Paths that people try first, in a browser."""
+
 
 class Router:
     """Dispatches requests to the endpoints of the protocol and of plugins.
@@ -38,6 +42,7 @@ class Router:
     def __init__(self, routes: Sequence[BaseRoute], control: Sequence[Route] = (), prefix: str = "") -> None:
         self._prefix = prefix
         self._control = [route.path_regex for route in control]
+        self._has_docs = any(isinstance(route, Route) and route.path == _DOCS for route in routes)
         # Endpoints find this application as `request.app`; its own error middleware is not used, because it
         # cannot be configured to leave errors to the caller.
         self._app = Starlette(routes=routes)
@@ -93,7 +98,7 @@ class Router:
         if not isinstance(error, HTTPException):
             raise error
         if error.status_code == 404 and "endpoint" not in request.scope:
-            return _respond(request, unknown_path(request.scope["path"]))
+            return _respond(request, self._unknown_path(request.scope))
         if error.status_code == 405:
             return _respond(request, wrong_method(request.method, self._allowed(request.scope)))
         headers = tuple(
@@ -102,6 +107,13 @@ class Router:
         )
         text = str(error.detail) or phrase(error.status_code)
         return _respond(request, HTTPProblem(error.status_code, text, headers))
+
+    def _unknown_path(self, scope: Scope) -> HTTPProblem:
+        path, root = scope["path"], scope["root_path"]
+        if path.removeprefix(root) not in _ENTRANCES:
+            return unknown_path(path)
+        docs = f", its documentation is at {root}{_DOCS}" if self._has_docs else ""
+        return unknown_path(path, f"the server describes itself at {root}/v2{docs}")
 
     def _route(self, scope: Scope, path: str) -> str | None:
         """Return the path of the matched route with placeholders for its variable parts, or None."""
