@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import os
+import resource
 import socket
 import ssl
 from pathlib import Path
@@ -10,7 +14,7 @@ import pytest
 import trustme
 
 from mlsrv.errors import ConfigurationError
-from mlsrv.listening import bind, host_and_port, tls_context, url
+from mlsrv.listening import BACKLOG, bind, host_and_port, tls_context, url
 
 
 def test_a_bound_socket_listens_and_has_a_url() -> None:
@@ -35,6 +39,35 @@ def test_a_port_that_is_in_use() -> None:
 def test_a_host_that_does_not_exist() -> None:
     with pytest.raises(ConfigurationError, match=r"cannot listen on no\.such\.host\.invalid:80: "):
         bind("no.such.host.invalid", 80, server="REST", setting="http_port")
+
+
+async def test_exhausted_file_descriptors_are_reported_once_and_connections_served_later() -> None:
+    loop = asyncio.get_running_loop()
+    faults: asyncio.Queue[object] = asyncio.Queue()
+    loop.set_exception_handler(lambda _, context: faults.put_nowait(context["exception"]))
+    accepted = asyncio.Event()
+
+    class Connection(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            accepted.set()
+
+    bound = bind("127.0.0.1", 0, server="REST", setting="http_port")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as client:
+        client.setblocking(False)
+        async with await loop.create_server(Connection, sock=bound, backlog=BACKLOG), asyncio.timeout(20):
+            free = os.dup(client.fileno())
+            os.close(free)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+            try:
+                await loop.sock_connect(client, bound.getsockname())
+                fault = await faults.get()
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            assert isinstance(fault, OSError)
+            assert fault.errno == errno.EMFILE
+            await accepted.wait()
+    assert faults.empty()
 
 
 @pytest.mark.parametrize(("host", "shown"), [("::1", "[::1]:1"), ("127.0.0.1", "127.0.0.1:1")])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import ssl
+import time
 from collections.abc import Sequence
+from typing import Any
 
 from mlsrv.errors import ConfigurationError
 
@@ -13,6 +16,27 @@ __all__ = ["BACKLOG", "ServerTLS", "bind", "host_and_port", "tls_context", "unus
 
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
+
+_EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+_PAUSE_SECONDS = 0.5
+"""Less than the second after which asyncio accepts again."""
+
+
+class _ListeningSocket(socket.socket):
+    """Raises only the first of many errors about exhausted resources: asyncio would try to accept as many
+    connections as may wait, and log each failure."""
+
+    _paused_until = 0.0
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        if time.monotonic() < self._paused_until:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        try:
+            return super().accept()
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                self._paused_until = time.monotonic() + _PAUSE_SECONDS
+            raise
 
 
 def bind(host: str, port: int, *, server: str, setting: str) -> socket.socket:
@@ -31,7 +55,7 @@ def bind(host: str, port: int, *, server: str, setting: str) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        bound = socket.socket(family, kind, protocol)
+        bound = _ListeningSocket(family, kind, protocol)
         try:
             if os.name == "posix":
                 bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
