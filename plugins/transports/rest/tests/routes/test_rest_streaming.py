@@ -25,11 +25,13 @@ def words(payload: InferenceRequest) -> list[str]:
 
 def response(text: str) -> InferenceResponse:
     output = ResponseOutput("text_output", [1], "BYTES", [text])
-    return InferenceResponse(outputs=[output], parameters=Parameters(headers={"x-model": "w"}))
+    headers = {"x-model": "w\r\nx-split: 1" if text == "split_headers" else "w"}
+    return InferenceResponse(outputs=[output], parameters=Parameters(headers=headers))
 
 
 class Words(MLModel):
-    """Streams the words of a text; `bad` fails, `wait` waits to be closed."""
+    """Streams the words of a text; `bad` fails, `split_headers` has invalid headers, `wait` waits to be
+    closed."""
 
     closed: ClassVar[asyncio.Event]
 
@@ -143,6 +145,16 @@ async def test_a_client_that_disconnects_stops_the_generator(serve: Any) -> None
         async with asyncio.timeout(10):
             await Words.closed.wait()
         assert (await served.client.get("/v2/health/live")).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["infer_stream", "generate_stream"])
+async def test_invalid_headers_of_the_first_response_stop_the_generator(serve: Any, path: str) -> None:
+    async with serve(models=MODELS) as served:
+        answer = await served.client.post(f"/v2/models/words/{path}", json=asked("split_headers wait"))
+        assert answer.status_code == 500
+        assert "header" in answer.json()["error"]
+        assert "x-split" not in answer.headers
+        assert Words.closed.is_set()
 
 
 @pytest.mark.parametrize("path", ["infer_stream", "generate_stream", "generate", "wait"])
