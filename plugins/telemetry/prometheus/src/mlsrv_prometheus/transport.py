@@ -83,19 +83,19 @@ class _QuietLogger(Logger):
 
 
 class _Config(Config):
-    """Keeps the socket from child processes of the server or a model, which may outlive it and would hold the
-    port."""
+    """Serves on a socket that listens already. Hypercorn's own would be inherited by child processes of the
+    server or a model, which may outlive it and would hold the port."""
+
+    def __init__(self, bound: socket.socket) -> None:
+        super().__init__()
+        self._bound = bound
 
     def create_sockets(self) -> Sockets:
-        sockets = super().create_sockets()
-        for bound in sockets.insecure_sockets:
-            bound.set_inheritable(False)
-        return sockets
+        return Sockets([], [self._bound], [])
 
 
 def _config(bound: socket.socket) -> Config:
-    config = _Config()
-    config.bind = [f"fd://{bound.detach()}"]
+    config = _Config(bound)
     config.errorlog = logger
     config.logger_class = _QuietLogger
     config.include_server_header = False
