@@ -243,7 +243,7 @@ async def test_a_request_that_comes_with_the_stop_is_answered_or_never_begun(ser
             answered = False
         await served.serving
         [statistics] = served.kernel.statistics("echo")
-        assert statistics["inference_count"] == 1 + answered
+        assert statistics["execution_count"] == 1 + answered
         await wire.close()
 
 
