@@ -110,7 +110,7 @@ def endpoints(kernel: Kernel) -> list[tuple[str, str]]:
 
 def reason_of(model: ModelHandle) -> str:
     """Return the reason for which a model is not ready, without the model's name."""
-    return (model.problem or model.state.value).removeprefix(f"Model {model.name}: ")
+    return (model.full_problem or model.state.value).removeprefix(f"Model {model.name}: ")
 
 
 def no_models(kernel: Kernel) -> str:

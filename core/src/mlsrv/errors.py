@@ -206,18 +206,43 @@ class Unsupported(MLSrvError):
 class ModelFailed(MLSrvError):
     """User code raised an exception that is not an error of mlsrv.
 
-    The log has the traceback, the client this sentence.
+    The log has the traceback, the client this sentence, as far as the setting ``error_details`` allows.
+
+    Attributes:
+        what, raised: for an unexpected exception, what failed and the name of its class; else empty.
     """
+
+    what: str = ""
+    raised: str = ""
 
     @classmethod
     def of(cls, name: str, version: str | None, error: BaseException) -> ModelFailed:
         """Return the error for an exception of a model, with up to 300 characters of its text."""
         text = " ".join(str(error).split())[:300]
-        return cls(f"{_model(name, version)} failed: {type(error).__name__}{': ' if text else ''}{text}")
+        made = cls(f"{_model(name, version)} failed: {type(error).__name__}{': ' if text else ''}{text}")
+        if not isinstance(error, MLSrvError):
+            made.what, made.raised = f"{_model(name, version)} failed", type(error).__name__
+        return made
 
 
 class ModelLoadError(MLSrvError):
-    """A model cannot be loaded; the sentence says which, why, and what to do."""
+    """A model cannot be loaded; the sentence says which, why, and what to do.
+
+    Attributes:
+        what, raised: for an unexpected exception, what failed and the name of its class; else empty.
+    """
+
+    what: str = ""
+    raised: str = ""
+
+    @classmethod
+    def of_unexpected(cls, what: str, error: BaseException, text: str | None = None) -> ModelLoadError:
+        """Return the error for an exception that is no sentence of mlsrv, with its description `text`."""
+        if text is None:
+            text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        made = cls(f"{what}: {text}")
+        made.what, made.raised = what, type(error).__name__
+        return made
 
 
 class InvalidModelURI(ModelLoadError):

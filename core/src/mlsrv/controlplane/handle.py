@@ -7,10 +7,11 @@ from typing import Any
 
 from mlsrv.dataplane.instance import Instance
 from mlsrv.dataplane.statistics import Statistics
-from mlsrv.errors import ModelNotReady
+from mlsrv.errors import MLSrvError, ModelNotReady
 from mlsrv.interceptor import Duration
 from mlsrv.placement import ModelInfo
 from mlsrv.settings import ModelSettings
+from mlsrv.telemetry.error_details import ErrorDetails
 from mlsrv_protocol.types import State
 
 
@@ -20,7 +21,8 @@ class ModelHandle:
     Attributes:
         name, version: what it is called.
         state: see `mlsrv_protocol.types.State`.
-        reason: why it is UNAVAILABLE, or why its last reload failed; else empty.
+        full_reason: why it is UNAVAILABLE, or why its last reload failed; else empty.
+        failure: the error that `full_reason` ends with, if it is one.
         settings: the latest settings, or None if the repository could not even describe it.
         wanted: whether the server counts as ready only with it: it was loaded, or should have been at the
             start, and was not unloaded since.
@@ -29,11 +31,13 @@ class ModelHandle:
         lock: held while it is loaded or unloaded.
     """
 
-    def __init__(self, name: str, version: str | None) -> None:
+    def __init__(self, name: str, version: str | None, details: ErrorDetails | None = None) -> None:
         self.name = name
         self.version = version
         self.state = State.UNAVAILABLE
-        self.reason = ""
+        self.full_reason = ""
+        self.failure: MLSrvError | None = None
+        self._details = details or ErrorDetails()
         self.settings: ModelSettings | None = None
         self.wanted = False
         self.instance: Instance | None = None
@@ -44,6 +48,17 @@ class ModelHandle:
     def label(self) -> str:
         """Its name, with its version if it has one."""
         return self.name if self.version is None else f"{self.name} version {self.version}"
+
+    @property
+    def reason(self) -> str:
+        """Why it is UNAVAILABLE, or why its last reload failed, as clients are told; else empty."""
+        if self.failure is None:
+            return self.full_reason
+        return self.full_reason.replace(str(self.failure), str(self._details.told(self.failure)))
+
+    @reason.setter
+    def reason(self, reason: str) -> None:
+        self.full_reason, self.failure = reason, None
 
     @property
     def info(self) -> ModelInfo | None:
@@ -57,9 +72,17 @@ class ModelHandle:
 
     @property
     def problem(self) -> str | None:
-        """Why it does not answer now, or None."""
+        """Why it does not answer now, as clients are told, or None."""
+        return self._problem(self.reason)
+
+    @property
+    def full_problem(self) -> str | None:
+        """Why it does not answer now, with all details, for the operator; or None."""
+        return self._problem(self.full_reason)
+
+    def _problem(self, reason: str) -> str | None:
         if self.instance is None or self.state is not State.READY:
-            return self.reason or f"its state is {self.state.value}"
+            return reason or f"its state is {self.state.value}"
         return self.instance.placement.problem
 
     def statistics_plain(self) -> dict[str, Any]:

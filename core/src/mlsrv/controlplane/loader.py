@@ -240,6 +240,7 @@ class Loader:
         else:
             handle.reason = f"The last reload failed: {reason}"
             logger.error("Model %s keeps its previous instance: %s", handle.name, reason, exc_info=cause)
+        handle.failure = error
 
     def _set(
         self, handle: ModelHandle, state: State, reason: str = "", cause: BaseException | None = None
@@ -413,7 +414,7 @@ def _load_error(found: Listing, error: Exception) -> MLSrvError:
         return ModelLoadError(f"Model {found.name}: {error}")
     if isinstance(error, MLSrvError):
         return error
-    failure = ModelLoadError(f"Model {found.name} failed to load: {type(error).__name__}: {error}")
+    failure = ModelLoadError.of_unexpected(f"Model {found.name} failed to load", error)
     failure.__cause__ = error
     return failure
 

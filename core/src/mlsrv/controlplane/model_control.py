@@ -84,12 +84,16 @@ class ModelControl:
         """Why not every model that should be loaded answers now, one sentence each."""
         loading = ["The server is loading its models."] if self.loading is not None else []
         models = [handle for handle in self._registry if handle.wanted and not handle.ready]
-        return [*self._problem, *loading, *map(_sentence, models)]
+        return [
+            *self._problem,
+            *loading,
+            *(_sentence(handle, str(handle.problem)) for handle in models),
+        ]
 
     def failures(self) -> list[str]:
         """Why not every model that should be loaded is, one sentence each."""
         models = [handle for handle in self._registry if handle.wanted and handle.instance is None]
-        return [*self._problem, *map(_sentence, models)]
+        return [*self._problem, *(_sentence(handle, str(handle.full_problem)) for handle in models)]
 
     # --- the repository API -------------------------------------------------------------------------------
 
@@ -177,6 +181,5 @@ class ModelControl:
                 self._registry.forget(handle)
 
 
-def _sentence(handle: ModelHandle) -> str:
-    problem = str(handle.problem)
+def _sentence(handle: ModelHandle, problem: str) -> str:
     return problem if handle.name in problem else f"Model {handle.label}: {problem}"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from mlsrv.controlplane.handle import ModelHandle
 from mlsrv.dataplane.instance import Instance
 from mlsrv.errors import MLSrvError, ModelNotFound, ModelNotReady, ServerNotReady
+from mlsrv.telemetry.error_details import ErrorDetails
 
 
 def version_key(version: str | None) -> tuple[bool, list[tuple[int, int, str]]]:
@@ -25,6 +26,9 @@ def version_key(version: str | None) -> tuple[bool, list[tuple[int, int, str]]]:
 class Registry:
     """Handles by name and version, and a flat table of the instances that answer requests.
 
+    Args:
+        details: what clients are told of why a model failed.
+
     Attributes:
         live: the one lookup of the data plane: ``(name, version)``, and ``(name, None)`` for the default
             version.
@@ -32,7 +36,8 @@ class Registry:
             is not unknown, only not found yet.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, details: ErrorDetails | None = None) -> None:
+        self._details = details
         self._models: dict[str, dict[str | None, ModelHandle]] = {}
         self.live: dict[tuple[str, str | None], Instance] = {}
         self.complete = False
@@ -61,7 +66,7 @@ class Registry:
         """The handle of a model's version, made if it is new."""
         versions = self._models.setdefault(name, {})
         if version not in versions:
-            versions[version] = ModelHandle(name, version)
+            versions[version] = ModelHandle(name, version, self._details)
         return versions[version]
 
     def forget(self, handle: ModelHandle) -> None:

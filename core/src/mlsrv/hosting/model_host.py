@@ -102,16 +102,18 @@ class ModelHost(Placement):
         token = current_metrics.set(self.metrics)
         try:
             await self._load()
-        except MLSrvError:
+        except MLSrvError as error:
             await self.unload()
+            _mark_quoted(error, f"Model {self.settings.name} failed to load")
             raise
         except BaseException as error:
             modules = self._code.modules
-            text = _described(error) if modules is None else modules.located(error)
+            text = None if modules is None else modules.located(error)
             await self.unload()
             if is_shutdown(error):
                 raise
-            raise ModelLoadError(f"Model {self.settings.name} failed to load: {text}") from error
+            what = f"Model {self.settings.name} failed to load"
+            raise ModelLoadError.of_unexpected(what, error, text) from error
         finally:
             current_metrics.reset(token)
         return self.info
@@ -182,7 +184,11 @@ class ModelHost(Placement):
                 async for _ in self.stream(only(request), context):
                     pass
         except MLSrvError as error:
-            raise ModelLoadError(f"Model {self.settings.name} failed its warm-up: {error}") from error
+            what = f"Model {self.settings.name} failed its warm-up"
+            failure = ModelLoadError(f"{what}: {error}")
+            if isinstance(error, ModelFailed) and error.raised:
+                failure.what, failure.raised = what, error.raised
+            raise failure from error
 
     async def unload(self) -> None:
         model, self._model = self._model, None
@@ -345,8 +351,13 @@ class ModelHost(Placement):
         )
 
 
-def _described(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+def _mark_quoted(error: MLSrvError, what: str) -> None:
+    """Mark the error of a load that quotes an exception of other code in its own sentence."""
+    cause = error.__cause__
+    if not isinstance(error, ModelLoadError) or error.raised or isinstance(cause, MLSrvError | None):
+        return
+    if str(cause) and str(cause) in str(error):
+        error.what, error.raised = what, type(cause).__name__
 
 
 def _is_false(answer: object) -> bool:

@@ -40,6 +40,7 @@ from mlsrv.repository import Listing
 from mlsrv.settings import KernelSettings, ModelSettings, Owner, Settings
 from mlsrv.settings.model_environment import ModelEnvironment
 from mlsrv.telemetry.access_log import AccessLog
+from mlsrv.telemetry.error_details import ErrorDetails
 from mlsrv.telemetry.kernel_metrics import REJECTED
 from mlsrv.telemetry.meters import Meters
 from mlsrv.telemetry.request_logging import reported
@@ -114,14 +115,16 @@ class Kernel:
         self.catalog = Catalog(self.plugins, self.settings.plain())
         self.shared = self.catalog.shared
         self._extensions = self.plugins.extensions()
-        self.registry = Registry()
+        own = self.settings.of(KernelSettings)
+        self._details = ErrorDetails(own.error_details)
+        self.registry = Registry(self._details)
         self.access: AccessLog | None = None
         self.meters: dict[str, Meter] = {}
         self.metrics = Meters()
         self.stopping = False
         read = [name for offer in self.plugins.offers(SettingsOffer) for name in offer.parameters]
         self._environment = ModelEnvironment(given.model_layer, read) if given.model_layer else None
-        self._own = own = self.settings.of(KernelSettings)
+        self._own = own
         _check_executor(own.executor, [offer.name for offer in self.plugins.offers(ExecutorOffer)])
         self.admission = Admission(
             "The server", "server", own.max_total_in_flight, own.max_total_in_flight_bytes
@@ -219,10 +222,11 @@ class Kernel:
         control = self._running()
         made = {offer.name: make_offered(offer, self, Transport) for offer in self._enabled(TransportOffer)}
         self._serving = Serving(made, self.registry, self._own, self._begin_stop)
-        async with self._serving as serving:
-            if started is not None:
-                started()
-            await serving.until(stop, control)
+        with self._details.serving(self._own.host):
+            async with self._serving as serving:
+                if started is not None:
+                    started()
+                await serving.until(stop, control)
 
     async def reload(self) -> None:
         """Have every transport read its files (certificates) again. What fails is logged, and changes
@@ -263,7 +267,7 @@ class Kernel:
         try:
             return await instance.infer(request, context)
         except Exception as error:
-            raise reported(error, context)  # noqa: B904  # it is that error, or has it as its cause
+            raise self._details.told(reported(error, context), context)  # noqa: B904  # it is that error, or has it as its cause
 
     async def stream(
         self, requests: InferenceRequest | AsyncIterator[InferenceRequest], context: CallContext | None = None
@@ -286,7 +290,7 @@ class Kernel:
                 async for response in responses:
                     yield response
         except Exception as error:
-            raise reported(error, context)  # noqa: B904  # it is that error, or has it as its cause
+            raise self._details.told(reported(error, context), context)  # noqa: B904  # it is that error, or has it as its cause
 
     async def call(
         self,
@@ -303,7 +307,7 @@ class Kernel:
         try:
             return await instance.call(method, arguments, context)
         except Exception as error:
-            raise reported(error, context)  # noqa: B904  # it is that error, or has it as its cause
+            raise self._details.told(reported(error, context), context)  # noqa: B904  # it is that error, or has it as its cause
 
     def _instance(self, name: str, version: str | None) -> Instance:
         # An empty version is how protobuf says that there is none.
@@ -407,7 +411,10 @@ class Kernel:
             ModelNotFound: the repository has no such model or version.
             MLSrvError: a version failed to load; the others are loaded all the same.
         """
-        return await self._running().load(name, version or None)
+        try:
+            return await self._running().load(name, version or None)
+        except MLSrvError as error:
+            raise self._details.told(error)  # noqa: B904  # it is that error, or has it as its cause
 
     async def unload(self, name: str, version: str | None = None) -> None:
         """Unload a model: all versions, or one. Requests in flight finish.

@@ -94,6 +94,11 @@ class KernelSettings:
     shutdown_timeout: float = setting(
         10.0, help="Seconds that requests in flight get to finish when the server stops.", at_least=0
     )
+    error_details: Literal["full", "class", "none"] | None = setting(
+        None,
+        help="What clients are told of an unexpected exception of a model: its text, its class, or nothing. "
+        "Default: full if host is a loopback address, else class.",
+    )
     use_structured_logging: bool = setting(False, help="Log JSON lines instead of text.")
     access_log: bool = setting(
         False, help="Log a line for each request, over any transport; health checks on debug level."

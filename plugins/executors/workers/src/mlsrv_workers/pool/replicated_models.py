@@ -250,7 +250,10 @@ class ReplicatedModels:
                 )
             raise
         except MLSrvError as error:
-            self._give_up(model, f"a replaced worker cannot reload it: {error}")
+            # Clients may see the reason, the log has the details.
+            failed = isinstance(error, ModelLoadError) and error.raised
+            text = f"{error.what}: {error.raised}" if failed else str(error)
+            self._give_up(model, f"a replaced worker cannot reload it: {text}", error)
         else:
             model.failed_reloads = 0
             if changed:
@@ -259,9 +262,9 @@ class ReplicatedModels:
                 worker.models.discard(model.id)
                 await worker.ask(FrameKind.UNLOAD, model.id)
 
-    def _give_up(self, model: ReplicatedModel, reason: str) -> None:
+    def _give_up(self, model: ReplicatedModel, reason: str, error: MLSrvError | None = None) -> None:
         model.problem = reason
-        logger.error("Model %s in the pool %s: %s", model.name, self._supervisor.name, reason)
+        logger.error("Model %s in the pool %s: %s", model.name, self._supervisor.name, reason, exc_info=error)
         if not self.workers_of(model):
             self._on_lost(model, f"Model {model.name} is not ready: {reason}")
 
@@ -270,6 +273,5 @@ def _pickle_settings(settings: ModelSettings) -> bytes:
     try:
         return pickle.dumps(settings)
     except Exception as error:  # settings may hold any object of an embedding application
-        raise ModelLoadError(
-            f"Model {settings.name}: its settings cannot be sent to a worker process: {error}"
-        ) from error
+        what = f"Model {settings.name}: its settings cannot be sent to a worker process"
+        raise ModelLoadError.of_unexpected(what, error, str(error)) from error

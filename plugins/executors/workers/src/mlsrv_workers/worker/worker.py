@@ -195,9 +195,8 @@ class Worker:
         try:
             settings = pickle.loads(pickled)
         except Exception as error:  # unpickling imports classes of the embedding application
-            raise ModelLoadError(
-                f"The model's settings cannot be read in a worker process: {type(error).__name__}: {error}"
-            ) from error
+            what = "The model's settings cannot be read in a worker process"
+            raise ModelLoadError.of_unexpected(what, error) from error
         host = ModelHost(settings, self._catalog, self._threads, self._record, snapshot)
         info = await host.load()
         self._hosts[placement] = host
@@ -257,7 +256,8 @@ class Worker:
 
 def _internal_error(message: str, error: BaseException) -> MLSrvError:
     text = " ".join(str(error).split())[:300]
-    wrapped = MLSrvError(f"{message}: {type(error).__name__}: {text}")
+    wrapped = ModelFailed(f"{message}: {type(error).__name__}: {text}")
+    wrapped.what, wrapped.raised = message, type(error).__name__
     wrapped.__cause__ = error
     return wrapped
 

@@ -1,0 +1,88 @@
+"""Details of errors over REST and gRPC, of models in a worker process."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+import mlsrv_grpc.plugin
+import mlsrv_rest.plugin
+import mlsrv_workers.plugin
+from mlsrv import MLModel, ModelSettings
+from mlsrv.testing import make_kernel
+from mlsrv.types import InferenceRequest, InferenceResponse
+from mlsrv_protocol.client import AsyncClient, ServerError
+
+SECRET = "postgres://user:s3cret@db/models"
+PLUGINS = [mlsrv_rest.plugin, mlsrv_grpc.plugin, mlsrv_workers.plugin]
+
+
+class Leaking(MLModel):
+    """Raises a text with a password."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        raise RuntimeError(SECRET)
+
+
+class Unloadable(MLModel):
+    """Fails to load with a password in the text."""
+
+    async def load(self) -> bool:
+        raise OSError(SECRET)
+
+
+MODELS = [
+    ModelSettings(name="leaking", implementation=Leaking),
+    ModelSettings(name="unloadable", implementation=Unloadable),
+]
+
+
+async def texts_of(url: str) -> list[str]:
+    """Return what a client is told by a request, a load and the index."""
+    texts = []
+    async with AsyncClient(url) as client:
+        with pytest.raises(ServerError) as caught:
+            await client.infer("leaking", {"x": np.array([[1.0]])})
+        texts.append(str(caught.value))
+        with pytest.raises(ServerError) as caught:
+            await client.load("unloadable")
+        texts.append(str(caught.value))
+        texts += [item.reason for item in await client.index() if item.name == "unloadable"]
+    return texts
+
+
+async def served_texts(**settings: Any) -> list[str]:
+    async with make_kernel(*MODELS, plugins=PLUGINS, parallel_workers=1, **settings) as kernel:
+        await kernel.loaded()
+        stop = asyncio.Event()
+        started = asyncio.Event()
+        serving = asyncio.create_task(kernel.serve(stop.wait, started.set))
+        try:
+            await asyncio.wait_for(started.wait(), 20)
+            urls = [url for transport in kernel.transports.values() for url in transport.endpoints]
+            texts = [text for url in urls for text in await texts_of(url)]
+            rest = next(url for url in urls if url.startswith("http"))
+            async with httpx.AsyncClient(base_url=rest) as client:
+                for path in ("/v2/health/ready", "/v2/models/unloadable/ready"):
+                    answer = await client.get(path)
+                    assert answer.status_code == 503
+                    texts.append(answer.json()["error"])
+        finally:
+            stop.set()
+            await serving
+    assert len(texts) == 2 * 3 + 2
+    return texts
+
+
+async def test_clients_of_the_same_machine_are_told_the_text() -> None:
+    assert all(SECRET in text for text in await served_texts())
+
+
+async def test_clients_are_told_the_class_alone() -> None:
+    texts = await served_texts(error_details="class")
+    assert not any("s3cret" in text for text in texts)
+    assert all("RuntimeError" in text or "OSError" in text for text in texts)
