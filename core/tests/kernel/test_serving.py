@@ -237,11 +237,27 @@ SENTENCES = [
 
 async def test_by_default_a_failed_model_does_not_stop_the_server(events: list[str]) -> None:
     stop = asyncio.Event()
-    async with kernel_of(First, models=MODELS) as kernel:
+    async with kernel_of(First, models=MODELS, host="127.0.0.1") as kernel:
         serving = asyncio.ensure_future(kernel.serve(stop.wait))
         await kernel.loaded()
         assert kernel.problems() == SENTENCES
         assert await ask(kernel, "c") == "hi"
+        stop.set()
+        await serving
+
+
+async def test_while_other_machines_reach_the_server_texts_of_exceptions_are_held_back(
+    events: list[str],
+) -> None:
+    stop, started = asyncio.Event(), asyncio.Event()
+    async with kernel_of(First, models=MODELS) as kernel:
+        await kernel.loaded()
+        assert kernel.problems() == SENTENCES
+        serving = asyncio.ensure_future(kernel.serve(stop.wait, started.set))
+        await started.wait()
+        assert kernel.problems() == [
+            f"Model {name} failed to load: ValueError; the log has the details" for name in "ab"
+        ]
         stop.set()
         await serving
 
