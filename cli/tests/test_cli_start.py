@@ -36,7 +36,7 @@ def test_an_empty_folder_is_served_with_a_warning(start) -> None:
 def test_a_broken_model_is_told_with_its_reason_and_the_others_are_served(start, add_model) -> None:
     add_model("good")
     add_model("bad", code="raise RuntimeError('no licence')\n")
-    server = start()
+    server = start("--host", "127.0.0.1")
     assert "no licence" in server.wait_for("Model bad is UNAVAILABLE")
     server.wait_for("1 of 2 models ready")
     assert any("no licence" in problem for problem in server.ask())
