@@ -251,8 +251,9 @@ class ReplicatedModels:
             raise
         except MLSrvError as error:
             # Clients may see the reason, the log has the details.
-            failed = isinstance(error, ModelLoadError) and error.raised
-            text = f"{error.what}: {error.raised}" if failed else str(error)
+            text = str(error)
+            if isinstance(error, ModelLoadError) and error.raised:
+                text = f"{error.what}: {error.raised}"
             self._give_up(model, f"a replaced worker cannot reload it: {text}", error)
         else:
             model.failed_reloads = 0
