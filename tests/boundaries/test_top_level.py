@@ -8,7 +8,6 @@ TOP_LEVEL = {
     "LICENSE",
     "README.md",
     "cli",
-    "conftest.py",
     "core",
     "findings",
     "noxfile.py",

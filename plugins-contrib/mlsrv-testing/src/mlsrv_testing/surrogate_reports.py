@@ -1,4 +1,7 @@
-"""Hooks of pytest for every test of the repository."""
+"""Plugin of pytest: lets pytest-xdist carry reports of tests whose texts hold lone surrogates.
+
+Enable it with ``-p mlsrv_testing.surrogate_reports`` where tests run in several processes.
+"""
 
 from __future__ import annotations
 
