@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 __all__ = ["kit_exports", "lazy_exports", "moved_exports"]
@@ -51,21 +52,11 @@ def kit_exports(module: str, home: str, names: Collection[str]) -> Callable[[str
         AttributeError: (from the returned function) the name is not in `names`.
         ModuleNotFoundError: (from the returned function) the kit is not installed.
     """
-    kit = home.partition(".")[0]
-    distribution = kit.replace("_", "-")
 
     def export(name: str) -> Any:
         if name not in names:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        try:
-            import_module(kit)
-        except ModuleNotFoundError as error:
-            if error.name != kit:
-                raise
-            raise ModuleNotFoundError(
-                f"{module}.{name} is part of {distribution}; install it: pip install {distribution}", name=kit
-            ) from error
-        return getattr(import_module(home), name)
+        return getattr(_home_of(name, module, home), name)
 
     return export
 
@@ -81,15 +72,30 @@ def moved_exports(module: str, home: str) -> Callable[[str], Any]:
 
     Raises:
         AttributeError: (from the returned function) the new module has no such name, either.
+        ModuleNotFoundError: (from the returned function) the new module's distribution is not installed.
     """
 
     def export(name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        value = getattr(import_module(home), name)
+        value = getattr(_home_of(name, module, home), name)
         warnings.warn(
             f"{module} has moved to {home}: import {name} from there", DeprecationWarning, stacklevel=2
         )
         return value
 
     return export
+
+
+def _home_of(name: str, module: str, home: str) -> ModuleType:
+    package = home.partition(".")[0]
+    distribution = package.replace("_", "-")
+    try:
+        import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name != package:
+            raise
+        raise ModuleNotFoundError(
+            f"{module}.{name} is part of {distribution}; install it: pip install {distribution}", name=package
+        ) from error
+    return import_module(home)
