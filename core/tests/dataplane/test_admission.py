@@ -86,7 +86,6 @@ def test_several_models_share_the_limits_of_the_server() -> None:
         (memoryview(np.zeros((2, 3), np.float32)), 24),
         (memoryview(np.zeros(6, np.float32)), 24),
     ],
-    ids=repr,
 )
 def test_the_size_of_a_request(data: object, size: int) -> None:
     tensor = RequestInput("x", [1], "FP64", data)
