@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,33 +13,35 @@ import pytest
 import mlsrv_grpc.plugin
 import mlsrv_rest.plugin
 import mlsrv_workers.plugin
-from mlsrv import MLModel, ModelSettings
+from mlsrv import ModelSettings
 from mlsrv.testing import make_kernel
-from mlsrv.types import InferenceRequest, InferenceResponse
 from mlsrv_protocol.client import AsyncClient, ServerError
 
 SECRET = "postgres://user:s3cret@db/models"
 PLUGINS = [mlsrv_rest.plugin, mlsrv_grpc.plugin, mlsrv_workers.plugin]
 
 
+CODE = f"""
+from mlsrv import MLModel
+
 class Leaking(MLModel):
-    """Raises a text with a password."""
-
-    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        raise RuntimeError(SECRET)
-
+    async def predict(self, payload):
+        raise RuntimeError({SECRET!r})
 
 class Unloadable(MLModel):
-    """Fails to load with a password in the text."""
+    async def load(self):
+        raise OSError({SECRET!r})
+"""
 
-    async def load(self) -> bool:
-        raise OSError(SECRET)
 
-
-MODELS = [
-    ModelSettings(name="leaking", implementation=Leaking),
-    ModelSettings(name="unloadable", implementation=Unloadable),
-]
+def models(folder: Path) -> list[ModelSettings]:
+    """Return a model whose requests fail and one whose load fails, with a password in the texts."""
+    (folder / "models.py").write_text(CODE)
+    source = folder / "model-settings.json"
+    return [
+        ModelSettings(name="leaking", implementation="models.Leaking", source=source),
+        ModelSettings(name="unloadable", implementation="models.Unloadable", source=source),
+    ]
 
 
 async def texts_of(url: str) -> list[str]:
@@ -55,8 +58,8 @@ async def texts_of(url: str) -> list[str]:
     return texts
 
 
-async def served_texts(**settings: Any) -> list[str]:
-    async with make_kernel(*MODELS, plugins=PLUGINS, parallel_workers=1, **settings) as kernel:
+async def served_texts(folder: Path, **settings: Any) -> list[str]:
+    async with make_kernel(*models(folder), plugins=PLUGINS, parallel_workers=1, **settings) as kernel:
         await kernel.loaded()
         stop = asyncio.Event()
         started = asyncio.Event()
@@ -78,11 +81,11 @@ async def served_texts(**settings: Any) -> list[str]:
     return texts
 
 
-async def test_clients_of_the_same_machine_are_told_the_text() -> None:
-    assert all(SECRET in text for text in await served_texts())
+async def test_clients_of_the_same_machine_are_told_the_text(tmp_path: Path) -> None:
+    assert all(SECRET in text for text in await served_texts(tmp_path))
 
 
-async def test_clients_are_told_the_class_alone() -> None:
-    texts = await served_texts(error_details="class")
+async def test_clients_are_told_the_class_alone(tmp_path: Path) -> None:
+    texts = await served_texts(tmp_path, error_details="class")
     assert not any("s3cret" in text for text in texts)
     assert all("RuntimeError" in text or "OSError" in text for text in texts)

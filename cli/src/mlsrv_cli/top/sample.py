@@ -109,7 +109,8 @@ class Source:
 def _model(item: dict[str, Any], done: dict[tuple[str, str], dict[str, Any]]) -> ModelSample:
     name, version = item["name"], item.get("version") or ""
     state, reason = str(item.get("state") or ""), item.get("reason") or ""
-    found = done.get((name, version))
+    # In the statistics, a model without a version has Triton's first one.
+    found = done.get((name, version or "1")) or done.get((name, version))
     if found is None:
         return ModelSample(name, version, state, reason)
     stats = found["inference_stats"]

@@ -566,6 +566,7 @@ def columns_of(frame: pd.DataFrame, content_type: str | None = "pd") -> Inferenc
     return request
 
 
+@pytest.mark.filterwarnings("ignore:scipy.optimize:DeprecationWarning")  # of older scikit-learn
 @pytest.mark.parametrize("first", [CountVectorizer(), HashingVectorizer(n_features=32)])
 async def test_a_column_of_documents_gives_a_row_for_each(saved: Any, first: Any) -> None:
     documents = ["a good film", "a bad film", "good", "bad"]
@@ -610,6 +611,7 @@ async def test_models_fitted_in_doubles_take_single_precision(saved: Any, fitted
         np.testing.assert_allclose(found["transform"], expected)
 
 
+@pytest.mark.filterwarnings("ignore:scipy.optimize:DeprecationWarning")  # of older scikit-learn
 async def test_values_of_another_type_are_refused(saved: Any) -> None:
     texts = np.array([["a"], ["b"], ["c"]], object)
     encoder = make_pipeline(OneHotEncoder(), LogisticRegression()).fit(texts, [0, 1, 0])

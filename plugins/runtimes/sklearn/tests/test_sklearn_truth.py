@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+import pytest
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier
 from sklearn.impute import SimpleImputer
@@ -46,5 +47,6 @@ def learners(folder: Path) -> list[Learner]:
     return found
 
 
+@pytest.mark.filterwarnings("ignore:The output of the 'remainder':FutureWarning")  # of older scikit-learn
 async def test_every_form_of_a_table_gives_the_frameworks_answer_or_a_refusal(tmp_path: Path) -> None:
     (await tried("sklearn", learners(tmp_path))).check()

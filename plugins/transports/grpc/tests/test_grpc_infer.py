@@ -265,7 +265,7 @@ def test_a_limit_for_messages(serve: Any) -> None:
 
 
 def test_a_limit_for_calls(serve: Any) -> None:
-    slow = ModelSettings(name="slow", implementation=SlowModel, parameters={"extra": {"seconds": 3.0}})
+    slow = ModelSettings(name="slow", implementation=SlowModel, parameters={"extra": {"seconds": 5.0}})
     served = serve([slow], grpc_max_concurrent_calls=2)
     method = served.method("ModelInfer")
     calls = [method.future(encode_request(request("slow")), timeout=SECONDS) for _ in range(5)]
