@@ -77,10 +77,15 @@ async def abort(rpc: Rpc, reported: Failure) -> NoReturn:
 
 
 def code_name(rpc: Rpc) -> str:
-    """Return the name of the status code of a call; OK if none has been set."""
+    """Return the name of the status code of a call that ended by itself; OK if none has been set.
+
+    A handler that ends after the deadline is too late, whatever it answers: gRPC ends the requests of a
+    stream then as if the client had sent the last one.
+    """
     # grpc.aio has the code itself or its number.
     code: Any = rpc.code()
-    return code.name if isinstance(code, grpc.StatusCode) else _CODE_NAMES.get(code or 0, "UNKNOWN")
+    name = code.name if isinstance(code, grpc.StatusCode) else _CODE_NAMES.get(code or 0, "UNKNOWN")
+    return "DEADLINE_EXCEEDED" if name == "OK" and _is_late(rpc) else name
 
 
 def cancellation_name(rpc: Rpc) -> str:
@@ -88,8 +93,12 @@ def cancellation_name(rpc: Rpc) -> str:
 
     gRPC cancels the handler when the client cancels and when the deadline passes.
     """
+    return "DEADLINE_EXCEEDED" if _is_late(rpc) else "CANCELLED"
+
+
+def _is_late(rpc: Rpc) -> bool:
     remaining: Any = rpc.time_remaining()  # the stubs do not say that it is None without a deadline
-    return "CANCELLED" if remaining is None or remaining > 0 else "DEADLINE_EXCEEDED"
+    return remaining is not None and remaining <= 0
 
 
 def _request_id_metadata(request_id: str) -> tuple[tuple[str, str], ...]:
