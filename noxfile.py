@@ -26,7 +26,7 @@ from pathlib import Path
 
 import nox
 
-PARALLEL = 3
+PARALLEL = 2
 PROCESSES = 2
 SLOWEST = "--durations=15"
 """Names the slowest tests of a run."""
