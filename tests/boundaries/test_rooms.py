@@ -8,7 +8,15 @@ from renew import PROJECT, with_lists
 from workspace import ROOT, Room, plugins, requirement_name, rooms, root_project
 
 KINDS = {"transports", "codecs", "runtimes", "repositories", "executors", "interceptors", "telemetry"}
-DEFAULT_SET = {"mlsrv-core", "mlsrv-cli", "mlsrv-classification", "mlsrv-rest", "mlsrv-files", "mlsrv-numpy"}
+DEFAULT_SET = {
+    "mlsrv-core",
+    "mlsrv-cli",
+    "mlsrv-arguments",
+    "mlsrv-classification",
+    "mlsrv-rest",
+    "mlsrv-files",
+    "mlsrv-numpy",
+}
 OURS = [room for room in rooms() if not room.where.startswith("plugins-contrib/")]
 
 each_room = pytest.mark.parametrize("room", OURS, ids=lambda room: room.where)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from mlsrv.codecs.arguments import decode_args
+from mlsrv.codecs import decode_args
 
 __all__ = ["decode_args"]

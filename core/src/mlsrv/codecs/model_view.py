@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from mlsrv.codecs.registry import CodecRegistry
 from mlsrv.settings import ModelSettings
@@ -36,15 +35,3 @@ class ModelView(Protocol):
     @property
     def codecs(self) -> CodecRegistry:
         """The codecs that the model may use."""
-
-
-class DecoratedModel(ModelView, Protocol):
-    """A model whose methods may be decorated with `mlsrv.codecs.decode_args`."""
-
-    @property
-    def predict(self) -> Callable[..., Any]:
-        """Answers one request."""
-
-    @property
-    def predict_stream(self) -> Callable[..., Any]:
-        """Answers with any number of responses."""

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from mlsrv.codecs.arguments import prepare
 from mlsrv.codecs.registration import registered_codecs
 from mlsrv.context import CallContext
 from mlsrv.errors import MLSrvError, ModelFailed, ModelLoadError, Unsupported
@@ -149,7 +148,12 @@ class ModelHost(Placement):
                 f"Model {name}: metadata() of {cls.__qualname__} returned a {type(metadata).__name__}, "
                 f"not a MetadataModelResponse{_place(cls.metadata)}."
             )
-        prepare(model)
+        for method in (model.predict, model.predict_stream):
+            prepare = getattr(method, "__mlsrv_prepare__", None)
+            if (
+                prepare is not None
+            ):  # the annotations of `decode_args`: mistakes show when the model is loaded
+                prepare(model)
         handlers = model.custom_handlers()
         self._handlers = compile_handlers(model, handlers)
         model.ready = True

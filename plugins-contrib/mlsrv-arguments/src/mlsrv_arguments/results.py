@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args, get_origin
 
 from mlsrv.codecs.content import encode_named
-from mlsrv.codecs.hints import Write, codec_for, hint_text, simplify, without_none, writer
 from mlsrv.errors import MLSrvError, ModelFailed, OutputNotFound
 from mlsrv.timeline import timed
+from mlsrv_arguments.hints import Write, codec_for, hint_text, simplify, without_none, writer
 from mlsrv_protocol.plain_arrays import as_text
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, RequestOutput, ResponseOutput
 

@@ -1,4 +1,4 @@
-"""Arguments: `decode_args`, which decodes inputs and encodes results by the annotations of a method."""
+"""Decorator: `decode_args`, which decodes inputs and encodes results by the annotations of a method."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import attrs
 from attrs import frozen
 
 from mlsrv.codecs.content import check_content_types, decode_inputs
-from mlsrv.codecs.hints import Read, codec_for, hint_text, reader, simplify, without_none
-from mlsrv.codecs.results import Results
 from mlsrv.context import CallContext, current_context
 from mlsrv.errors import InputsNotFound
 from mlsrv.timeline import timed
+from mlsrv_arguments.hints import Read, codec_for, hint_text, reader, simplify, without_none
+from mlsrv_arguments.results import Results
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, Parameters, RequestInput
 
 if TYPE_CHECKING:
-    from mlsrv.codecs.model_view import DecoratedModel, ModelView
+    from mlsrv.codecs.model_view import ModelView
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _REQUIRED: Any = inspect.Parameter.empty
@@ -101,18 +101,6 @@ def decode_args(function: _F) -> _F:
 
     wrapper.__mlsrv_prepare__ = signature.plan
     return cast("_F", wrapper)
-
-
-def prepare(model: DecoratedModel) -> None:
-    """Resolve the annotations of a model's decorated methods, so that mistakes show when it is loaded.
-
-    Raises:
-        TypeError: an annotation means nothing; names method and argument.
-    """
-    for method in (model.predict, model.predict_stream):
-        plan = getattr(method, "__mlsrv_prepare__", None)
-        if plan is not None:
-            plan(model)
 
 
 class _Signature:
