@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
 import grpc
+import h2.config
+import h2.connection
 import pytest
 from attrs import define, field
 
@@ -252,3 +256,34 @@ def blocking() -> type[Blocking]:
 def counting() -> type[Counting]:
     """The class of the model "counting"."""
     return Counting
+
+
+RawCall = tuple[socket.socket, h2.connection.H2Connection]
+
+
+@contextmanager
+def raw_call(target: str, method: str, body: bytes, *, end: bool = True, **headers: str) -> Iterator[RawCall]:
+    host, _, port = target.rpartition(":")
+    connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+    with socket.create_connection((host, int(port)), timeout=SECONDS) as client:
+        connection.initiate_connection()
+        sent = {
+            ":method": "POST",
+            ":scheme": "http",
+            ":path": f"/{INFERENCE}/{method}",
+            ":authority": "x",
+            "content-type": "application/grpc",
+            "te": "trailers",
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        }
+        connection.send_headers(1, list(sent.items()))
+        connection.send_data(1, b"\0" + len(body).to_bytes(4, "big") + body, end_stream=end)
+        client.sendall(connection.data_to_send())
+        yield client, connection
+
+
+@pytest.fixture
+def open_call() -> Callable[..., AbstractContextManager[RawCall]]:
+    """Begins a call as bytes on a socket, which does what no client of gRPC does:
+    ``open_call(target, method, body, end=…, header=…)``."""
+    return raw_call

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Iterator
+import time
 from typing import Any
 
 import grpc
@@ -86,23 +85,17 @@ def test_a_client_that_cancels(serve: Any, caplog: pytest.LogCaptureFixture) -> 
     assert [(one.request, one.status) for one in lines(caplog)] == [(INFER, "CANCELLED")]
 
 
-def test_a_deadline_that_passes(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_deadline_that_passes(serve: Any, open_call: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "mlsrv")
     served = serve(access_log=True)
     body = encode_request(tensor_request("blocking", [[1.0]]), typed=False)
-    with pytest.raises(grpc.RpcError):
-        served.method("ModelInfer")(body, timeout=0.2)
-    stream = served.channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
-    ended = threading.Event()
-
-    def requests() -> Iterator[bytes]:
-        ended.wait(20)
-        yield from ()
-
-    with pytest.raises(grpc.RpcError):
-        list(stream(requests(), timeout=0.2))
-    ended.set()
-    served.stop()
+    with (
+        open_call(served.target, "ModelInfer", body, grpc_timeout="200m"),
+        open_call(served.target, "ModelStreamInfer", body, end=False, grpc_timeout="200m"),
+    ):
+        end = time.monotonic() + 20
+        while len(lines(caplog)) < 2 and time.monotonic() < end:
+            time.sleep(0.01)
     assert [one.status for one in lines(caplog)] == ["DEADLINE_EXCEEDED"] * 2
 
 

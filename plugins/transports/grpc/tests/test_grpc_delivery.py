@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
-import h2.config
-import h2.connection
 import h2.events
 import numpy as np
 import pytest
@@ -29,27 +26,12 @@ class Large(MLModel):
 
 @pytest.mark.parametrize("method", ["ModelInfer", "ModelStreamInfer"])
 def test_the_connection_of_a_client_that_does_not_read_is_closed(
-    serve: Any, caplog: pytest.LogCaptureFixture, method: str
+    serve: Any, open_call: Any, caplog: pytest.LogCaptureFixture, method: str
 ) -> None:
     served = serve([ModelSettings(name="large", implementation=Large)], grpc_send_timeout=0.3)
     request = tensor_request("large", np.zeros(1))
     body = encode_request(request)
-    host, _, port = served.target.rpartition(":")
-    connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
-    with socket.create_connection((host, int(port)), timeout=SECONDS) as client:
-        connection.initiate_connection()
-        headers = {
-            ":method": "POST",
-            ":scheme": "http",
-            ":path": f"/inference.GRPCInferenceService/{method}",
-            ":authority": "x",
-            "content-type": "application/grpc",
-            "te": "trailers",
-        }
-        connection.send_headers(1, list(headers.items()))
-        message = b"\0" + len(body).to_bytes(4, "big") + body
-        connection.send_data(1, message, end_stream=method == "ModelInfer")
-        client.sendall(connection.data_to_send())
+    with open_call(served.target, method, body, end=method == "ModelInfer") as (client, connection):
         received = 0
         while found := client.recv(2**16):
             for event in connection.receive_data(found):

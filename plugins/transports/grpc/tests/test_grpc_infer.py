@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from mlsrv.context import CallContext
 from mlsrv.errors import Overloaded
 from mlsrv.settings import ModelSettings
-from mlsrv.testing import SlowModel
 from mlsrv_protocol import json
 from mlsrv_protocol.datatypes import Datatype, bf16_to_float32
 from mlsrv_protocol.grpc import encode_request, message_class
@@ -264,17 +263,19 @@ def test_a_limit_for_messages(serve: Any) -> None:
     assert "larger than max" in details
 
 
-def test_a_limit_for_calls(serve: Any) -> None:
-    slow = ModelSettings(name="slow", implementation=SlowModel, parameters={"extra": {"seconds": 5.0}})
-    served = serve([slow], grpc_max_concurrent_calls=2)
-    method = served.method("ModelInfer")
-    calls = [method.future(encode_request(request("slow")), timeout=SECONDS) for _ in range(5)]
-    codes = [call.code() for call in calls]
-    assert codes.count(grpc.StatusCode.OK) == 2
-    assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 3
+def test_a_limit_for_calls(serve: Any, blocking: Any) -> None:
+    served = serve([ModelSettings(name="blocking", implementation=blocking)], grpc_max_concurrent_calls=2)
+    method, body = served.method("ModelInfer"), encode_request(request("blocking"))
+    running = [method.future(body, timeout=SECONDS) for _ in range(2)]
+    for _ in running:
+        served.do(blocking.started.acquire())
+    for _ in range(3):
+        assert refused(served, body).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    served.loop.call_soon_threadsafe(blocking.go_on.set)
+    assert [call.code() for call in running] == [grpc.StatusCode.OK] * 2
     end = time.monotonic() + SECONDS
     # A client has its answer a moment before the server has done with the call.
-    while (code := method.future(encode_request(request("slow"))).code()) is not grpc.StatusCode.OK:
+    while (code := method.future(body).code()) is not grpc.StatusCode.OK:
         assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert time.monotonic() < end
 

@@ -8,17 +8,18 @@ are refused here with UNAVAILABLE, which clients retry, until none is running; t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from typing import Any, Final, NoReturn
 
 import grpc
 
 from mlsrv.errors import ServerNotReady
+from mlsrv.utils import closing
 from mlsrv_grpc.delivery import Delivery
 from mlsrv_grpc.handler_wrapping import CoroutineBehaviour, GeneratorBehaviour, wrap_handler
 from mlsrv_grpc.status import Rpc, refuse
 
-_ABORT_SECONDS: Final = 1.0
+_ABORT_SECONDS: Final = 3.0
 
 
 class DrainableRouter(grpc.GenericRpcHandler):
@@ -95,14 +96,16 @@ class DrainableRouter(grpc.GenericRpcHandler):
 
         return tracked
 
-    def _generator(self, behaviour: GeneratorBehaviour) -> GeneratorBehaviour:
-        async def tracked(request: Any, rpc: Rpc) -> AsyncIterator[Any]:
+    def _generator(self, behaviour: GeneratorBehaviour) -> CoroutineBehaviour:
+        # It writes for itself: gRPC would not pass on to a generator that the call is aborted during a write.
+        async def tracked(request: Any, rpc: Rpc) -> None:
             task = self._enter(rpc)
             try:
-                async for answer in behaviour(request, rpc):
-                    self._delivery.begin(task, rpc, answer)
-                    yield answer
-                    self._delivery.end(task)
+                async with closing(behaviour(request, rpc)) as answers:
+                    async for answer in answers:
+                        self._delivery.begin(task, rpc, answer)
+                        await rpc.write(answer)
+                        self._delivery.end(task)
                 return
             except asyncio.CancelledError:
                 if not self._aborting or rpc.cancelled():

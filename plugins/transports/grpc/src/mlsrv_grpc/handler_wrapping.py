@@ -17,7 +17,7 @@ _KINDS: Final = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 def wrap_handler(
     handler: Any,
     coroutine: Callable[[CoroutineBehaviour], CoroutineBehaviour],
-    generator: Callable[[GeneratorBehaviour], GeneratorBehaviour],
+    generator: Callable[[GeneratorBehaviour], GeneratorBehaviour | CoroutineBehaviour],
 ) -> Any:
     """Return the handler with a wrapped behaviour; the handler itself if gRPC runs it in a thread.
 
