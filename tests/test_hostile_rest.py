@@ -267,7 +267,7 @@ CASES = [
 ]
 
 
-@pytest.fixture(scope="module", params=["hypercorn", "uvicorn"])
+@pytest.fixture(scope="module", params=["combined", "hypercorn", "uvicorn"])
 def server(request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
     """A server in a thread: its address."""
     settings = {

@@ -26,7 +26,7 @@ def ask(port: int, method: str, path: str, body: str | None = None) -> tuple[int
         connection.close()
 
 
-@pytest.mark.parametrize("server_name", ["hypercorn", "uvicorn"])
+@pytest.mark.parametrize("server_name", ["combined", "hypercorn", "uvicorn"])
 def test_serves_and_stops(start, add_model, free_port: int, server_name: str) -> None:
     add_model("echo")
     server = start("--http-port", str(free_port), "--http-server", server_name)

@@ -54,7 +54,7 @@ async def endless(folder: Path, **settings: Any) -> AsyncIterator[Served]:
         await eventually("the end of the call", lambda: instance.in_flight == 0)
 
 
-@pytest.mark.parametrize("http_server", ["hypercorn", "uvicorn"])
+@pytest.mark.parametrize("http_server", ["combined", "hypercorn", "uvicorn"])
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("size", [1, 100_000], ids=["reading", "not-reading"])
 async def test_a_client_that_leaves_stops_the_generator(

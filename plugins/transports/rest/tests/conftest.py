@@ -143,7 +143,7 @@ class Wire:
 Serve = Callable[..., AbstractAsyncContextManager[Served]]
 
 
-@pytest.fixture(params=["hypercorn", "uvicorn"])
+@pytest.fixture(params=["combined", "hypercorn", "uvicorn"])
 def http_server(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -153,9 +153,10 @@ def serve(http_server: str) -> Serve:
     return served(http_server)
 
 
-@pytest.fixture
-def serve_hypercorn() -> Serve:
-    return served("hypercorn")
+@pytest.fixture(params=["combined", "hypercorn"])
+def serve_http2(request: pytest.FixtureRequest) -> Serve:
+    """A server that speaks HTTP/2, too."""
+    return served(str(request.param))
 
 
 def served(http_server: str) -> Serve:

@@ -219,9 +219,9 @@ async def test_a_model_may_take_longer_than_a_body(serve: Any) -> None:
 # --- HTTP/2 -------------------------------------------------------------------------------------------------
 
 
-async def test_http2_goes_on_after_a_refusal(serve_hypercorn: Any) -> None:
+async def test_http2_goes_on_after_a_refusal(serve_http2: Any) -> None:
     async with (
-        serve_hypercorn(**LIMITS) as served,
+        serve_http2(**LIMITS) as served,
         parked(served),
         httpx.AsyncClient(base_url=served.url, http1=False, http2=True, timeout=20) as client,
     ):
@@ -258,9 +258,9 @@ class Two:
         return self.statuses[stream]
 
 
-async def test_a_slow_stream_ends_alone(serve_hypercorn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_stream_ends_alone(serve_http2: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mlsrv_rest.body_reader.LINGER_SECONDS", 0.1)
-    async with serve_hypercorn(http_receive_timeout=0.1) as served:
+    async with serve_http2(http_receive_timeout=0.1) as served:
         wire = await served.wire()
         client = Two(wire)
         client.post(1, 100)

@@ -75,9 +75,9 @@ def parsing_threads(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     ],
 )
 async def test_large_bodies_are_parsed_outside_the_event_loop(
-    serve_hypercorn: Any, parsing_threads: set[str], path: str, content: Any
+    serve_http2: Any, parsing_threads: set[str], path: str, content: Any
 ) -> None:
-    async with serve_hypercorn(models=MODELS) as served:
+    async with serve_http2(models=MODELS) as served:
         answer = await served.client.post(path, json=content)
         assert answer.status_code == 200, answer.text
     assert threading.main_thread().name not in parsing_threads

@@ -21,7 +21,7 @@ def test_defaults() -> None:
     made = settings()
     assert (made.http_port, made.http_server, made.root_path, made.cors_settings) == (
         8080,
-        "hypercorn",
+        "combined",
         "",
         None,
     )

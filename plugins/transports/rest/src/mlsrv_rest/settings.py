@@ -31,10 +31,10 @@ class RestSettings:
     """The HTTP server."""
 
     http_port: int = setting(8080, help="Port of the HTTP server; 0 takes a free one.")
-    http_server: Literal["hypercorn", "uvicorn"] = setting(
-        "hypercorn",
-        help='"hypercorn" speaks HTTP/1.1 and HTTP/2; "uvicorn" is faster, needs mlsrv-rest[uvicorn], and '
-        "speaks HTTP/1.1 only.",
+    http_server: Literal["combined", "hypercorn", "uvicorn"] = setting(
+        "combined",
+        help='"combined" speaks HTTP/1.1 with httptools and HTTP/2 with Hypercorn, on the same port; '
+        '"hypercorn" speaks both with Hypercorn; "uvicorn" speaks HTTP/1.1 only.',
     )
     root_path: str = setting(
         "",

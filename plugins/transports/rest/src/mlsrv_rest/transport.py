@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 from collections.abc import Sequence
 
-from mlsrv.errors import ConfigurationError
 from mlsrv.kernel_api import KernelAPI
 from mlsrv.listening import ServerTLS, bind, url
 from mlsrv.settings import KernelSettings
@@ -15,6 +15,11 @@ from mlsrv_rest.servers.base import Server
 from mlsrv_rest.settings import RestSettings
 
 _CLOSE_SECONDS = 1.0
+_SERVERS = {
+    "combined": "mlsrv_rest.servers.combined:CombinedServer",
+    "hypercorn": "mlsrv_rest.servers.hypercorn:HypercornServer",
+    "uvicorn": "mlsrv_rest.servers.uvicorn:UvicornServer",
+}
 _HANDOVER_TURNS = 5
 """Turns of the event loop after which every request that had been read has reached the application."""
 
@@ -89,15 +94,7 @@ def _make_tls(settings: RestSettings, protocols: list[str]) -> ServerTLS | None:
 
 
 def _make_server(app: RestApp, settings: RestSettings) -> Server:
-    # An HTTP server is an optional dependency: only the chosen one is imported.
-    if settings.http_server == "hypercorn":
-        from mlsrv_rest.servers.hypercorn import HypercornServer
-
-        return HypercornServer(app, settings)
-    try:
-        from mlsrv_rest.servers.uvicorn import UvicornServer
-    except ImportError as error:
-        raise ConfigurationError(
-            f'http_server "uvicorn" needs the package {error.name}: pip install mlsrv-rest[uvicorn]'
-        ) from error
-    return UvicornServer(app, settings)
+    # Only the chosen HTTP server is imported.
+    module, _, name = _SERVERS[settings.http_server].partition(":")
+    made: Server = getattr(importlib.import_module(module), name)(app, settings)
+    return made

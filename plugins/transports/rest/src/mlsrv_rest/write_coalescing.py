@@ -19,12 +19,12 @@ class CoalescingWriter:
     """Wraps a transport or a stream writer, and holds the head of an HTTP/1.1 response back until the next
     write. In most cases that comes at once; otherwise the head is written in the next turn of the event loop.
 
-    Args:
+    Attributes:
         target: the transport or writer; everything but writing and closing is delegated to it.
     """
 
     def __init__(self, target: Any) -> None:
-        self._target = target
+        self.target = target
         self._loop = asyncio.get_running_loop()
         self._write = target.write
         self._head = b""
@@ -49,21 +49,21 @@ class CoalescingWriter:
 
     def sent_bytes(self) -> int | None:
         """Return how many bytes the client has received, or None if none wait to be sent."""
-        transport = getattr(self._target, "transport", self._target)
+        transport = getattr(self.target, "transport", self.target)
         waiting: int = transport.get_write_buffer_size()
         if not waiting:
             return None
-        return self._written - waiting - _unacknowledged(self._target.get_extra_info("socket"))
+        return self._written - waiting - _unacknowledged(self.target.get_extra_info("socket"))
 
     def write_eof(self) -> None:
         """Flush the head, then close the write end of the target."""
         self._flush()
-        self._target.write_eof()
+        self.target.write_eof()
 
     def close(self) -> None:
         """Flush the head, then close the target."""
         self._flush()
-        self._target.close()
+        self.target.close()
 
     def _flush(self) -> None:
         if self._head:
@@ -72,7 +72,7 @@ class CoalescingWriter:
                 self._write(head)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._target, name)
+        return getattr(self.target, name)
 
 
 def _unacknowledged(connection: Any) -> int:

@@ -136,9 +136,9 @@ class H2Client:
 
 
 async def test_an_http2_connection_ends_with_goaway(
-    serve_hypercorn: Any, caplog: pytest.LogCaptureFixture
+    serve_http2: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with serve_hypercorn() as served:
+    async with serve_http2() as served:
         model = served.blocking_model()
         busy, idle = H2Client(served.url), H2Client(served.url)
         for client in (busy, idle):
@@ -166,14 +166,15 @@ async def test_an_http2_connection_ends_with_goaway(
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-async def test_streams_after_goaway_are_ignored_and_the_others_go_on(serve_hypercorn: Any) -> None:
-    async with serve_hypercorn() as served:
+async def test_streams_after_goaway_are_ignored_and_the_others_go_on(serve_http2: Any) -> None:
+    async with serve_http2() as served:
         model = served.blocking_model()
         client = H2Client(served.url)
         await client.open()
         slow = await client.ask(BLOCKING)
         await asyncio.wait_for(model.started.wait(), 20)
-        (connection,) = served.kernel.transports["rest"]._server._connections.values()
+        server = served.kernel.transports["rest"]._server
+        (connection,) = getattr(server, "http2", server)._connections.values()
         await connection.say_goodbye()
         late = await client.ask()  # this client has not read the frame yet
         while client.last_stream is None:
@@ -186,7 +187,7 @@ async def test_streams_after_goaway_are_ignored_and_the_others_go_on(serve_hyper
         await client.close()
 
 
-async def test_http2_clients_of_httpx_lose_no_request(serve_hypercorn: Any) -> None:
+async def test_http2_clients_of_httpx_lose_no_request(serve_http2: Any) -> None:
     answers: list[int] = []
 
     async def ask_until_refused(url: str) -> None:
@@ -197,7 +198,7 @@ async def test_http2_clients_of_httpx_lose_no_request(serve_hypercorn: Any) -> N
                 except httpx.ConnectError:
                     return
 
-    async with serve_hypercorn() as served:
+    async with serve_http2() as served:
         clients = [asyncio.create_task(ask_until_refused(served.url)) for _ in range(5)]
         while len(answers) < 50:
             await asyncio.sleep(0)

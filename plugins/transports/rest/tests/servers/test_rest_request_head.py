@@ -148,8 +148,8 @@ async def test_websockets_are_not_offered(serve: Any) -> None:
         await wire.close()
 
 
-async def test_the_upgrade_to_http2_can_be_turned_off(serve_hypercorn: Any) -> None:
-    async with serve_hypercorn(http_h2c_upgrade=False) as served:
+async def test_the_upgrade_to_http2_can_be_turned_off(serve_http2: Any) -> None:
+    async with serve_http2(http_h2c_upgrade=False) as served:
         wire = await served.wire()
         await wire.send(
             f"GET {LIVE} HTTP/1.1\r\nhost: x\r\nconnection: Upgrade, HTTP2-Settings\r\n"

@@ -131,8 +131,8 @@ async def test_large_answers_wait_for_room_and_small_ones_do_not(serve: Any) -> 
         assert (await served.client.post(BIG, content=BINARY)).status_code == 200
 
 
-async def test_streams_of_http2_that_are_not_read_are_reset(serve_hypercorn: Any) -> None:
-    async with serve_hypercorn(models=MODELS, http_send_timeout=0.4) as served:
+async def test_streams_of_http2_that_are_not_read_are_reset(serve_http2: Any) -> None:
+    async with serve_http2(models=MODELS, http_send_timeout=0.4) as served:
         wire = await served.wire()
         client = h2.connection.H2Connection()
         client.initiate_connection()
@@ -187,8 +187,8 @@ async def test_connections_beyond_the_limit_are_refused(serve: Any) -> None:
         await wires[0].close()
 
 
-async def test_a_client_that_only_resets_streams_loses_its_connection(serve_hypercorn: Any) -> None:
-    async with serve_hypercorn(models=MODELS) as served:
+async def test_a_client_that_only_resets_streams_loses_its_connection(serve_http2: Any) -> None:
+    async with serve_http2(models=MODELS) as served:
         wire = await served.wire()
         client = h2.connection.H2Connection()
         client.initiate_connection()
@@ -204,8 +204,8 @@ async def test_a_client_that_only_resets_streams_loses_its_connection(serve_hype
         assert (await served.client.post(ECHO, content=BODY)).status_code == 200
 
 
-async def test_a_client_may_reset_some_of_its_streams(serve_hypercorn: Any) -> None:
-    async with serve_hypercorn(models=MODELS) as served:
+async def test_a_client_may_reset_some_of_its_streams(serve_http2: Any) -> None:
+    async with serve_http2(models=MODELS) as served:
         wire = await served.wire()
         client = h2.connection.H2Connection()
         client.initiate_connection()

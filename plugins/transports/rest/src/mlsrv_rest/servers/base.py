@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+from mlsrv.listening import BACKLOG
 from mlsrv_rest.app import RestApp
 from mlsrv_rest.servers.request_head import Refusal
 from mlsrv_rest.settings import RestSettings
@@ -30,15 +32,37 @@ class Server(ABC):
         self.app = app
         self.settings = settings
         self.is_draining = False
+        self._listener: asyncio.Server | None = None
 
     @property
     def is_last_response(self) -> bool:
         """True if a response that begins now is the last one of its connection."""
         return self.is_draining or self.app.kernel.stopping
 
-    @abstractmethod
     async def start(self, bound: socket.socket, tls: ssl.SSLContext | None) -> None:
         """Accept connections on a listening socket."""
+        self.begin()
+        self._listener = await asyncio.get_running_loop().create_server(
+            self.make_connection,
+            sock=bound,
+            ssl=tls,
+            backlog=BACKLOG,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS if tls else None,
+        )
+
+    def stop_accepting(self) -> None:
+        """Close the listening socket. Idempotent."""
+        self.is_draining = True
+        if self._listener is not None:
+            self._listener.close()
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Start the timers of the server, just before it accepts connections."""
+
+    @abstractmethod
+    def make_connection(self) -> asyncio.BaseProtocol:
+        """Return the protocol of a connection that has been accepted."""
 
     @abstractmethod
     async def drain(self) -> None:
@@ -50,6 +74,11 @@ class Server(ABC):
     @abstractmethod
     async def close(self, timeout: float) -> None:
         """Wait up to `timeout` seconds for the connections to end, then abort them."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """The number of open connections."""
 
     def no_room(self) -> Refusal:
         """Return the refusal of a connection beyond the limit."""

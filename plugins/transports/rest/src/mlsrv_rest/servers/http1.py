@@ -19,6 +19,7 @@ from mlsrv_rest.servers.request_head import (
     UNKNOWN_CODING,
     Refusal,
     check_head,
+    offers_h2c,
     origin_form,
 )
 
@@ -100,7 +101,7 @@ class H1Protocol(H11Protocol):
         if refusal is not None:
             await self._refuse(refusal)
             return False
-        if self.takes_h2c and _offers_h2c(headers):
+        if self.takes_h2c and offers_h2c(headers):
             response = h11.InformationalResponse(
                 status_code=101, headers=[(b"connection", b"upgrade"), (b"upgrade", b"h2c")]
             )
@@ -133,14 +134,3 @@ class H1Protocol(H11Protocol):
         if self.connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             await self.send(RawData(data=refusal.encoded()))
         await self.send(Closed())
-
-
-def _offers_h2c(headers: list[tuple[bytes, bytes]]) -> bool:
-    """Return whether a request without a body offers to switch to HTTP/2; a body would have to come first."""
-    found = False
-    for name, value in headers:
-        if name == b"upgrade":
-            found = value.strip().lower() == b"h2c"
-        elif name in (b"content-length", b"transfer-encoding"):
-            return False
-    return found

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
-import ssl
 import sys
 import time
 from collections.abc import Awaitable, Callable, Hashable, Iterator
@@ -26,9 +24,8 @@ from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedEr
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
-from mlsrv.listening import BACKLOG
 from mlsrv_rest.app import RestApp
-from mlsrv_rest.servers.base import DRAIN_SECONDS, HANDSHAKE_SECONDS, Server
+from mlsrv_rest.servers.base import DRAIN_SECONDS, Server
 from mlsrv_rest.servers.http1 import H1Protocol
 from mlsrv_rest.servers.http2 import H2Protocol
 from mlsrv_rest.servers.request_head import MAX_HEAD_BYTES
@@ -48,24 +45,29 @@ class HypercornServer(Server):
         super().__init__(app, settings)
         self.config = _Config(self)
         self._context = WorkerContext(None)
-        self._listener: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[None], _Connection] = {}
         self._stalls = StallWatch(settings.http_send_timeout, self._waiting)
 
-    async def start(self, bound: socket.socket, tls: ssl.SSLContext | None) -> None:
+    @property
+    def size(self) -> int:
+        return len(self._connections)
+
+    def begin(self) -> None:
         self._stalls.start()
-        self._listener = await asyncio.start_server(
-            self._accept,
-            sock=bound,
-            ssl=tls,
-            backlog=BACKLOG,
-            ssl_handshake_timeout=HANDSHAKE_SECONDS if tls else None,
-        )
+
+    def make_connection(self) -> asyncio.StreamReaderProtocol:
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(), self._accept)
+
+    def take_over(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Serve a connection that another server has accepted, and of which it has read `data`."""
+        protocol = self.make_connection()
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        if data:
+            protocol.data_received(data)
 
     async def drain(self) -> None:
-        self.is_draining = True
-        if self._listener is not None:
-            self._listener.close()
+        self.stop_accepting()
         for connection in self._connections.values():
             connection.idle_task.shorten(DRAIN_SECONDS)
         if self._connections:
@@ -85,7 +87,7 @@ class HypercornServer(Server):
         self._stalls.stop()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._connections) >= self.settings.http_max_connections:
+        if self.size >= self.settings.http_max_connections:
             writer.write(self.no_room().encoded())
             writer.close()
             return

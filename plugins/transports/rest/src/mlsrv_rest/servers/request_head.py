@@ -101,6 +101,21 @@ def origin_form(target: bytes) -> bytes:
     return rest if rest[:1] == b"/" else b"/" + rest
 
 
+def offers_h2c(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Return whether a request without a body offers to switch to HTTP/2; a body would have to come first.
+
+    Args:
+        headers: names in lower case.
+    """
+    found = False
+    for name, value in headers:
+        if name == b"upgrade":
+            found = value.strip().lower() == b"h2c"
+        elif name in (b"content-length", b"transfer-encoding"):
+            return False
+    return found
+
+
 def without_upgrade(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Return headers without the offer to change the protocol, which a server may ignore.
 

@@ -1,4 +1,4 @@
-"""Uvicorn server: HTTP/1.1 with httptools, the faster one.
+"""Uvicorn server: HTTP/1.1 with httptools.
 
 Uses Uvicorn's connections, but not its ``Server``, which installs signal handlers and polls.
 """
@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
-import ssl
 import time
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from email.utils import formatdate
 from typing import Any, ClassVar
 
@@ -19,10 +17,9 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from mlsrv.listening import BACKLOG
 from mlsrv_rest.app import RestApp
 from mlsrv_rest.asgi import FLUSHED
-from mlsrv_rest.servers.base import DRAIN_SECONDS, HANDSHAKE_SECONDS, Server
+from mlsrv_rest.servers.base import DRAIN_SECONDS, Server
 from mlsrv_rest.servers.request_head import (
     INVALID,
     MAX_HEAD_BYTES,
@@ -49,7 +46,7 @@ class UvicornServer(Server):
         super().__init__(app, settings)
         self._config = uvicorn.Config(
             app,
-            http=_Connection,
+            http=Connection,
             ws="none",
             lifespan="off",
             interface="asgi3",
@@ -62,30 +59,27 @@ class UvicornServer(Server):
         )
         self._config.load()
         self._state = ServerState()
-        self._listener: asyncio.Server | None = None
         self._clock: asyncio.TimerHandle | None = None
         self._stalls = StallWatch(settings.http_send_timeout, self._waiting)
 
     @property
-    def connections(self) -> list[_Connection]:
+    def connections(self) -> list[Connection]:
         """The connections that are open."""
-        return [each for each in self._state.connections if isinstance(each, _Connection)]
+        return [each for each in self._state.connections if isinstance(each, Connection)]
 
-    async def start(self, bound: socket.socket, tls: ssl.SSLContext | None) -> None:
+    @property
+    def size(self) -> int:
+        return len(self._state.connections)
+
+    def begin(self) -> None:
         self._tick()
         self._stalls.start()
-        self._listener = await asyncio.get_running_loop().create_server(
-            self._connection,
-            sock=bound,
-            ssl=tls,
-            backlog=BACKLOG,
-            ssl_handshake_timeout=HANDSHAKE_SECONDS if tls else None,
-        )
+
+    def make_connection(self) -> Connection:
+        return Connection(self, self._config, self._state)
 
     async def drain(self) -> None:
-        self.is_draining = True
-        if self._listener is not None:
-            self._listener.close()
+        self.stop_accepting()
         for connection in self.connections:
             connection.drain()
         if lost := [connection.lost for connection in self.connections]:
@@ -103,13 +97,6 @@ class UvicornServer(Server):
         if self._clock is not None:
             self._clock.cancel()
 
-    def has_room(self) -> bool:
-        """Return whether one more connection may be open."""
-        return len(self._state.connections) <= self.settings.http_max_connections
-
-    def _connection(self) -> _Connection:
-        return _Connection(self, self._config, self._state)
-
     def _waiting(self) -> Iterator[tuple[Hashable, object, Stalled]]:
         for connection in self.connections:
             sent = connection.transport.sent_bytes()  # type: ignore[attr-defined]  # of `CoalescingWriter`
@@ -126,7 +113,7 @@ class _Refused(Exception):
     """Ends the parser: the head of a request breaks a rule."""
 
 
-class _Connection(HttpToolsProtocol):
+class Connection(HttpToolsProtocol):
     """Uvicorn's connection without its access log, with errors in the protocol's form, the rules of
     `mlsrv_rest.servers.request_head`, and a future for its end."""
 
@@ -152,7 +139,7 @@ class _Connection(HttpToolsProtocol):
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler
         )
-        if not self._server.has_room():
+        if self._server.size > self._server.settings.http_max_connections:
             self._refuse(self._server.no_room())
 
     def data_received(self, data: bytes) -> None:
@@ -162,7 +149,7 @@ class _Connection(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._ignore_upgrade(data[upgrade.args[0] :])
+            self.upgrade(data[upgrade.args[0] :])
             return
         except httptools.HttpParserError as error:
             unknown_version = "version" in str(error)
@@ -186,7 +173,7 @@ class _Connection(HttpToolsProtocol):
         if self._refusal is not None:
             raise _Refused
         if self.parser.should_upgrade():
-            return  # the parser stops here, see `_ignore_upgrade`
+            return  # the parser stops here, see `upgrade`
         self.url = origin_form(self.url)
         super().on_headers_complete()
         if self._server.is_last_response:
@@ -196,18 +183,26 @@ class _Connection(HttpToolsProtocol):
         if not self.parser.should_upgrade():
             super().on_message_complete()
 
-    def _ignore_upgrade(self, rest: bytes) -> None:
+    def upgrade(self, rest: bytes) -> None:
         """Parse a request again that offers another protocol, without the offer: the parser takes its body
-        for that protocol."""
+        for that protocol.
+
+        Args:
+            rest: what follows the head of the request.
+        """
+        head = self.head(without_upgrade(self.headers))
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.data_received(head + rest)
+
+    def head(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+        """Return the head of the latest request, with other headers."""
         line = b"%s %s HTTP/%s" % (
             self.parser.get_method(),
             self.url,
             self.parser.get_http_version().encode(),
         )
-        lines = [line, *(b"%s: %s" % header for header in without_upgrade(self.headers))]
-        self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        self.data_received(b"\r\n".join([*lines, b"", rest]))
+        return b"\r\n".join([line, *(b"%s: %s" % header for header in headers), b"", b""])
 
     def _on_head_timeout(self) -> None:
         if not self.transport.is_closing():
@@ -224,6 +219,15 @@ class _Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._end()
+
+    def leave(self) -> None:
+        """Let another protocol have the transport."""
+        self.connections.discard(self)
+        self._unset_keepalive_if_required()
+        self._end()
+
+    def _end(self) -> None:
         self._cancel_head_timer()
         if not self.lost.done():
             self.lost.set_result(None)
