@@ -322,16 +322,24 @@ def test_parameters_that_grpc_cannot_carry_are_left_out(caplog: pytest.LogCaptur
     caplog.set_level("DEBUG", "mlsrv.grpc")
     parameters = Parameters(
         headers={"a": "b"},
-        nested={"a": 1},
         huge=2**64,
-        items=[1],
+        holding=[{1, 2}],
         none=None,
         kept=np.float32(0.5),
         count=np.int8(3),
     )
     response = decode_response(encode_response(InferenceResponse(model_name="m", parameters=parameters)))
     assert response.parameters == Parameters(kept=0.5, count=3)
-    assert [record.getMessage().split()[2] for record in caplog.records] == ['"nested"', '"huge"', '"items"']
+    assert [record.getMessage().split()[2] for record in caplog.records] == ['"huge"', '"holding"']
+
+
+def test_arrays_and_objects_in_parameters_are_json_texts() -> None:
+    parameters = Parameters(labels=["a, b", 'the "c"', "é"], pair=(1, 2.5), nested={"a": [None]})
+    output = ResponseOutput("y", [1], "INT8", [1], parameters)
+    response = decode_response(encode_response(InferenceResponse("m", [output])))
+    assert response.outputs[0].parameters == Parameters(
+        labels='["a, b","the \\"c\\"","é"]', pair="[1,2.5]", nested='{"a":[null]}'
+    )
 
 
 def test_absent_fields_are_none() -> None:

@@ -7,20 +7,57 @@ import http.server
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from copy import copy
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import mlsrv_grpc.plugin
 import mlsrv_rest.plugin
 from mlsrv import Kernel, ModelSettings
+from mlsrv.codecs import PandasCodec
 from mlsrv.errors import Code, InvalidPayload
 from mlsrv.testing import EchoModel, FailingModel
-from mlsrv.types import Datatype, InferenceRequest, Parameters, RequestInput, State
-from mlsrv_protocol.client import AsyncClient, Client, ConnectionFailed, ServerError
+from mlsrv.types import (
+    Datatype,
+    InferenceRequest,
+    InferenceResponse,
+    Parameters,
+    RequestInput,
+    ResponseOutput,
+    State,
+)
+from mlsrv_protocol.client import AsyncClient, Client, ConnectionFailed, Result, ServerError
 
+
+class Mirror(EchoModel):
+    """Answers with its inputs and their parameters."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        return InferenceResponse(
+            outputs=[
+                ResponseOutput(
+                    tensor.name, tensor.shape, tensor.datatype, tensor.data, copy(tensor.parameters)
+                )
+                for tensor in payload.inputs
+            ]
+        )
+
+
+class Labelled(EchoModel):
+    """Names the classes of three columns."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        columns = ResponseOutput("y", [1, 3], "FP32", [1, 2, 3], Parameters(labels=LABELS))
+        return InferenceResponse(outputs=[columns, ResponseOutput("z", [1], "INT8", [1])])
+
+
+LABELS = ["a, b", 'the "c"', "é"]
 MODELS = [
+    ModelSettings(name="mirror", implementation=Mirror),
+    ModelSettings(name="labelled", implementation=Labelled),
     ModelSettings(name="my echo", implementation=EchoModel, platform="test"),
     ModelSettings(
         name="declared",
@@ -64,10 +101,10 @@ async def test_everything_that_a_server_can_be_asked(scheme: str) -> None:
             assert client.metadata().name == "mlsrv"
             metadata = client.model_metadata("declared", "v1")
             assert [tensor.name for tensor in metadata.inputs] == ["x"]
-            assert {item.name for item in client.index()} == {"my echo", "declared", "failing"}
+            assert {item.name for item in client.index()} == {settings.name for settings in MODELS}
             client.unload("my echo")
             assert not client.model_ready("my echo")
-            assert len(client.index(only_ready=True)) == 2
+            assert len(client.index(only_ready=True)) == len(MODELS) - 1
             states = {item.name: item.state for item in client.index()}
             assert states["my echo"] is State.UNAVAILABLE
             client.load("my echo")
@@ -100,12 +137,61 @@ async def test_arrays_of_every_datatype_come_back(scheme: str, as_json: bool) ->
         for name, array in arrays.items():
             assert result[name].dtype == array.dtype
             assert np.array_equal(result[name], array)
-        texts = [value.decode() if isinstance(value, bytes) else value for value in result["texts"]]
-        assert texts == ["é", "b"]
+        assert result["texts"].tolist() == ["é", "b"]
         assert set(result) == {*arrays, "texts"}
         bits = RequestInput("b", [2], "BF16", np.array([0x3FC0, 0xBF80], np.uint16))
         brain = await client.infer("my echo", InferenceRequest([bits]), as_json=as_json)
         assert brain["b"].tolist() == [1.5, -1.0]
+
+
+@SCHEMES
+@pytest.mark.parametrize("as_json", [False, True])
+async def test_texts_are_str_and_binary_data_is_bytes_whichever_way_they_come(
+    scheme: str, as_json: bool
+) -> None:
+    sent = InferenceRequest(
+        [
+            RequestInput("texts", [2], "BYTES", [b"\xc3\xa9", "b"], Parameters(content_type="str")),
+            RequestInput("data", [2], "BYTES", [b"a", b"\xff\x00"]),
+            RequestInput("coded", [1], "BYTES", ["/wA="], Parameters(content_type="base64")),
+            RequestInput("none", [0], "BYTES", []),
+        ]
+    )
+    async with served(scheme) as url, AsyncClient(url) as client:
+        result = await client.infer("mirror", sent, as_json=as_json)
+        assert {name: array.tolist() for name, array in result.items()} == {
+            "texts": ["é", "b"],
+            "data": [b"a", b"\xff\x00"],
+            "coded": [b"\xff\x00"],
+            "none": [],
+        }
+        wrong = [RequestInput("coded", [1], "BYTES", ["a"], Parameters(content_type="base64"))]
+        broken = await client.infer("mirror", InferenceRequest(wrong), as_json=as_json)
+        with pytest.raises(InvalidPayload, match='The output "coded" is no base64'):
+            broken["coded"]
+
+
+@SCHEMES
+async def test_labels_of_columns_are_told(scheme: str) -> None:
+    async with served(scheme) as url, AsyncClient(url) as client:
+        result = await client.infer("labelled", {"x": [1]})
+        assert (result.labels("y"), result.labels("z")) == (LABELS, None)
+        with pytest.raises(KeyError):
+            result.labels("x")
+
+
+@pytest.mark.parametrize("labels", ["[", '"a"', 5])
+def test_labels_that_are_no_list_are_none(labels: Any) -> None:
+    output = ResponseOutput("y", [1], "INT8", [1], Parameters(labels=labels))
+    assert Result(InferenceResponse("m", [output])).labels("y") is None
+
+
+@SCHEMES
+async def test_a_frame_goes_in_and_comes_back(scheme: str) -> None:
+    frame = pd.DataFrame({"a": ["x", None], "b": [1, 2]})
+    async with served(scheme) as url, AsyncClient(url) as client:
+        result = await client.infer("mirror", PandasCodec.encode_request(frame))
+        pd.testing.assert_frame_equal(PandasCodec.decode_response(result.response), frame)
 
 
 @SCHEMES

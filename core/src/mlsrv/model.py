@@ -42,9 +42,13 @@ class MLModel:
         own_input_checks: whether the class itself refuses inputs that do not fit, because it takes more forms
             of them than its metadata can express. The kernel then checks requests only against inputs that
             the settings declare, not against those that the metadata adds.
+        own_output_choice: whether `predict` itself answers with the outputs that a request asks for, because
+            it names some of them otherwise, and refuses those that it does not have. It counts for the class
+            that defines `predict`, not for subclasses that override it.
     """
 
     own_input_checks: ClassVar[bool] = False
+    own_output_choice: ClassVar[bool] = False
 
     ready: bool = False
 

@@ -18,6 +18,7 @@ from mlsrv.errors import (
     MLSrvError,
     ModelFailed,
     ModelLoadError,
+    OutputNotFound,
     RequestCancelled,
     Unsupported,
 )
@@ -163,8 +164,6 @@ class Three(MLModel):
         (["b"], ["b"]),
         (["c", "a"], ["c", "a"]),
         (["b", "b"], ["b"]),
-        (["b", "unknown"], ["b"]),
-        (["unknown"], ["a", "b", "c"]),
     ],
 )
 async def test_a_request_chooses_and_orders_outputs(
@@ -178,8 +177,64 @@ async def test_a_request_chooses_and_orders_outputs(
     assert [output.name for output in response.outputs] == sent
     streamed = [response async for response in host.stream(requests(chosen), CallContext())]
     assert [output.name for output in streamed[0].outputs] == sent
-    assert [output.name for output in streamed[1].outputs] == ["b"]
+    assert [output.name for output in streamed[1].outputs] == (["b"] if "b" in sent else [])
     await host.unload()
+
+
+@pytest.mark.parametrize("names", [["unknown"], ["b", "unknown"]])
+async def test_an_output_that_the_answer_lacks_is_refused(make: Make, names: list[str]) -> None:
+    host = make(Three)
+    await host.load()
+    chosen = InferenceRequest(inputs=request().inputs, outputs=list(map(RequestOutput, names)))
+    with pytest.raises(OutputNotFound, match='Model m has no output "unknown"; it has a, b, c'):
+        await host.infer(chosen, CallContext())
+    with pytest.raises(OutputNotFound, match='Model m has no output "unknown"; it has a, b, c'):
+        async for _ in host.stream(requests(chosen), CallContext()):
+            pass
+    await host.unload()
+
+
+async def test_a_declared_output_may_be_absent_and_later_responses_of_a_stream_may_have_none(
+    make: Make,
+) -> None:
+    class Declaring(Three):
+        async def load(self) -> bool:
+            self.outputs = [MetadataTensor(name, "INT64", [1]) for name in ("a", "b", "c", "d")]
+            return True
+
+    host = make(Declaring)
+    await host.load()
+
+    def asking(*names: str) -> InferenceRequest:
+        return InferenceRequest(inputs=request().inputs, outputs=list(map(RequestOutput, names)))
+
+    response = await host.infer(asking("d", "a"), CallContext())
+    assert [output.name for output in response.outputs] == ["a"]
+    with pytest.raises(OutputNotFound, match='has no output "d"; it has a, b, c'):
+        await host.infer(asking("d"), CallContext())
+    streamed = [response async for response in host.stream(requests(asking("c")), CallContext())]
+    assert [[output.name for output in response.outputs] for response in streamed] == [["c"], []]
+    await host.unload()
+
+
+async def test_a_model_may_name_the_outputs_that_are_asked_for_otherwise(make: Make) -> None:
+    class Choosing(Three):
+        own_output_choice = True
+
+        async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+            return three("a-1", "a-2")
+
+    class Overriding(Choosing):
+        async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+            return three("a", "b")
+
+    chosen = InferenceRequest(inputs=request().inputs, outputs=[RequestOutput("a")])
+    for model, names in ((Choosing, ["a-1", "a-2"]), (Overriding, ["a"])):
+        host = make(model)
+        await host.load()
+        response = await host.infer(chosen, CallContext())
+        assert [output.name for output in response.outputs] == names
+        await host.unload()
 
 
 async def test_outputs_of_one_name_are_the_fault_of_the_model(make: Make) -> None:

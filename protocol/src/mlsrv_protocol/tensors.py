@@ -18,6 +18,18 @@ from mlsrv_protocol.quoting import clip
 
 Array = npt.NDArray[Any]
 
+_JSON_TEXTS = 'as JSON texts, with the content type "pd_json"'
+_ADVICE = {
+    datatype: f"send texts with gaps {_JSON_TEXTS}"
+    if datatype is Datatype.BYTES
+    else f"send truth values with gaps {_JSON_TEXTS}"
+    if datatype is Datatype.BOOL
+    else f"send whole numbers with gaps as FP64, whose null is NaN, or {_JSON_TEXTS}"
+    for datatype in Datatype
+    if not datatype.is_float
+}
+"""What to do about a null, by datatype; those of floating point take it."""
+
 MAX_NESTING = 64
 """The most levels of nested lists in `data`."""
 
@@ -94,8 +106,8 @@ def refuse(leaves: list[Any], datatype: Datatype) -> NoReturn:
     for index, value in enumerate(leaves):
         if not _fits(value, datatype):
             what = f"data[{index}] is {clip(value)}, but {datatype} takes only {_allowed_values(datatype)}"
-            if value is None and datatype is Datatype.BYTES:
-                what += '; send texts with gaps as JSON texts, with the content type "pd_json"'
+            if value is None:
+                what += f"; {_ADVICE[datatype]}"
             raise InvalidPayload(f"{what}.")
     raise InvalidPayload(f"data does not fit {datatype}, which takes only {_allowed_values(datatype)}.")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Literal, TypeAlias
 
 from mlsrv.codecs.base import InputCodec, RequestCodec
@@ -15,22 +15,28 @@ AnyRequestCodec: TypeAlias = "type[RequestCodec] | RequestCodec"
 Kind: TypeAlias = Literal["input", "request"]
 
 
-def _is_of(payload: object, names: Iterable[str]) -> bool:
-    """Return whether the payload's class, or a base of it, is one of ``"package.ClassName"``.
+_UNNAMED = 1_000_000
+"""Distance of codecs that name no payloads: farther than any base of a class."""
+
+
+def _distance(payload: object, names: Collection[str]) -> int | None:
+    """Return how many bases lie between the payload's class and one of ``"package.ClassName"``, or None.
 
     Only the first part of the module counts, since libraries move their classes between submodules.
     """
-    for base in type(payload).__mro__[:-1]:
+    if not names:
+        return _UNNAMED
+    for distance, base in enumerate(type(payload).__mro__[:-1]):
         if f"{base.__module__.partition('.')[0]}.{base.__qualname__}" in names:
-            return True
-    return False
+            return distance
+    return None
 
 
 class CodecRegistry:
     """The codecs of one kernel, or of one model on top of its kernel's.
 
     Args:
-        offers: (distribution, offer) pairs, in order of precedence for payloads.
+        offers: (distribution, offer) pairs; of one distribution in order of precedence for payloads.
         parent: asked for what is not found here.
 
     Raises:
@@ -43,6 +49,7 @@ class CodecRegistry:
         self._parent = parent
         self._offers: dict[tuple[Kind, str], tuple[str, CodecOffer]] = {}
         self._resolved: dict[tuple[Kind, str], Any] = {}
+        self._failures: dict[tuple[Kind, str], str] = {}
         for distribution, offer in offers:
             self.add(offer, distribution)
 
@@ -79,15 +86,25 @@ class CodecRegistry:
         return self._find("request", content_type)  # type: ignore[no-any-return]  # of that kind
 
     def input_codec_for(self, payload: object) -> AnyInputCodec | None:
-        """Return the first codec of tensors that encodes `payload`, or None."""
-        return next(self._encoders("input", payload), None)
+        """Return the codec of tensors that encodes `payload`, or None. Raises as `request_codec_for`."""
+        return self._encoder("input", payload)  # type: ignore[no-any-return]  # of that kind
 
     def request_codec_for(self, payload: object) -> AnyRequestCodec | None:
-        """Return the first codec of whole requests that encodes `payload`, or None."""
-        return next(self._encoders("request", payload), None)
+        """Return the codec of whole requests that encodes `payload`, or None.
+
+        The model's own come first, then those that name the payload's class, then those that name the nearest
+        base of it, then those that name no payloads.
+
+        Raises:
+            OfferClash: two codecs do, of the model or of two plugins, and neither comes first.
+            CodecError: none does, and one that may cannot be imported.
+        """
+        return self._encoder("request", payload)  # type: ignore[no-any-return]  # of that kind
 
     def claiming(self, kind: Kind, claims: Callable[[Any], bool], what: str) -> Any:
         """Return the only codec of a kind for which `claims` is true, or None; the model's own come first.
+
+        A codec that cannot be imported claims nothing; `failures` tells of it.
 
         Args:
             kind: "input" or "request".
@@ -96,43 +113,59 @@ class CodecRegistry:
 
         Raises:
             OfferClash: several codecs of the model claim it, or several of the plugins.
-            CodecError: none claims it, and one cannot be imported.
         """
         found: dict[int, tuple[str, Any]] = {}
-        unusable: CodecError | None = None
         for (of_kind, name), (origin, _) in self._offers.items():
-            if of_kind != kind:
-                continue
-            try:
-                codec = self._find(kind, name)
-            except CodecError as error:
-                unusable = error
-                continue
-            if claims(codec):
+            codec = self._importable(kind, name) if of_kind == kind else None
+            if codec is not None and claims(codec):
                 found.setdefault(id(codec), (origin, codec))
         if len(found) > 1:
             (first, _), (second, _), *_ = found.values()
             raise OfferClash.between("codec of the annotation", what, first, second)
         for _, codec in found.values():
             return codec
-        inherited = self._parent.claiming(kind, claims, what) if self._parent else None
-        if inherited is None and unusable is not None:
-            raise unusable
+        return self._parent.claiming(kind, claims, what) if self._parent else None
+
+    def failures(self) -> list[str]:
+        """Return a sentence for each codec that was needed and could not be imported."""
+        return [*self._failures.values(), *(self._parent.failures() if self._parent else ())]
+
+    def _encoder(self, kind: Kind, payload: object) -> Any:
+        # Those that name the types they are for come first: a codec that was installed for its content type
+        # alone must not take payloads from them, nor be imported for them.
+        candidates: dict[int, list[tuple[str, str]]] = {}
+        for (of_kind, name), (origin, offer) in self._offers.items():
+            if of_kind == kind and (distance := _distance(payload, offer.payloads)) is not None:
+                candidates.setdefault(distance, []).append((name, origin))
+        failed: list[str] = []
+        for distance in sorted(candidates):
+            found: dict[str, Any] = {}
+            for name, origin in candidates[distance]:
+                codec = self._importable(kind, name)
+                if codec is None:
+                    failed.append(self._failures[kind, name])
+                elif codec.can_encode(payload) and codec not in found.values():
+                    found.setdefault(origin, codec)
+            if len(found) > 1:
+                cls = type(payload)
+                first, second, *_ = found
+                what = f"{cls.__module__}.{cls.__qualname__}"
+                raise OfferClash.between("codec of the payload", what, first, second)
+            for codec in found.values():
+                return codec
+        inherited = self._parent._encoder(kind, payload) if self._parent else None
+        if inherited is None and failed:
+            raise CodecError(failed[0])
         return inherited
 
-    def _encoders(self, kind: Kind, payload: object) -> Iterator[Any]:
-        # Those that name the types they are for come first: a codec that was installed for its content type
-        # alone must not take payloads from them.
-        for named in (True, False):
-            for (of_kind, name), (_, offer) in self._offers.items():
-                if of_kind != kind or bool(offer.payloads) is not named:
-                    continue
-                if not named or _is_of(payload, offer.payloads):
-                    codec = self._find(kind, name)
-                    if codec.can_encode(payload):
-                        yield codec
-        if self._parent:
-            yield from self._parent._encoders(kind, payload)
+    def _importable(self, kind: Kind, name: str) -> Any:
+        """Return an own codec, or None if it cannot be imported."""
+        if (kind, name) in self._failures:
+            return None
+        try:
+            return self._find(kind, name)
+        except CodecError:
+            return None
 
     def _find(self, kind: Kind, name: str) -> Any:
         key = (kind, name)
@@ -141,8 +174,11 @@ class CodecRegistry:
             origin, offer = self._offers[key]
             try:
                 codec = self._resolved[key] = resolve_target(offer.target)
-            except (ImportError, AttributeError) as error:
-                raise CodecError(f'The codec "{name}" of {origin} cannot be imported: {error}') from error
+            except Exception as error:  # importing runs the code of others
+                self._failures[key] = (
+                    f'The codec "{name}" of {origin} cannot be imported: {type(error).__name__}: {error}'
+                )
+                raise CodecError(self._failures[key]) from error
         if codec is None and self._parent:
             return self._parent._find(kind, name)
         return codec

@@ -7,9 +7,8 @@ import inspect
 import logging
 import math
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
-from itertools import count
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,7 +17,7 @@ import numpy as np
 
 from mlsrv.codecs.registration import registered_codecs
 from mlsrv.context import CallContext
-from mlsrv.errors import MLSrvError, ModelFailed, ModelLoadError, Unsupported
+from mlsrv.errors import MLSrvError, ModelFailed, ModelLoadError, OutputNotFound, Unsupported
 from mlsrv.handlers import Arguments, HandlerRequest, Handlers, Reply
 from mlsrv.hosting import import_lock
 from mlsrv.hosting.call_scope import CallScope
@@ -86,6 +85,7 @@ class ModelHost(Placement):
         self._model: MLModel | None = None
         self._code = UserCode(settings.name, settings.version, self.metrics)
         self._predict: Callable[[InferenceRequest], Awaitable[Any]] = _not_loaded
+        self._chooses_outputs = False
         self._handlers: Mapping[str, Handler] = {}
 
     # --- lifetime -------------------------------------------------------------------------------------------
@@ -158,6 +158,7 @@ class ModelHost(Placement):
         self._handlers = compile_handlers(model, handlers)
         model.ready = True
         self._predict = as_async(model.predict, self._threads)
+        self._chooses_outputs = _chooses(cls)
         self._code.scopes = self._catalog.scopes(self.settings)
         self.info = self._info_of(model, metadata, handlers)
         for request in await warm_up_requests(self.settings, self.info, codecs.sample):
@@ -240,12 +241,14 @@ class ModelHost(Placement):
             with UserCodeCall(self._code, context, around):
                 responses = await self._open_stream(model, taken)
             try:
+                is_first = True
                 while True:
                     with UserCodeCall(self._code, context, around):
                         response = await anext(responses, _END)
                     if response is _END:
                         return
-                    yield self._finished(response, taken.first, context, MLModel.predict_stream)
+                    yield self._finished(response, taken.first, context, MLModel.predict_stream, is_first)
+                    is_first = False
             finally:
                 await self._close_stream(responses, context, around)
 
@@ -308,14 +311,20 @@ class ModelHost(Placement):
         request: InferenceRequest | None,
         context: CallContext,
         method: Callable[..., Any],
+        is_first: bool = True,
     ) -> InferenceResponse:
         if not isinstance(response, InferenceResponse):
             raise self._wrong_type(response, method.__name__)
         outputs = response.outputs
         if len(outputs) > 1:
             self._check_names(outputs, method)
-        if request is not None and request.outputs:
-            outputs = _chosen(outputs, request.outputs)
+        if (
+            request is not None
+            and request.outputs
+            and not (method is MLModel.predict and self._chooses_outputs)
+        ):
+            # Of a stream, each response may have some of the outputs, and the last one perhaps none.
+            outputs = self._chosen(outputs, request.outputs, may_lack_all=not is_first)
         for output in outputs:
             if output.datatype is Datatype.BYTES:
                 _settle_shape(output)
@@ -329,6 +338,26 @@ class ModelHost(Placement):
             (request.id if request is not None else None) or context.request_id,
             response.parameters,
         )
+
+    def _chosen(
+        self, outputs: list[ResponseOutput], asked: Sequence[RequestOutput], may_lack_all: bool
+    ) -> list[ResponseOutput]:
+        """Return the outputs that a request asks for, in its order, without those that the model declares and
+        does not have now.
+
+        Raises:
+            OutputNotFound: it declares none of that name, or has none of them all.
+        """
+        by_name = {output.name: output for output in outputs}
+        names = dict.fromkeys(output.name for output in asked)
+        found = [by_name[name] for name in names if name in by_name]
+        if len(found) < len(names) and not may_lack_all:
+            declared = {tensor.name for tensor in self.info.outputs}
+            absent = [name for name in names if name not in by_name]
+            unknown = [name for name in absent if name not in declared]
+            if unknown or not found:
+                raise OutputNotFound.unknown(self.settings.name, (unknown or absent)[0], by_name)
+        return found
 
     def _fill(self, output: ResponseOutput) -> None:
         # Here, before batching, caches and worker processes take the array apart and lose its mask.
@@ -372,26 +401,10 @@ def _is_false(answer: object) -> bool:
         return False
 
 
-def _chosen(outputs: list[ResponseOutput], asked: Sequence[RequestOutput]) -> list[ResponseOutput]:
-    """Return the outputs that a request asks for, in its order.
-
-    A name that the model declares was checked before; what it does not have is left out, unless the model
-    sends it in parts, as ``name-1``, ``name-2`` and so on. If it has none of them, the answer stays as it is.
-    """
-    by_name = {output.name: output for output in outputs}
-    names = dict.fromkeys(output.name for output in asked)
-    return [output for name in names for output in _parts(by_name, name)] or outputs
-
-
-def _parts(outputs: Mapping[str, ResponseOutput], name: str) -> Iterator[ResponseOutput]:
-    if name in outputs:
-        yield outputs[name]
-        return
-    for number in count(1):
-        part = outputs.get(f"{name}-{number}")
-        if part is None:
-            return
-        yield part
+def _chooses(cls: type[MLModel]) -> bool:
+    """Return whether `predict` of a class itself answers with the outputs that a request asks for."""
+    owner = next(base for base in cls.__mro__ if "predict" in vars(base))
+    return bool(vars(owner).get("own_output_choice"))
 
 
 def _settle_shape(output: ResponseOutput) -> None:

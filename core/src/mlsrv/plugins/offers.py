@@ -78,7 +78,9 @@ class CodecOffer:
         kind: ``"input"`` for one tensor, ``"request"`` for a whole request. One name may be offered once as
             each.
         payloads: the Python types that it encodes, as ``"package.ClassName"`` (``"numpy.ndarray"``,
-            ``"builtins.list"``); the codec is imported only when a payload of such a type turns up.
+            ``"builtins.list"``); the codec is imported only when a payload of such a type turns up. If codecs
+            of two plugins encode one payload, the one that names the nearest class wins; a tie is an error
+            that names both. A codec without payloads is asked last.
         sample: a text that the codec decodes, for warm-up requests that are made of declared inputs.
         parameters: keys of tensor parameters that tell the codec how the data is encoded (``"pd_dtype"``).
             Requests are joined into a batch only if their values are equal.

@@ -15,7 +15,7 @@ from mlsrv.codecs.content import check_content_types, decode_inputs
 from mlsrv.context import CallContext, current_context
 from mlsrv.errors import InputsNotFound
 from mlsrv.timeline import timed
-from mlsrv_arguments.hints import Read, codec_for, hint_text, reader, simplify, without_none
+from mlsrv_arguments.hints import Read, codec_for, hint_text, reader, simplify, unusable, without_none
 from mlsrv_arguments.results import Results
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, Parameters, RequestInput
 
@@ -146,6 +146,7 @@ class _Signature:
             if rest is None:
                 raise TypeError(
                     f"{self.name}: no codec decodes {hint_text(hints[name])}, the annotation of {name}."
+                    f"{unusable(model)}"
                 )
             if plan.rest is not None:
                 other = plan.rest[0].name

@@ -82,6 +82,11 @@ def codec_for(model: ModelView, hint: Any, kind: Literal["input", "request"]) ->
     return model.codecs.claiming(kind, lambda codec: _claims(codec, hint), hint_text(hint))
 
 
+def unusable(model: ModelView) -> str:
+    """Return sentences, each behind a space, about the codecs that could not be imported."""
+    return "".join(f" {failure}." for failure in model.codecs.failures())
+
+
 def _claims(codec: Any, hint: Any) -> bool:
     owner = codec if isinstance(codec, type) else type(codec)
     hints = vars(owner).get("TypeHint")

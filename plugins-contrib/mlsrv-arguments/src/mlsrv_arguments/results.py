@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, get_args, get_origin
 from mlsrv.codecs.content import encode_named
 from mlsrv.errors import MLSrvError, ModelFailed, OutputNotFound
 from mlsrv.timeline import timed
-from mlsrv_arguments.hints import Write, codec_for, hint_text, simplify, without_none, writer
+from mlsrv_arguments.hints import Write, codec_for, hint_text, simplify, unusable, without_none, writer
 from mlsrv_protocol.plain_arrays import as_text
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, RequestOutput, ResponseOutput
 
@@ -104,7 +104,10 @@ class Results:
                 return lambda name, value: self._expand_dict(value, items)
         codec = codec_for(self._model, hint, "request")
         if codec is None:
-            raise TypeError(f"{self._method}: no codec encodes {hint_text(hint)}, the return annotation.")
+            raise TypeError(
+                f"{self._method}: no codec encodes {hint_text(hint)}, the return annotation."
+                f"{unusable(self._model)}"
+            )
         return lambda name, value: self._expand_whole(value, codec)
 
     def _expand_any(self, name: str, value: Any) -> Iterator[_Output]:

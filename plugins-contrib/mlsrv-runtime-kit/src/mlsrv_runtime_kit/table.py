@@ -70,6 +70,7 @@ class TableModel(MLModel):
     artifacts: ClassVar[tuple[str, ...]]
     refusals: ClassVar[tuple[type[Exception], ...]] = (ValueError,)
     own_input_checks: ClassVar[bool] = True
+    own_output_choice: ClassVar[bool] = True
 
     features: Features
     results: Mapping[str, TableOutput]

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from mlsrv_protocol.errors import InvalidPayload
 from mlsrv_protocol.grpc.wire_format import fields, len_field, signed, text, utf8, varint
+from mlsrv_protocol.json_text import dumps
 from mlsrv_protocol.parameters import Parameters
 from mlsrv_protocol.quoting import clip
 
@@ -45,8 +46,8 @@ def to_parameters(values: dict[str, Value]) -> Parameters | None:
 def encode_parameters(parameters: Parameters, tag: int) -> bytes:
     """Encode parameters as the entries of a map in field `tag`.
 
-    Headers are left out: gRPC sends them as metadata. Values that InferParameter has no field for (arrays,
-    objects, integers of more than 64 bits) are left out with a line in the debug log.
+    Headers are left out: gRPC sends them as metadata. Arrays and objects become JSON texts. Other values that
+    InferParameter has no field for (integers of more than 64 bits) are left out with a line in the debug log.
     """
     found = b""
     if parameters.content_type is not None:
@@ -98,4 +99,9 @@ def _encode_value(value: Any) -> bytes | None:
         return b"\x10" + varint(value & 2**64 - 1)
     if isinstance(value, int) and 0 <= value < 2**64:
         return b"\x28" + varint(value)
+    if isinstance(value, list | tuple | dict):
+        try:
+            return len_field(_STRING, dumps(value))
+        except TypeError:  # a value inside has no JSON form
+            return None
     return None

@@ -46,6 +46,7 @@ class MLflowRuntime(MLModel):
     """
 
     own_input_checks: ClassVar[bool] = True
+    own_output_choice: ClassVar[bool] = True
 
     @classmethod
     def artifact_of(cls, settings: ModelSettings) -> Path | None:

@@ -41,6 +41,7 @@ class OnnxModel(MLModel):
     """
 
     own_input_checks: ClassVar[bool] = True  # metadata has no form for an open number of dimensions
+    own_output_choice: ClassVar[bool] = True
 
     @classmethod
     def artifact_of(cls, settings: ModelSettings) -> Path:

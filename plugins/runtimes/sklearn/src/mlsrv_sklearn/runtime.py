@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.exceptions import NotFittedError
@@ -40,6 +40,8 @@ class SKLearnModel(MLModel):
     ``predict``, else the first method that there is. What the estimator refuses (a `ValueError`) is the
     client's fault: `InferenceError`.
     """
+
+    own_output_choice: ClassVar[bool] = True  # a table has an output for each column
 
     @classmethod
     def artifact_of(cls, settings: ModelSettings) -> Path:
