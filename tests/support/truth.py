@@ -172,8 +172,7 @@ def forms(
 ) -> Iterator[tuple[str, InferenceRequest]]:
     """Yield the requests of a frame, with the name of their form."""
     values = plain(frame)
-    if frame.dtypes[frame.columns == trained[0]].iloc[0].categories.dtype.kind != "M":  # not yet in a message
-        yield "pd category", PandasCodec.encode_request(frame, use_bytes=False)
+    yield "pd category", PandasCodec.encode_request(frame, use_bytes=False)
     yield "pd", PandasCodec.encode_request(values, use_bytes=False)
     holds_dates = values[trained[0]].dtype.kind == "M"
     if not holds_dates:  # JSON has none

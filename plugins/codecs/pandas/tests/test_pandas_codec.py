@@ -69,6 +69,17 @@ COLUMNS: dict[str, Any] = {
     "category of int8": pd.Series(pd.Categorical(pd.Series([3, 1, 3], dtype="int8"))),
     "category of floats": pd.Series(pd.Categorical([1.5, 2.5, None])),
     "category of bools": pd.Series(pd.Categorical([True, False, True])),
+    "category of dates": pd.Series(
+        pd.Categorical(pd.to_datetime(["2024-01-02", "1999-12-31", "2024-01-02"]), ordered=True)
+    ),
+    "category of nanoseconds with NaT": pd.Series(
+        pd.Categorical(
+            pd.to_datetime(["2024-01-02 00:00:00.000000001", None, "2024-01-03"], format="ISO8601")
+        )
+    ),
+    "category of zoned dates": pd.Series(
+        pd.Categorical(pd.to_datetime(["2024-03-31", "2024-04-01"]).tz_localize("Europe/Berlin"))
+    ),
     "Int64": pd.Series([1, 2, 3], dtype="Int64"),
     "Int64 with NA": pd.Series([1, pd.NA, -(2**53)], dtype="Int64"),
     "Int64 with NA, beyond doubles": pd.Series([1, pd.NA, 2**63 - 1], dtype="Int64"),
@@ -271,8 +282,8 @@ def test_names_are_texts_and_the_index_stays_behind() -> None:
         (pd.DataFrame([[1, 2]], columns=["1", 1]), 'Two columns are called "1"'),
         (pd.DataFrame({"x": pd.to_timedelta([1])}), 'Column "x" has the dtype timedelta64'),
         (
-            pd.DataFrame({"x": pd.Categorical(pd.to_datetime(["2024-01-02"]))}),
-            'Column "x" has categories of datetime64',
+            pd.DataFrame({"x": pd.cut(pd.Series([1, 2]), 2)}),
+            "element 0 cannot be written as JSON: it holds a Interval",
         ),
         (pd.DataFrame({"x": [1j]}), 'Column "x" has the dtype complex128, which no tensor holds'),
         (pd.DataFrame({"x": pd.period_range("2020", periods=1)}), 'Column "x" has the dtype period'),
@@ -419,6 +430,31 @@ def test_tensors_are_read_as_columns(
             ["a"],
             {"pd_dtype": "category", "pd_categories": '["a", "a"]'},
             "pd_categories must hold different values",
+        ),
+        (
+            "BYTES",
+            [1],
+            ["a"],
+            {"pd_dtype": "category", "pd_categories": '["a"]', "pd_categories_dtype": "int8"},
+            "unknown pd_categories_dtype 'int8'",
+        ),
+        (
+            "BYTES",
+            [1],
+            ["a"],
+            {"pd_dtype": "category", "pd_categories": '["a"]', "pd_categories_dtype": "datetime64[ns]"},
+            'Column "x" does not fit the dtype category',
+        ),
+        (
+            "BYTES",
+            [1],
+            ["2024-01-01"],
+            {
+                "pd_dtype": "category",
+                "pd_categories": '["2024-01-02"]',
+                "pd_categories_dtype": "datetime64[ns]",
+            },
+            "a value is not among pd_categories",
         ),
     ],
 )

@@ -10,6 +10,7 @@ import pandas as pd
 TextDtype: TypeAlias = Any
 DTYPE = "pd_dtype"
 CATEGORIES = "pd_categories"
+CATEGORIES_DTYPE = "pd_categories_dtype"
 ORDERED = "pd_ordered"
 
 TEXT = pd.Series(["a"]).dtype

@@ -14,7 +14,14 @@ def mlsrv_codecs() -> list[mlsrv.CodecOffer]:
             "mlsrv_pandas.codec:PandasCodec",
             "request",
             ("pandas.DataFrame",),
-            parameters=("pd_dtype", "pd_categories", "pd_ordered", "pd_cells", "pd_missing"),
+            parameters=(
+                "pd_dtype",
+                "pd_categories",
+                "pd_categories_dtype",
+                "pd_ordered",
+                "pd_cells",
+                "pd_missing",
+            ),
         ),
         mlsrv.CodecOffer("pd_json", "mlsrv_pandas.jsonvalues:JsonCodec", "input", sample="null"),
     ]

@@ -14,7 +14,7 @@ import pandas as pd
 from mlsrv.codecs import DecodedInput
 from mlsrv.errors import CodecError
 from mlsrv_pandas.cells import CELLS, MISSING, restored
-from mlsrv_pandas.dtypes import CATEGORIES, DTYPE, ORDERED, TEXT, is_known
+from mlsrv_pandas.dtypes import CATEGORIES, CATEGORIES_DTYPE, DTYPE, ORDERED, TEXT, is_known
 from mlsrv_pandas.jsonvalues import CONTENT_TYPE as JSON
 from mlsrv_pandas.jsonvalues import from_json_texts
 from mlsrv_protocol.datatypes import Datatype, bf16_to_float32
@@ -27,6 +27,7 @@ Column: TypeAlias = "pd.Series[Any]"
 Tensor: TypeAlias = RequestInput | ResponseOutput
 
 _NONE = Parameters()
+_DATES = "datetime64"
 
 
 def _text(element: str | bytes) -> str:
@@ -164,10 +165,8 @@ def _restored(values: Any, marker: Any, parameters: Parameters) -> Column:
         raise CodecError(f"unknown {DTYPE} {str(marker)[:60]!r}")
     if marker == "category":
         return _categorical(values, parameters)
-    if marker.startswith("datetime64"):
-        zoned = "," in marker
-        dates = pd.to_datetime(pd.Series(list(values), dtype=object), format="ISO8601", utc=zoned)
-        return dates.astype(marker)
+    if marker.startswith(_DATES):
+        return _dates(values, marker)
     if marker == "str":
         return pd.Series(list(values), dtype=TEXT)
     if marker == "object":
@@ -179,6 +178,11 @@ def _restored(values: Any, marker: Any, parameters: Parameters) -> Column:
     )
 
 
+def _dates(values: Any, dtype: str) -> Column:
+    found = pd.to_datetime(pd.Series(list(values), dtype=object), format="ISO8601", utc="," in dtype)
+    return found.astype(dtype)
+
+
 def _categorical(values: Any, parameters: Parameters) -> Column:
     try:
         listed = json.loads(parameters.get(CATEGORIES, ""))
@@ -186,8 +190,14 @@ def _categorical(values: Any, parameters: Parameters) -> Column:
         listed = None
     if not isinstance(listed, list):
         raise CodecError(f"{CATEGORIES} must be a JSON array in a text")
-    same_kind = isinstance(values, np.ndarray) and values.dtype != object
-    categories = pd.Index(listed, dtype=values.dtype) if same_kind else pd.Index(listed)
+    dtype = parameters.get(CATEGORIES_DTYPE)
+    if dtype is not None:
+        if not is_known(dtype) or not dtype.startswith(_DATES):
+            raise CodecError(f"unknown {CATEGORIES_DTYPE} {str(dtype)[:60]!r}")
+        categories, values = pd.Index(_dates(listed, dtype)), _dates(values, dtype)
+    else:
+        same_kind = isinstance(values, np.ndarray) and values.dtype != object
+        categories = pd.Index(listed, dtype=values.dtype) if same_kind else pd.Index(listed)
     if not categories.is_unique or categories.hasnans:
         raise CodecError(f"{CATEGORIES} must hold different values, none of them null")
     cells = pd.Index(list(values), dtype=object)

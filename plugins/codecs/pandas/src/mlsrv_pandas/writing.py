@@ -11,7 +11,7 @@ from pandas.api import types
 
 from mlsrv.errors import CodecError
 from mlsrv_pandas.cells import CELLS, MISSING, gap_of, kind_of, text_of, usual_gap
-from mlsrv_pandas.dtypes import CATEGORIES, DTYPE, ORDERED, TEXT, name_of
+from mlsrv_pandas.dtypes import CATEGORIES, CATEGORIES_DTYPE, DTYPE, ORDERED, TEXT, name_of
 from mlsrv_pandas.jsonvalues import CONTENT_TYPE as JSON
 from mlsrv_pandas.jsonvalues import to_json_texts
 from mlsrv_protocol.datatypes import Datatype
@@ -107,18 +107,22 @@ def _dates(name: str, column: Column, use_bytes: bool) -> Written:
 
 def _categories(name: str, column: Column, dtype: pd.CategoricalDtype, use_bytes: bool) -> Written:
     categories = dtype.categories
-    (listed,) = to_json_texts(name, [categories.tolist()], use_bytes=False)
-    if json.loads(listed) != categories.tolist():
+    are_dates = types.is_datetime64_any_dtype(categories.dtype)
+    values = [date.isoformat() for date in categories] if are_dates else categories.tolist()
+    (listed,) = to_json_texts(name, [values], use_bytes=False)
+    if json.loads(listed) != values:
         raise CodecError(
             f'Column "{name}" has categories of {categories.dtype}; convert them, for example to texts.'
         )
     if column.isna().any():
-        values = [None if code < 0 else categories[code] for code in column.cat.codes]
-        written = _json(name, values, use_bytes)
+        cells = [None if code < 0 else values[code] for code in column.cat.codes]
+        written = _json(name, cells, use_bytes)
     else:
         written = _written(name, pd.Series(categories.take(column.cat.codes)), use_bytes)
     datatype, data, parameters = written
     parameters = {**parameters, DTYPE: "category", CATEGORIES: listed}
+    if are_dates:
+        parameters[CATEGORIES_DTYPE] = name_of(categories.dtype)
     if dtype.ordered:
         parameters[ORDERED] = True
     return datatype, data, parameters
