@@ -763,7 +763,9 @@ async def test_an_annotation_that_two_codecs_claim_is_a_clash(model: type[MLMode
 async def test_a_clash_or_a_broken_codec_leaves_other_annotations_alone() -> None:
     assert await loading(deciding(list[str]), Codecs(), OtherPlugin()) == ""
     assert await loading(deciding(np.ndarray), BrokenPlugin(), Codecs()) == ""
+    assert await loading(returning(int, 1), BrokenPlugin(), Codecs()) == ""
     assert 'codec "broken"' in await loading(deciding(frozenset), Codecs(), BrokenPlugin())
+    assert 'codec "broken"' in await loading(returning(frozenset, 1), Codecs(), BrokenPlugin())
 
 
 async def test_a_codec_of_the_model_comes_before_those_of_plugins() -> None:
