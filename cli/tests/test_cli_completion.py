@@ -28,7 +28,7 @@ def test_another_shell(mlsrv) -> None:
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [
-        ("mlsrv ", {"start", "plugins", "config", "models", "init", "top", "completion"}),
+        ("mlsrv ", {"start", "plugins", "config", "models", "infer", "init", "top", "completion"}),
         ("mlsrv st", {"start"}),
         ("mlsrv config ", {"show", "check"}),
         ("mlsrv start . --max-in", {"--max-in-flight", "--max-in-flight-bytes"}),

@@ -77,6 +77,7 @@ def own_commands() -> CommandTable:
     table.add("plugins", "mlsrv_cli.plugins_command:plugins", help="List the plugins, or check one.")
     table.add("config", "mlsrv_cli.config_command:config", help="Show or check settings, without starting.")
     table.add("models", "mlsrv_cli.models_command:models", help="Control the models of a running server.")
+    table.add("infer", "mlsrv_cli.infer.command:infer", help="Send what files hold to a model.")
     table.add("init", "mlsrv_cli.init_command:init", help="Make a folder for a new model or plugin.")
     table.add(
         "top", "mlsrv_cli.top.command:top", help="Watch a running server: requests, latencies, workers."

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,8 +28,13 @@ class Connection:
     headers: Mapping[str, str] = field(factory=dict)
     verify: str | bool = True
 
-    def client(self, timeout: float, **options: Any) -> Any:
+    def client(self, timeout: float, *, of: Any = None, **options: Any) -> Any:
         """Return a client of the server.
+
+        Args:
+            timeout: seconds for one attempt of a call.
+            of: the class: `mlsrv_protocol.client.Client`, which is the default, or `AsyncClient`.
+            options: further arguments of the class.
 
         Raises:
             click.ClickException: a package is missing.
@@ -36,7 +43,9 @@ class Connection:
         from mlsrv_protocol.client import Client
 
         try:
-            return Client(self.url, timeout=timeout, headers=self.headers, verify=self.verify, **options)
+            return (of or Client)(
+                self.url, timeout=timeout, headers=self.headers, verify=self.verify, **options
+            )
         except ImportError as error:
             raise click.ClickException(
                 f"{self.url} needs the package {error.name} (pip install {error.name})."
@@ -47,15 +56,45 @@ class Connection:
         return self.headers if urlsplit(url).hostname == urlsplit(self.url).hostname else {}
 
 
+class Seconds(click.FloatRange):
+    """A range of floats that excludes "nan", which passes every comparison of click."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if math.isnan(found):
+            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
+        return found
+
+
+TIMEOUT = click.option(
+    "--timeout",
+    type=Seconds(0.0, 86400.0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Seconds to wait for an answer of the server.",
+)
+
+
 def connection_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options to a command, which gets their values as its argument ``connection``."""
 
     @functools.wraps(function)
-    def call(*args: Any, url: str, ca: str | None, insecure: bool, header: Sequence[str], **rest: Any) -> Any:
+    def call(
+        *args: Any,
+        url: str,
+        ca: str | None,
+        insecure: bool,
+        key: str | None,
+        header: Sequence[str],
+        **rest: Any,
+    ) -> Any:
         verify: str | bool = not insecure
         if not insecure or ca is not None:
             verify = ca or os.environ.get("SSL_CERT_FILE") or True
-        return function(*args, connection=Connection(url, _headers(header), verify), **rest)
+        headers = _headers(header)
+        if key is not None:
+            headers["Authorization"] = f"Bearer {_key(key)}"
+        return function(*args, connection=Connection(url, headers, verify), **rest)
 
     decorated: Callable[..., Any] = call
     for option in _OPTIONS:
@@ -69,6 +108,12 @@ _OPTIONS = (
         multiple=True,
         metavar="NAME:VALUE",
         help='Sent with each call, for example "Authorization: Bearer …". May be repeated.',
+    ),
+    click.option(
+        "--key",
+        metavar="KEY|@FILE",
+        help='Sent as "Authorization: Bearer KEY". As @FILE it is read from a file, and no list of processes '
+        "shows it.",
     ),
     click.option("--insecure", is_flag=True, help="Do not check the certificate of an https:// server."),
     click.option(
@@ -95,3 +140,16 @@ def _headers(texts: Sequence[str]) -> dict[str, str]:
             raise click.UsageError('--header: expected "NAME: VALUE".')
         found[name.strip()] = value.strip()
     return found
+
+
+def _key(text: str) -> str:
+    """Return the key, read from the file that ``@FILE`` names."""
+    if text.startswith("@"):
+        try:
+            text = Path(text[1:]).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise click.UsageError(f"--key {text}: the file cannot be read ({error}).") from error
+    key = text.strip()
+    if not key or not key.isascii() or not key.isprintable():
+        raise click.UsageError("--key: a key is one line of printable ASCII characters.")
+    return key

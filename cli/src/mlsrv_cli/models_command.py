@@ -7,10 +7,9 @@ from typing import Any
 
 import rich_click as click
 
-from mlsrv_cli.connection import Connection, connection_options
+from mlsrv_cli.connection import TIMEOUT, Connection, connection_options
 from mlsrv_cli.tables import print_table
 
-TIMEOUT = click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait for the server.")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

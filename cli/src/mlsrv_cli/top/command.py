@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 import time
-from typing import Any
 
 import attrs
 import rich_click as click
 
-from mlsrv_cli.connection import Connection, connection_options
+from mlsrv_cli.connection import Connection, Seconds, connection_options
 from mlsrv_cli.top.rows import Reading, compare
 from mlsrv_cli.top.sample import Source
 
 _WIDTH = 120
-
-
-class _Seconds(click.FloatRange):
-    """A range of floats that excludes "nan", which passes every comparison of click."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        found = super().convert(value, param, ctx)
-        if math.isnan(found):
-            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
-        return found
 
 
 @click.command()
@@ -37,7 +25,7 @@ class _Seconds(click.FloatRange):
 @click.option(
     "--interval",
     "-i",
-    type=_Seconds(0.1, 3600.0),
+    type=Seconds(0.1, 3600.0),
     default=2.0,
     show_default=True,
     help="Seconds between two readings.",
