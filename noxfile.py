@@ -162,7 +162,9 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Types: strict for the protocol, the kernel and the kits, ordinary for all other rooms."""
     install(session, "test", "types")
-    kits = [f"plugins-contrib/mlsrv-{name}" for name in ("arguments", "runtime-kit", "testing")]
+    kits = [
+        f"plugins-contrib/mlsrv-{name}" for name in ("arguments", "executor-kit", "runtime-kit", "testing")
+    ]
     strict = ["protocol", "core", *kits]
     session.run("mypy", "--strict", *(f"{room}/src" for room in strict))
     session.run("mypy", *(f"{room}/src" for room in rooms() if str(room) not in strict))

@@ -17,6 +17,7 @@ from mlsrv.executor import Executor, Placement
 from mlsrv.handlers import Arguments
 from mlsrv.metrics import Metric, ProcessMetric
 from mlsrv.settings import ModelSettings
+from mlsrv_executor_kit.plugin_specs import PluginSpecs
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 from mlsrv_workers.environments.environments import Environment, Environments, has_environment, source_of
 from mlsrv_workers.metrics import (
@@ -33,7 +34,6 @@ from mlsrv_workers.pool.process_memory import resident_bytes
 from mlsrv_workers.pool.replicated_models import ReplicatedModel
 from mlsrv_workers.pool.worker_process import LaunchSpec
 from mlsrv_workers.settings import WorkerModelSettings, WorkerSettings
-from mlsrv_workers.worker.plugin_specs import PluginSpecs
 
 if TYPE_CHECKING:
     from mlsrv.kernel_api import KernelAPI

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from attrs import define, field
 
+from mlsrv_executor_kit.plain_values import dump
+from mlsrv_executor_kit.serialization import BUFFER_THRESHOLD
 from mlsrv_workers.ipc.connection import Connection
-from mlsrv_workers.ipc.frames import ALIGNMENT, SHARED_MEMORY_THRESHOLD, Frame, FrameKind, dump
+from mlsrv_workers.ipc.frames import ALIGNMENT, Frame, FrameKind
 from mlsrv_workers.ipc.shared_memory import create_shared_file
 
 
@@ -62,8 +64,8 @@ ARRAYS = [
     np.arange(5, dtype=np.float64),
     np.array([], np.float32),
     np.float32(3.5).reshape(()),
-    np.arange(SHARED_MEMORY_THRESHOLD, dtype=np.uint8).reshape(-1, 8),
-    np.arange(SHARED_MEMORY_THRESHOLD - 1, dtype=np.uint8),
+    np.arange(BUFFER_THRESHOLD, dtype=np.uint8).reshape(-1, 8),
+    np.arange(BUFFER_THRESHOLD - 1, dtype=np.uint8),
     np.random.default_rng(0).random((300, 400)),
 ]
 
@@ -111,9 +113,9 @@ async def test_a_block_released_in_another_thread_is_reported_without_another_fr
 
 
 async def test_buffers_that_do_not_fit_into_shared_memory_follow_in_the_stream() -> None:
-    async with connected(size=SHARED_MEMORY_THRESHOLD) as (here, there):
+    async with connected(size=BUFFER_THRESHOLD) as (here, there):
         arrays = [np.random.default_rng(seed).random(200_000) for seed in range(3)]
-        arrays.insert(1, np.arange(SHARED_MEMORY_THRESHOLD + 1, dtype=np.uint8))
+        arrays.insert(1, np.arange(BUFFER_THRESHOLD + 1, dtype=np.uint8))
         here.connection.send(FrameKind.INFER, 1, dump(None), list(arrays))
         frame = await there.next()
         for sent, got in zip(arrays, frame.buffers, strict=True):

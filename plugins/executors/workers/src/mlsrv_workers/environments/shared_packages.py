@@ -7,7 +7,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-PINNED = ("mlsrv", "mlsrv_protocol", "mlsrv_workers")
+PINNED = ("mlsrv", "mlsrv_executor_kit", "mlsrv_protocol", "mlsrv_workers")
 """Packages that always come from the server, besides those of its plugins."""
 
 NEWEST = {

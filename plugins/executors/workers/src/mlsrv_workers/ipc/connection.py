@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mlsrv_executor_kit.plain_values import dump
 from mlsrv_workers.ipc.frames import (
     BUFFER_LOCATION,
     FRAME_KINDS,
     HEADER,
     Frame,
     FrameKind,
-    dump,
     pack_header,
     padding,
 )
@@ -93,7 +93,7 @@ class Connection(asyncio.Protocol):
         Args:
             kind: meaning of the frame.
             call: id of the call, or 0.
-            body: the payload, from `frames.dump`.
+            body: the payload, from `mlsrv_executor_kit.plain_values.dump`.
             buffers: C-contiguous arrays; the list is emptied.
         """
         transport = self._transport

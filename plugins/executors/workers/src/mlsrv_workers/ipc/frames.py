@@ -25,9 +25,6 @@ BUFFER_LOCATION = struct.Struct("<qQ")
 ALIGNMENT = 16
 """Buffers in the stream begin at multiples of it, so that arrays over them are aligned."""
 
-SHARED_MEMORY_THRESHOLD = 64 * 1024
-"""Bytes from which on a tensor is sent as a buffer through shared memory."""
-
 STREAM_WINDOW = 16
 """Flow control of streams: messages in each direction that may be sent before the receiver has read one."""
 
@@ -87,15 +84,6 @@ class Frame:
             Exception: the errors of unpickling, since a payload may name classes that are missing here.
         """
         return pickle.loads(self.body)
-
-
-def dump(payload: Any) -> bytes:
-    """Pickle the payload of a frame; to be called before a slot is reserved.
-
-    Raises:
-        Exception: the errors of pickling.
-    """
-    return pickle.dumps(payload, protocol=5)
 
 
 def pack_header(

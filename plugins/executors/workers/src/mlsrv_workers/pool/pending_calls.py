@@ -6,8 +6,8 @@ import asyncio
 
 from mlsrv.context import CallContext
 from mlsrv.errors import MLSrvError
-from mlsrv_workers.ipc import serialization
-from mlsrv_workers.ipc.failures import load_error
+from mlsrv_executor_kit import serialization
+from mlsrv_executor_kit.failures import load_error
 from mlsrv_workers.ipc.frames import STREAM_WINDOW, Frame, FrameKind
 from mlsrv_workers.pool.slot import Slot
 

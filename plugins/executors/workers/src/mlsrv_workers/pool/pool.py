@@ -16,9 +16,10 @@ from mlsrv.errors import InferenceError, MLSrvError
 from mlsrv.handlers import Arguments, HandlerRequest
 from mlsrv.metrics import ProcessMetric, Recorder, nothing
 from mlsrv.settings import ModelSettings
+from mlsrv_executor_kit import serialization
+from mlsrv_executor_kit.plain_values import dump
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
-from mlsrv_workers.ipc import serialization
-from mlsrv_workers.ipc.frames import CREDIT_INTERVAL, Frame, FrameKind, dump
+from mlsrv_workers.ipc.frames import CREDIT_INTERVAL, Frame, FrameKind
 from mlsrv_workers.pool.crashes import PERIOD, Crashes
 from mlsrv_workers.pool.pending_calls import PendingCall, PendingStream
 from mlsrv_workers.pool.replicated_models import ReplicatedModel, ReplicatedModels

@@ -15,7 +15,7 @@ from mlsrv.errors import MLSrvError, ModelLoadError
 from mlsrv.executor import ModelInfo
 from mlsrv.settings import ModelSettings
 from mlsrv.threads import run_in_own_thread
-from mlsrv_workers.ipc import serialization
+from mlsrv_executor_kit import serialization
 from mlsrv_workers.ipc.failures import WorkerEnded
 from mlsrv_workers.ipc.frames import FrameKind
 from mlsrv_workers.pool.model_files import ModelFiles, artifact_stamp

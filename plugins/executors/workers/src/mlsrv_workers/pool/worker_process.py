@@ -19,18 +19,20 @@ from attrs import field, frozen
 
 from mlsrv.errors import MLSrvError
 from mlsrv.metrics import ProcessMetric
+from mlsrv_executor_kit import log_records, serialization
+from mlsrv_executor_kit.failures import load_error
+from mlsrv_executor_kit.plain_values import dump
+from mlsrv_executor_kit.plugin_specs import PluginSpecs
 from mlsrv_workers.environments import shared_packages
 from mlsrv_workers.environments.environments import Environment
-from mlsrv_workers.ipc import log_forwarding, serialization
 from mlsrv_workers.ipc.connection import Connection
-from mlsrv_workers.ipc.failures import WorkerEnded, WorkerReplaced, describe_exit, load_error
-from mlsrv_workers.ipc.frames import Frame, FrameKind, dump
+from mlsrv_workers.ipc.failures import WorkerEnded, WorkerReplaced, describe_exit
+from mlsrv_workers.ipc.frames import Frame, FrameKind
 from mlsrv_workers.ipc.shared_memory import create_shared_file
 from mlsrv_workers.pool.child_process import ChildProcess
 from mlsrv_workers.pool.pending_calls import PendingCall, PendingStream
 from mlsrv_workers.pool.slot import Slot
 from mlsrv_workers.worker import boot
-from mlsrv_workers.worker.plugin_specs import PluginSpecs
 
 logger = logging.getLogger("mlsrv.workers")
 
@@ -365,7 +367,7 @@ class WorkerProcess:
             assert self._connection is not None  # a frame came from it
             self._connection.release(frame.call)
         elif kind is FrameKind.LOG:
-            log_forwarding.handle_record(frame.payload(), self.number)
+            log_records.handle_record(frame.payload(), self.number)
         elif kind is FrameKind.RECORD:
             self._record(*frame.payload())
         elif kind is FrameKind.PONG:

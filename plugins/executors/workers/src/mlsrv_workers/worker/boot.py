@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import re
 import site
 import sys
@@ -78,9 +79,11 @@ def parse_version(number: str) -> list[int]:
 
 def report_failure(sock: int, reason: str) -> None:
     """Send the server the reason why the worker cannot start."""
-    from mlsrv_workers.ipc.frames import FrameKind, dump, pack_header
+    from mlsrv_workers.ipc.frames import FrameKind, pack_header
 
-    body = dump(((None, reason, "INTERNAL", None), None))
+    body = pickle.dumps(
+        ((None, reason, "INTERNAL", None), None)
+    )  # as `mlsrv_executor_kit.failures.dump_error`
     os.write(sock, pack_header(FrameKind.ERROR, 0, body, (), 0) + body)
 
 

@@ -30,15 +30,15 @@ from mlsrv.metrics import Metric
 from mlsrv.plugin_resources import Shared
 from mlsrv.telemetry.default_registry import read_default_registry
 from mlsrv.telemetry.request_logging import thread_failed
+from mlsrv_executor_kit import serialization
+from mlsrv_executor_kit.failures import dump_error
+from mlsrv_executor_kit.plain_values import dump, dump_shared, plain_value
+from mlsrv_executor_kit.plugin_specs import PluginSpecs
 from mlsrv_protocol.types import InferenceRequest
-from mlsrv_workers.ipc import serialization
 from mlsrv_workers.ipc.connection import Connection
-from mlsrv_workers.ipc.failures import dump_error
-from mlsrv_workers.ipc.frames import CREDIT_INTERVAL, STREAM_WINDOW, Frame, FrameKind, dump
+from mlsrv_workers.ipc.frames import CREDIT_INTERVAL, STREAM_WINDOW, Frame, FrameKind
 from mlsrv_workers.ipc.log_forwarding import ForwardingHandler
-from mlsrv_workers.ipc.plain_values import dump_shared, plain_value
 from mlsrv_workers.worker.joining_threads import JoiningThreads
-from mlsrv_workers.worker.plugin_specs import PluginSpecs
 
 
 class _StreamState:

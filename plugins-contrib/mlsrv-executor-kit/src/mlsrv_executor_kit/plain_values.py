@@ -58,8 +58,17 @@ class _SharedPickler(pickle.Pickler):
         return NotImplemented
 
 
+def dump(payload: Any) -> bytes:
+    """Pickle a payload.
+
+    Raises:
+        Exception: the errors of pickling.
+    """
+    return pickle.dumps(payload, protocol=5)
+
+
 def dump_shared(payload: Any) -> bytes:
-    """Pickle a payload as `frames.dump` does.
+    """Pickle a payload as `dump` does.
 
     Raises:
         NotShared: it holds a value of a class that the server may lack.

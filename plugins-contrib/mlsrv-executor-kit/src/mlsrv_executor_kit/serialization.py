@@ -1,6 +1,7 @@
 """Serialization: requests and responses as plain values and buffers.
 
-Neither arrays nor classes of this project are pickled, because a worker may have another version of numpy.
+Neither arrays nor classes of this project are pickled, because the other process may have another version of
+numpy.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from mlsrv.executor import ModelInfo
 from mlsrv.handlers import HandlerOptions
 from mlsrv.metrics import Metric
 from mlsrv.timeline import Spans, Timeline
+from mlsrv_executor_kit.plain_values import dump, dump_shared, make_plain, plain_value
 from mlsrv_protocol.plain_arrays import plain_array
 from mlsrv_protocol.tensors import numeric
 from mlsrv_protocol.types import (
@@ -28,10 +30,11 @@ from mlsrv_protocol.types import (
     RequestOutput,
     ResponseOutput,
 )
-from mlsrv_workers.ipc.frames import SHARED_MEMORY_THRESHOLD, dump
-from mlsrv_workers.ipc.plain_values import dump_shared, make_plain, plain_value
 
 Buffers: TypeAlias = list[npt.NDArray[Any]]
+
+BUFFER_THRESHOLD = 64 * 1024
+"""Bytes from which on a numeric tensor is a buffer of its own, beside the plain values."""
 
 
 def dump_request(request: InferenceRequest, buffers: Buffers) -> tuple[Any, ...]:
@@ -63,7 +66,7 @@ def load_request(plain: tuple[Any, ...], views: list[memoryview]) -> InferenceRe
 
 
 def dump_response(response: InferenceResponse, buffers: Buffers, *more: Any) -> bytes:
-    """Return a response, and more plain values, as the body of a frame for `load_response`.
+    """Return a response, and more plain values, as bytes for `load_response`.
 
     Its large numeric arrays are appended to `buffers`. Values of classes that the server lacks become plain.
 
@@ -201,7 +204,7 @@ def _dump_tensor(tensor: RequestInput | ResponseOutput, buffers: Buffers) -> tup
         if data.dtype.kind in "biufc":
             array = data if data.flags.c_contiguous else data.copy(order="C")
             array_type = (array.dtype.str, array.shape)
-            if array.nbytes < SHARED_MEMORY_THRESHOLD:
+            if array.nbytes < BUFFER_THRESHOLD:
                 data = bytearray(array.data)  # unpickled as a writable copy
             else:
                 data = len(buffers)

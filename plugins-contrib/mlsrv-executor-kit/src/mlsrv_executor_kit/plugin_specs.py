@@ -1,4 +1,4 @@
-"""Plugin specs: the plugins of the server, described so that a worker can load the same ones."""
+"""Plugin specs: the plugins of the server, described so that another process can load the same ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from attrs import frozen
 from mlsrv.kernel_api import PluginSet
 from mlsrv.plugins import Plugins, load_plugin_file
 
-logger = logging.getLogger("mlsrv.workers")
+logger = logging.getLogger("mlsrv.plugins")
 
 
 @frozen
@@ -38,7 +38,7 @@ class PluginModuleSpec:
 
 @frozen
 class PluginSpecs:
-    """Description of the plugins that a worker loads.
+    """Description of the plugins that another process loads.
 
     Attributes:
         discover: as in the server.

@@ -14,6 +14,9 @@ from mlsrv.errors import InvalidPayload
 from mlsrv.executor import ModelInfo
 from mlsrv.handlers import HandlerOptions
 from mlsrv.timeline import Timeline
+from mlsrv_executor_kit import serialization
+from mlsrv_executor_kit.plain_values import dump
+from mlsrv_executor_kit.serialization import BUFFER_THRESHOLD
 from mlsrv_protocol.types import (
     Datatype,
     InferenceRequest,
@@ -24,8 +27,6 @@ from mlsrv_protocol.types import (
     RequestOutput,
     ResponseOutput,
 )
-from mlsrv_workers.ipc import serialization
-from mlsrv_workers.ipc.frames import SHARED_MEMORY_THRESHOLD, dump
 
 NUMERIC = [datatype for datatype in Datatype if datatype.dtype is not None]
 
@@ -100,7 +101,7 @@ def test_requests_round_trip(values: list[Any], request_id: str | None, outputs:
         np.arange(4.0).reshape(2, 2).T,
         np.arange(10)[::3],
         np.array([1, 2], dtype=">i4"),
-        np.arange(2 * SHARED_MEMORY_THRESHOLD, dtype=np.uint8).reshape(2, -1).T,
+        np.arange(2 * BUFFER_THRESHOLD, dtype=np.uint8).reshape(2, -1).T,
     ],
 )
 def test_data_of_responses_round_trips(data: Any) -> None:
@@ -119,7 +120,7 @@ def test_data_of_responses_round_trips(data: Any) -> None:
     ]
 
 
-@pytest.mark.parametrize("size", [3, SHARED_MEMORY_THRESHOLD])
+@pytest.mark.parametrize("size", [3, BUFFER_THRESHOLD])
 def test_arrays_can_be_written_to_and_are_aligned(size: int) -> None:
     request = InferenceRequest([RequestInput("i", [size], Datatype.FP64, np.zeros(size))])
     request.inputs[0].data.flags.writeable = False
