@@ -8,6 +8,12 @@ from typing import Any
 
 from mlsrv.errors import Code, MLSrvError
 
+__all__ = [
+    "RemoteTraceback",
+    "dump_error",
+    "load_error",
+]
+
 
 class RemoteTraceback(Exception):
     """The cause of an error that was raised in another process: its traceback there."""

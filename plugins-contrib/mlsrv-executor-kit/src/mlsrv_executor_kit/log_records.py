@@ -10,6 +10,12 @@ from mlsrv.telemetry.request_logging import current_fields
 from mlsrv_executor_kit.plain_values import plain_value
 from mlsrv_protocol.plain_arrays import as_text
 
+__all__ = [
+    "handle_record",
+    "record_fields",
+]
+
+
 _formatter = logging.Formatter()
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 

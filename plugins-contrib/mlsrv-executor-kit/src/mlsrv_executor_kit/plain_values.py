@@ -24,6 +24,17 @@ from mlsrv_protocol.quoting import clip
 from mlsrv_protocol.tensors import numeric
 from mlsrv_protocol.types import InferenceResponse, Parameters, ResponseOutput
 
+__all__ = [
+    "NotShared",
+    "StandIn",
+    "dump",
+    "dump_shared",
+    "make_plain",
+    "plain_data",
+    "plain_value",
+]
+
+
 _SHARED = (sys.stdlib_module_names - {"__main__"}) | {"numpy", "mlsrv", "mlsrv_protocol"}
 """Top-level packages that the server has, too."""
 

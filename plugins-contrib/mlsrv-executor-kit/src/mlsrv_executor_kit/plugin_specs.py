@@ -14,6 +14,12 @@ from attrs import frozen
 from mlsrv.kernel_api import PluginSet
 from mlsrv.plugins import Plugins, load_plugin_file
 
+__all__ = [
+    "PluginModuleSpec",
+    "PluginSpecs",
+]
+
+
 logger = logging.getLogger("mlsrv.plugins")
 
 

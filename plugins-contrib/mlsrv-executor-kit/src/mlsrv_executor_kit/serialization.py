@@ -31,6 +31,24 @@ from mlsrv_protocol.types import (
     ResponseOutput,
 )
 
+__all__ = [
+    "BUFFER_THRESHOLD",
+    "Buffers",
+    "dump_context",
+    "dump_info",
+    "dump_metadata",
+    "dump_request",
+    "dump_response",
+    "dump_timeline",
+    "load_context",
+    "load_info",
+    "load_metadata",
+    "load_request",
+    "load_response",
+    "load_timeline",
+]
+
+
 Buffers: TypeAlias = list[npt.NDArray[Any]]
 
 BUFFER_THRESHOLD = 64 * 1024
