@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from attrs import define, field, frozen
 
+from mlsrv.authorization import Principal
 from mlsrv.errors import DeadlineExceeded, RequestCancelled
 from mlsrv.timeline import Timeline
 
@@ -66,6 +67,7 @@ class CallContext:
         timeline: collects the phases of the request, or None when no interceptor observes it.
         batches: those that an observed request was part of: one, or several if it was cut in pieces.
         model, version: of the model that the kernel handed it to; empty before that.
+        principal: who asks, where an authorizer is installed, else None; in a worker process its name alone.
         worker: number of the worker process that it was sent to, or None.
         given_up: whether `cancel` was called.
         reported: whether the log has a record of its failure already; see
@@ -83,6 +85,7 @@ class CallContext:
     batches: tuple[Batch, ...] = field(default=(), init=False, repr=False)
     model: str = field(default="", kw_only=True)
     version: str | None = field(default=None, kw_only=True)
+    principal: Principal | None = field(default=None, kw_only=True)
     worker: int | None = field(default=None, kw_only=True)
     reported: bool = field(default=False, init=False, repr=False)
     given_up: bool = field(default=False, init=False)

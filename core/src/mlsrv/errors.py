@@ -13,6 +13,9 @@ Each class carries a transport-neutral `Code`; a transport maps the code, never 
     ├── ModelNotReady               NOT_READY          known, but not loaded (yet)
     ├── ServerNotReady              NOT_READY          the server is starting or stopping
     ├── Overloaded                  OVERLOADED         a bounded queue is full
+    │   └── RateLimited             RATE_LIMITED       a client asks more often than it may
+    ├── Unauthenticated             UNAUTHENTICATED    credentials are missing or wrong
+    ├── PermissionDenied            PERMISSION_DENIED  the principal lacks the right
     ├── TooLarge                    TOO_LARGE          a request is over the size limit
     ├── DeadlineExceeded            DEADLINE_EXCEEDED  the time that the client gave has passed
     ├── RequestCancelled            CANCELLED          the client went away
@@ -54,11 +57,14 @@ __all__ = [
     "OfferClash",
     "OutputNotFound",
     "Overloaded",
+    "PermissionDenied",
     "PluginError",
+    "RateLimited",
     "RepositoryError",
     "RequestCancelled",
     "ServerNotReady",
     "TooLarge",
+    "Unauthenticated",
     "Unsupported",
 ]
 
@@ -172,6 +178,39 @@ class Overloaded(MLSrvError):
         made = cls(f"{what} is overloaded: {full} are already waiting or running; try again later.")
         made.reason = reason
         return made
+
+
+class RateLimited(Overloaded):
+    """A principal asks more often, or has more in flight, than its limits allow; it may try again after
+    `retry_after` seconds."""
+
+    code = Code.RATE_LIMITED
+    reason = "rate_limited"
+
+    @classmethod
+    def by(cls, principal: str, limit: str, retry_after: float = 1.0) -> RateLimited:
+        """Return the error for a limit of a principal, such as ``"5 requests per second"``."""
+        made = cls(f"{_clip(principal)} is limited to {limit}; try again later.")
+        made.retry_after = retry_after
+        return made
+
+
+class Unauthenticated(MLSrvError):
+    """The request has no credentials, or wrong ones."""
+
+    code = Code.UNAUTHENTICATED
+
+
+class PermissionDenied(MLSrvError):
+    """The principal of the request may not do this."""
+
+    code = Code.PERMISSION_DENIED
+
+    @classmethod
+    def of(cls, principal: str, action: str, model: str | None = None) -> PermissionDenied:
+        """Return the error for a right that a principal lacks."""
+        where = f" for model {_clip(model)}" if model is not None else ""
+        return cls(f"{_clip(principal)} has no right {action}{where}.")
 
 
 class TooLarge(MLSrvError):

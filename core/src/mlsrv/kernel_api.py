@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from attrs import define, field
 
+from mlsrv.authorization import AccessRequest, Principal
 from mlsrv.context import CallContext
 from mlsrv.handlers import Arguments
 from mlsrv.interceptor import Interceptor
@@ -30,7 +31,16 @@ from mlsrv_protocol.types import (
     State,
 )
 
-__all__ = ["Access", "AccessNotes", "KernelAPI", "LoadedModel", "Metrics", "ModelStatus", "PluginSet"]
+__all__ = [
+    "Access",
+    "AccessNotes",
+    "Guard",
+    "KernelAPI",
+    "LoadedModel",
+    "Metrics",
+    "ModelStatus",
+    "PluginSet",
+]
 
 
 @define(eq=False)
@@ -68,6 +78,23 @@ class AccessNotes(Protocol):
 
     def note(self, access: Access) -> None:
         """Have one line written. Neither blocks nor raises; call it on the event loop."""
+
+
+class Guard(Protocol):
+    """Lets requests in that may come in, where an authorizer is installed."""
+
+    async def admit(self, access: AccessRequest) -> Principal:
+        """Return who asks, once it may do what it asks for. A transport calls it before it reads a body.
+
+        Raises:
+            Unauthenticated: the credentials are missing or wrong.
+            PermissionDenied: the principal lacks the right.
+            RateLimited: it asks too often.
+        """
+
+    def check(self, access: AccessRequest, principal: Principal, model: str) -> None:
+        """Raise `mlsrv.errors.PermissionDenied` if a principal that was let in may not do this to `model`,
+        which the body names. Not needed for what goes through `KernelAPI.infer`, `stream` and `call`."""
 
 
 class Metrics(Protocol):
@@ -205,6 +232,10 @@ class KernelAPI(Protocol):
         """Takes notes for the access log while that is on and the kernel runs."""
 
     @property
+    def guard(self) -> Guard | None:
+        """Decides about each request, while the kernel runs; None without an authorizer: all are let in."""
+
+    @property
     def stopping(self) -> bool:
         """True from the moment when the server is asked to stop."""
 
@@ -221,7 +252,10 @@ class KernelAPI(Protocol):
     # --- data plane ---------------------------------------------------------------------------------------
 
     async def infer(self, request: InferenceRequest, context: CallContext | None = None) -> InferenceResponse:
-        """Answer one request to the model that it names. Raises `mlsrv.errors.MLSrvError` only."""
+        """Answer one request to the model that it names. Raises `mlsrv.errors.MLSrvError` only.
+
+        A context with a principal needs its right ``infer`` for the model: here, in `stream` and in `call`.
+        """
 
     def stream(
         self, requests: InferenceRequest | AsyncIterator[InferenceRequest], context: CallContext | None = None

@@ -13,8 +13,10 @@ import pytest
 
 import mlsrv
 from mlsrv import CallContext
+from mlsrv.authorization import AccessRequest, Principal
 from mlsrv.errors import Code, ConfigurationError, MLSrvError
 from mlsrv.kernel import Kernel
+from mlsrv.kernel_api import Guard
 from mlsrv.settings import setting, settings_class
 from mlsrv.testing import Offering
 from mlsrv.transport import Transport
@@ -98,11 +100,17 @@ class Lines(Transport):
         message = json.loads(line)
         request = InferenceRequest.parse_obj(message["request"])
         request.model_name = message["model"]
+        context = CallContext()
         try:
-            response = await self.kernel.infer(request, CallContext())
+            if self.kernel.guard is not None:
+                context.principal = await self.admit(self.kernel.guard)
+            response = await self.kernel.infer(request, context)
         except MLSrvError as error:
             return json.dumps(self.describe(error)).encode()
         return self.encode(response)
+
+    async def admit(self, guard: Guard) -> Principal | None:
+        return await guard.admit(AccessRequest("infer", transport="lines"))
 
     def describe(self, error: MLSrvError) -> dict[str, str]:
         return {"code": error.code, "error": str(error)}
@@ -204,6 +212,11 @@ class Indifferent(Lines):
         return await self.answer(line)
 
 
+class Open(Lines):
+    async def admit(self, guard: Guard) -> Principal | None:
+        return None
+
+
 class StartsTwice(Lines):
     async def start(self) -> None:
         self._server = None
@@ -233,6 +246,7 @@ MUTANTS: dict[str, type[Lines]] = {
     "test_a_request_in_flight_is_answered_while_it_stops": Abrupt,
     "test_a_request_that_never_ends_does_not_hold_it_up": Endless,
     "test_a_client_that_goes_away_cancels_its_request": Indifferent,
+    "test_who_may_not_come_in_does_not": Open,
     "test_starting_and_stopping_are_idempotent": StartsTwice,
     "test_an_address_that_is_taken": Raw,
     "test_nothing_runs_on_after_it_stopped": Ticking,

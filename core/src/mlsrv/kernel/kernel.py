@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Protocol, TypeVar
 
+from mlsrv.authorization import AccessRequest, Principal
 from mlsrv.context import CallContext, new_request_id
 from mlsrv.controlplane.gauges import show_models
 from mlsrv.controlplane.handle import ModelHandle
@@ -31,6 +32,7 @@ from mlsrv.handlers import Arguments
 from mlsrv.hosting.catalog import Catalog
 from mlsrv.hosting.streams import only, then
 from mlsrv.kernel.builtin import kernel_plugin, kernel_version
+from mlsrv.kernel.guard import RequestGuard
 from mlsrv.kernel.serving import Serving
 from mlsrv.metrics import Meter
 from mlsrv.plugins.factory import make_offered
@@ -92,6 +94,7 @@ class Kernel:
         registry: the models; see `handle` for one.
         admission: the requests to all models that are waiting or running now.
         access: notes requests for the access log, while that is on and the kernel runs.
+        guard: decides about each request while the kernel runs, if an authorizer is installed, else None.
         meters: the backends of metrics, by name.
         metrics: records with every meter.
         stopping: whether the server is shutting down.
@@ -119,6 +122,7 @@ class Kernel:
         self._details = ErrorDetails(own.error_details)
         self.registry = Registry(self._details)
         self.access: AccessLog | None = None
+        self.guard: RequestGuard | None = None
         self.meters: dict[str, Meter] = {}
         self.metrics = Meters()
         self.stopping = False
@@ -166,6 +170,8 @@ class Kernel:
             self._executors[offer.name] = executor
         for label, lifespan in self.plugins.lifespans(self):
             await _enter(stack, lifespan, f"The plugin {label}")
+        authorizer = self.plugins.authorizer(self)
+        self.guard = None if authorizer is None else RequestGuard(authorizer, self.metrics)
         loader = Loader(
             self,
             self.plugins,
@@ -195,6 +201,7 @@ class Kernel:
             await self.shared.close()
             self._control = None
             self.access = None
+            self.guard = None
             self._executors.clear()
 
     async def loaded(self) -> None:
@@ -261,6 +268,8 @@ class Kernel:
         """
         if context is None:
             context = CallContext(request_id=request.id or new_request_id())
+        if context.principal is not None:
+            self._permit(context, context.principal, request.model_name)
         instance = self.registry.live.get((request.model_name, request.model_version))
         if instance is None:
             instance = self._instance(request.model_name, request.model_version)
@@ -284,6 +293,8 @@ class Kernel:
             raise InvalidPayload("The stream ended before its first request.")
         if context is None:
             context = CallContext(request_id=first.id or new_request_id())
+        if context.principal is not None:
+            self._permit(context, context.principal, first.model_name)
         instance = self._instance(first.model_name, first.model_version)
         try:
             async with closing(instance.stream(then(first, given), context, first)) as responses:
@@ -303,6 +314,8 @@ class Kernel:
         """Call a custom handler of a model by its attribute name, with arguments or with the request of a
         transport (see `mlsrv.handlers`). Raises as `infer`."""
         context = context or CallContext()
+        if context.principal is not None:
+            self._permit(context, context.principal, name)
         instance = self._instance(name, version)
         try:
             return await instance.call(method, arguments, context)
@@ -315,6 +328,13 @@ class Kernel:
         if instance is None:
             raise self._refusal(name, version or None)
         return instance
+
+    def _permit(self, context: CallContext, principal: Principal, model: str) -> None:
+        access = AccessRequest("infer", context.headers, transport=context.transport)
+        if self.guard is not None:
+            self.guard.check(access, principal, model)
+        else:
+            principal.check("infer", model)
 
     def _refusal(self, name: str, version: str | None) -> MLSrvError:
         error = self.registry.why_not(name, version)

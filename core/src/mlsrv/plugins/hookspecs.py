@@ -23,6 +23,7 @@ from mlsrv.plugins.markers import hookspec
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mlsrv.authorization import Authorizer
     from mlsrv.interceptor import Interceptor, UserCodeContext
     from mlsrv.kernel_api import KernelAPI
     from mlsrv.metrics import Metric
@@ -309,6 +310,44 @@ def mlsrv_lifespan(kernel: KernelAPI) -> AbstractAsyncContextManager[object]:
         hello
         serving
         goodbye
+    """
+
+
+@hookspec
+def mlsrv_authorize(kernel: KernelAPI) -> Authorizer:
+    """Decide who may do what.
+
+    Called once for each boot, in the main process, after the lifespans were entered. Each transport then asks
+    before it reads the body of a request, and answers what is not allowed with its code for UNAUTHENTICATED,
+    PERMISSION_DENIED or RATE_LIMITED.
+
+    Args:
+        kernel: the kernel that boots.
+
+    Returns:
+        An `mlsrv.authorization.Authorizer`. None means that the plugin does not decide; without any, all
+        requests are let in. Two authorizers stop the boot.
+
+    Example:
+        >>> import asyncio, mlsrv
+        >>> from mlsrv.authorization import AccessRequest, Authorizer, Principal
+        >>> from mlsrv.errors import Unauthenticated
+        >>> class Passwords(Authorizer):
+        ...     async def authorize(self, access):
+        ...         if access.headers.get("x-password") != "open sesame":
+        ...             raise Unauthenticated("The password is missing or wrong.")
+        ...         return Principal("ali", {"infer": ["treasure-*"]})
+        >>> class Plugin:
+        ...     @mlsrv.hookimpl
+        ...     def mlsrv_authorize(self, kernel):
+        ...         return Passwords()
+        >>> async def main():
+        ...     async with mlsrv.Kernel(plugins=[Plugin()], discover=False) as kernel:
+        ...         headers = {"x-password": "open sesame"}
+        ...         principal = await kernel.guard.admit(AccessRequest("infer", headers))
+        ...         print(principal.name, principal.visible("infer", ["treasure-1", "cave"]))
+        >>> asyncio.run(main())
+        ali ['treasure-1']
     """
 
 

@@ -29,6 +29,7 @@ from mlsrv.plugins.offers import (
 )
 
 if TYPE_CHECKING:
+    from mlsrv.authorization import Authorizer
     from mlsrv.interceptor import Interceptor, UserCodeContext
     from mlsrv.kernel_api import KernelAPI
     from mlsrv.metrics import Metric
@@ -228,6 +229,26 @@ class Plugins:
                 raise _wrong(row, "mlsrv_lifespan", result, "an async context manager")
             found.append((row.label, result))
         return found
+
+    def authorizer(self, kernel: KernelAPI) -> Authorizer | None:
+        """Return the authorizer of a plugin, or None if no plugin has one.
+
+        Raises:
+            PluginError: an implementation raised, or returned something else.
+            OfferClash: two plugins have one.
+        """
+        from mlsrv.authorization import Authorizer
+
+        found: list[tuple[PluginRow, Authorizer]] = []
+        for row, result in self._each("mlsrv_authorize", kernel=kernel):
+            if result is None:
+                continue
+            if not isinstance(result, Authorizer):
+                raise _wrong(row, "mlsrv_authorize", result, "an Authorizer")
+            if found:
+                raise OfferClash.between("authorizer", "mlsrv_authorize", found[0][0].label, row.label)
+            found.append((row, result))
+        return found[0][1] if found else None
 
     def model_state(self, kernel: KernelAPI, model: ModelSettings, state: State, reason: str) -> None:
         """Tell every listener; one that raises is logged, and the others hear of it all the same."""

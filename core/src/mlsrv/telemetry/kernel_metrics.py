@@ -35,6 +35,12 @@ REJECTED = Metric(
     "counter",
     (*_MODEL, "reason"),
 )
+REFUSED = Metric(
+    "mlsrv_access_refused",
+    "Requests of any kind that were not let in.",
+    "counter",
+    ("reason",),
+)
 IN_FLIGHT = Metric(
     "mlsrv_requests_in_flight", "Requests that a model has waiting or running now.", "gauge", _MODEL
 )

@@ -14,7 +14,7 @@ from mlsrv.telemetry.log_text import cut
 
 logger = logging.getLogger("mlsrv.requests")
 
-FIELDS = ("request_id", "trace_id", "model", "version", "worker")
+FIELDS = ("request_id", "trace_id", "model", "version", "principal", "worker")
 """The fields of a record that say what it is about."""
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
@@ -27,6 +27,7 @@ def fields_of(context: CallContext) -> dict[str, Any]:
         "trace_id": trace_id_of(context),
         "model": context.model or None,
         "version": context.version,
+        "principal": context.principal.name if context.principal is not None else None,
         "worker": context.worker,
     }
     return {name: value for name, value in known.items() if value is not None}

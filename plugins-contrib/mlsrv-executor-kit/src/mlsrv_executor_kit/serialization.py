@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import astuple, fields_dict
 
+from mlsrv.authorization import Principal
 from mlsrv.context import CallContext
 from mlsrv.executor import ModelInfo
 from mlsrv.handlers import HandlerOptions
@@ -124,7 +125,7 @@ def dump_context(context: CallContext) -> tuple[Any, ...]:
     """Return a context as a tuple.
 
     The deadline is sent unchanged, because all processes of a machine share the monotonic clock. The receiver
-    gets a timeline of its own.
+    gets a timeline of its own, and of the principal its name alone.
     """
     return (
         context.request_id,
@@ -135,15 +136,19 @@ def dump_context(context: CallContext) -> tuple[Any, ...]:
         context.transport,
         [(link.request_id, dict(link.trace)) for link in context.links if link.trace],
         context.timeline is not None,
+        context.principal.name if context.principal is not None else None,
     )
 
 
 def load_context(plain: tuple[Any, ...]) -> CallContext:
     """Return the context that `dump_context` took apart."""
-    request_id, deadline, priority, headers, trace, transport, links, observed = plain
+    request_id, deadline, priority, headers, trace, transport, links, observed, principal = plain
     members = [CallContext(link, trace=link_trace) for link, link_trace in links]
     timeline = Timeline() if observed else None
-    return CallContext(request_id, deadline, priority, headers, trace, transport, members, timeline)
+    context = CallContext(request_id, deadline, priority, headers, trace, transport, members, timeline)
+    if principal is not None:
+        context.principal = Principal(principal)
+    return context
 
 
 def dump_timeline(context: CallContext) -> Spans | None:

@@ -12,10 +12,12 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 
+import mlsrv
 import mlsrv_prometheus.plugin
 import mlsrv_rest.plugin
 from mlsrv import Kernel, ModelSettings
-from mlsrv.errors import ConfigurationError, ModelLoadError
+from mlsrv.authorization import AccessRequest, Authorizer, Principal
+from mlsrv.errors import ConfigurationError, ModelLoadError, Unauthenticated
 from mlsrv.metrics import Metric
 from mlsrv.testing import EchoModel, tensor_request, text_request
 from mlsrv_prometheus import create_app
@@ -258,3 +260,29 @@ async def test_other_requests_are_answered_while_thousands_of_series_are_written
             text = (await scrape).text
         assert text.count("\n") > 300 * 4 * 15
         assert turns > 50
+
+
+class OneKey(Authorizer):
+    """Lets in who has the key, with the right to the metrics unless the key is that of a reader."""
+
+    @mlsrv.hookimpl
+    def mlsrv_authorize(self) -> Authorizer:
+        return self
+
+    async def authorize(self, access: AccessRequest) -> Principal:
+        key = access.headers.get("x-key")
+        if key not in ("scraper", "reader"):
+            raise Unauthenticated("The key is missing or wrong.")
+        return Principal(key, {"metrics": ["*"]} if key == "scraper" else {})
+
+
+async def test_metrics_need_their_right_where_an_authorizer_is_installed() -> None:
+    kernel = Kernel(plugins=[mlsrv_prometheus.plugin, OneKey()], discover=False)
+    app = httpx.ASGITransport(create_app(kernel))
+    async with kernel, httpx.AsyncClient(transport=app, base_url="http://test") as client:
+        answers = [
+            await client.get("/", headers={"x-key": key} if key else {}) for key in ("", "reader", "scraper")
+        ]
+    assert [answer.status_code for answer in answers] == [401, 403, 200]
+    assert answers[0].json() == {"error": "The key is missing or wrong."}
+    assert answers[0].headers["www-authenticate"] == "Bearer"

@@ -4,12 +4,14 @@ from mlsrv_protocol.errors import Code, MLSrvError
 
 _CODES = {
     400: Code.INVALID_ARGUMENT,
+    401: Code.UNAUTHENTICATED,
+    403: Code.PERMISSION_DENIED,
     404: Code.NOT_FOUND,
     408: Code.DEADLINE_EXCEEDED,
     409: Code.ALREADY_EXISTS,
     413: Code.TOO_LARGE,
     422: Code.INVALID_ARGUMENT,
-    429: Code.OVERLOADED,
+    429: Code.RATE_LIMITED,
     501: Code.UNIMPLEMENTED,
     503: Code.NOT_READY,
     504: Code.DEADLINE_EXCEEDED,

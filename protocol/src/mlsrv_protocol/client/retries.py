@@ -13,6 +13,7 @@ T = TypeVar("T")
 
 _FIRST_PAUSE = 0.1
 _LONGEST_RETRY_AFTER = 5.0
+_REFUSALS = (Code.OVERLOADED, Code.RATE_LIMITED)
 
 
 class RetryPolicy:
@@ -32,7 +33,7 @@ class RetryPolicy:
 
     def pause_after(self, error: Exception) -> float | None:
         """Return the seconds to wait before the next attempt, or None to give up."""
-        refused = isinstance(error, ServerError) and error.code is Code.OVERLOADED and self._repeatable
+        refused = isinstance(error, ServerError) and error.code in _REFUSALS and self._repeatable
         if not self._left or not (refused or isinstance(error, ConnectionFailed)):
             return None
         self._left -= 1

@@ -11,8 +11,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from mlsrv.errors import Code, ConfigurationError, MLSrvError
+from mlsrv.authorization import AccessRequest, Authorizer, Principal
+from mlsrv.errors import Code, ConfigurationError, MLSrvError, PermissionDenied, Unauthenticated
 from mlsrv.kernel.kernel import Kernel
+from mlsrv.plugins.markers import hookimpl
 from mlsrv.settings import ModelSettings
 from mlsrv.testing.models import EchoModel, FailingModel
 from mlsrv.testing.requests import tensor_request, text_request
@@ -244,6 +246,38 @@ class TransportContract(ABC):
 
         run(case())
 
+    def test_who_may_not_come_in_does_not(self) -> None:
+        """With an authorizer, the transport asks before it hands a request to the kernel, and reports the
+        refusal with its code; the model of an admitted request sees its principal.
+
+        Guards against: a transport through which everything is open, whatever the others ask for.
+        """
+
+        async def case() -> None:
+            authorizer = _ScriptedAuthorizer()
+            models = _model(ScriptedModel), _model(EchoModel, "other")
+            async with self._client(*models, authorizer=authorizer) as (_, client):
+                request = text_request("m", ["echo"])
+                for error, code in (
+                    (Unauthenticated("Who are you?"), Code.UNAUTHENTICATED),
+                    (PermissionDenied("Not you."), Code.PERMISSION_DENIED),
+                ):
+                    authorizer.error = error
+                    with pytest.raises(TransportFailure) as caught:
+                        await client.infer(request)
+                    assert (caught.value.code, str(caught.value)) == (code, str(error))
+                authorizer.error = None
+                assert (await client.infer(request)).outputs
+                with pytest.raises(TransportFailure) as caught:
+                    await client.infer(text_request("other", ["a"]))
+                assert caught.value.code is Code.PERMISSION_DENIED, "the principal is not in the context"
+                assert {access.action for access in authorizer.asked} == {"infer"}
+                assert all(access.transport for access in authorizer.asked), (
+                    "the transport does not say its name"
+                )
+
+        run(case())
+
     def test_starting_and_stopping_are_idempotent(self) -> None:
         """Start twice, stop twice, stop before a start: nothing happens the second time.
 
@@ -312,17 +346,20 @@ class TransportContract(ABC):
         return transport
 
     @asynccontextmanager
-    async def _kernel(self, *models: ModelSettings, **settings: Any) -> AsyncIterator[Kernel]:
-        kernel = Kernel(
-            {**self.server_settings, **settings}, plugins=self.plugins(), models=models, discover=False
-        )
+    async def _kernel(
+        self, *models: ModelSettings, authorizer: _ScriptedAuthorizer | None = None, **settings: Any
+    ) -> AsyncIterator[Kernel]:
+        plugins = [*self.plugins(), *([] if authorizer is None else [authorizer])]
+        kernel = Kernel({**self.server_settings, **settings}, plugins=plugins, models=models, discover=False)
         async with kernel:
             await kernel.loaded()
             yield kernel
 
     @asynccontextmanager
-    async def _served(self, *models: ModelSettings) -> AsyncIterator[tuple[Kernel, Transport]]:
-        async with self._kernel(*models) as kernel:
+    async def _served(
+        self, *models: ModelSettings, authorizer: _ScriptedAuthorizer | None = None
+    ) -> AsyncIterator[tuple[Kernel, Transport]]:
+        async with self._kernel(*models, authorizer=authorizer) as kernel:
             transport = self._make(kernel)
             await transport.start()
             try:
@@ -341,8 +378,10 @@ class TransportContract(ABC):
             await client.close()
 
     @asynccontextmanager
-    async def _client(self, *models: ModelSettings) -> AsyncIterator[tuple[Kernel, TransportClient]]:
-        async with self._served(*models) as (kernel, transport):
+    async def _client(
+        self, *models: ModelSettings, authorizer: _ScriptedAuthorizer | None = None
+    ) -> AsyncIterator[tuple[Kernel, TransportClient]]:
+        async with self._served(*models, authorizer=authorizer) as (kernel, transport):
             yield kernel, await self._connect(transport)
 
     async def _answers(self, transport: Transport) -> bool:
@@ -354,6 +393,25 @@ class TransportContract(ABC):
         finally:
             await self._close_clients()
         return True
+
+
+class _ScriptedAuthorizer(Authorizer):
+    """An authorizer, and the plugin that has it: refuses with `error`, or admits a principal that may ask the
+    model "m" alone."""
+
+    def __init__(self) -> None:
+        self.error: MLSrvError | None = None
+        self.asked: list[AccessRequest] = []
+
+    @hookimpl
+    def mlsrv_authorize(self) -> Authorizer:
+        return self
+
+    async def authorize(self, access: AccessRequest) -> Principal:
+        self.asked.append(access)
+        if self.error is not None:
+            raise self.error
+        return Principal("guest", {"infer": ["m"]})
 
 
 class _Patient(EchoModel):

@@ -11,9 +11,12 @@ from prometheus_client import Metric as Samples
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from mlsrv.authorization import AccessRequest
+from mlsrv.errors import Code, MLSrvError, Unauthenticated
+from mlsrv.kernel_api import KernelAPI
 from mlsrv.threads import run_in_own_thread
 from mlsrv_prometheus.family import Family
-from mlsrv_prometheus.meter import PrometheusMeter
+from mlsrv_prometheus.meter import PrometheusMeter, meter_of
 from mlsrv_protocol.json import encode_error
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -21,6 +24,8 @@ Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Readings: TypeAlias = list[tuple[Family, list[tuple[Sequence[str], float]]]]
 
+
+_STATUS = {Code.PERMISSION_DENIED: 403, Code.RATE_LIMITED: 429}
 
 PIECE = 50
 """Samples that are written at a time."""
@@ -33,12 +38,12 @@ class MetricsApp:
     """Answers with all metrics, in the form that the client accepts.
 
     Args:
-        meter: returns the meter that has them, or None while there is none.
+        kernel: has the meter, and the guard, while it runs.
         path: the only one that is answered; any one when None.
     """
 
-    def __init__(self, meter: Callable[[], PrometheusMeter | None], path: str | None = None) -> None:
-        self._meter = meter
+    def __init__(self, kernel: KernelAPI, path: str | None = None) -> None:
+        self._kernel = kernel
         self._path = None if path is None else _bare(path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,14 +51,32 @@ class MetricsApp:
             await _lifespan(receive, send)
         elif scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1000})
+        elif (refusal := await self._refusal(scope)) is not None:
+            await _error(send, *refusal)
         elif self._path is not None and _bare(scope["path"]) != self._path:
             await _error(send, 404, f"There is nothing here; the metrics are at {self._path}")
         elif scope["method"] not in ("GET", "HEAD"):
             await _error(send, 405, "The metrics take GET.", (b"allow", b"GET, HEAD"))
-        elif (meter := self._meter()) is None:
+        elif (meter := meter_of(self._kernel)) is None:
             await _error(send, 503, "There are no metrics now: the kernel does not run.")
         else:
             await self._answer(meter, dict(scope["headers"]), send, scope["method"] == "HEAD")
+
+    async def _refusal(self, scope: Scope) -> tuple[int, str, *tuple[tuple[bytes, bytes], ...]] | None:
+        """Return status, sentence and headers for a client that may not have the metrics, or None."""
+        guard = self._kernel.guard
+        if guard is None:
+            return None
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        operation, client = f"{scope['method']} {scope['path']}", scope.get("client")
+        access = AccessRequest("metrics", headers, None, "metrics", operation, client[0] if client else "")
+        try:
+            await guard.admit(access)
+        except Unauthenticated as error:
+            return 401, str(error), (b"www-authenticate", b"Bearer")
+        except MLSrvError as error:
+            return _STATUS.get(error.code, 500), str(error)
+        return None
 
     async def _answer(
         self, meter: PrometheusMeter, asked: dict[bytes, bytes], send: Send, empty: bool

@@ -18,7 +18,6 @@ def create_app(kernel: KernelAPI) -> Any:
     """
     from mlsrv.errors import ConfigurationError
     from mlsrv_prometheus.app import MetricsApp
-    from mlsrv_prometheus.meter import meter_of
     from mlsrv_prometheus.settings import PrometheusSettings
 
     try:
@@ -30,4 +29,4 @@ def create_app(kernel: KernelAPI) -> Any:
             "This kernel has no metrics for Prometheus: it needs the plugin mlsrv-prometheus and a "
             "metrics_endpoint."
         )
-    return MetricsApp(lambda: meter_of(kernel))
+    return MetricsApp(kernel)

@@ -17,7 +17,6 @@ from mlsrv.listening import bind, url
 from mlsrv.settings import KernelSettings
 from mlsrv.transport import Transport
 from mlsrv_prometheus.app import MetricsApp
-from mlsrv_prometheus.meter import meter_of
 from mlsrv_prometheus.settings import PrometheusSettings
 
 logger = logging.getLogger("mlsrv.metrics")
@@ -48,7 +47,7 @@ class MetricsTransport(Transport):
         bound = bind(host, port, server="Prometheus's endpoint", setting="metrics_port")
         self._endpoints = (url(bound, "http") + path,)
         self._stop.clear()
-        app = cast("Any", MetricsApp(lambda: meter_of(self.kernel), path))
+        app = cast("Any", MetricsApp(self.kernel, path))
         self._serving = asyncio.create_task(
             serve(app, _config(bound), shutdown_trigger=self._stop.wait), name="mlsrv-metrics"
         )

@@ -38,7 +38,7 @@ class LoggedCall:
         """Log the call, which is over; `error` is what ended it, if anything did."""
         log = self._kernel.access
         if log is not None:
-            seconds, client = perf_counter() - self._started, _host(self._rpc.peer())
+            seconds, client = perf_counter() - self._started, host_of(self._rpc.peer())
             quiet = self._method.endswith(_QUIET)
             status = _status(self._rpc, error)
             log.note(Access("grpc", self._method, status, seconds, client, self.context, quiet))
@@ -98,7 +98,7 @@ def _status(rpc: Rpc, error: BaseException | None) -> str:
     return "UNKNOWN" if error is not None and name == "OK" else name
 
 
-def _host(peer: str) -> str:
+def host_of(peer: str) -> str:
     """Return the address in ``ipv4:127.0.0.1:50000``, ``ipv6:%5B::1%5D:50000`` or ``unix:/path``."""
     kind, _, address = peer.partition(":")
     return address if kind == "unix" else unquote(address.rpartition(":")[0]).strip("[]")

@@ -8,6 +8,7 @@ from typing import Final
 from mlsrv.context import CallContext, new_request_id
 from mlsrv.errors import InvalidPayload
 from mlsrv_grpc.access import current_call
+from mlsrv_grpc.guarded import current_admitted
 from mlsrv_grpc.metadata import MAX_ID_LENGTH, REQUEST_ID, request_headers
 from mlsrv_grpc.status import Rpc
 from mlsrv_protocol import InferenceRequest, Parameters
@@ -43,6 +44,9 @@ class ContextFactory:
         context = CallContext(request.id, deadline=self._deadline, headers=headers, transport="grpc")
         if "traceparent" in headers:
             context.trace = {key: headers[key] for key in _TRACE if key in headers}
+        admitted = current_admitted.get()
+        if admitted is not None:
+            context.principal = admitted.principal
         call = current_call.get()
         if call is not None and call.context is None:
             call.context = context

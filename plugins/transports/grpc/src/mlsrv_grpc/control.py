@@ -10,8 +10,10 @@ from typing import Any
 
 import grpc
 
+from mlsrv.authorization import action_of, requires
 from mlsrv.errors import InvalidPayload, Unsupported
 from mlsrv.kernel_api import KernelAPI
+from mlsrv_grpc.guarded import check_model, visible
 from mlsrv_grpc.status import Rpc, refuse
 from mlsrv_protocol.configuration import model_configuration
 from mlsrv_protocol.grpc import message_class, parse
@@ -54,25 +56,32 @@ class Control:
             name: _unsupported(feature) for name, feature in _UNSUPPORTED.items()
         }
 
+    @requires("health")
     async def server_live(self, request: Any) -> dict[str, Any]:
         """Answer true as long as the process answers."""
         return {"live": True}
 
+    @requires("health")
     async def server_ready(self, request: Any) -> dict[str, Any]:
         """Answer whether every model that should be loaded is loaded."""
         return {"ready": self._kernel.ready}
 
+    @requires("health")
     async def model_ready(self, request: Any) -> dict[str, Any]:
         """Answer whether a model is ready; an unknown one is NOT_FOUND."""
+        check_model(request.name)
         return {"ready": self._kernel.model_ready(request.name, request.version or None)}
 
+    @requires("metadata")
     async def server_metadata(self, request: Any) -> dict[str, Any]:
         """Answer name, version and extensions of the server."""
         metadata = self._kernel.server_metadata()
         return {"name": metadata.name, "version": metadata.version, "extensions": metadata.extensions}
 
+    @requires("metadata")
     async def model_metadata(self, request: Any) -> dict[str, Any]:
         """Answer platform, versions, inputs and outputs of a model."""
+        check_model(request.name)
         metadata = self._kernel.model_metadata(request.name, request.version or None)
         return {
             "name": metadata.name,
@@ -82,9 +91,11 @@ class Control:
             "outputs": [_tensor(tensor) for tensor in metadata.outputs],
         }
 
+    @requires("metadata")
     async def model_config(self, request: Any) -> dict[str, Any]:
         """Answer the fields of the configuration that clients read."""
         name, version = request.name, request.version or None
+        check_model(name)
         instance = self._kernel.handle(name, version).loaded()
         info = instance.placement.info
         config = model_configuration(
@@ -95,10 +106,15 @@ class Control:
         )
         return {"config": config}
 
+    @requires("metadata")
     async def model_statistics(self, request: Any) -> dict[str, Any]:
         """Answer the statistics of all models, of all versions of a model, or of one version."""
-        return {"model_stats": self._kernel.statistics(request.name or None, request.version or None)}
+        if request.name:
+            check_model(request.name)
+        found = self._kernel.statistics(request.name or None, request.version or None)
+        return {"model_stats": visible(found, lambda statistics: str(statistics["name"]))}
 
+    @requires("repository")
     async def repository_index(self, request: Any) -> dict[str, Any]:
         """Answer every version of every model with its state; with ``ready`` only those that are ready."""
         found = await self._kernel.index(True if request.ready else None)
@@ -110,10 +126,11 @@ class Control:
                     "state": item.state.value,
                     "reason": item.reason,
                 }
-                for item in found
+                for item in visible(found, lambda item: item.name)
             ]
         }
 
+    @requires("repository")
     async def repository_model_load(self, request: Any) -> dict[str, Any]:
         """Load or reload a model."""
         for key in request.parameters:
@@ -123,12 +140,15 @@ class Control:
                     "put the model into the repository."
                 )
         name = _model_name(request)
+        check_model(name)
         await self._kernel.load(name)
         return {"model_name": name, "isLoaded": True}
 
+    @requires("repository")
     async def repository_model_unload(self, request: Any) -> dict[str, Any]:
         """Unload all versions of a model."""
         name = _model_name(request)
+        check_model(name)
         await self._kernel.unload(name)
         return {"model_name": name, "isUnloaded": True}
 
@@ -139,6 +159,7 @@ def _handler(name: str, respond: Respond) -> grpc.RpcMethodHandler[bytes, bytes]
         message_class(f"inference.{name}Response"),
     )
 
+    @requires(action_of(respond))
     async def handle(body: bytes, rpc: Rpc) -> bytes:
         try:
             return bytes(response_class(**await respond(parse(request_class, body))).SerializeToString())
@@ -150,6 +171,7 @@ def _handler(name: str, respond: Respond) -> grpc.RpcMethodHandler[bytes, bytes]
 
 
 def _unsupported(feature: str) -> grpc.RpcMethodHandler[bytes, bytes]:
+    @requires(None)
     async def handle(body: bytes, rpc: Rpc) -> bytes:
         await refuse(rpc, Unsupported(f"This server does not support {feature}."))
 

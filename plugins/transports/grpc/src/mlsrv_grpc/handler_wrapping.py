@@ -14,6 +14,11 @@ GeneratorBehaviour: TypeAlias = Callable[[Any, Rpc], AsyncIterator[Any]]
 _KINDS: Final = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 
 
+def behaviour_of(handler: Any) -> Any:
+    """Return the behaviour of a ``grpc.RpcMethodHandler``."""
+    return next(behaviour for kind in _KINDS if (behaviour := getattr(handler, kind)) is not None)
+
+
 def wrap_handler(
     handler: Any,
     coroutine: Callable[[CoroutineBehaviour], CoroutineBehaviour],

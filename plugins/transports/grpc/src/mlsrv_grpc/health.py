@@ -11,6 +11,7 @@ from typing import Final
 
 import grpc
 
+from mlsrv.authorization import requires
 from mlsrv.errors import ServerNotReady
 from mlsrv.kernel_api import KernelAPI
 from mlsrv_grpc.status import Rpc, refuse
@@ -62,6 +63,7 @@ class Health:
             return _SERVICE_UNKNOWN
         return _SERVING if not self._closed and self._kernel.ready else _NOT_SERVING
 
+    @requires("health")
     async def _check(self, body: bytes, rpc: Rpc) -> bytes:
         try:
             service = parse(_Request, body).service
@@ -74,6 +76,7 @@ class Health:
             return bytes(_Response(status=status).SerializeToString())
         await refuse(rpc, problem)
 
+    @requires("health")
     async def _watch(self, body: bytes, rpc: Rpc) -> None:
         try:
             service = parse(_Request, body).service

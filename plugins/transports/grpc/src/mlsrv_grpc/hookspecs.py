@@ -25,6 +25,9 @@ def mlsrv_grpc_services(kernel: KernelAPI) -> Service | Iterable[Service]:
     and receive the requests that the deserialisers of their handlers make. Two services of one name stop the
     start.
 
+    A behaviour says which right it needs with `mlsrv.authorization.requires`, else it needs ``admin``. Where
+    an authorizer is installed, it must be a coroutine function or an asynchronous generator function.
+
     Args:
         kernel: the kernel; models are still loading when the hook is called.
 

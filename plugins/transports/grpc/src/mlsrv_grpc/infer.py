@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlsrv.authorization import requires
 from mlsrv.context import CallContext
 from mlsrv.kernel_api import KernelAPI
 from mlsrv_grpc.call_context import ContextFactory, pop_empty_final
@@ -16,6 +17,7 @@ class Infer:
     def __init__(self, kernel: KernelAPI) -> None:
         self._kernel = kernel
 
+    @requires("infer")
     async def __call__(self, body: bytes, rpc: Rpc) -> bytes:
         context: CallContext | None = None
         try:

@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 
+from mlsrv.authorization import requires
 from mlsrv_grpc.status import Rpc, refuse
 from mlsrv_grpc.stream_reader import StreamReader
 from mlsrv_protocol.grpc import Descriptors, message_class, parse
@@ -42,6 +43,7 @@ class Reflection:
         """Return handlers by the name of the call."""
         return {"ServerReflectionInfo": grpc.stream_stream_rpc_method_handler(self._info)}
 
+    @requires("docs")
     async def _info(self, requests: AsyncIterable[bytes], rpc: Rpc) -> None:
         try:
             async for body in self._reader.read(requests):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import grpc.aio
 from attrs import frozen
 
+from mlsrv.authorization import action_of
 from mlsrv.errors import ConfigurationError
 from mlsrv.kernel_api import KernelAPI
 from mlsrv.settings import KernelSettings
@@ -15,6 +16,8 @@ from mlsrv_grpc.call_metrics import measured_methods
 from mlsrv_grpc.control import Control
 from mlsrv_grpc.delivery import Delivery
 from mlsrv_grpc.drain import DrainableRouter
+from mlsrv_grpc.guarded import GuardedHandlers
+from mlsrv_grpc.handler_wrapping import behaviour_of
 from mlsrv_grpc.health import Health
 from mlsrv_grpc.infer import Infer
 from mlsrv_grpc.reflection import Reflection
@@ -67,11 +70,18 @@ def all_services(kernel: KernelAPI) -> Services:
     }
     for name in REFLECTION:
         own[name] = Reflection(name, names, descriptors, reader).methods()
-    handlers = [
+    handlers: list[grpc.GenericRpcHandler] = [
         grpc.method_handlers_generic_handler(name, measured_methods(kernel.metrics, name, methods))
         for name, methods in own.items()
     ]
     handlers += [service.handler for _, service in added.values()]
+    if kernel.guard is not None:
+        actions = {
+            f"/{service}/{name}": action_of(behaviour_of(handler))
+            for service, methods in own.items()
+            for name, handler in methods.items()
+        }
+        handlers = [GuardedHandlers(handlers, actions, kernel.guard)]
     return Services(DrainableRouter(handlers, delivery), health, reader)
 
 

@@ -23,6 +23,9 @@ STATUS: dict[Code, grpc.StatusCode] = {
     Code.ALREADY_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
     Code.TOO_LARGE: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Code.OVERLOADED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Code.RATE_LIMITED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Code.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
+    Code.PERMISSION_DENIED: grpc.StatusCode.PERMISSION_DENIED,
     Code.DEADLINE_EXCEEDED: grpc.StatusCode.DEADLINE_EXCEEDED,
     Code.CANCELLED: grpc.StatusCode.CANCELLED,
     Code.UNIMPLEMENTED: grpc.StatusCode.UNIMPLEMENTED,
@@ -63,7 +66,7 @@ def failure(error: Exception, context: CallContext | None = None) -> Failure:
     trailing = _request_id_metadata(context.request_id)
     if not isinstance(error, MLSrvError):
         return Failure(grpc.StatusCode.INTERNAL, _clipped(internal_error(context)), trailing)
-    if error.code is Code.OVERLOADED:
+    if error.code in (Code.OVERLOADED, Code.RATE_LIMITED):
         seconds = error.retry_after if isinstance(error, Overloaded) else 1.0
         trailing = (("grpc-retry-pushback-ms", str(math.ceil(seconds * 1000))), *trailing)
     return Failure(STATUS[error.code], _clipped(str(error)), trailing)

@@ -14,6 +14,7 @@ from typing import Final
 
 from attrs import frozen
 
+from mlsrv.authorization import requires
 from mlsrv.context import CallContext, new_request_id
 from mlsrv.errors import ServerNotReady
 from mlsrv.kernel_api import KernelAPI
@@ -41,6 +42,7 @@ class StreamInfer:
         self._reader = reader
         self._delivery = delivery
 
+    @requires("infer")
     async def __call__(self, requests: AsyncIterable[bytes], rpc: Rpc) -> None:
         await _Stream(self._kernel, self._reader, self._delivery, rpc).run(requests)
 

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Route
 
+from mlsrv.authorization import requires
 from mlsrv.kernel_api import KernelAPI
 from mlsrv_openapi.document import model_document, server_document
 
@@ -45,6 +46,7 @@ SwaggerUIBundle({
 });
 """
 _SCRIPT_HASH = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
+_PRINCIPAL = "mlsrv.principal"
 _NO_SNIFFING = {"x-content-type-options": "nosniff"}
 # Swagger UI sets styles of elements and has images in its style sheet.
 _PAGE_HEADERS = {
@@ -69,16 +71,22 @@ class Documentation:
         self._kernel = kernel
         self._folder = assets_folder()
 
+    @requires("docs")
     async def page(self, request: Request) -> Response:
         """Answer Swagger UI of the server."""
         return _page(self._kernel.server_metadata().name, "docs/assets")
 
+    @requires("docs")
     async def document(self, request: Request) -> Response:
         """Answer the document of the server."""
         metadata = self._kernel.server_metadata()
         names = self._kernel.model_names()
+        principal = request.scope.get(_PRINCIPAL)
+        if principal is not None:
+            names = principal.visible("docs", names)
         return _json(server_document(metadata.name, metadata.version, names, "../.."))
 
+    @requires("docs")
     async def model_page(self, request: Request) -> Response:
         """Answer Swagger UI of a model."""
         name, version = _model_and_version(request)
@@ -86,6 +94,7 @@ class Documentation:
         root = "../../../.." if version is not None else "../.."
         return _page(f"Model {name}", f"{root}/docs/assets")
 
+    @requires("docs")
     async def model_document(self, request: Request) -> Response:
         """Answer the document of a model."""
         name, version = _model_and_version(request)
@@ -94,6 +103,7 @@ class Documentation:
         version = None if version is None else quote(version, safe="")
         return _json(model_document(metadata, version, quote(name, safe=""), root))
 
+    @requires("docs")
     async def asset(self, request: Request) -> Response:
         """Answer a file of Swagger UI."""
         name = request.path_params["file"]

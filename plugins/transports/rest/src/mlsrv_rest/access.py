@@ -1,12 +1,21 @@
-"""Access log: the record of one HTTP request."""
+"""Access: the record of one HTTP request for the access log, and what an authorizer is asked about it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
 from urllib.parse import quote
 
+from mlsrv.authorization import AccessRequest, Action
 from mlsrv.kernel_api import Access
 from mlsrv_rest.asgi import Scope
 from mlsrv_rest.routes.common import CALL
+
+CERTIFICATE: Final = "mlsrv_rest.certificate"
+"""Key of the scope's ``state``: the subject of the client's certificate, by field."""
+
+_NO_CERTIFICATE: Mapping[str, str] = MappingProxyType({})
 
 CLIENT_CLOSED_REQUEST = 499
 """Status in the log of a request whose client closed the connection before the response began."""
@@ -30,6 +39,22 @@ def access_record(scope: Scope, status: int, seconds: float) -> Access:
         client[0] if client else "",
         call.request_context if call is not None else None,
         quiet=path.startswith("/v2/health") or path.endswith("/ready"),
+    )
+
+
+def access_request(
+    scope: Scope, headers: Mapping[str, str], action: Action | None, model: str | None
+) -> AccessRequest:
+    """Return what an authorizer is asked about a request, of which only the head has been read."""
+    client = scope.get("client")
+    return AccessRequest(
+        action,
+        headers,
+        model,
+        "rest",
+        f"{scope['method']} {_path(scope)}",
+        client[0] if client else "",
+        (scope.get("state") or {}).get(CERTIFICATE, _NO_CERTIFICATE),
     )
 
 

@@ -6,11 +6,13 @@ import asyncio
 
 from starlette.types import ASGIApp
 
+from mlsrv.authorization import Action
 from mlsrv.context import CallContext
 from mlsrv.errors import Overloaded
-from mlsrv.kernel_api import KernelAPI
+from mlsrv.kernel_api import Guard, KernelAPI
 from mlsrv.settings import Owner, Settings
 from mlsrv.telemetry.request_logging import report
+from mlsrv_rest.access import access_request
 from mlsrv_rest.asgi import Message, Receive, Scope, Send, flushed
 from mlsrv_rest.body_budget import UNCOUNTED_BYTES, BodyBudget
 from mlsrv_rest.body_decoder import BodyDecoder
@@ -30,7 +32,7 @@ from mlsrv_rest.middleware import all_middleware
 from mlsrv_rest.paths import infer_route, infer_target, split
 from mlsrv_rest.request_observer import RequestObserver
 from mlsrv_rest.router import Router
-from mlsrv_rest.routes.common import CALL, ROUTE
+from mlsrv_rest.routes.common import CALL, PRINCIPAL, ROUTE
 from mlsrv_rest.routes.handlers import CustomHandlers
 from mlsrv_rest.routes.health import Health
 from mlsrv_rest.routes.infer import Infer
@@ -182,9 +184,15 @@ class RestApp:
         try:
             segments = split(scope, self._prefix)
         except HTTPProblem:
+            if self.kernel.guard is not None:
+                await self._admit(self.kernel.guard, call, scope, headers, None, None)
             await self._reader.read(call, headers, MAX_CONTROL_BYTES)
             raise
         target = infer_target(segments)
+        if self.kernel.guard is not None:
+            action, model = ("infer", target[0]) if target else self._router.needs(scope, segments)
+            await self._admit(self.kernel.guard, call, scope, headers, action, model)
+        scope[PRINCIPAL] = call.principal
         limit = MAX_CONTROL_BYTES if target is None and self._router.is_control(segments) else None
         body = await self._reader.read(call, headers, limit)
         if target is None:
@@ -194,6 +202,24 @@ class RestApp:
             raise wrong_method(scope["method"], {"POST"})
         scope[ROUTE] = infer_route(target[1])
         return await self._infer(call, headers, body, *target)
+
+    async def _admit(
+        self,
+        guard: Guard,
+        call: Call,
+        scope: Scope,
+        headers: dict[str, str],
+        action: Action | None,
+        model: str | None,
+    ) -> None:
+        """Find the principal of a request, before its body is read. Raises as `Guard.admit`."""
+        access = access_request(scope, headers, action, model)
+        try:
+            call.principal = await guard.admit(access)
+        except Exception as error:
+            if not await self._reader.discard(call, headers):
+                raise UnreadBody from error
+            raise
 
 
 def create_app(kernel: KernelAPI) -> ASGIApp:

@@ -100,6 +100,21 @@ class BodyReader:
             self.record_rejection(error.reason)
             raise
 
+    async def discard(self, call: Call, headers: Mapping[str, str]) -> bool:
+        """Discard the body of a request that is refused. Returns True if it was read to its end, and False,
+        after little of it, if it is large or slow.
+
+        Raises:
+            ClientDisconnected: the client disconnected before its end.
+        """
+        if _declared(headers) > MAX_CONTROL_BYTES:
+            return False
+        try:
+            async with asyncio.timeout(min(self._seconds, DISCARD_SECONDS)):
+                return await discard(call.receive, MAX_CONTROL_BYTES)
+        except TimeoutError:
+            return False
+
     def record_rejection(self, reason: str) -> None:
         """Count a refused request in the metrics, under its reason."""
         self._kernel.metrics.record(REJECTED, 1.0, ("", "", reason))

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from attrs import define
 
+from mlsrv.authorization import Principal
 from mlsrv.context import CallContext
 from mlsrv_rest.asgi import Receive
 from mlsrv_rest.errors import ClientDisconnected
@@ -35,6 +36,7 @@ class Call:
             nothing is awaited.
         timed_out: whether the task was cancelled because of that deadline.
         checked: whether a check has seen the call.
+        principal: who asks, if an authorizer is installed.
         disconnect_listener: the task that listens for the disconnect, if there is one.
     """
 
@@ -47,6 +49,7 @@ class Call:
     receive_deadline: float | None = None
     timed_out: bool = False
     checked: bool = False
+    principal: Principal | None = None
     disconnect_listener: asyncio.Task[None] | None = None
 
     async def wait_for(self, context: CallContext, answer: Awaitable[_T]) -> _T:

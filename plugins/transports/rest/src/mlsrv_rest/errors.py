@@ -19,6 +19,9 @@ STATUS: dict[Code, int] = {
     Code.ALREADY_EXISTS: 409,
     Code.TOO_LARGE: 413,
     Code.OVERLOADED: 503,
+    Code.RATE_LIMITED: 429,
+    Code.UNAUTHENTICATED: 401,
+    Code.PERMISSION_DENIED: 403,
     Code.DEADLINE_EXCEEDED: 504,
     # A request whose client is still connected is cancelled only by a server that stops.
     Code.CANCELLED: 503,
@@ -75,7 +78,9 @@ def error_to_response(error: Exception, context: CallContext | None = None) -> B
     headers = _request_id_header(context.request_id)
     if not isinstance(error, MLSrvError):
         return error_response(500, message, headers)
-    if error.code is Code.OVERLOADED:
+    if error.code is Code.UNAUTHENTICATED:
+        headers = ((b"www-authenticate", b"Bearer"), *headers)
+    if error.code in (Code.OVERLOADED, Code.RATE_LIMITED):
         seconds = error.retry_after if isinstance(error, Overloaded) else 1.0
         headers = ((b"retry-after", b"%d" % max(1, math.ceil(seconds))), *headers)
     return error_response(STATUS[error.code], message, headers)

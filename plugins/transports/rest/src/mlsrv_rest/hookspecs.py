@@ -27,6 +27,10 @@ def mlsrv_rest_routes(kernel: KernelAPI) -> BaseRoute | Iterable[BaseRoute]:
     `mlsrv.errors.MLSrvError` or a Starlette ``HTTPException`` that an endpoint raises is answered in the
     protocol's error form. Two plugins with the same path and method stop the start.
 
+    An endpoint says which right it needs with `mlsrv.authorization.requires`, else it needs ``admin``; a
+    ``{model}`` in its path is the model that the right must cover. ``request.scope["mlsrv.principal"]`` is
+    who asks, for ``CallContext(principal=…)``: the kernel checks the model of each request with it.
+
     Args:
         kernel: the kernel; models are still loading when the hook is called.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -12,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 
+from mlsrv.authorization import Action, action_of
 from mlsrv.errors import MLSrvError
 from mlsrv_rest.asgi import Message, Receive, Scope, Send
 from mlsrv_rest.errors import (
@@ -24,8 +26,10 @@ from mlsrv_rest.errors import (
 )
 from mlsrv_rest.paths import join
 from mlsrv_rest.routes.common import CALL, ROUTE, SEGMENTS
+from mlsrv_rest.routes.handlers import CustomHandlers
 
 _DOCS = "/v2/docs"
+_MODEL = "{model}"
 _ENTRANCES = ("/", "/docs")
 """Paths that people try first, in a browser."""
 
@@ -88,6 +92,30 @@ class Router:
         finally:
             scope[ROUTE] = self._route(inner, path)
 
+    def needs(self, scope: Scope, segments: list[str]) -> tuple[Action | None, str | None]:
+        """Return the action of a request, and the model that its path names, if it does.
+
+        The action of an unknown path is None.
+        """
+        path = join(segments)
+        outline = {
+            "type": "http",
+            "method": scope["method"],
+            "path": path,
+            "root_path": "",
+            "headers": scope["headers"],
+            SEGMENTS: segments,
+        }
+        partial: tuple[Action | None, str | None] = None, None
+        found = False
+        for route in self._app.routes:
+            match, inner = route.matches(outline)
+            if match is Match.FULL:
+                return _needs(route, inner, segments)
+            if match is Match.PARTIAL and not found:
+                partial, found = _needs(route, inner, segments), True
+        return partial
+
     def is_control(self, segments: list[str]) -> bool:
         """Return whether the path of a request belongs to the routes whose requests carry no tensors."""
         path = join(segments)
@@ -131,6 +159,17 @@ class Router:
             if isinstance(route, Route) and route.methods and route.matches(scope)[0] is not Match.NONE:
                 allowed |= route.methods
         return allowed
+
+
+def _needs(
+    route: BaseRoute, inner: MutableMapping[str, Any], segments: list[str]
+) -> tuple[Action | None, str | None]:
+    if isinstance(route, CustomHandlers):
+        return "infer", route.model_of(inner)
+    action = action_of(getattr(route, "endpoint", None) or getattr(route, "app", route))
+    parts = str(getattr(route, "path", "")).split("/")
+    model = segments[parts.index(_MODEL)] if _MODEL in parts else None
+    return action, model
 
 
 def _respond(request: Request, error: Exception) -> Response:

@@ -7,6 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from mlsrv.authorization import Action
 from mlsrv.context import CallContext
 from mlsrv_protocol.json import dumps
 from mlsrv_rest.headers import context_of
@@ -19,6 +20,10 @@ ROUTE = "mlsrv.route"
 """Key of the scope, for middleware: the path with placeholders such as ``{model}``; None for an unknown
 path."""
 
+PRINCIPAL = "mlsrv.principal"
+"""Key of the scope, for endpoints: the `mlsrv.authorization.Principal` of the request; None without an
+authorizer."""
+
 CALL = "mlsrv_rest.call"
 """Key of the scope: the `mlsrv_rest.calls.Call`."""
 
@@ -30,8 +35,15 @@ def begin_context(request: Request, request_id: str | None = None) -> CallContex
         InvalidPayload: as `context_of`.
     """
     context = context_of(dict(request.headers), request_id)
+    context.principal = request.scope[PRINCIPAL]
     request.scope[CALL].request_context = context
     return context
+
+
+def visible(request: Request, action: Action, models: list[str]) -> list[str]:
+    """Return those of the models that the principal of a request has this right for."""
+    principal = request.scope[PRINCIPAL]
+    return models if principal is None else principal.visible(action, models)
 
 
 def model_and_version(request: Request) -> tuple[str, str | None]:
@@ -40,10 +52,10 @@ def model_and_version(request: Request) -> tuple[str, str | None]:
     return segments[3], segments[5] if "version" in request.path_params else None
 
 
-def segment_after(request: Request, segment: str) -> str:
-    """Return the decoded segment that follows the last occurrence of `segment`."""
+def model_before_last(request: Request) -> str:
+    """Return the model in a path ``…/models/{model}/VERB``."""
     segments: list[str] = request.scope[SEGMENTS]
-    return segments[len(segments) - segments[::-1].index(segment)]
+    return segments[-2]
 
 
 def json_response(content: Any, status: int = 200) -> Response:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,7 +15,7 @@ from mlsrv.handlers import HandlerRequest, Reply, find_handler
 from mlsrv.kernel_api import KernelAPI
 from mlsrv_rest.errors import HTTPProblem, wrong_method
 from mlsrv_rest.headers import response_headers
-from mlsrv_rest.routes.common import CALL, ROUTE, SEGMENTS, begin_context
+from mlsrv_rest.routes.common import CALL, PRINCIPAL, ROUTE, SEGMENTS, begin_context
 
 _TARGET = "mlsrv_rest.handler"
 
@@ -63,10 +64,17 @@ class CustomHandlers(BaseRoute):
             return Match.NONE, {}
         return Match.FULL, {_TARGET: target, "endpoint": self, ROUTE: target.route}
 
+    def model_of(self, found: Mapping[str, Any]) -> str | None:
+        """Return the model of what `matches` found; None if several models share the path."""
+        target: _Target | _Ambiguous = found[_TARGET]
+        return None if isinstance(target, _Ambiguous) else target.model
+
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         target: _Target | _Ambiguous = scope[_TARGET]
         if isinstance(target, _Ambiguous):
-            raise _ambiguous_path(target)
+            principal = scope[PRINCIPAL]
+            models = target.models if principal is None else principal.visible("infer", target.models)
+            raise _ambiguous_path(target.path, models)
         if target.method is None:
             raise wrong_method(scope["method"], target.verbs)
         request = Request(scope, receive)
@@ -115,9 +123,7 @@ class CustomHandlers(BaseRoute):
         return _Target(name, version, method, values, verbs, is_shared, route)
 
 
-def _ambiguous_path(target: _Ambiguous) -> HTTPProblem:
+def _ambiguous_path(path: str, models: list[str]) -> HTTPProblem:
     return HTTPProblem(
-        404,
-        f"Several models offer {target.path}: {', '.join(target.models)}; ask one of them, at "
-        f"/v2/models/NAME{target.path}.",
+        404, f"Several models offer {path}: {', '.join(models)}; ask one of them, at /v2/models/NAME{path}."
     )

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from mlsrv.authorization import requires
 from mlsrv.errors import ModelNotReady
 from mlsrv.kernel_api import KernelAPI
 from mlsrv_rest.routes.common import json_response, model_and_version
@@ -20,10 +21,12 @@ class Health:
     def __init__(self, kernel: KernelAPI) -> None:
         self._kernel = kernel
 
+    @requires("health")
     async def live(self, request: Request) -> Response:
         """Answer ``{"live": true}`` as long as the process answers."""
         return json_response({"live": True})
 
+    @requires("health")
     async def ready(self, request: Request) -> Response:
         """Answer ``{"ready": true, "live": true}`` once every model that should be loaded is loaded."""
         problems = self._kernel.problems()
@@ -31,6 +34,7 @@ class Health:
             return json_response({"ready": False, "live": True, "error": " ".join(problems)}, 503)
         return json_response({"ready": True, "live": True})
 
+    @requires("health")
     async def model_ready(self, request: Request) -> Response:
         """Answer ``{"name": …, "ready": true}``; an unknown model is 404."""
         name, version = model_and_version(request)

@@ -60,6 +60,7 @@ class Infer:
         request.parameters.headers = headers
         context = context_of(headers, request.id)
         request.id = context.request_id
+        context.principal = call.principal
         answer = await call.wait_for(context, self._kernel.infer(request, context))
         response = encode(answer, wanted)
         if self._gzip and len(response.body) >= MIN_GZIP_BYTES and accepts_gzip(headers):

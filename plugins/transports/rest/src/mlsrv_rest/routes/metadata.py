@@ -9,8 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from mlsrv.authorization import requires
 from mlsrv.kernel_api import KernelAPI
-from mlsrv_rest.routes.common import json_response, model_and_version
+from mlsrv_rest.routes.common import json_response, model_and_version, visible
 
 
 class Metadata:
@@ -19,14 +20,17 @@ class Metadata:
     def __init__(self, kernel: KernelAPI) -> None:
         self._kernel = kernel
 
+    @requires("metadata")
     async def server(self, request: Request) -> Response:
         """Answer name, version and extensions of the server."""
         return json_response(self._kernel.server_metadata())
 
+    @requires("metadata")
     async def models(self, request: Request) -> Response:
         """Answer the names of all models, loaded or not."""
-        return json_response({"models": self._kernel.model_names()})
+        return json_response({"models": visible(request, "metadata", self._kernel.model_names())})
 
+    @requires("metadata")
     async def model(self, request: Request) -> Response:
         """Answer platform, versions, inputs and outputs of a loaded model."""
         return json_response(self._kernel.model_metadata(*model_and_version(request)))

@@ -12,11 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from mlsrv.authorization import requires
 from mlsrv.errors import InvalidPayload
 from mlsrv.kernel_api import KernelAPI
 from mlsrv.types import RepositoryIndexResponse
 from mlsrv_protocol.json import decode_json_object
-from mlsrv_rest.routes.common import json_response, segment_after
+from mlsrv_rest.routes.common import json_response, model_before_last, visible
 
 
 class Repository:
@@ -25,23 +26,28 @@ class Repository:
     def __init__(self, kernel: KernelAPI) -> None:
         self._kernel = kernel
 
+    @requires("repository")
     async def index(self, request: Request) -> Response:
         """Answer every model and version with its state; with ``{"ready": true}`` only those that serve."""
         ready = (await _body(request)).get("ready")
         if ready is not None and not isinstance(ready, bool):
             raise InvalidPayload('"ready" must be true or false.')
-        return json_response(RepositoryIndexResponse(await self._kernel.index(ready or None)))
+        found = await self._kernel.index(ready or None)
+        seen = set(visible(request, "repository", [item.name for item in found]))
+        return json_response(RepositoryIndexResponse([item for item in found if item.name in seen]))
 
+    @requires("repository")
     async def load(self, request: Request) -> Response:
         """Load or reload all versions of a model; answer when they serve."""
         refuse_upload(await _body(request))
-        await self._kernel.load(segment_after(request, "models"))
+        await self._kernel.load(model_before_last(request))
         return Response()
 
+    @requires("repository")
     async def unload(self, request: Request) -> Response:
         """Unload all versions of a model; answer when they are unloaded."""
         await _body(request)
-        await self._kernel.unload(segment_after(request, "models"))
+        await self._kernel.unload(model_before_last(request))
         return Response()
 
     def routes(self) -> list[Route]:

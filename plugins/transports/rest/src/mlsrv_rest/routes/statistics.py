@@ -9,9 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from mlsrv.authorization import requires
 from mlsrv.kernel_api import KernelAPI
 from mlsrv_protocol.configuration import model_configuration
-from mlsrv_rest.routes.common import json_response, model_and_version
+from mlsrv_rest.routes.common import json_response, model_and_version, visible
 
 
 class Statistics:
@@ -20,14 +21,19 @@ class Statistics:
     def __init__(self, kernel: KernelAPI) -> None:
         self._kernel = kernel
 
+    @requires("metadata")
     async def all(self, request: Request) -> Response:
         """Answer the statistics of every version of every model."""
-        return json_response({"model_stats": self._kernel.statistics()})
+        found = self._kernel.statistics()
+        seen = set(visible(request, "metadata", [statistics["name"] for statistics in found]))
+        return json_response({"model_stats": [one for one in found if one["name"] in seen]})
 
+    @requires("metadata")
     async def model(self, request: Request) -> Response:
         """Answer the statistics of all versions of a model, or of one."""
         return json_response({"model_stats": self._kernel.statistics(*model_and_version(request))})
 
+    @requires("metadata")
     async def config(self, request: Request) -> Response:
         """Answer the fields of the configuration that clients read."""
         name, version = model_and_version(request)

@@ -15,6 +15,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from mlsrv.authorization import requires
 from mlsrv.context import CallContext
 from mlsrv.errors import Unsupported
 from mlsrv.kernel_api import KernelAPI
@@ -41,16 +42,19 @@ class Streaming:
         self._kernel = kernel
         self._decoder = decoder
 
+    @requires("infer")
     async def infer_stream(self, request: Request) -> Response:
         """Answer the body of ``infer`` with a stream of its responses."""
         inference = await self._decoder.run(decode_request, await request.body())
         return await self._stream(request, inference, encode_response)
 
+    @requires("infer")
     async def generate_stream(self, request: Request) -> Response:
         """Answer the body of ``generate`` or ``infer`` with a stream of responses of the same form."""
         inference, encode = await self._decode(request, await request.body())
         return await self._stream(request, inference, encode)
 
+    @requires("infer")
     async def generate(self, request: Request) -> Response:
         """Answer input tensors as plain JSON values by name in the same form; accepts the body of ``infer``,
         too."""

@@ -1,0 +1,124 @@
+"""Guard: the authorizer is asked, and the rights of the principal are compared with the action."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+import mlsrv
+from mlsrv import CallContext, Kernel, ModelSettings
+from mlsrv.authorization import AccessRequest, Action, Authorizer, Principal
+from mlsrv.errors import OfferClash, PermissionDenied, PluginError, Unauthenticated
+from mlsrv.testing import EchoModel, text_request
+from mlsrv.types import InferenceRequest
+
+
+class Names(Authorizer):
+    """The header ``name`` is who asks; without it, the principal is anonymous."""
+
+    rights: dict[Action, list[str]] = {"infer": ["echo"], "health": ["*"]}
+
+    async def authorize(self, access: AccessRequest) -> Principal:
+        name = access.headers.get("name")
+        if name is None:
+            return Principal("anonymous", {"health": ["*"]}, anonymous=True)
+        if name == "stranger":
+            raise Unauthenticated("You are not known here.")
+        return Principal(name, self.rights)
+
+
+class Plugin:
+    def __init__(self, authorizer: object) -> None:
+        self.authorizer = authorizer
+
+    @mlsrv.hookimpl
+    def mlsrv_authorize(self, kernel: Any) -> Any:
+        return self.authorizer
+
+
+MODELS = [ModelSettings(name=name, implementation=EchoModel) for name in ("echo", "other")]
+
+
+def kernel(*authorizers: object) -> Kernel:
+    plugins = [Plugin(authorizer) for authorizer in authorizers]
+    return Kernel(plugins=plugins, models=MODELS, discover=False)
+
+
+@pytest.mark.parametrize(
+    ("action", "name", "model", "error"),
+    [
+        ("infer", "ada", "echo", None),
+        ("infer", "ada", None, None),
+        ("infer", "ada", "other", PermissionDenied),
+        ("repository", "ada", None, PermissionDenied),
+        (None, "ada", None, None),
+        ("infer", "stranger", "echo", Unauthenticated),
+        ("health", None, None, None),
+        ("infer", None, "echo", Unauthenticated),
+        (None, None, None, Unauthenticated),
+    ],
+)
+def test_it_admits_what_the_rights_allow(
+    action: Action | None, name: str | None, model: str | None, error: type[Exception] | None
+) -> None:
+    async def main() -> None:
+        async with kernel(Names()) as running:
+            assert running.guard is not None
+            headers = {} if name is None else {"name": name}
+            access = AccessRequest(action, headers, model)
+            if error is None:
+                assert (await running.guard.admit(access)).name == (name or "anonymous")
+            else:
+                with pytest.raises(error):
+                    await running.guard.admit(access)
+
+    asyncio.run(main())
+
+
+def test_the_kernel_checks_the_model_of_each_kind_of_call() -> None:
+    async def main() -> None:
+        async with kernel(Names()) as running:
+            await running.loaded()
+            context = CallContext(principal=Principal("ada", {"infer": ["echo"]}))
+            assert (await running.infer(text_request("echo", ["a"]), context)).outputs
+
+            async def requests() -> AsyncIterator[InferenceRequest]:
+                yield text_request("other", ["a"])
+
+            with pytest.raises(PermissionDenied):
+                await running.infer(text_request("other", ["a"]), context)
+            with pytest.raises(PermissionDenied):
+                await anext(running.stream(requests(), context))
+            with pytest.raises(PermissionDenied):
+                await running.call("other", None, "anything", {}, context)
+            # The name of a model that does not exist is not found out either.
+            with pytest.raises(PermissionDenied):
+                await running.infer(text_request("unknown", ["a"]), context)
+
+    asyncio.run(main())
+
+
+def test_without_an_authorizer_there_is_no_guard() -> None:
+    async def main() -> None:
+        async with kernel() as running:
+            assert running.guard is None
+        async with kernel(None) as running:
+            assert running.guard is None
+        guarded = kernel(Names())
+        async with guarded:
+            assert guarded.guard is not None
+        assert guarded.guard is None
+
+    asyncio.run(main())
+
+
+def test_wrong_authorizers_stop_the_boot() -> None:
+    async def boot(*authorizers: object) -> None:
+        async with kernel(*authorizers):
+            pass
+
+    with pytest.raises(OfferClash, match="authorizer"):
+        asyncio.run(boot(Names(), Names()))
+    with pytest.raises(PluginError, match="returned a str, not an Authorizer"):
+        asyncio.run(boot("open sesame"))
