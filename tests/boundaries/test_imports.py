@@ -84,10 +84,11 @@ def imported(path: Path) -> dict[str, int]:
 def third_party(room: Room) -> dict[str, set[str]]:
     """Each top-level package from elsewhere that the room imports, and the modules that do so."""
     found: dict[str, set[str]] = {}
+    packages = {source.name for source in room.sources}
     for module, path in room.modules():
         for name in imported(path):
             top = name.partition(".")[0]
-            if top != room.package and top not in sys.stdlib_module_names:
+            if top not in packages and top not in sys.stdlib_module_names:
                 found.setdefault(top, set()).add(module)
     return found
 
@@ -143,7 +144,7 @@ def distributions() -> dict[str, set[str]]:
         top: {name.lower().replace("_", "-") for name in names}
         for top, names in importlib.metadata.packages_distributions().items()
     }
-    return provided | {room.package: {room.distribution} for room in rooms()}
+    return provided | {source.name: {room.distribution} for room in rooms() for source in room.sources}
 
 
 @pytest.mark.parametrize("room", rooms(), ids=lambda room: room.where)

@@ -7,7 +7,16 @@ import pytest
 from renew import PROJECT, with_lists
 from workspace import ROOT, Room, plugins, requirement_name, rooms, root_project
 
-KINDS = {"transports", "codecs", "runtimes", "repositories", "executors", "interceptors", "telemetry"}
+KINDS = {
+    "transports",
+    "codecs",
+    "runtimes",
+    "repositories",
+    "executors",
+    "interceptors",
+    "telemetry",
+    "compat",
+}
 DEFAULT_SET = {
     "mlsrv-core",
     "mlsrv-cli",
@@ -50,7 +59,10 @@ def test_the_folder(room: Room) -> None:
     assert (room.folder / "README.md").is_file()
     assert list((room.folder / "tests").glob("test_*.py"))
     assert not list((room.folder / "tests").rglob("__init__.py"))
-    assert [path.name for path in (room.folder / "src").iterdir() if path.is_dir()] == [room.package]
+    assert {path.name for path in (room.folder / "src").iterdir() if path.is_dir()} == {
+        source.name for source in room.sources
+    }
+    assert len(room.sources) == 1 or room.stands_in
 
 
 @each_plugin

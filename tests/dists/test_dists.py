@@ -26,7 +26,7 @@ def test_a_wheel_holds_its_package_and_nothing_else(room: Room, wheels: dict[str
         names = wheel.namelist()
         metadata = wheel.read(next(name for name in names if name.endswith(".dist-info/METADATA"))).decode()
     code = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
-    assert code == {room.package}
+    assert code == {source.name for source in room.sources}
     sources = {path.relative_to(room.source.parent).as_posix() for _, path in room.modules()}
     assert sources <= set(names)
     assert not [name for name in names if "/tests/" in name or "__pycache__" in name]

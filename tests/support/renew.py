@@ -24,11 +24,12 @@ PUBLIC_NAMES = ROOT / "tests/boundaries/public_names.txt"
 def with_lists(text: str) -> str:
     """The root's pyproject.toml with its extras and sources as the folders demand."""
     extras = sorted(room.folder.name for room in plugins() if room in members())
+    in_all = {room.folder.name for room in plugins() if room in members() and not room.stands_in}
     tables = {
         "project.optional-dependencies": [
             *(f'{name} = ["mlsrv-{name}"]' for name in extras),
             "all = [",
-            *(f'    "mlsrv-{name}",' for name in extras),
+            *(f'    "mlsrv-{name}",' for name in sorted(in_all)),
             "]",
             'testing = ["mlsrv-testing"]',
         ],

@@ -43,10 +43,16 @@ class Room:
 
     @property
     def source(self) -> Path:
-        """The folder of the import package."""
-        found = [path.parent for path in sorted((self.folder / "src").glob("*/__init__.py"))]
-        assert len(found) == 1, f"{self.where}/src must hold one package"
-        return found[0]
+        """The folder of the import package; of several, of the one that is named as the distribution is."""
+        found = self.sources
+        named = [path for path in found if path.name == self.distribution.replace("-", "_")]
+        assert len(found) == 1 or named, f"{self.where}/src must hold one package"
+        return (named or found)[0]
+
+    @property
+    def sources(self) -> list[Path]:
+        """The folders of the import packages. A room has one, unless it stands in for other software."""
+        return [path.parent for path in sorted((self.folder / "src").glob("*/__init__.py"))]
 
     @property
     def package(self) -> str:
@@ -55,6 +61,11 @@ class Room:
     @property
     def is_plugin(self) -> bool:
         return self.folder.parent.parent == ROOT / "plugins"
+
+    @property
+    def stands_in(self) -> bool:
+        """Whether it has the import names of other software, which excludes it from the extra ``all``."""
+        return self.folder.parent.name == "compat"
 
     @property
     def is_heavy(self) -> bool:
@@ -79,8 +90,8 @@ class Room:
         return [self.folder / "README.md", *sorted((self.folder / "guides").glob("*.md"))]
 
     def modules(self) -> Iterator[tuple[str, Path]]:
-        """Each module of the import package: its dotted name and its file."""
-        for path in sorted(self.source.rglob("*.py")):
+        """Each module of the import packages: its dotted name and its file."""
+        for path in sorted(path for source in self.sources for path in source.rglob("*.py")):
             parts = path.relative_to(self.source.parent).with_suffix("").parts
             yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
 

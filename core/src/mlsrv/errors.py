@@ -20,6 +20,7 @@ Each class carries a transport-neutral `Code`; a transport maps the code, never 
     ├── DeadlineExceeded            DEADLINE_EXCEEDED  the time that the client gave has passed
     ├── RequestCancelled            CANCELLED          the client went away
     ├── Unsupported                 UNIMPLEMENTED      the model or the server cannot do this
+    ├── ModelAnswered               (of its status)    a model answers with an error and a status of its own
     ├── ModelFailed                 INTERNAL           user code raised while it served a request
     ├── ModelLoadError              INTERNAL           a model cannot be loaded
     │   ├── InvalidModelURI         INTERNAL           ``parameters.uri`` leads nowhere
@@ -34,6 +35,7 @@ Each class carries a transport-neutral `Code`; a transport maps the code, never 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 from mlsrv_protocol.errors import Code, InvalidPayload, MLSrvError
 
@@ -48,6 +50,7 @@ __all__ = [
     "InvalidModelURI",
     "InvalidPayload",
     "MLSrvError",
+    "ModelAnswered",
     "ModelFailed",
     "ModelLoadError",
     "ModelNotFound",
@@ -262,6 +265,38 @@ class ModelFailed(MLSrvError):
         if not isinstance(error, MLSrvError):
             made.what, made.raised = f"{_model(name, version)} failed", type(error).__name__
         return made
+
+
+class ModelAnswered(MLSrvError):
+    """A model answers a request with an error of its own: its sentence, and a status of HTTP.
+
+    Args:
+        message: one sentence for the client.
+        status: of the response over HTTP, from 400 to 599. Other transports use the code that is nearest.
+
+    Raises:
+        ValueError: the status is no error.
+    """
+
+    _CODES: ClassVar[dict[int, Code]] = {
+        404: Code.NOT_FOUND,
+        409: Code.ALREADY_EXISTS,
+        413: Code.TOO_LARGE,
+        429: Code.OVERLOADED,
+        501: Code.UNIMPLEMENTED,
+        503: Code.NOT_READY,
+        504: Code.DEADLINE_EXCEEDED,
+    }
+
+    def __init__(self, message: str, status: int = 500) -> None:
+        if not 400 <= status <= 599:
+            raise ValueError(f"{status} is no status of an error; it is one from 400 to 599.")
+        super().__init__(message)
+        self.status = status
+        self.code = self._CODES.get(status, Code.INVALID_ARGUMENT if status < 500 else Code.INTERNAL)
+
+    def __reduce__(self) -> tuple[type[ModelAnswered], tuple[str, int]]:
+        return type(self), (str(self), self.status)
 
 
 class ModelLoadError(MLSrvError):

@@ -45,10 +45,13 @@ class MLModel:
         own_output_choice: whether `predict` itself answers with the outputs that a request asks for, because
             it names some of them otherwise, and refuses those that it does not have. It counts for the class
             that defines `predict`, not for subclasses that override it.
+        enforces_metadata: whether requests must fit the declared tensors. Where it is False, these only
+            describe the model, unless its settings set ``check_inputs`` to true.
     """
 
     own_input_checks: ClassVar[bool] = False
     own_output_choice: ClassVar[bool] = False
+    enforces_metadata: ClassVar[bool] = True
 
     ready: bool = False
 

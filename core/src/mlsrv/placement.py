@@ -24,6 +24,7 @@ class ModelInfo:
         platform, versions, inputs, outputs, parameters: the model's metadata, as it is after
             `MLModel.load`.
         check_inputs: whether requests must have exactly these inputs.
+        check_outputs: whether requests may ask for these outputs only.
         streams: whether it has a `predict_stream` of its own.
         predicts: whether it has a `predict` of its own.
         asynchronous: whether that `predict` is a coroutine function, so that many calls may run at once.
@@ -38,6 +39,7 @@ class ModelInfo:
     outputs: tuple[MetadataTensor, ...] = ()
     parameters: Parameters | None = None
     check_inputs: bool = True
+    check_outputs: bool = True
     streams: bool = False
     predicts: bool = True
     asynchronous: bool = False

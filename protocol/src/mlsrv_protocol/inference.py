@@ -24,8 +24,9 @@ from mlsrv_protocol.parsing import (
 )
 from mlsrv_protocol.plain_arrays import plain_text
 from mlsrv_protocol.quoting import clip
-from mlsrv_protocol.serializing import serialize_tensor
+from mlsrv_protocol.serializing import nest, serialize_tensor, serialize_verbatim
 from mlsrv_protocol.validation import check_request_parameters, check_unique
+from mlsrv_protocol.verbatim import Verbatim
 
 T = TypeVar("T", bound="Tensor")
 
@@ -41,6 +42,7 @@ class Tensor(Message):
     datatype: Datatype = field(converter=to_datatype)
     data: TensorData = field(eq=_SAME)
     parameters: Parameters | None = field(default=None, converter=to_parameters)
+    nested: bool = field(default=False, eq=False, repr=False)
 
     @classmethod
     def construct(
@@ -50,6 +52,7 @@ class Tensor(Message):
         datatype: Datatype,
         data: TensorData,
         parameters: Parameters | None = None,
+        nested: bool = False,
     ) -> Self:
         """Make a tensor without checking or converting anything, for code that has checked the values.
 
@@ -59,6 +62,7 @@ class Tensor(Message):
             datatype: a `Datatype`, not its name.
             data: as a wire form gives it, see `TensorData`.
             parameters: not a dict.
+            nested: whether the data is nested in JSON.
         """
         tensor = cls.__new__(cls)
         tensor.name = name
@@ -66,15 +70,19 @@ class Tensor(Message):
         tensor.datatype = datatype
         tensor.data = data
         tensor.parameters = parameters
+        tensor.nested = nested
         return tensor
 
     def to_plain(self) -> Fields:
-        """Return the JSON form, data flat.
+        """Return the JSON form, data flat unless `nested` is set.
 
         Raises:
             InvalidPayload: the fields do not fit each other.
         """
-        return serialize_tensor(self.name, self.shape, self.datatype, self.data, self.parameters)
+        if type(self.data) is Verbatim:
+            return serialize_verbatim(self.name, self.shape, self.datatype, self.data, self.parameters)
+        plain = serialize_tensor(self.name, self.shape, self.datatype, self.data, self.parameters)
+        return nest(plain) if self.nested else plain
 
 
 @define(on_setattr=NO_OP)
@@ -87,6 +95,7 @@ class RequestInput(Tensor):
         datatype: a `Datatype` or its name.
         data: product(shape) elements, row-major; see `TensorData`.
         parameters: for this tensor alone.
+        nested: whether the data is nested in JSON, one array for each row, instead of flat.
 
     Raises:
         InvalidPayload: the datatype does not exist.

@@ -25,6 +25,9 @@ _KINDS: dict[Any, tuple[Literal["d", "i", "u"], type[np.generic]]] = {
     for datatype in Datatype
     if datatype.is_float or datatype.is_integer
 }
+NESTED = "data is nested"
+"""Key of a tensor, beside those that it was sent with, whose `data` was nested and is flat now."""
+
 _BYTES_PER_TENSOR = 1024
 _MAX_KEYS = 16
 _MAX_NESTING = 32
@@ -45,7 +48,7 @@ class _FallBack(ValueError):
 
 def load_arrays(body: bytes, key: str) -> dict[str, Any] | None:
     """Parse a message into plain data, numeric `data` as flat arrays of float64, int64 or uint64; return None
-    when it needs the general parser.
+    when it needs the general parser. A tensor whose data was nested has the key `NESTED`.
 
     Args:
         body: JSON text.
@@ -78,7 +81,10 @@ def _load(parser: simdjson.Parser, body: bytes, key: str) -> dict[str, Any]:
     for tensor in found:
         data, kind = tensor.get("data"), _KINDS.get(tensor.get("datatype"))
         if kind is not None and isinstance(data, simdjson.Array):
-            arrays += _count_arrays(data)
+            found_arrays = _count_arrays(data)
+            arrays += found_arrays
+            if found_arrays > 1:
+                tensor[NESTED] = True
             of_type, dtype = kind
             buffer = memoryview(data.as_buffer(of_type=of_type))
             tensor["data"] = np.frombuffer(buffer, dtype) if buffer.nbytes else np.empty(0, dtype)

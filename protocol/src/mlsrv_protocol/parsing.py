@@ -7,6 +7,7 @@ import numpy as np
 from mlsrv_protocol import strings
 from mlsrv_protocol.datatypes import Datatype
 from mlsrv_protocol.errors import InvalidPayload
+from mlsrv_protocol.large_json import NESTED
 from mlsrv_protocol.message import TensorData
 from mlsrv_protocol.parameters import Parameters
 from mlsrv_protocol.quoting import clip
@@ -93,9 +94,9 @@ class BinaryData(Protocol):
 
 def parse_tensor(
     value: object, group: str, index: int, binary_data: BinaryData | None = None
-) -> tuple[str, list[int], Datatype, TensorData, Parameters | None]:
+) -> tuple[str, list[int], Datatype, TensorData, Parameters | None, bool]:
     """Return name, shape, datatype, data and parameters of one entry of `inputs`, or of `outputs` of a
-    response.
+    response, and whether its data was written in nested arrays.
 
     The data is a flat array of the datatype's dtype, or a flat list for BYTES: of `str` from JSON, of `bytes`
     from `binary_data`. Its length fits the shape (except of a `BareText`). A tensor with the parameter
@@ -119,14 +120,16 @@ def parse_tensor(
             if fields.get("data") is not None:
                 raise InvalidPayload("data and parameters.binary_data_size are both set; send one of them.")
             size = parameters.extra.pop("binary_data_size")
-            return name, shape, datatype, binary_data.take(size, datatype, shape, expected), parameters
-        data = _parse_data(fields.get("data"), datatype, expected, parameters)
+            return name, shape, datatype, binary_data.take(size, datatype, shape, expected), parameters, False
+        given_data = fields.get("data")
+        data = _parse_data(given_data, datatype, expected, parameters)
+        nested = type(given_data) is list and len(given_data) > 0 and type(given_data[0]) is list
         if len(data) != expected:
             if datatype is not Datatype.BYTES:
                 check_count(len(data), shape, expected)
             elif type(data) is not strings.BareText:
                 shape = strings.fitting_shape(data, shape, expected)
-        return name, shape, datatype, data, parameters
+        return name, shape, datatype, data, parameters, nested or fields.get(NESTED) is True
     except InvalidPayload as error:
         problem = str(error)
     raise InvalidPayload(f"{_place(value, group, index)}: {problem}")

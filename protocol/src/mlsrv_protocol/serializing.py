@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import numpy as np
+
 from mlsrv_protocol import strings
 from mlsrv_protocol.datatypes import Datatype, bf16_to_float32
 from mlsrv_protocol.message import TensorData
 from mlsrv_protocol.parameters import Parameters
 from mlsrv_protocol.tensors import numeric
 from mlsrv_protocol.validation import as_integers, check_count, check_name, check_shape
+from mlsrv_protocol.verbatim import Verbatim
 
 
 def serialize_tensor(
@@ -41,4 +44,34 @@ def serialize_tensor(
     if extra:
         plain["parameters"] = extra
     plain["data"] = values
+    return plain
+
+
+def serialize_verbatim(
+    name: str, shape: list[int], datatype: Datatype, data: Verbatim, parameters: Parameters | None
+) -> dict[str, Any]:
+    """Return an output with `Verbatim` data as plain data, without comparing its fields.
+
+    Raises:
+        InvalidPayload: the name is no text, the shape no list of lengths, or the datatype does not exist.
+    """
+    lengths = as_integers(shape)
+    check_shape(lengths)
+    plain: dict[str, Any] = {
+        "name": check_name(name),
+        "shape": lengths,
+        "datatype": Datatype(datatype)._value_,
+    }
+    if parameters is not None and (extra := parameters.dict()):
+        plain["parameters"] = extra
+    plain["data"] = list(data)
+    return plain
+
+
+def nest(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return a tensor of `serialize_tensor` with one array for each row of its data."""
+    shape, data = plain["shape"], plain["data"]
+    if len(shape) > 1 and len(data):
+        array = np.asarray(data, dtype=None if isinstance(data, np.ndarray) else object).reshape(shape)
+        plain["data"] = array if isinstance(data, np.ndarray) else array.tolist()
     return plain

@@ -26,7 +26,7 @@ class DeclaredTensors(Interceptor):
     def __init__(self, model: str, info: ModelInfo) -> None:
         self._model = model
         self._inputs = {tensor.name: tensor for tensor in info.inputs} if info.check_inputs else {}
-        self._outputs = {tensor.name for tensor in info.outputs}
+        self._outputs = {tensor.name for tensor in info.outputs} if info.check_outputs else set()
         self._required = {tensor.name for tensor in info.inputs if not _optional(tensor)}
 
     async def __call__(

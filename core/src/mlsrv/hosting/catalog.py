@@ -16,7 +16,7 @@ from mlsrv.hosting.code_importer import CodeImporter
 from mlsrv.hosting.code_snapshot import CodeSnapshot
 from mlsrv.plugin_resources import Shared
 from mlsrv.plugins.manager import PluginRow, Plugins
-from mlsrv.plugins.offers import CodecOffer, RuntimeOffer, resolve_target
+from mlsrv.plugins.offers import CodecOffer, RuntimeOffer, adapted, resolve_target
 from mlsrv.settings import ModelSettings
 from mlsrv.settings.hints import explain_runtime
 from mlsrv.utils import local_path
@@ -103,7 +103,7 @@ class Catalog:
         code = CodeImporter.of(model, snapshot)
         try:
             with code.loading() if code is not None else nullcontext():
-                found = self._implementation(model, code)
+                found = adapted(self._implementation(model, code), MLModel)
             if not (isinstance(found, type) and issubclass(found, MLModel)):
                 raise ModelLoadError(
                     f"Model {model.name}: {model.implementation!r} is {_described(found)}, "

@@ -48,6 +48,7 @@ from mlsrv_protocol.types import (
     RequestOutput,
     ResponseOutput,
 )
+from mlsrv_protocol.verbatim import Verbatim
 
 logger = logging.getLogger("mlsrv.model")
 
@@ -166,13 +167,15 @@ class ModelHost(Placement):
 
     def _info_of(self, model: MLModel, metadata: MetadataModelResponse, handlers: Handlers) -> ModelInfo:
         cls = type(model)
+        enforced = cls.enforces_metadata or self.settings.sets("check_inputs")
         return ModelInfo(
             platform=metadata.platform,
             versions=tuple(metadata.versions),
             inputs=tuple(metadata.inputs),
             outputs=tuple(metadata.outputs),
             parameters=metadata.parameters,
-            check_inputs=bool(self.settings.inputs) or not cls.own_input_checks,
+            check_inputs=enforced and (bool(self.settings.inputs) or not cls.own_input_checks),
+            check_outputs=enforced,
             streams=cls.predict_stream is not MLModel.predict_stream,
             predicts=cls.predict is not MLModel.predict,
             asynchronous=inspect.iscoroutinefunction(model.predict),
@@ -409,8 +412,10 @@ def _chooses(cls: type[MLModel]) -> bool:
 
 def _settle_shape(output: ResponseOutput) -> None:
     """Let the shape of texts count texts, where a model wrote how many characters they have."""
-    expected = math.prod(output.shape)
     data = output.data
+    if type(data) is Verbatim:
+        return
+    expected = math.prod(output.shape)
     if isinstance(data, str | bytes) or (isinstance(data, list) and len(data) != expected):
         try:
             output.shape = fitting_shape(data, output.shape, expected)

@@ -6,7 +6,7 @@ from typing import Any
 
 from mlsrv.errors import ConfigurationError
 from mlsrv.kernel_api import KernelAPI
-from mlsrv.plugins.offers import NamedOffer, Target, resolve_target
+from mlsrv.plugins.offers import NamedOffer, Target, adapted, resolve_target
 
 
 def make_offered(offer: NamedOffer, kernel: KernelAPI, kind: type[Any]) -> Any:
@@ -23,14 +23,14 @@ def resolve_class(target: Target, kind: type[Any], what: str) -> type[Any]:
 
     Args:
         target: the class, or where it is.
-        kind: what it must be a subclass of.
+        kind: what it must be a subclass of, or be adapted to (`mlsrv.plugins.offers.adapted`).
         what: how messages begin, for example ``'The transport "rest"'``.
 
     Raises:
         ConfigurationError: it cannot be imported, or is something else.
     """
     try:
-        found: Any = resolve_target(target)
+        found: Any = adapted(resolve_target(target), kind)
     except Exception as error:  # importing runs the code of others, which may raise anything
         raise ConfigurationError(f"{what} cannot be imported: {type(error).__name__}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, kind)):

@@ -34,6 +34,19 @@ def resolve_target(target: Target) -> Any:
     return found
 
 
+def adapted(found: Any, kind: type[Any]) -> Any:
+    """Return the class that stands for one of another library, or what was found if there is none.
+
+    A class that is no subclass of `kind` may have a class method ``__mlsrv_class__``, which returns the
+    subclass of `kind` that serves it. So a plugin lets classes written for other servers run here.
+    """
+    if isinstance(found, type) and not issubclass(found, kind):
+        adapt = getattr(found, "__mlsrv_class__", None)
+        if adapt is not None:
+            return adapt()
+    return found
+
+
 def _check_name(_offer: Any, _attribute: Attribute[Any], value: object) -> None:
     if not (isinstance(value, str) and value.strip()):
         raise ValueError(f"the name of an offer must be a text, not {value!r}")

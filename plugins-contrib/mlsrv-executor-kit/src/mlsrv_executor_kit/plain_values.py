@@ -23,6 +23,7 @@ from mlsrv_protocol.plain_arrays import plain_text
 from mlsrv_protocol.quoting import clip
 from mlsrv_protocol.tensors import numeric
 from mlsrv_protocol.types import InferenceResponse, Parameters, ResponseOutput
+from mlsrv_protocol.verbatim import Verbatim
 
 __all__ = [
     "NotShared",
@@ -113,6 +114,8 @@ def plain_data(index: int, output: ResponseOutput) -> Any:
         InvalidOutput: it does not fit the datatype; as without workers.
     """
     datatype = Datatype(output.datatype)
+    if type(output.data) is Verbatim:
+        return Verbatim(plain_value(list(output.data)))
     try:
         if datatype is Datatype.BYTES:
             return [plain_text(element) for element in strings.elements(output.data)]
@@ -155,6 +158,7 @@ def _plain_output(index: int, output: ResponseOutput) -> ResponseOutput:
         Datatype(output.datatype),
         plain_data(index, output),
         _plain_parameters(output.parameters),
+        output.nested,
     )
 
 

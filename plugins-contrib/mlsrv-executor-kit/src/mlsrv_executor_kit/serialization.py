@@ -215,7 +215,8 @@ def _load_parameters(plain: dict[str, Any] | None) -> Parameters | None:
 def _dump_tensor(tensor: RequestInput | ResponseOutput, buffers: Buffers) -> tuple[Any, ...]:
     """Return a tensor as a tuple.
 
-    Its last item holds the elements of a numeric array as bytes, or the index of a large array in `buffers`.
+    Its last but one item holds the elements of a numeric array as bytes, or the index of a large array in
+    `buffers`.
     """
     data = tensor.data
     parameters = tensor.parameters
@@ -241,13 +242,14 @@ def _dump_tensor(tensor: RequestInput | ResponseOutput, buffers: Buffers) -> tup
         None if parameters is None else parameters.dict(),
         array_type,
         data,
+        tensor.nested,
     )
 
 
 def _load_tensor(plain: tuple[Any, ...], views: list[memoryview]) -> tuple[Any, ...]:
     """Return the fields of a tensor, in the order of `RequestInput`."""
-    name, shape, datatype, parameters, array_type, data = plain
+    name, shape, datatype, parameters, array_type, data, nested = plain
     if array_type is not None:
         dtype, array_shape = array_type
         data = np.ndarray(array_shape, dtype, views[data] if isinstance(data, int) else data)
-    return name, shape, datatype, data, parameters
+    return name, shape, datatype, data, parameters, nested

@@ -86,6 +86,7 @@ def join(requests: Sequence[InferenceRequest], shared: Collection[str] = ()) -> 
             datatype=tensors[0].datatype,
             data=_concatenate([tensor.data for tensor in tensors]),
             parameters=merge([tensor.parameters for tensor in tensors], shared),
+            nested=tensors[0].nested,
         )
         for tensors in zip(*(request.inputs for request in requests), strict=True)
     ]
@@ -193,6 +194,7 @@ def rejoin(
                 datatype=parts[0].datatype,
                 data=_concatenate([part.data for part in parts]),
                 parameters=_parameters_of_pieces([part.parameters for part in parts], by_row),
+                nested=parts[0].nested,
             )
         )
     return InferenceResponse(
@@ -219,6 +221,7 @@ def _slice(tensor: _Tensor, start: int, end: int, total: int) -> _Tensor:
         shape=[end - start, *tensor.shape[1:]],
         datatype=tensor.datatype,
         data=data[start * stride : end * stride],
+        nested=tensor.nested,
     )
 
 

@@ -6,7 +6,7 @@ import math
 from http import HTTPStatus
 
 from mlsrv.context import CallContext
-from mlsrv.errors import Code, MLSrvError, Overloaded
+from mlsrv.errors import Code, MLSrvError, ModelAnswered, Overloaded
 from mlsrv.telemetry.request_logging import reported
 from mlsrv_protocol.json import encode_error
 from mlsrv_rest.buffered_response import JSON, BufferedResponse
@@ -83,7 +83,8 @@ def error_to_response(error: Exception, context: CallContext | None = None) -> B
     if error.code in (Code.OVERLOADED, Code.RATE_LIMITED):
         seconds = error.retry_after if isinstance(error, Overloaded) else 1.0
         headers = ((b"retry-after", b"%d" % max(1, math.ceil(seconds))), *headers)
-    return error_response(STATUS[error.code], message, headers)
+    status = error.status if isinstance(error, ModelAnswered) else STATUS[error.code]
+    return error_response(status, message, headers)
 
 
 def client_message(error: Exception, context: CallContext) -> str:

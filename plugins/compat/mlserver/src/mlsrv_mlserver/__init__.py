@@ -1,0 +1,1 @@
+"""MLServer on mlsrv: serves models that were written for MLServer."""

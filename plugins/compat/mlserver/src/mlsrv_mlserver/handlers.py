@@ -1,0 +1,95 @@
+"""Handlers: custom endpoints of models with MLServer's types, as handlers of mlsrv."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, get_type_hints
+
+import pydantic
+
+from mlserver.errors import MLServerError
+from mlserver.handlers.custom import get_custom_handlers
+from mlsrv.errors import InferenceError, ModelAnswered
+from mlsrv.handlers import HandlerOptions, Reply
+
+_NO_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
+
+
+def our_handlers(model: Any) -> dict[str, HandlerOptions]:
+    """Return the custom handlers of a model: attribute -> route at the root, and below the model's path."""
+    found = {}
+    for custom, method in get_custom_handlers(model):
+        path = "/" + custom.rest_path.strip("/")
+        name = getattr(method, "__name__", path)
+        found[name] = HandlerOptions(path, custom.rest_method.upper(), True, True, True)
+    return found
+
+
+def served_handler(method: Callable[..., Any], options: HandlerOptions) -> Callable[..., Any]:
+    """Return a handler whose arguments mlsrv makes: the body arrives as bytes where the annotation is a
+    pydantic type, and is validated here; pydantic models among the results become JSON."""
+    hints = get_type_hints(method)
+    signature = inspect.signature(method)
+    bodies = {
+        name: pydantic.TypeAdapter(hints[name])
+        for name in signature.parameters
+        if options.rest_method not in _NO_BODY and _is_model(hints.get(name))
+    }
+
+    @functools.wraps(method)
+    async def handler(**arguments: Any) -> Any:
+        for name, adapter in bodies.items():
+            if isinstance(arguments.get(name), bytes):
+                arguments[name] = _validated(adapter, arguments[name])
+        try:
+            answer = method(**arguments)
+            answer = await answer if inspect.isawaitable(answer) else answer
+        except MLServerError as error:
+            status = error.status_code if 400 <= error.status_code <= 599 else 500
+            raise ModelAnswered(str(error), status) from error
+        return _reply(answer)
+
+    del handler.__wrapped__  # type: ignore[attr-defined]  # whose annotations would count
+    changed = [
+        parameter.replace(annotation=bytes if name in bodies else hints.get(name, Any))
+        for name, parameter in signature.parameters.items()
+    ]
+    handler.__signature__ = signature.replace(parameters=changed)  # type: ignore[attr-defined]  # as `inspect` reads it
+    handler.__annotations__ = {parameter.name: parameter.annotation for parameter in changed}
+    return handler
+
+
+def _is_model(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, pydantic.BaseModel)
+
+
+def _validated(adapter: pydantic.TypeAdapter[Any], body: bytes) -> Any:
+    try:
+        return adapter.validate_json(body)
+    except pydantic.ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"])) or "the body"
+        raise InferenceError(f"{where}: {problem['msg']}.") from error
+
+
+def _reply(answer: Any) -> Any:
+    if isinstance(answer, pydantic.BaseModel):
+        return Reply(answer.model_dump_json().encode(), headers={"content-type": "application/json"})
+    if isinstance(answer, str):
+        return Reply(pydantic.TypeAdapter(str).dump_json(answer), headers={"content-type": "application/json"})
+    if answer is None:
+        return Reply(b"null", headers={"content-type": "application/json"})
+    body, status = getattr(answer, "body", None), getattr(answer, "status_code", None)
+    if isinstance(body, bytes) and isinstance(status, int):  # a response of starlette
+        headers: Mapping[str, str] = dict(getattr(answer, "headers", {}))
+        return Reply(body, status, {name: value for name, value in headers.items() if name != "content-length"})
+    if isinstance(answer, list | tuple | dict):
+        return Reply(
+            pydantic.TypeAdapter(Any).dump_json(answer), headers={"content-type": "application/json"}
+        )
+    return answer
+
+
+__all__ = ["our_handlers", "served_handler"]
