@@ -41,7 +41,17 @@ nox.options.parallel = PARALLEL
 
 ROOT = Path(__file__).parent
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
-OWN_SESSIONS = ["boundaries", "browser", "clients", "dists", "faults", "frameworks", "prometheus", "soak"]
+OWN_SESSIONS = [
+    "boundaries",
+    "browser",
+    "clients",
+    "dists",
+    "faults",
+    "frameworks",
+    "mlserver",
+    "prometheus",
+    "soak",
+]
 """Folders of ``tests`` that have a session of their own."""
 
 
@@ -232,6 +242,17 @@ def clients(session: nox.Session) -> None:
         session.run("uv", "pip", "install", "--quiet", "--python", str(home), "-r", str(requirements))
     environments = {"MLSRV_TEST_CLIENTS": str(folder.resolve())}
     run_tests(session, "tests/clients", env=environments)
+
+
+@nox.session
+def mlserver(session: nox.Session) -> None:
+    """MLServer itself, in an environment of its own, and this server, with the same folders."""
+    install(session, "test")
+    home = session.cache_dir / "mlserver"
+    session.run("uv", "venv", "--quiet", "--clear", str(home))
+    requirements = "tests/mlserver/requirements.txt"
+    session.run("uv", "pip", "install", "--quiet", "--python", str(home), "-r", requirements)
+    run_tests(session, "tests/mlserver", env={"MLSRV_TEST_MLSERVER": str(home.resolve())})
 
 
 @nox.session

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlsrv_protocol import large_json
-from mlsrv_protocol.large_json import NESTED, load_arrays
+from mlsrv_protocol.large_json import load_arrays
 
 
 def message(data: str, datatype: str = "FP32", rest: str = "") -> bytes:
@@ -36,7 +36,7 @@ def same(left: Any, right: Any) -> bool:
         # The general parser keeps integers that a float cannot hold.
         return left.tolist() == ([float(leaf) for leaf in flat] if left.dtype.kind == "f" else flat)
     if isinstance(left, dict):
-        left = {key: value for key, value in left.items() if key != NESTED}
+        left = {key: value for key, value in left.items() if key != large_json.NESTED}
         return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
     if isinstance(left, list):
         return len(left) == len(right) and all(map(same, left, right))

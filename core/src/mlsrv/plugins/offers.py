@@ -37,13 +37,14 @@ def resolve_target(target: Target) -> Any:
 def adapted(found: Any, kind: type[Any]) -> Any:
     """Return the class that stands for one of another library, or what was found if there is none.
 
-    A class that is no subclass of `kind` may have a class method ``__mlsrv_class__``, which returns the
-    subclass of `kind` that serves it. So a plugin lets classes written for other servers run here.
+    A class that is no subclass of `kind` may have an attribute ``__mlsrv_class__``: a target whose function
+    takes the class, and returns the subclass of `kind` that serves it. So a plugin lets classes that were
+    written for other servers run here.
     """
     if isinstance(found, type) and not issubclass(found, kind):
-        adapt = getattr(found, "__mlsrv_class__", None)
-        if adapt is not None:
-            return adapt()
+        target: Target | None = getattr(found, "__mlsrv_class__", None)
+        if target is not None:
+            return resolve_target(target)(found)
     return found
 
 

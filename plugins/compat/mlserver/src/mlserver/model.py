@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mlserver.codecs.base import InputCodecLike, RequestCodecLike
 from mlserver.errors import MLServerError
@@ -19,7 +19,6 @@ from mlserver.types import (
 )
 
 if TYPE_CHECKING:
-    import mlsrv
     from mlsrv.codecs.registry import CodecRegistry
 
 __all__ = ["MLModel"]
@@ -33,6 +32,8 @@ class MLModel:
         codecs: the codecs that the model may use, of mlsrv; its host sets them.
     """
 
+    __mlsrv_class__: ClassVar[str] = "mlsrv_mlserver.served:served_class"
+
     codecs: CodecRegistry
 
     def __init__(self, settings: ModelSettings) -> None:
@@ -40,12 +41,6 @@ class MLModel:
         self._inputs = list(settings.inputs)
         self._outputs = list(settings.outputs)
         self.ready = False
-
-    @classmethod
-    def __mlsrv_class__(cls) -> type[mlsrv.MLModel]:
-        from mlsrv_mlserver.served import served_class
-
-        return served_class(cls)
 
     @property
     def name(self) -> str:

@@ -18,12 +18,12 @@ __all__ = ["CORSSettings", "ModelParameters", "ModelSettings", "Settings"]
 class CORSSettings(BaseModel):
     """Rules for browsers of other origins."""
 
-    allow_origins: list[str] | None = []
+    allow_origins: list[str] | None = Field(default_factory=list)
     allow_origin_regex: str | None = None
     allow_credentials: bool | None = False
-    allow_methods: list[str] | None = ["GET"]
-    allow_headers: list[str] | None = []
-    expose_headers: list[str] | None = []
+    allow_methods: list[str] | None = Field(default_factory=lambda: ["GET"])
+    allow_headers: list[str] | None = Field(default_factory=list)
+    expose_headers: list[str] | None = Field(default_factory=list)
     max_age: int | None = 600
 
 
@@ -38,11 +38,11 @@ class Settings(BaseModel):
     environments_dir: str = ""
     model_repository_implementation: Any = None
     model_repository_root: str = "."
-    model_repository_implementation_args: dict[str, Any] = {}
+    model_repository_implementation_args: dict[str, Any] = Field(default_factory=dict)
     load_models_at_startup: bool = True
     server_name: str = "mlserver"
     server_version: str = ""
-    extensions: list[str] = []
+    extensions: list[str] = Field(default_factory=list)
     host: str = "0.0.0.0"
     http_port: int = 8080
     root_path: str = ""
@@ -78,7 +78,7 @@ class ModelParameters(BaseModel):
     autogenerate_inference_pool_gid: bool = False
     format: str | None = None
     content_type: str | None = None
-    extra: dict[str, Any] | None = {}
+    extra: dict[str, Any] | None = Field(default_factory=dict)
 
 
 class ModelSettings(BaseModel):
@@ -93,9 +93,9 @@ class ModelSettings(BaseModel):
     implementation_: str = Field(default="", alias="implementation")
     name: str = ""
     platform: str = ""
-    versions: list[str] = []
-    inputs: list[MetadataTensor] = []
-    outputs: list[MetadataTensor] = []
+    versions: list[str] = Field(default_factory=list)
+    inputs: list[MetadataTensor] = Field(default_factory=list)
+    outputs: list[MetadataTensor] = Field(default_factory=list)
     parallel_workers: int | None = None
     warm_workers: bool = False
     max_batch_size: int = 0

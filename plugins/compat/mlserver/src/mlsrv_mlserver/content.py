@@ -2,30 +2,54 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from mlserver.codecs.base import (
+from mlserver.codecs.errors import CodecError
+from mlserver.codecs.utils import get_content_type, get_decoded, has_decoded
+from mlserver.settings import ModelSettings
+from mlserver.types import (
+    InferenceRequest,
+    InferenceResponse,
+    MetadataTensor,
+    RequestInput,
+    RequestOutput,
+    ResponseOutput,
+)
+
+from mlsrv_mlserver.finding import (
     find_input_codec,
     find_input_codec_by_payload,
     find_request_codec,
     find_request_codec_by_payload,
 )
-from mlserver.codecs.errors import CodecError
-from mlserver.codecs.utils import get_content_type, get_decoded, has_decoded
-from mlserver.types import (
-    InferenceRequest,
-    InferenceResponse,
-    RequestInput,
-    RequestOutput,
-    ResponseOutput,
-)
 from mlsrv_mlserver.wrapped_codecs import installed_input_codec, installed_request_codec
 
-if TYPE_CHECKING:
-    from mlserver.model import MLModel
+
+class Model(Protocol):
+    """The members of `mlserver.MLModel` that decide which codec applies."""
+
+    @property
+    def name(self) -> str:
+        """The name of the model."""
+
+    @property
+    def version(self) -> str | None:
+        """The version of the model, or None."""
+
+    @property
+    def settings(self) -> ModelSettings:
+        """The settings of the model."""
+
+    @property
+    def inputs(self) -> list[MetadataTensor]:
+        """The declared inputs."""
+
+    @property
+    def outputs(self) -> list[MetadataTensor]:
+        """The declared outputs."""
 
 
-def decode_input(model: MLModel, request_input: RequestInput, default_codec: Any) -> Any:
+def decode_input(model: Model, request_input: RequestInput, default_codec: Any) -> Any:
     """Return the value of one input; see `mlserver.MLModel.decode`.
 
     An unknown content type counts as none.
@@ -39,7 +63,7 @@ def decode_input(model: MLModel, request_input: RequestInput, default_codec: Any
     return request_input.data if codec is None else _decoded(codec, request_input)
 
 
-def decode_request(model: MLModel, request: InferenceRequest, default_codec: Any) -> Any:
+def decode_request(model: Model, request: InferenceRequest, default_codec: Any) -> Any:
     """Return the value of a request; see `mlserver.MLModel.decode_request`. Raises as `decode_input`."""
     for request_input in request.inputs:
         if has_decoded(request_input):
@@ -54,7 +78,7 @@ def decode_request(model: MLModel, request: InferenceRequest, default_codec: Any
 
 
 def encode_output(
-    model: MLModel, payload: Any, request_output: RequestOutput, default_codec: Any
+    model: Model, payload: Any, request_output: RequestOutput, default_codec: Any
 ) -> ResponseOutput:
     """Return one output; see `mlserver.MLModel.encode`.
 
@@ -66,12 +90,13 @@ def encode_output(
     codec = None if content_type is None else _find_input_codec(model, content_type)
     codec = codec or find_input_codec_by_payload(payload) or default_codec
     if codec is None:
-        raise CodecError(f'No codec encodes a {type(payload).__name__}, for the output "{request_output.name}".')
+        kind = type(payload).__name__
+        raise CodecError(f'No codec encodes a {kind}, for the output "{request_output.name}".')
     made: ResponseOutput = codec.encode_output(request_output.name, payload)
     return made
 
 
-def encode_response(model: MLModel, payload: Any, default_codec: Any) -> InferenceResponse:
+def encode_response(model: Model, payload: Any, default_codec: Any) -> InferenceResponse:
     """Return a response; see `mlserver.MLModel.encode_response`. Raises as `encode_output`."""
     codec = find_request_codec_by_payload(payload) or default_codec
     if codec is None:
@@ -80,19 +105,19 @@ def encode_response(model: MLModel, payload: Any, default_codec: Any) -> Inferen
     return made
 
 
-def _input_codec(model: MLModel, request_input: RequestInput) -> Any:
+def _input_codec(model: Model, request_input: RequestInput) -> Any:
     declared = next((tensor for tensor in model.inputs if tensor.name == request_input.name), None)
     content_type = get_content_type(request_input, declared)
     return None if content_type is None else _find_input_codec(model, content_type)
 
 
-def _find_input_codec(model: MLModel, content_type: str) -> Any:
+def _find_input_codec(model: Model, content_type: str) -> Any:
     codecs = getattr(model, "codecs", None)
     found = None if codecs is None else installed_input_codec(content_type, codecs)
     return found or find_input_codec(content_type)
 
 
-def _request_codec(model: MLModel, content_type: str) -> Any:
+def _request_codec(model: Model, content_type: str) -> Any:
     codecs = getattr(model, "codecs", None)
     found = None if codecs is None else installed_request_codec(content_type, codecs)
     return found or find_request_codec(content_type)

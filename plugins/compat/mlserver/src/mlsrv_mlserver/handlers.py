@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, get_type_hints
 
 import pydantic
-
 from mlserver.errors import MLServerError
 from mlserver.handlers.custom import get_custom_handlers
+
 from mlsrv.errors import InferenceError, ModelAnswered
 from mlsrv.handlers import HandlerOptions, Reply
 
+_ANY = pydantic.TypeAdapter(Any)
 _NO_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 
 
@@ -51,7 +52,7 @@ def served_handler(method: Callable[..., Any], options: HandlerOptions) -> Calla
             raise ModelAnswered(str(error), status) from error
         return _reply(answer)
 
-    del handler.__wrapped__  # type: ignore[attr-defined]  # whose annotations would count
+    del handler.__wrapped__  # whose annotations would count
     changed = [
         parameter.replace(annotation=bytes if name in bodies else hints.get(name, Any))
         for name, parameter in signature.parameters.items()
@@ -75,21 +76,13 @@ def _validated(adapter: pydantic.TypeAdapter[Any], body: bytes) -> Any:
 
 
 def _reply(answer: Any) -> Any:
-    if isinstance(answer, pydantic.BaseModel):
-        return Reply(answer.model_dump_json().encode(), headers={"content-type": "application/json"})
-    if isinstance(answer, str):
-        return Reply(pydantic.TypeAdapter(str).dump_json(answer), headers={"content-type": "application/json"})
-    if answer is None:
-        return Reply(b"null", headers={"content-type": "application/json"})
     body, status = getattr(answer, "body", None), getattr(answer, "status_code", None)
     if isinstance(body, bytes) and isinstance(status, int):  # a response of starlette
-        headers: Mapping[str, str] = dict(getattr(answer, "headers", {}))
-        return Reply(body, status, {name: value for name, value in headers.items() if name != "content-length"})
-    if isinstance(answer, list | tuple | dict):
-        return Reply(
-            pydantic.TypeAdapter(Any).dump_json(answer), headers={"content-type": "application/json"}
-        )
-    return answer
+        headers = {name: value for name, value in answer.headers.items() if name != "content-length"}
+        return Reply(body, status, headers)
+    if isinstance(answer, bytes | Reply):
+        return answer
+    return Reply(_ANY.dump_json(answer), headers={"content-type": "application/json"})
 
 
 __all__ = ["our_handlers", "served_handler"]

@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 import numpy as np
-
 from mlserver import types
 from mlserver.types.tensor_data import TensorData
+
 from mlsrv.types import (
     Datatype,
     InferenceRequest,

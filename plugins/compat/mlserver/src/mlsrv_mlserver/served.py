@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, ClassVar
 
-import mlsrv
 from mlserver.codecs.base import InputCodec, RequestCodec, registered
 from mlserver.errors import MLServerError
 from mlserver.model import MLModel
 from mlserver.types import InferenceResponse as TheirResponse
+
+import mlsrv
 from mlsrv.codecs.registry import CodecRegistry
 from mlsrv.errors import MLSrvError, ModelAnswered, ModelFailed, ModelLoadError
 from mlsrv.handlers import Handlers
@@ -40,14 +41,12 @@ class ServedModel(mlsrv.MLModel):
 
     def bind(self, codecs: CodecRegistry) -> None:
         package = self.theirs.__module__.partition(".")[0]
-        seen = set()
-        for kind, adapt in ((InputCodec, our_input_codec), (RequestCodec, our_request_codec)):
-            for codec in registered(kind, package):
-                if (kind, codec.ContentType) not in seen:
-                    seen.add((kind, codec.ContentType))
-                    name = "input" if kind is InputCodec else "request"
-                    offer = mlsrv.CodecOffer(codec.ContentType, adapt(codec), name)  # type: ignore[operator]  # of its kind
-                    codecs.add(offer, f"{codec.__qualname__} of model {self.name}")
+        for codec in _first_of_each(registered(InputCodec, package)):
+            offer = mlsrv.CodecOffer(codec.ContentType, our_input_codec(codec), "input")
+            codecs.add(offer, f"{codec.__qualname__} of model {self.name}")
+        for codec in _first_of_each(registered(RequestCodec, package)):
+            offer = mlsrv.CodecOffer(codec.ContentType, our_request_codec(codec), "request")
+            codecs.add(offer, f"{codec.__qualname__} of model {self.name}")
         super().bind(codecs)
         self.model.codecs = codecs
 
@@ -85,7 +84,7 @@ class _Predicting(ServedModel):
 
 
 class _Streaming(ServedModel):
-    async def predict_stream(  # type: ignore[override]  # an async generator
+    async def predict_stream(
         self, payloads: AsyncIterator[InferenceRequest]
     ) -> AsyncIterator[InferenceResponse]:
         requests = (their_request(payload) async for payload in payloads)
@@ -110,6 +109,13 @@ def served_class(theirs: type[MLModel]) -> type[mlsrv.MLModel]:
     }
     does = theirs.predict is not MLModel.predict, theirs.predict_stream is not MLModel.predict_stream
     return type(theirs.__name__, (bases[does],), {"theirs": theirs, "__module__": theirs.__module__})
+
+
+def _first_of_each(codecs: Iterable[Any]) -> list[Any]:
+    found: dict[str, Any] = {}
+    for codec in codecs:
+        found.setdefault(codec.ContentType, codec)
+    return list(found.values())
 
 
 async def called(method: Callable[..., Any], *arguments: Any) -> Any:

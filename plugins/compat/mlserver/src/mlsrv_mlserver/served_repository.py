@@ -5,9 +5,10 @@ from __future__ import annotations
 import builtins
 from typing import Any
 
-import mlsrv.repository as ours
 from mlserver.errors import ModelNotFound
 from mlserver.repository import ModelRepository
+
+import mlsrv.repository as ours
 from mlsrv.repository import Listing
 from mlsrv_mlserver.settings import our_model_settings
 

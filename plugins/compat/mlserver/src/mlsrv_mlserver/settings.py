@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import mlserver.settings as theirs
+
 import mlsrv
 from mlsrv_mlserver.messages import our_declared, their_metadata
 
@@ -60,5 +61,7 @@ def our_settings(settings: theirs.Settings) -> mlsrv.Settings:
     """Return settings of a server in MLServer's types as mlsrv has them; fields that are not set are left to
     mlsrv."""
     given = settings.model_dump(exclude_unset=True)
-    gone = {name for name, value in given.items() if name.startswith("kafka_") and not given.get("kafka_enabled")}
-    return mlsrv.Settings(**{name: value for name, value in given.items() if name not in gone})
+    without_kafka = not given.get("kafka_enabled")
+    return mlsrv.Settings(
+        **{name: value for name, value in given.items() if not (without_kafka and name.startswith("kafka_"))}
+    )

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import mlsrv.codecs as ours
 from mlserver import types
 from mlserver.codecs.base import InputCodec, RequestCodec
 from mlserver.codecs.errors import CodecError
+
+import mlsrv.codecs as ours
 from mlsrv.codecs.content import DecodedInput
 from mlsrv.codecs.installed import installed_registry
 from mlsrv.codecs.registry import CodecRegistry

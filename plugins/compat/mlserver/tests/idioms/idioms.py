@@ -9,10 +9,9 @@ import typing
 from collections.abc import AsyncIterator
 from typing import Any
 
+import mlserver
 import numpy as np
 import pandas as pd
-
-import mlserver
 from mlserver import MLModel, ModelSettings, types
 from mlserver.codecs import (
     Base64Codec,
@@ -63,7 +62,9 @@ def request(*inputs: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def answer(model: MLModel, *outputs: ResponseOutput, **more: Any) -> InferenceResponse:
-    return InferenceResponse(model_name=model.name, model_version=model.version, outputs=list(outputs), **more)
+    return InferenceResponse(
+        model_name=model.name, model_version=model.version, outputs=list(outputs), **more
+    )
 
 
 def told(model: MLModel, value: Any) -> InferenceResponse:
@@ -361,10 +362,8 @@ class Constructed(MLModel):
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         return InferenceResponse(
-            **{
-                "model_name": self.name,
-                "outputs": [{"name": "y", "shape": [2], "datatype": "FP32", "data": [0.1, 0.2]}],
-            }
+            model_name=self.name,
+            outputs=[{"name": "y", "shape": [2], "datatype": "FP32", "data": [0.1, 0.2]}],
         )
 
 
@@ -561,7 +560,7 @@ class Streams(MLModel):
     async def predict_stream(
         self, payloads: AsyncIterator[InferenceRequest]
     ) -> AsyncIterator[InferenceResponse]:
-        payload = [item async for item in payloads][0]
+        payload = await anext(payloads)
         for word in StringCodec.decode_input(payload.inputs[0])[0].split():
             yield answer(self, StringCodec.encode_output("word", [word], use_bytes=True))
 

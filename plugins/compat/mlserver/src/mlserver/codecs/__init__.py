@@ -9,8 +9,6 @@ from mlserver.codecs.base import (
     InputCodecLike,
     RequestCodec,
     RequestCodecLike,
-    find_input_codec,
-    find_request_codec,
     register_input_codec,
     register_request_codec,
 )
@@ -24,6 +22,7 @@ from mlserver.codecs.utils import (
     get_decoded_or_raw,
     has_decoded,
 )
+from mlsrv.lazy import lazy_exports
 
 __all__ = [
     "Base64Codec",
@@ -63,17 +62,18 @@ _CODECS = (
     "StringCodec",
     "StringRequestCodec",
 )
-_FUNCTIONS = (
-    "decode_inference_request",
-    "decode_request_input",
-    "encode_inference_response",
-    "encode_response_output",
+_function = lazy_exports(
+    __name__,
+    {
+        "decode_inference_request": "mlsrv_mlserver.content",
+        "decode_request_input": "mlsrv_mlserver.content",
+        "encode_inference_response": "mlsrv_mlserver.content",
+        "encode_response_output": "mlsrv_mlserver.content",
+        "find_input_codec": "mlsrv_mlserver.finding",
+        "find_request_codec": "mlsrv_mlserver.finding",
+    },
 )
 
 
 def __getattr__(name: str) -> Any:
-    if name in _FUNCTIONS:
-        from mlsrv_mlserver import content
-
-        return getattr(content, name)
-    return named_codec(__name__, _CODECS, name)
+    return named_codec(__name__, _CODECS, name) if name in _CODECS else _function(name)

@@ -7,16 +7,14 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, TypeVar
 
 from mlserver.types import InferenceRequest, InferenceResponse, RequestInput, ResponseOutput
+from mlsrv.hosting.import_lock import PRIVATE
+from mlsrv.lazy import lazy_exports
 
 __all__ = [
     "InputCodec",
     "InputCodecLike",
     "RequestCodec",
     "RequestCodecLike",
-    "find_input_codec",
-    "find_input_codec_by_payload",
-    "find_request_codec",
-    "find_request_codec_by_payload",
     "register_input_codec",
     "register_request_codec",
     "registered",
@@ -151,8 +149,6 @@ def registered(kind: type, package: str | None = None) -> Iterator[Any]:
         package: the top-level package of a model's code; private codecs of other folders are left out. None
             yields all.
     """
-    from mlsrv.hosting.import_lock import PRIVATE
-
     for reference in reversed(_registered):
         codec = reference()
         if codec is None:
@@ -163,33 +159,12 @@ def registered(kind: type, package: str | None = None) -> Iterator[Any]:
             yield codec
 
 
-def find_input_codec(content_type: str) -> Any:
-    """Return the codec of inputs for a content type, or None."""
-    from mlsrv_mlserver.wrapped_codecs import installed_input_codec
-
-    mine = (codec for codec in registered(InputCodec) if codec.ContentType == content_type)
-    return next(mine, None) or installed_input_codec(content_type)
-
-
-def find_request_codec(content_type: str) -> Any:
-    """Return the codec of requests for a content type, or None."""
-    from mlsrv_mlserver.wrapped_codecs import installed_request_codec
-
-    mine = (codec for codec in registered(RequestCodec) if codec.ContentType == content_type)
-    return next(mine, None) or installed_request_codec(content_type)
-
-
-def find_input_codec_by_payload(payload: Any) -> Any:
-    """Return the codec of inputs that encodes a value, or None."""
-    from mlsrv_mlserver.wrapped_codecs import installed_input_codecs
-
-    codecs = (*registered(InputCodec), *installed_input_codecs())
-    return next((codec for codec in codecs if codec.can_encode(payload)), None)
-
-
-def find_request_codec_by_payload(payload: Any) -> Any:
-    """Return the codec of requests that encodes a value, or None."""
-    from mlsrv_mlserver.wrapped_codecs import installed_request_codecs
-
-    codecs = (*registered(RequestCodec), *installed_request_codecs())
-    return next((codec for codec in codecs if codec.can_encode(payload)), None)
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "find_input_codec": "mlsrv_mlserver.finding",
+        "find_input_codec_by_payload": "mlsrv_mlserver.finding",
+        "find_request_codec": "mlsrv_mlserver.finding",
+        "find_request_codec_by_payload": "mlsrv_mlserver.finding",
+    },
+)

@@ -39,7 +39,7 @@ def decode_args(predict: _F) -> _F:
             async for value in predict(self, **arguments):
                 yield our_response(value) if isinstance(value, InferenceResponse) else value
 
-        stream = decorated(answers)
+        stream: Any = decorated(answers)
 
         @functools.wraps(predict)
         async def wrapper(self: Any, payloads: AsyncIterator[InferenceRequest]) -> AsyncIterator[Any]:
@@ -48,7 +48,7 @@ def decode_args(predict: _F) -> _F:
                 yield their_response(response)
 
     else:
-        called = decorated(answer)
+        called: Any = decorated(answer)
 
         @functools.wraps(predict)
         async def wrapper(self: Any, payload: InferenceRequest) -> InferenceResponse:

@@ -6,4 +6,11 @@ from functools import partial
 
 from mlserver.codecs.named import named_codec
 
-__getattr__ = partial(named_codec, __name__, ("StringCodec", "StringRequestCodec",))
+__getattr__ = partial(
+    named_codec,
+    __name__,
+    (
+        "StringCodec",
+        "StringRequestCodec",
+    ),
+)

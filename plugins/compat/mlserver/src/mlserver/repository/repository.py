@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import builtins
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 from mlserver.errors import ModelNotFound
 from mlserver.settings import ModelSettings
-
-if TYPE_CHECKING:
-    import mlsrv.repository
 
 __all__ = ["DEFAULT_MODEL_SETTINGS_FILENAME", "ModelRepository", "SchemalessModelRepository"]
 
@@ -19,20 +18,16 @@ DEFAULT_MODEL_SETTINGS_FILENAME = "model-settings.json"
 class ModelRepository:
     """Base class of repositories: `list` returns the settings of every model, `find` those of one name."""
 
-    @classmethod
-    def __mlsrv_class__(cls) -> type[mlsrv.repository.ModelRepository]:
-        from mlsrv_mlserver.served_repository import served_repository
-
-        return served_repository(cls)
+    __mlsrv_class__: ClassVar[str] = "mlsrv_mlserver.served_repository:served_repository"
 
     def __init__(self, root: str | None = None, **args: Any) -> None:
         self._root = root
 
-    async def list(self) -> list[ModelSettings]:
+    async def list(self) -> builtins.list[ModelSettings]:
         """Return the settings of every version of every model."""
         raise NotImplementedError(f"{type(self).__name__} has no list")
 
-    async def find(self, name: str) -> list[ModelSettings]:  # type: ignore[valid-type]  # `list` is a method here
+    async def find(self, name: str) -> builtins.list[ModelSettings]:
         """Return the settings of every version of a model.
 
         Raises:
@@ -47,11 +42,14 @@ class ModelRepository:
 class SchemalessModelRepository(ModelRepository):
     """Finds a ``model-settings.json`` in the root and the folders below it."""
 
-    async def list(self) -> list[ModelSettings]:
-        paths = sorted(Path(self._root or ".").rglob(DEFAULT_MODEL_SETTINGS_FILENAME))
-        return [self._read(path) for path in paths]
+    async def list(self) -> builtins.list[ModelSettings]:
+        return await asyncio.to_thread(_read_all, Path(self._root or "."))
 
-    def _read(self, path: Path) -> ModelSettings:
+
+def _read_all(root: Path) -> list[ModelSettings]:
+    found = []
+    for path in sorted(root.rglob(DEFAULT_MODEL_SETTINGS_FILENAME)):
         made = ModelSettings.parse_file(path)
         made.name = made.name or path.parent.name
-        return made
+        found.append(made)
+    return found

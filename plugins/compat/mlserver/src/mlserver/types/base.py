@@ -15,23 +15,23 @@ class BaseModel(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(use_enum_values=True, protected_namespaces=())
 
-    def model_dump(self, **options: Any) -> dict[str, Any]:  # type: ignore[override]  # the same keywords
+    def model_dump(self, **options: Any) -> dict[str, Any]:
         """Return plain data; the options are pydantic's."""
         return super().model_dump(**_written(options))
 
-    def model_dump_json(self, **options: Any) -> str:  # type: ignore[override]  # the same keywords
+    def model_dump_json(self, **options: Any) -> str:
         """Return JSON text; the options are pydantic's."""
         return super().model_dump_json(**_written(options))
 
-    def dict(self, **options: Any) -> dict[str, Any]:  # type: ignore[override]  # of pydantic 1
+    def dict(self, **options: Any) -> dict[str, Any]:
         """Return what `model_dump` returns."""
         return self.model_dump(**options)
 
-    def json(self, **options: Any) -> str:  # type: ignore[override]  # of pydantic 1
+    def json(self, **options: Any) -> str:
         """Return what `model_dump_json` returns."""
         return self.model_dump_json(**options)
 
-    def copy(self, **options: Any) -> Self:  # type: ignore[override]  # of pydantic 1
+    def copy(self, **options: Any) -> Self:
         """Return what `model_copy` returns."""
         return self.model_copy(**options)
 
@@ -41,12 +41,12 @@ class BaseModel(pydantic.BaseModel):
         return cls.model_validate(obj)
 
     @classmethod
-    def parse_raw(cls, b: str | bytes, **options: Any) -> Self:  # type: ignore[override]  # of pydantic 1
+    def parse_raw(cls, b: str | bytes, **options: Any) -> Self:
         """Return what `model_validate_json` returns."""
         return cls.model_validate_json(b)
 
     @classmethod
-    def parse_file(cls, path: str | Path, **options: Any) -> Self:  # type: ignore[override]  # of pydantic 1
+    def parse_file(cls, path: str | Path, **options: Any) -> Self:
         """Read a message from a JSON file."""
         return cls.model_validate_json(Path(path).read_bytes())
 

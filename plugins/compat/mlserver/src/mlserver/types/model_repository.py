@@ -19,7 +19,7 @@ __all__ = [
 
 
 class RepositoryIndexRequest(BaseModel):
-    """Which models to list."""
+    """A request for a list of models."""
 
     ready: bool | None = None
 

@@ -1,4 +1,4 @@
-"""Tensor data: the elements of a tensor as a model reads them, made from an array when they are first read."""
+"""Tensor data: the elements of a tensor as a model reads them, made of an array when they are first read."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class TensorData:
 
     @property
     def nested(self) -> bool:
-        """Whether the value is a list of lists."""
+        """True if the value is a list of lists."""
         if self.array is not None:
             return self._shape is not None
         return isinstance(self._root, list) and len(self._root) > 0 and isinstance(self._root[0], list)
