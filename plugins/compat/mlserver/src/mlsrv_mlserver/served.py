@@ -75,6 +75,8 @@ class ServedModel(mlsrv.MLModel):
 
 
 class _Predicting(ServedModel):
+    own_output_choice = True  # as MLServer, which leaves it to the model
+
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         try:
             response = await called(self.model.predict, their_request(payload))
