@@ -42,7 +42,7 @@ class Tensor(Message):
     datatype: Datatype = field(converter=to_datatype)
     data: TensorData = field(eq=_SAME)
     parameters: Parameters | None = field(default=None, converter=to_parameters)
-    nested: bool = field(default=False, eq=False, repr=False)
+    nested: bool = field(default=False, eq=False, repr=False, kw_only=True)
 
     @classmethod
     def construct(

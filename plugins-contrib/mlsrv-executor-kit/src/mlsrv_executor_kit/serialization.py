@@ -6,7 +6,7 @@ numpy.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +50,8 @@ __all__ = [
 ]
 
 
+_T = TypeVar("_T", RequestInput, ResponseOutput)
+
 Buffers: TypeAlias = list[npt.NDArray[Any]]
 
 BUFFER_THRESHOLD = 64 * 1024
@@ -75,7 +77,7 @@ def load_request(plain: tuple[Any, ...], views: list[memoryview]) -> InferenceRe
     """Return the request that `dump_request` took apart; arrays are views over `views`."""
     request_id, parameters, inputs, outputs, name, version = plain
     return InferenceRequest(
-        inputs=[RequestInput(*_load_tensor(tensor, views)) for tensor in inputs],
+        inputs=[_load_tensor(RequestInput, tensor, views) for tensor in inputs],
         id=request_id,
         parameters=parameters,
         outputs=None if outputs is None else [RequestOutput(*output) for output in outputs],
@@ -117,7 +119,7 @@ def load_response(plain: tuple[Any, ...], views: list[memoryview]) -> InferenceR
         model_version=version,
         id=request_id,
         parameters=parameters,
-        outputs=[ResponseOutput(*_load_tensor(tensor, views)) for tensor in outputs],
+        outputs=[_load_tensor(ResponseOutput, tensor, views) for tensor in outputs],
     )
 
 
@@ -246,10 +248,10 @@ def _dump_tensor(tensor: RequestInput | ResponseOutput, buffers: Buffers) -> tup
     )
 
 
-def _load_tensor(plain: tuple[Any, ...], views: list[memoryview]) -> tuple[Any, ...]:
-    """Return the fields of a tensor, in the order of `RequestInput`."""
+def _load_tensor(cls: type[_T], plain: tuple[Any, ...], views: list[memoryview]) -> _T:
+    """Return the tensor that `_dump_tensor` took apart."""
     name, shape, datatype, parameters, array_type, data, nested = plain
     if array_type is not None:
         dtype, array_shape = array_type
         data = np.ndarray(array_shape, dtype, views[data] if isinstance(data, int) else data)
-    return name, shape, datatype, data, parameters, nested
+    return cls(name, shape, datatype, data, parameters, nested=nested)
