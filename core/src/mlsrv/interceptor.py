@@ -7,17 +7,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from enum import IntEnum
 from types import TracebackType
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from attrs import define
 
 from mlsrv.context import CallContext
-from mlsrv.errors import MLSrvError
-from mlsrv_protocol.types import InferenceRequest, InferenceResponse
+from mlsrv.errors import MLSrvError, PluginError
+from mlsrv.handlers import Arguments
+from mlsrv_protocol.types import InferenceRequest, InferenceResponse, Parameters
 
 __all__ = [
     "CallNext",
     "Duration",
+    "HandlerNext",
     "Interceptor",
     "Phase",
     "StreamNext",
@@ -29,6 +31,7 @@ CallNext: TypeAlias = Callable[[InferenceRequest, CallContext], Awaitable[Infere
 StreamNext: TypeAlias = Callable[
     [AsyncIterator[InferenceRequest], CallContext], AsyncIterator[InferenceResponse]
 ]
+HandlerNext: TypeAlias = Callable[[str, Arguments, CallContext], Awaitable[Any]]
 
 
 class Phase(IntEnum):
@@ -74,6 +77,9 @@ class Interceptor(ABC):
 
     It is an async context manager, entered before the model becomes ready and left after the model is
     drained.
+
+    A class that overrides `__call__` alone sees every stream and every call of a custom handler there, too,
+    so that what it refuses is refused whichever way a client asks; see `stream` and `call`.
     """
 
     phase: ClassVar[Phase] = Phase.GUARD
@@ -82,6 +88,13 @@ class Interceptor(ABC):
     """True if it reads ``context.timeline`` (see `mlsrv.timeline`).
 
     If no interceptor of a model does, nothing is measured.
+    """
+
+    infer_only: ClassVar[bool] = False
+    """True if it concerns single requests alone.
+
+    Streams and custom handlers then pass by it, as far as it does not override `stream` and `call`. So they
+    pass by every cache and every batcher (phases CACHE and BATCH).
     """
 
     async def __aenter__(self) -> Interceptor:
@@ -110,8 +123,107 @@ class Interceptor(ABC):
     def stream(
         self, requests: AsyncIterator[InferenceRequest], context: CallContext, call_next: StreamNext
     ) -> AsyncIterator[InferenceResponse]:
-        """Answer a stream; unless overridden, streams pass unchanged."""
-        return call_next(requests, context)
+        """Answer a stream.
+
+        Unless overridden, `__call__` gets its first request, and from ``call_next`` its first response. Later
+        requests and responses pass unchanged.
+        """
+        if passed_by(self):
+            return call_next(requests, context)
+        return _stream_through(self, requests, context, call_next)
+
+    async def call(
+        self, method: str, arguments: Arguments, context: CallContext, call_next: HandlerNext
+    ) -> Any:
+        """Answer a call of a custom handler, in most cases with the result of
+        ``await call_next(method, arguments, context)``.
+
+        Unless overridden, `__call__` gets a request without inputs, with id, model and headers of the call,
+        and from ``call_next`` a response without outputs; the handler's result passes unchanged.
+
+        Args:
+            method: name of the handler's attribute.
+            arguments: of the handler, or the request of a transport (see `mlsrv.handlers`).
+        """
+        if passed_by(self):
+            return await call_next(method, arguments, context)
+        return await _call_through(self, method, arguments, context, call_next)
+
+
+def passed_by(interceptor: Interceptor) -> bool:
+    """Return whether streams and custom handlers pass by what the interceptor does not override."""
+    return interceptor.infer_only or interceptor.phase in (Phase.CACHE, Phase.BATCH)
+
+
+async def _stream_through(
+    interceptor: Interceptor,
+    requests: AsyncIterator[InferenceRequest],
+    context: CallContext,
+    call_next: StreamNext,
+) -> AsyncIterator[InferenceResponse]:
+    responses: AsyncIterator[InferenceResponse] | None = None
+    no_response: InferenceResponse | None = None
+
+    async def begin(request: InferenceRequest, context: CallContext) -> InferenceResponse:
+        nonlocal responses, no_response
+        await _close(responses)  # of an attempt before this one
+        responses = call_next(_with_first(request, requests), context)
+        found = await anext(responses, None)
+        if found is None:
+            found = no_response = InferenceResponse(request.model_name, [], id=request.id)
+        return found
+
+    first = await anext(requests, None)
+    if first is None:
+        return
+    try:
+        answer = await interceptor(first, context, begin)
+        if answer is not no_response:
+            yield answer
+        if responses is not None:
+            async for response in responses:
+                yield response
+    finally:
+        await _close(responses)
+
+
+async def _with_first(
+    first: InferenceRequest, rest: AsyncIterator[InferenceRequest]
+) -> AsyncIterator[InferenceRequest]:
+    yield first
+    async for request in rest:
+        yield request
+
+
+async def _close(responses: AsyncIterator[InferenceResponse] | None) -> None:
+    close = getattr(responses, "aclose", None)
+    if close is not None:
+        await close()
+
+
+async def _call_through(
+    interceptor: Interceptor, method: str, arguments: Arguments, context: CallContext, call_next: HandlerNext
+) -> Any:
+    results: list[Any] = []
+
+    async def run(request: InferenceRequest, context: CallContext) -> InferenceResponse:
+        results[:] = [await call_next(method, arguments, context)]
+        return InferenceResponse(request.model_name, [], id=request.id)
+
+    request = InferenceRequest(
+        [],
+        model_name=context.model,
+        model_version=context.version,
+        id=context.request_id,
+        parameters=Parameters(headers=dict(context.headers)),
+    )
+    await interceptor(request, context, run)
+    if not results:
+        raise PluginError(
+            f"{type(interceptor).__name__} answers the custom handler {method} of model {context.model} by "
+            "itself; it must override `call`, or say `infer_only = True`."
+        )
+    return results[0]
 
 
 class WholeCall(ABC):

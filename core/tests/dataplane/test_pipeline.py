@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from mlsrv.context import CallContext
-from mlsrv.dataplane.pipeline import compile_infer, compile_stream
+from mlsrv.dataplane.pipeline import compile_call, compile_infer, compile_stream
 from mlsrv.executor import Placement
 from mlsrv.interceptor import CallNext, Interceptor, StreamNext
 from mlsrv.testing import text_request
@@ -26,7 +26,9 @@ class Recording(Placement):
             self.seen.append("placement")
             yield InferenceResponse(model_name="m")
 
-    async def call(self, method: str, arguments: Any, context: CallContext) -> None: ...
+    async def call(self, method: str, arguments: Any, context: CallContext) -> str:
+        self.seen.append("placement")
+        return method
 
     async def unload(self) -> None: ...
 
@@ -87,11 +89,28 @@ async def test_an_interceptor_may_answer_by_itself() -> None:
     assert placement.seen == []
 
 
-async def test_streams_pass_by_interceptors_that_do_not_override_them() -> None:
+class AroundInference(Around):
+    infer_only = True
+
+
+async def test_streams_pass_by_interceptors_of_single_requests() -> None:
     placement = Recording()
-    stream = compile_stream(
-        [Around("a", placement.seen), AroundStreams("b", placement.seen), AroundStreams("c", placement.seen)],
-        placement,
-    )
+    around = [
+        AroundInference("a", placement.seen),
+        AroundStreams("b", placement.seen),
+        AroundStreams("c", placement.seen),
+    ]
+    stream = compile_stream(around, placement)
     assert len([response async for response in stream(one(), CallContext())]) == 1
     assert placement.seen == ["> b", "> c", "placement", "< c", "< b"]
+    assert compile_stream(around[:1], placement) == placement.stream
+    assert compile_call(around[:1], placement) == placement.call
+
+
+async def test_streams_and_handlers_go_through_interceptors_of_requests() -> None:
+    placement = Recording()
+    around = [Around("a", placement.seen), AroundInference("b", placement.seen), Around("c", placement.seen)]
+    stream = compile_stream(around, placement)
+    assert len([response async for response in stream(one(), CallContext())]) == 1
+    assert await compile_call(around, placement)("method", {}, CallContext()) == "method"
+    assert placement.seen == ["> a", "> c", "placement", "< c", "< a"] * 2

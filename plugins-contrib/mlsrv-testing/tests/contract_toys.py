@@ -8,6 +8,7 @@ from typing import Any
 
 from mlsrv import MLModel, ModelSettings
 from mlsrv.codecs import InputCodec, RequestCodec
+from mlsrv.context import CallContext
 from mlsrv.errors import CodecError, ConfigurationError, InferenceError, ModelLoadError
 from mlsrv.interceptor import Interceptor
 from mlsrv.metrics import Meter, Metric, Reading, Recorder
@@ -202,6 +203,26 @@ class PassingStreams(Passing):
 class PassingStreamsSuite(InterceptorContract):
     def make(self) -> Interceptor:
         return PassingStreams()
+
+
+class Demanding(Passing):
+    """Lets nobody in without a header."""
+
+    async def __call__(self, request: Any, context: Any, call_next: Any) -> Any:
+        if "tenant" not in context.headers:
+            raise InferenceError("Say who you are, in the header tenant.")
+        return await call_next(request, context)
+
+
+class DemandingSuite(InterceptorContract):
+    def make(self) -> Interceptor:
+        return Demanding()
+
+    def context(self) -> CallContext:
+        return CallContext(headers={"tenant": "a"})
+
+    def refused_context(self) -> CallContext:
+        return CallContext()
 
 
 # --- repositories ------------------------------------------------------------------------------------

@@ -13,13 +13,13 @@ import pytest
 from contract_toys import (
     Adder,
     AdderSuite,
+    Demanding,
+    DemandingSuite,
     Json,
     JsonSuite,
     Lines,
     LinesSuite,
     Passing,
-    PassingStreams,
-    PassingStreamsSuite,
     Table,
     TableSuite,
     Tally,
@@ -468,12 +468,33 @@ class KeepsStreams(Passing):
             yield response
 
 
-def passing_suite(interceptor: type[Passing]) -> Any:
-    class Suite(PassingStreamsSuite):
+class BreaksHandlers(Passing):
+    async def __call__(self, request: Any, context: Any, call_next: Any) -> Any:
+        response = await call_next(request, context)
+        response.outputs[0].name = response.outputs[0].name
+        return response
+
+
+class OpenToStreams(Demanding):
+    infer_only = True
+
+
+class OpenToHandlers(Demanding):
+    async def call(self, method: Any, arguments: Any, context: Any, call_next: Any) -> Any:
+        return await call_next(method, arguments, context)
+
+
+def demanding_suite(interceptor: type[Interceptor]) -> Any:
+    class Suite(DemandingSuite):
         def make(self) -> Interceptor:
             return interceptor()
 
     return Suite()
+
+
+def test_a_guard_that_handlers_pass_by_fails(tmp_path: Path) -> None:
+    suite = demanding_suite(OpenToHandlers)
+    assert "DID NOT RAISE" in verdict(suite, "test_what_is_refused_is_refused_in_every_way", tmp_path)
 
 
 test_interceptor_mutants = check(
@@ -483,16 +504,14 @@ test_interceptor_mutants = check(
         "test_a_failure_of_the_model_comes_through_unchanged": Wrapping,
         "test_a_cancelled_request_disturbs_no_other": SharedFlight,
         "test_what_it_holds_ends_with_it": Leaking,
+        "test_handlers_come_through": BreaksHandlers,
         "test_streams_come_through": CutsStreams,
         "test_closing_a_stream_reaches_the_model": KeepsStreams,
+        "test_what_is_refused_is_refused_in_every_way": OpenToStreams,
     },
-    PassingStreamsSuite,
-    passing_suite,
+    DemandingSuite,
+    demanding_suite,
 )
-
-
-def test_the_right_interceptors_are_the_bases_of_the_wrong_ones() -> None:
-    assert issubclass(PassingStreams, Passing)
 
 
 # --- repositories ------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ class DeclaredTensors(Interceptor):
     """
 
     phase: ClassVar[Phase] = Phase.GUARD
+    infer_only: ClassVar[bool] = True
 
     def __init__(self, model: str, info: ModelInfo) -> None:
         self._model = model

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from mlsrv.context import CallContext
 from mlsrv.dataplane.admission import Admission, size_of, size_of_arguments
 from mlsrv.dataplane.model_meter import ModelMeter
-from mlsrv.dataplane.pipeline import compile_infer, compile_stream, observed_stream
+from mlsrv.dataplane.pipeline import compile_call, compile_infer, compile_stream, observed_stream
 from mlsrv.dataplane.schedule_policy import apply_schedule
 from mlsrv.dataplane.statistics import Statistics, rows_of
 from mlsrv.dataplane.time_limit import Running, StreamTime, TimeLimit
@@ -71,6 +71,7 @@ class Instance:
         self._observed = meter is not None or any(interceptor.observes for interceptor in interceptors)
         self._infer = compile_infer(interceptors, self._statistics.measured(placement.infer))
         self._stream = compile_stream(interceptors, placement)
+        self._call = compile_call(interceptors, placement)
         if meter is not None:
             self._stream = partial(meter.stream, self._stream)
         if self._observed:
@@ -171,13 +172,16 @@ class Instance:
         context.model, context.version = self._name, self._version
         size = size_of_arguments(arguments)
         self._enter(size)
-        deadline = context.deadline
+        outer, deadline = (context.timeline, context.batches), context.deadline
+        if self._observed:
+            context.timeline, context.batches = Timeline(), ()
         try:
-            return await self._within(self.placement.call(method, arguments, context), context)
+            return await self._within(self._call(method, arguments, context), context)
         except asyncio.CancelledError:
             context.cancel()
             raise
         finally:
+            context.timeline, context.batches = outer
             if not context.given_up:
                 context.deadline = deadline
             self._leave(size)

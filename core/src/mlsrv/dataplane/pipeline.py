@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Sequence
+from typing import Any
 
 from mlsrv.context import CallContext
-from mlsrv.interceptor import CallNext, Interceptor, StreamNext
+from mlsrv.handlers import Arguments
+from mlsrv.interceptor import CallNext, HandlerNext, Interceptor, StreamNext, passed_by
 from mlsrv.placement import Placement
 from mlsrv.timeline import Timeline
 from mlsrv.utils import closing
@@ -22,11 +24,20 @@ def compile_infer(interceptors: Sequence[Interceptor], infer: CallNext) -> CallN
 
 
 def compile_stream(interceptors: Sequence[Interceptor], placement: Placement) -> StreamNext:
-    """The function that answers a stream. Interceptors that do not override `stream` are left out."""
+    """The function that answers a stream. Interceptors that streams pass by are left out."""
     call: StreamNext = placement.stream
     for interceptor in reversed(interceptors):
-        if type(interceptor).stream is not Interceptor.stream:
+        if type(interceptor).stream is not Interceptor.stream or not passed_by(interceptor):
             call = _around_stream(interceptor, call)
+    return call
+
+
+def compile_call(interceptors: Sequence[Interceptor], placement: Placement) -> HandlerNext:
+    """The function that calls a custom handler. Interceptors that those calls pass by are left out."""
+    call: HandlerNext = placement.call
+    for interceptor in reversed(interceptors):
+        if type(interceptor).call is not Interceptor.call or not passed_by(interceptor):
+            call = _around_call(interceptor, call)
     return call
 
 
@@ -61,5 +72,12 @@ def _around_stream(interceptor: Interceptor, inner: StreamNext) -> StreamNext:
         requests: AsyncIterator[InferenceRequest], context: CallContext
     ) -> AsyncIterator[InferenceResponse]:
         return interceptor.stream(requests, context, inner)
+
+    return call
+
+
+def _around_call(interceptor: Interceptor, inner: HandlerNext) -> HandlerNext:
+    def call(method: str, arguments: Arguments, context: CallContext) -> Awaitable[Any]:
+        return interceptor.call(method, arguments, context, inner)
 
     return call

@@ -403,6 +403,7 @@ def mlsrv_interceptors(
         >>> import asyncio, mlsrv
         >>> from mlsrv.interceptor import Interceptor
         >>> class Shout(Interceptor):
+        ...     infer_only = True  # streams and custom handlers pass unchanged
         ...     async def __call__(self, request, context, call_next):
         ...         response = await call_next(request, context)
         ...         response.outputs[0].data = [text.upper() for text in response.outputs[0].data]

@@ -33,6 +33,7 @@ class RequestSpans(Interceptor):
     """
 
     phase: ClassVar[Phase] = Phase.OBSERVE
+    infer_only: ClassVar[bool] = True
 
     def __init__(self, tracing: Tracing, model: ModelSettings) -> None:
         self.tracing = tracing
@@ -123,6 +124,7 @@ class BatchSpans(Interceptor):
     """Makes one span for each batch, in the trace of its first recorded member, with links to all of them."""
 
     phase: ClassVar[Phase] = Phase.EXECUTE
+    infer_only: ClassVar[bool] = True
 
     def __init__(self, requests: RequestSpans, model: ModelSettings) -> None:
         self._requests = requests
