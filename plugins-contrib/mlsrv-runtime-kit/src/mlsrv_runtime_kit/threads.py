@@ -23,10 +23,11 @@ def thread_count(settings: ModelSettings) -> int:
         raise ModelLoadError(
             f"Model {settings.name}: parameters.extra.threads must be at least 1, not {wanted}."
         )
-    return wanted or _share()
+    return wanted or share_of_cores()
 
 
-def _share() -> int:
+def share_of_cores() -> int:
+    """Return this process's share of the cores, as `thread_count` has it where a model does not say."""
     # A list of numbers is for nested parallel regions; the first is for the outermost.
     text = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     if text.isdecimal() and int(text) > 0:

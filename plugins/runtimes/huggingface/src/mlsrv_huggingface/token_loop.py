@@ -1,0 +1,160 @@
+"""Token loop: makes one token after the other, so that a caller can stop at any of them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import frozen
+
+from mlsrv_huggingface.generate import samples
+
+_TOP_K = 50
+"""What sampling leaves by default, in every version of transformers."""
+
+
+@frozen
+class Token:
+    """One token that was made.
+
+    Attributes:
+        id: its number.
+        logprob: natural logarithm of its probability, before sampling options; None if it was not asked for.
+        top: the likeliest tokens with theirs.
+    """
+
+    id: int
+    logprob: float | None = None
+    top: tuple[tuple[int, float], ...] = ()
+
+
+class TokenLoop:
+    """Makes tokens that continue a prompt: the likeliest, or drawn ones, as the options say.
+
+    Args:
+        torch: the module.
+        model: a causal language model of transformers.
+        ids: the tokens of the prompt.
+        options: those of the request.
+        logprobs: how many of the likeliest tokens each token names; None for no probabilities.
+    """
+
+    def __init__(
+        self, torch: Any, model: Any, ids: Sequence[int], options: dict[str, Any], logprobs: int | None = None
+    ) -> None:
+        self._torch = torch
+        self._model = model
+        self._ids = torch.tensor([list(ids)], device=model.device)
+        self._prompt = len(ids)
+        self._cache: Any = None
+        self._cache_name = cache_name(model)
+        self._logprobs = logprobs
+        self._samples = samples(options)
+        self._processors = processors_of(torch, model, options, self._prompt, self._samples)
+        self._generator = torch.Generator(device=model.device)
+        seed = options.get("seed")
+        if seed is None:
+            self._generator.seed()
+        else:
+            self._generator.manual_seed(seed)
+
+    def next(self) -> Token:
+        """Return the next token."""
+        torch = self._torch
+        with torch.inference_mode():
+            known = self._ids if self._cache is None else self._ids[:, -1:]
+            found = self._model(
+                input_ids=known,
+                attention_mask=torch.ones_like(self._ids),
+                use_cache=True,
+                **{self._cache_name: self._cache},
+            )
+            # Models with another kind of memory read everything again.
+            self._cache = found.get(self._cache_name)
+            scores = found.logits[:, -1].float()
+            processed = self._processors(self._ids, scores)
+            if self._samples:
+                chances = torch.softmax(processed, dim=-1)
+                made = torch.multinomial(chances, 1, generator=self._generator)
+            else:
+                made = processed.argmax(dim=-1, keepdim=True)
+            self._ids = torch.cat([self._ids, made], dim=1)
+            return self._token(int(made), scores)
+
+    def _token(self, number: int, scores: Any) -> Token:
+        if self._logprobs is None:
+            return Token(number)
+        logs = self._torch.log_softmax(scores[0], dim=-1)
+        best = logs.topk(min(self._logprobs, len(logs)))
+        top = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        return Token(number, float(logs[number]), tuple(top))
+
+
+def cache_name(model: Any) -> str:
+    """Return what a model calls its memory of earlier tokens; the name changed with transformers 5.24."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
+
+
+def processors_of(torch: Any, model: Any, options: dict[str, Any], prompt: int, draws: bool) -> Any:
+    """Return what changes the scores of tokens before one is chosen, in the order of ``generate``.
+
+    Args:
+        torch: the module.
+        model: its generation configuration has the defaults.
+        options: those of the request.
+        prompt: tokens of the prompt.
+        draws: whether tokens are drawn.
+    """
+    import transformers as library
+
+    def option(name: str, neutral: Any) -> Any:
+        value = options.get(name, getattr(model.generation_config, name, None))
+        return None if value is None or value == neutral else value
+
+    made = library.LogitsProcessorList()
+    if (value := option("repetition_penalty", 1.0)) is not None:
+        made.append(library.RepetitionPenaltyLogitsProcessor(penalty=value))
+    if value := option("no_repeat_ngram_size", 0):
+        made.append(library.NoRepeatNGramLogitsProcessor(value))
+    ends = end_tokens(model)
+    if (value := option("min_new_tokens", 0)) and ends:
+        made.append(library.MinNewTokensLengthLogitsProcessor(prompt, value, sorted(ends)))
+    made += penalty_of(torch, options, prompt)
+    if not draws:
+        return made
+    if (value := option("temperature", 1.0)) is not None:
+        made.append(library.TemperatureLogitsWarper(value))
+    value = option("top_k", 0)
+    made.append(library.TopKLogitsWarper(_TOP_K if value is None else value))
+    if (value := option("top_p", 1.0)) is not None:
+        made.append(library.TopPLogitsWarper(value))
+    if (value := option("min_p", 0.0)) is not None:
+        made.append(library.MinPLogitsWarper(value))
+    return made
+
+
+def end_tokens(model: Any) -> set[int]:
+    """Return the tokens that end a text."""
+    stated = model.generation_config.eos_token_id
+    if stated is None:
+        stated = getattr(model.config, "eos_token_id", None)
+    return set() if stated is None else set(stated) if isinstance(stated, list | tuple) else {int(stated)}
+
+
+def penalty_of(torch: Any, options: dict[str, Any], prompt: int) -> list[Any]:
+    """Return the processor of the frequency and presence penalties, if a request has one."""
+    penalties = options.get("frequency_penalty", 0.0), options.get("presence_penalty", 0.0)
+    return [_penalty(torch, *penalties, prompt)] if any(penalties) else []
+
+
+def _penalty(torch: Any, frequency: float, presence: float, prompt: int) -> Any:
+    from transformers import LogitsProcessor
+
+    class Penalty(LogitsProcessor):
+        def __call__(self, input_ids: Any, scores: Any) -> Any:
+            made = input_ids[:, prompt:]
+            counts = torch.zeros_like(scores).scatter_add_(1, made, torch.ones_like(made, dtype=scores.dtype))
+            return scores - counts * frequency - (counts > 0) * presence
+
+    return Penalty()
