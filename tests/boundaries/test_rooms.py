@@ -8,14 +8,15 @@ from renew import PROJECT, with_lists
 from workspace import ROOT, Room, plugins, requirement_name, rooms, root_project
 
 KINDS = {
-    "transports",
     "codecs",
-    "runtimes",
-    "repositories",
+    "compat",
     "executors",
     "interceptors",
+    "repositories",
+    "runtimes",
+    "security",
     "telemetry",
-    "compat",
+    "transports",
 }
 DEFAULT_SET = {
     "mlsrv-core",

@@ -25,7 +25,17 @@ from attrs import define, field, frozen
 
 from mlsrv.errors import PermissionDenied
 
-__all__ = ["ACTIONS", "AccessRequest", "Action", "Authorizer", "Principal", "action_of", "requires"]
+__all__ = [
+    "ACTIONS",
+    "AccessRequest",
+    "Action",
+    "Authorizer",
+    "Limits",
+    "Principal",
+    "action_of",
+    "is_marked",
+    "requires",
+]
 
 Action = Literal["infer", "metadata", "health", "repository", "metrics", "docs", "admin"]
 """What a client may do: ``infer`` (custom handlers and streams too), ``metadata`` (also configuration and
@@ -65,6 +75,26 @@ class AccessRequest:
     certificate: Mapping[str, str] = _NO_HEADERS
 
 
+@frozen
+class Limits:
+    """Limits of a principal; None is no limit.
+
+    Attributes:
+        rate: requests of any kind per second, on average.
+        burst: requests that may come at once; by default those of one second, and one at least.
+        in_flight: requests to models that may be waiting or running at once.
+        in_flight_bytes: bytes of data that these may have together.
+        priority: the highest priority (OIP schedule policy, 1 is the highest) that its requests get; 0 is no
+            limit.
+    """
+
+    rate: float | None = None
+    burst: float | None = None
+    in_flight: int | None = None
+    in_flight_bytes: int | None = None
+    priority: int = 0
+
+
 @frozen(eq=False)
 class Principal:
     """The client of a request, and what it may do.
@@ -75,11 +105,13 @@ class Principal:
             wildcards); those of an action that concerns no model need only be there. In a worker process they
             are empty.
         anonymous: whether the request had no credentials at all.
+        limits: how much it may ask for.
     """
 
     name: str
     rights: Mapping[Action, Sequence[str]] = field(factory=dict, repr=False)
     anonymous: bool = False
+    limits: Limits | None = None
 
     def allows(self, action: Action, model: str | None = None) -> bool:
         """Return whether it may do this, to this model; without one, to any."""
@@ -143,6 +175,11 @@ def action_of(endpoint: object) -> Action | None:
     """Return the action that an endpoint is marked with; ``admin`` if it has no mark."""
     found: Action | None = getattr(endpoint, _MARK, "admin")
     return found
+
+
+def is_marked(endpoint: object) -> bool:
+    """Return whether an endpoint says which action it is; see `requires`."""
+    return hasattr(endpoint, _MARK)
 
 
 def _matches(pattern: str, model: str) -> bool:

@@ -1,12 +1,14 @@
 """Admission: limits of one model and of all models, in requests and in bytes."""
 
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
 
+from mlsrv.authorization import Limits, Principal
 from mlsrv.dataplane.admission import Admission, size_of, size_of_arguments
-from mlsrv.errors import Code, Overloaded, TooLarge
+from mlsrv.errors import Code, Overloaded, RateLimited, TooLarge
 from mlsrv.handlers import HandlerRequest
 from mlsrv.types import RequestInput
 
@@ -96,3 +98,63 @@ def test_the_size_of_a_request(data: object, size: int) -> None:
 def test_the_size_of_a_request_to_a_custom_handler() -> None:
     assert size_of_arguments(HandlerRequest(body=b"12345")) == 5
     assert size_of_arguments({"a": "b"}) == 0
+
+
+def principal(name: str, **limits: Any) -> Principal:
+    return Principal(name, limits=Limits(**limits) if limits else None)
+
+
+def test_one_principal_leaves_room_for_others() -> None:
+    admission = Admission("Model m", "model", 100, 10**9)
+    greedy, modest = principal("greedy"), principal("modest")
+    for _ in range(90):
+        admission.enter(1, greedy)
+    with pytest.raises(Overloaded, match="90 requests of greedy") as caught:
+        admission.enter(1, greedy)
+    assert caught.value.reason == "principal_requests"
+    # As soon as another one is there, each has half of it.
+    admission.enter(1, modest)
+    for _ in range(45):
+        admission.leave(1, greedy)
+    for _ in range(9):
+        admission.enter(1, modest)
+    with pytest.raises(Overloaded):
+        admission.enter(1, greedy)
+    for _ in range(10):
+        admission.leave(1, greedy)
+    admission.enter(1, greedy)
+
+
+def test_without_pressure_nobody_is_held_to_a_share() -> None:
+    admission = Admission("Model m", "model", 100, 10**9)
+    for number in range(20):
+        admission.enter(1, principal(f"p{number}"))
+    for _ in range(29):
+        admission.enter(1, principal("p0"))
+    assert admission.requests == 49
+
+
+def test_bytes_are_shared_too() -> None:
+    admission = Admission("Model m", "model", 100, 1000)
+    greedy, modest = principal("greedy"), principal("modest")
+    admission.enter(800, greedy)
+    with pytest.raises(Overloaded, match="800 bytes of requests of greedy"):
+        admission.enter(150, greedy)
+    admission.enter(150, modest)
+
+
+def test_the_limits_of_a_principal_hold_for_all_models_together() -> None:
+    server = Admission("The server", "server", 100, 10**6)
+    one, other = (Admission(f"Model {name}", "model", 100, 10**6, server) for name in "ab")
+    limited = principal("robot", in_flight=2, in_flight_bytes=100)
+    one.enter(10, limited)
+    other.enter(10, limited)
+    with pytest.raises(RateLimited, match="robot is limited to 2 requests at once"):
+        one.enter(10, limited)
+    other.leave(10, limited)
+    with pytest.raises(RateLimited, match="100 bytes of requests at once"):
+        other.enter(91, limited)
+    other.enter(90, limited)
+    one.leave(10, limited)
+    other.leave(90, limited)
+    assert (server.requests, server.bytes, one.requests, other.requests) == (0, 0, 0, 0)

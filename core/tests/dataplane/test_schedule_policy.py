@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mlsrv import CallContext, Kernel, ModelSettings
+from mlsrv.authorization import Limits, Principal
 from mlsrv.dataplane.schedule_policy import apply_schedule
 from mlsrv.errors import DeadlineExceeded, InvalidPayload
 from mlsrv.testing import SlowModel, text_request
@@ -51,3 +52,10 @@ async def test_the_kernel_applies_timeout_and_priority() -> None:
         request.parameters = Parameters(timeout=20_000)
         with pytest.raises(DeadlineExceeded):
             await kernel.infer(request)
+
+
+@pytest.mark.parametrize(("wanted", "given"), [(1, 3), (3, 3), (7, 7), (0, 0)])
+def test_a_principal_may_have_a_lower_priority_limit(wanted: int, given: int) -> None:
+    context = CallContext(principal=Principal("robot", limits=Limits(priority=3)))
+    apply_schedule(asked(priority=wanted), context)
+    assert context.priority == given

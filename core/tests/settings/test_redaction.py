@@ -106,3 +106,9 @@ def test_a_wrong_value_of_a_secret_is_not_in_the_message(name: str) -> None:
         shown(**{name: "s3cret"})
     assert "s3cret" not in str(caught.value)
     assert f"{name}: expected a whole number" in str(caught.value)
+
+
+def test_the_secrets_of_keys_are_masked_in_texts() -> None:
+    text = "the key mlsrv_0123456789abcdef_" + "Ab-_" * 10 + " is wrong"
+    assert without_secrets(text) == "the key mlsrv_0123456789abcdef_*** is wrong"
+    assert without_secrets("mlsrv_requests_rejected_total 5") == "mlsrv_requests_rejected_total 5"

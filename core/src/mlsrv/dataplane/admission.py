@@ -7,9 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from mlsrv.errors import Overloaded, TooLarge
+from mlsrv.authorization import Principal
+from mlsrv.errors import Overloaded, RateLimited, TooLarge
 from mlsrv.handlers import Arguments, HandlerRequest
 from mlsrv_protocol.types import RequestInput, ResponseOutput
+
+LARGEST_SHARE = 0.9
+"""Part of a limit that principals share evenly once half of it is taken: one alone leaves room for others."""
 
 POINTER = 8
 """Bytes that an element of a list counts beside its text."""
@@ -29,7 +33,7 @@ class Admission:
         requests, bytes: what is in now.
     """
 
-    __slots__ = ("_kind", "_most", "_most_bytes", "_what", "_whole", "bytes", "requests")
+    __slots__ = ("_kind", "_most", "_most_bytes", "_of", "_what", "_whole", "bytes", "requests")
 
     def __init__(
         self, what: str, kind: str, most: int, most_bytes: int, whole: Admission | None = None
@@ -41,27 +45,56 @@ class Admission:
         self._most = most
         self._most_bytes = most_bytes
         self._whole = whole
+        self._of: dict[str, tuple[int, int]] = {}
 
-    def enter(self, size: int) -> None:
+    def enter(self, size: int, principal: Principal | None = None) -> None:
         """Let a request of `size` bytes in, until `leave`.
 
         Raises:
-            Overloaded: there are too many requests or bytes; its `reason` says which, and of whom.
+            Overloaded: there are too many requests or bytes; its `reason` says which, and of whom. A
+                principal that has more than its share of a limit is refused before others are.
+            RateLimited: the principal has reached a limit of its own.
             TooLarge: it would not even be let in alone.
         """
+        if principal is not None:
+            self._check(principal, size)
         if self.requests >= self._most or self.bytes + size > self._most_bytes:
             raise self._refusal(size)
         if self._whole is not None:
-            self._whole.enter(size)
+            self._whole.enter(size, principal)
         self.requests += 1
         self.bytes += size
+        if principal is not None:
+            requests, taken = self._of.get(principal.name, (0, 0))
+            self._of[principal.name] = requests + 1, taken + size
 
-    def leave(self, size: int) -> None:
+    def leave(self, size: int, principal: Principal | None = None) -> None:
         """A request that was let in has its answer, or was given up."""
         self.requests -= 1
         self.bytes -= size
+        if principal is not None:
+            requests, taken = self._of.pop(principal.name)
+            if requests > 1:
+                self._of[principal.name] = requests - 1, taken - size
         if self._whole is not None:
-            self._whole.leave(size)
+            self._whole.leave(size, principal)
+
+    def _check(self, principal: Principal, size: int) -> None:
+        requests, taken = self._of.get(principal.name, (0, 0))
+        limits = principal.limits
+        if limits is not None and self._whole is None:  # its limits are those for all models together
+            if limits.in_flight is not None and requests >= limits.in_flight:
+                raise RateLimited.by(principal.name, f"{limits.in_flight} requests at once")
+            if limits.in_flight_bytes is not None and taken + size > limits.in_flight_bytes:
+                raise RateLimited.by(principal.name, f"{limits.in_flight_bytes} bytes of requests at once")
+        active = len(self._of) + (requests == 0)
+        if self.requests >= self._most / 2 and requests >= max(1, LARGEST_SHARE * self._most / active):
+            raise Overloaded.of(self._what, f"{requests} requests of {principal.name}", "principal_requests")
+        crowded = self.bytes + size >= self._most_bytes / 2
+        if crowded and taken and taken + size > LARGEST_SHARE * self._most_bytes / active:
+            raise Overloaded.of(
+                self._what, f"{taken} bytes of requests of {principal.name}", "principal_bytes"
+            )
 
     def _refusal(self, size: int) -> Overloaded | TooLarge:
         if size > self._most_bytes:

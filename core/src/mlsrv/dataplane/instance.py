@@ -17,7 +17,7 @@ from mlsrv.dataplane.pipeline import compile_call, compile_infer, compile_stream
 from mlsrv.dataplane.schedule_policy import apply_schedule
 from mlsrv.dataplane.statistics import Statistics, rows_of
 from mlsrv.dataplane.time_limit import Running, StreamTime, TimeLimit
-from mlsrv.errors import DeadlineExceeded, MLSrvError, Overloaded
+from mlsrv.errors import DeadlineExceeded, MLSrvError, Overloaded, RateLimited
 from mlsrv.handlers import Arguments
 from mlsrv.interceptor import Interceptor
 from mlsrv.placement import Placement
@@ -90,7 +90,7 @@ class Instance:
         if request.parameters is not None:
             apply_schedule(request, context)
         size, rows = size_of(request.inputs), rows_of(request)
-        self._enter(size)
+        self._enter(size, context)
         outer = context.timeline, context.batches, context.deadline
         if self._observed:
             context.timeline, context.batches = Timeline(), ()
@@ -128,7 +128,7 @@ class Instance:
             context.timeline, context.batches, deadline = outer
             if not context.given_up:
                 context.deadline = deadline
-            self._leave(size)
+            self._leave(size, context)
 
     async def stream(
         self,
@@ -143,7 +143,7 @@ class Instance:
         if first is not None:
             apply_schedule(first, context)
             size = size_of(first.inputs)
-        self._enter(size)
+        self._enter(size, context)
         steps = None if self._limit is None else StreamTime(self._limit)
         if steps is not None:
             requests = steps.requests(requests)
@@ -165,13 +165,13 @@ class Instance:
                     context.cancel()
                     raise
         finally:
-            self._leave(size)
+            self._leave(size, context)
 
     async def call(self, method: str, arguments: Arguments, context: CallContext) -> Any:
         """Call a custom handler; see `Placement.call`."""
         context.model, context.version = self._name, self._version
         size = size_of_arguments(arguments)
-        self._enter(size)
+        self._enter(size, context)
         outer, deadline = (context.timeline, context.batches), context.deadline
         if self._observed:
             context.timeline, context.batches = Timeline(), ()
@@ -184,7 +184,7 @@ class Instance:
             context.timeline, context.batches = outer
             if not context.given_up:
                 context.deadline = deadline
-            self._leave(size)
+            self._leave(size, context)
 
     async def close(self, grace: float) -> int:
         """Wait up to `grace` seconds for requests in flight, then unload. What fails then is logged.
@@ -258,11 +258,11 @@ class Instance:
             timer.cancel()
             running.stop()
 
-    def _enter(self, size: int) -> None:
+    def _enter(self, size: int, context: CallContext) -> None:
         try:
-            self._admission.enter(size)
+            self._admission.enter(size, context.principal)
         except MLSrvError as error:
-            if isinstance(error, Overloaded):
+            if isinstance(error, Overloaded) and not isinstance(error, RateLimited):
                 # As long as a request takes now: by then, those that are in have made room.
                 error.retry_after = min(max(self._statistics.success.mean, 1.0), LONGEST_RETRY)
             if self._meter is not None:
@@ -271,7 +271,7 @@ class Instance:
                 interceptor.refused(error)
             raise
 
-    def _leave(self, size: int) -> None:
-        self._admission.leave(size)
+    def _leave(self, size: int, context: CallContext) -> None:
+        self._admission.leave(size, context.principal)
         if self._idle is not None and not self.in_flight:
             self._idle.set()

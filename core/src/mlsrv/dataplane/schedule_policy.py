@@ -13,7 +13,7 @@ def apply_schedule(request: InferenceRequest, context: CallContext) -> None:
     """Take the deadline and the priority that a request asks for into its context.
 
     ``timeout`` is in microseconds from now, 0 for none; it may only shorten the deadline of the transport.
-    ``priority`` is 0 for the default, 1 for the highest.
+    ``priority`` is 0 for the default, 1 for the highest; a principal may have a lower limit.
 
     Raises:
         InvalidPayload: one of them is not a whole number from 0 up.
@@ -28,6 +28,9 @@ def apply_schedule(request: InferenceRequest, context: CallContext) -> None:
             context.deadline = deadline if context.deadline is None else min(deadline, context.deadline)
     if "priority" in extra:
         context.priority = _whole("priority", extra["priority"])
+        limits = context.principal.limits if context.principal is not None else None
+        if limits is not None and context.priority:
+            context.priority = max(context.priority, limits.priority)
 
 
 def _whole(name: str, value: object) -> int:

@@ -35,6 +35,7 @@ _ASSIGNED = re.compile(
     r"(?i)((?:\b|_)(?:api[_-]?key|access[_-]?key|auth|passphrase|passwd|password|pwd|secret|token)"
     r"(?:=|[\"']\s*:\s*|=[\"'])[\"']?)([^\s\"',;&)}\]]+)"
 )
+_KEY = re.compile(r"\b(mlsrv_[0-9a-f]{16}_)[A-Za-z0-9_-]{20,}")
 _HEADER = re.compile(r"(?i)\b(authorization[\"']?\s*[:=]\s*[\"']?(?:bearer |basic )?)[^\s\"',;)}\]]+")
 
 
@@ -79,13 +80,15 @@ def redacted(value: Any, name: str = "", *, secret: bool = False) -> Any:
 
 
 def without_secrets(text: str) -> str:
-    """Return a text without the credentials of URLs (``scheme://user:***@host``) and without values that are
-    assigned to names of secrets (``token=***``)."""
+    """Return a text without the credentials of URLs (``scheme://user:***@host``), without values that are
+    assigned to names of secrets (``token=***``), and without secrets of API keys (``mlsrv_ID_SECRET``)."""
     if "@" in text and "://" in text:
         text = _USER.sub(_masked_user, text)
     if "=" in text or ":" in text:
         text = _ASSIGNED.sub(rf"\1{MASK}", text)
         text = _HEADER.sub(rf"\1{MASK}", text)
+    if "mlsrv_" in text:
+        text = _KEY.sub(rf"\1{MASK}", text)
     return text
 
 

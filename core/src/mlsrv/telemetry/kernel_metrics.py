@@ -35,6 +35,12 @@ REJECTED = Metric(
     "counter",
     (*_MODEL, "reason"),
 )
+ADMITTED = Metric(
+    "mlsrv_access_admitted",
+    "Requests of any kind that were let in, by who asked; the first 200 principals have a series each.",
+    "counter",
+    ("principal",),
+)
 REFUSED = Metric(
     "mlsrv_access_refused",
     "Requests of any kind that were not let in.",

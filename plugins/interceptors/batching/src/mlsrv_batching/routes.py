@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from mlsrv.authorization import requires
 from mlsrv.errors import ModelNotFound
 from mlsrv_batching.batcher import Batcher
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 def routes(kernel: KernelAPI) -> list[Route]:
     """Return ``GET /v2/models/{model}/batching``, also for a version: settings, queue and last decisions."""
 
+    @requires("metadata")
     async def explain(request: Request) -> JSONResponse:
         parameters = request.path_params
         try:

@@ -31,7 +31,7 @@ from mlsrv_rest.errors import (
 from mlsrv_rest.middleware import all_middleware
 from mlsrv_rest.paths import infer_route, infer_target, split
 from mlsrv_rest.request_observer import RequestObserver
-from mlsrv_rest.router import Router
+from mlsrv_rest.router import Router, RouteRight
 from mlsrv_rest.routes.common import CALL, PRINCIPAL, ROUTE
 from mlsrv_rest.routes.handlers import CustomHandlers
 from mlsrv_rest.routes.health import Health
@@ -77,6 +77,11 @@ class RestApp:
         for middleware in reversed(all_middleware(kernel)):
             self._http = middleware(self._http)
         self._http = RequestObserver(self._http, kernel)
+
+    @property
+    def routes(self) -> list[RouteRight]:
+        """Every route but those of custom handlers, with the right that it needs."""
+        return self._router.rights()
 
     def close(self) -> None:
         """End the thread that decodes bodies."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import MutableMapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 
-from mlsrv.authorization import Action, action_of
+from mlsrv.authorization import Action, action_of, is_marked
 from mlsrv.errors import MLSrvError
 from mlsrv_rest.asgi import Message, Receive, Scope, Send
 from mlsrv_rest.errors import (
@@ -24,7 +24,7 @@ from mlsrv_rest.errors import (
     unknown_path,
     wrong_method,
 )
-from mlsrv_rest.paths import join
+from mlsrv_rest.paths import infer_route, join
 from mlsrv_rest.routes.common import CALL, ROUTE, SEGMENTS
 from mlsrv_rest.routes.handlers import CustomHandlers
 
@@ -32,6 +32,22 @@ _DOCS = "/v2/docs"
 _MODEL = "{model}"
 _ENTRANCES = ("/", "/docs")
 """Paths that people try first, in a browser."""
+
+
+class RouteRight(NamedTuple):
+    """The right that a route needs.
+
+    Attributes:
+        methods: that it takes; ``*`` for any.
+        path: with placeholders.
+        action: that the right must allow; None for any known principal.
+        is_marked: whether the endpoint says so; one that does not is ``admin``.
+    """
+
+    methods: tuple[str, ...]
+    path: str
+    action: Action | None
+    is_marked: bool
 
 
 class Router:
@@ -116,6 +132,20 @@ class Router:
                 partial, found = _needs(route, inner, segments), True
         return partial
 
+    def rights(self) -> list[RouteRight]:
+        """Return the right of each route, but those of custom handlers."""
+        infer = [RouteRight(("POST",), infer_route(version), "infer", True) for version in (None, "1")]
+        return infer + [
+            RouteRight(
+                tuple(sorted(getattr(route, "methods", None) or "*")),
+                str(getattr(route, "path", "*")),
+                action_of(_endpoint(route)),
+                is_marked(_endpoint(route)),
+            )
+            for route in self._app.routes
+            if not isinstance(route, CustomHandlers)
+        ]
+
     def is_control(self, segments: list[str]) -> bool:
         """Return whether the path of a request belongs to the routes whose requests carry no tensors."""
         path = join(segments)
@@ -161,12 +191,16 @@ class Router:
         return allowed
 
 
+def _endpoint(route: BaseRoute) -> object:
+    return getattr(route, "endpoint", None) or getattr(route, "app", route)
+
+
 def _needs(
     route: BaseRoute, inner: MutableMapping[str, Any], segments: list[str]
 ) -> tuple[Action | None, str | None]:
     if isinstance(route, CustomHandlers):
         return "infer", route.model_of(inner)
-    action = action_of(getattr(route, "endpoint", None) or getattr(route, "app", route))
+    action = action_of(_endpoint(route))
     parts = str(getattr(route, "path", "")).split("/")
     model = segments[parts.index(_MODEL)] if _MODEL in parts else None
     return action, model
