@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from time import monotonic
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from mlsrv.authorization import Principal
 from mlsrv.context import CallContext
 from mlsrv_rest.asgi import Receive
 from mlsrv_rest.errors import ClientDisconnected
+from mlsrv_rest.headers import context_of
 
 _T = TypeVar("_T")
 
@@ -51,6 +52,21 @@ class Call:
     checked: bool = False
     principal: Principal | None = None
     disconnect_listener: asyncio.Task[None] | None = None
+
+    def begin(self, headers: Mapping[str, str], request_id: str | None = None) -> CallContext:
+        """Return the context of this request to a model, and have errors of it reported under its id.
+
+        Args:
+            headers: of the request, names in lower case.
+            request_id: its id, else that of ``X-Request-Id``, else a new one.
+
+        Raises:
+            InvalidPayload: as `mlsrv_rest.headers.context_of`.
+        """
+        context = context_of(headers, request_id)
+        context.principal = self.principal
+        self.request_context = context
+        return context
 
     async def wait_for(self, context: CallContext, answer: Awaitable[_T]) -> _T:
         """Return the answer of a model. A client that disconnects meanwhile cancels `context` and the task.

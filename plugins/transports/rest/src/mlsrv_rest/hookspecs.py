@@ -31,6 +31,10 @@ def mlsrv_rest_routes(kernel: KernelAPI) -> BaseRoute | Iterable[BaseRoute]:
     ``{model}`` in its path is the model that the right must cover. ``request.scope["mlsrv.principal"]`` is
     who asks, for ``CallContext(principal=…)``: the kernel checks the model of each request with it.
 
+    An endpoint that asks models has the call of REST in ``request.scope["mlsrv_rest.call"]``: its
+    ``begin(headers)`` returns the context of a request, with principal, deadline and trace, and ``await
+    call.wait_for(context, answer)`` the answer, cancelled when the client leaves.
+
     Args:
         kernel: the kernel; models are still loading when the hook is called.
 

@@ -10,7 +10,6 @@ from starlette.responses import Response
 from mlsrv.authorization import Action
 from mlsrv.context import CallContext
 from mlsrv_protocol.json import dumps
-from mlsrv_rest.headers import context_of
 
 SEGMENTS = "mlsrv_rest.segments"
 """Key of the scope: the decoded segments of the path. A segment may contain a slash, which Starlette's path
@@ -32,11 +31,9 @@ def begin_context(request: Request, request_id: str | None = None) -> CallContex
     """Return the context of a request to a model, and have errors of the request reported under its id.
 
     Raises:
-        InvalidPayload: as `context_of`.
+        InvalidPayload: as `mlsrv_rest.calls.Call.begin`.
     """
-    context = context_of(dict(request.headers), request_id)
-    context.principal = request.scope[PRINCIPAL]
-    request.scope[CALL].request_context = context
+    context: CallContext = request.scope[CALL].begin(dict(request.headers), request_id)
     return context
 
 
