@@ -70,6 +70,94 @@ async def test_a_call_does_not_wait_for_one_that_was_given_up_while_there_may_be
     threads.close()
 
 
+class Hanging:
+    """Calls that hang until they are let go."""
+
+    def __init__(self, threads: Threads) -> None:
+        self.threads = threads
+        self.release = threading.Event()
+
+    def hang(self, begun: threading.Event) -> None:
+        begun.set()
+        assert self.release.wait(60)
+
+    async def give_up(self) -> None:
+        """Begin a call that hangs, and give it up."""
+        begun = threading.Event()
+        call = asyncio.create_task(self.threads.run(self.hang, begun))
+        assert await asyncio.to_thread(begun.wait, 20)
+        call.cancel()
+        await asyncio.wait({call})
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def test_a_thread_that_hangs_is_replaced(caplog: pytest.LogCaptureFixture) -> None:
+    threads = Threads(1, "pool", spare=2, overdue_after=0.01)
+    hanging = Hanging(threads)
+    for _ in range(2):
+        await hanging.give_up()
+        assert await asyncio.wait_for(threads.run(int), 20) == 0
+    assert not threads.stuck
+    assert caplog.messages == ["A call was given up 0.01 s ago and still runs in a thread"] * 2
+    await hanging.give_up()
+    await until(lambda: threads.stuck)
+    waiting = asyncio.create_task(threads.run(threading.current_thread))
+    hanging.release.set()
+    last = await asyncio.wait_for(waiting, 20)
+    await until(lambda: not threads.stuck)
+    await until(lambda: [one for one in threading.enumerate() if one.name.startswith("pool")] == [last])
+    assert {await threads.run(threading.current_thread) for _ in range(5)} == {last}
+    threads.close()
+
+
+async def test_a_thread_without_a_replacement_is_waited_for() -> None:
+    threads = Threads(1, "pool", overdue_after=0.01)
+    hanging = Hanging(threads)
+    await hanging.give_up()
+    waiting = asyncio.create_task(threads.run(int))
+    done, _ = await asyncio.wait({waiting}, timeout=0.1)
+    assert not done
+    hanging.release.set()
+    assert await asyncio.wait_for(waiting, 20) == 0
+    threads.close()
+
+
+async def test_never_more_threads_at_once_than_its_size_once_those_that_hung_have_ended() -> None:
+    threads = Threads(2, "pool", spare=4, overdue_after=0.01)
+    for _ in range(5):
+        hanging = Hanging(threads)
+        for _ in range(4):
+            await hanging.give_up()
+            await asyncio.wait_for(threads.run(int), 20)
+        calls = [asyncio.create_task(threads.run(int)) for _ in range(20)]
+        hanging.release.set()
+        await asyncio.wait_for(asyncio.gather(*calls), 20)
+        await until(lambda: sum(one.name.startswith("pool") for one in threading.enumerate()) <= 2)
+    threads.close()
+
+
+async def test_a_call_that_was_given_up_and_waits_for_a_thread_is_dropped() -> None:
+    threads = Threads(1, "pool", spare=1, overdue_after=60)
+    hanging = Hanging(threads)
+    begun = threading.Event()
+    first = asyncio.create_task(threads.run(hanging.hang, begun))
+    assert await asyncio.to_thread(begun.wait, 20)
+    ran = threading.Event()
+    dropped = asyncio.create_task(threads.run(ran.set))
+    await asyncio.sleep(0)
+    dropped.cancel()
+    hanging.release.set()
+    await first
+    assert await threads.run(int) == 0
+    assert not ran.is_set()
+    threads.close()
+
+
 async def test_an_idle_thread_is_used_again() -> None:
     threads = Threads(5, "pool")
     names = {await threads.run(lambda: threading.current_thread().name) for _ in range(10)}

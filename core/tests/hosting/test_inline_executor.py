@@ -3,10 +3,11 @@
 import asyncio
 import threading
 
+import pytest
 from kernel_parts import ask, model
 
 from mlsrv import Kernel, MLModel
-from mlsrv.hosting.inline_executor import InlineExecutor
+from mlsrv.hosting.inline_executor import SPARE, InlineExecutor
 from mlsrv.testing import EchoModel
 from mlsrv.types import InferenceRequest, InferenceResponse
 
@@ -47,3 +48,46 @@ async def test_the_inline_executor_takes_every_model_and_yields_to_every_other_e
         assert inline.claims(model("anything"))
         assert inline.priority < 0
         assert inline.problem is None
+
+
+class Hanging(MLModel):
+    """Hangs until it is let go, if the request says so."""
+
+    release: threading.Event
+    begun: threading.Semaphore
+
+    def predict(self, payload: InferenceRequest) -> InferenceResponse:  # type: ignore[override]  # sync
+        if payload.inputs[0].data == ["hang"]:
+            self.begun.release()
+            assert self.release.wait(60)
+        return InferenceResponse(outputs=[{"name": "o", "shape": [1], "datatype": "BYTES", "data": ["done"]}])
+
+
+async def test_requests_that_hang_cost_threads_and_then_readiness(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("mlsrv.threads.OVERDUE_AFTER", 0.01)
+    Hanging.release, Hanging.begun = threading.Event(), threading.Semaphore(0)
+    async with Kernel({"inline_threads": 1}, models=[model("m", Hanging)], discover=False) as kernel:
+        await kernel.loaded()
+
+        async def give_up() -> None:
+            call = asyncio.create_task(ask(kernel, text="hang"))
+            assert await asyncio.to_thread(Hanging.begun.acquire, timeout=20)
+            call.cancel()
+            await asyncio.wait({call})
+
+        for _ in range(SPARE):
+            await give_up()
+            assert await asyncio.wait_for(ask(kernel), 20) == "done"
+        assert kernel.ready
+        assert "to the model m was given up 0.01 s ago and still runs in a thread" in caplog.text
+        await give_up()
+        async with asyncio.timeout(20):
+            while kernel.ready:
+                await asyncio.sleep(0.005)
+        (problem,) = kernel.problems()
+        assert problem.startswith("All 5 threads for code of models in this process are taken by")
+        Hanging.release.set()
+        assert await asyncio.wait_for(ask(kernel), 20) == "done"
+        assert kernel.ready

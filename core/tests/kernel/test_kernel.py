@@ -1,6 +1,7 @@
 """A whole kernel: boots, answers, streams, stops; and others in the same process do not notice."""
 
 import asyncio
+import concurrent.futures
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -19,6 +20,7 @@ from mlsrv.errors import (
     ModelNotFound,
     OfferClash,
     PluginError,
+    ServerNotReady,
     Unsupported,
 )
 from mlsrv.executor import Executor
@@ -480,3 +482,41 @@ async def test_requests_in_flight_finish_when_the_kernel_is_left() -> None:
         asyncio.get_running_loop().call_later(0.05, gate.open.set)
     assert running.done()
     assert running.result() == "hi"
+
+
+# --- event loops -------------------------------------------------------------------------------------
+
+
+def test_a_kernel_is_used_in_the_loop_in_which_it_was_entered() -> None:
+    kernel = kernel_of(ModelSettings(name="m", implementation=EchoModel))
+
+    async def enter() -> None:
+        await kernel.__aenter__()
+        await kernel.loaded()
+
+    async def stream() -> None:
+        async for _ in kernel.stream(text_request("m", ["a"])):
+            pass
+
+    with asyncio.Runner() as runner:
+        runner.run(enter())
+        assert runner.run(ask(kernel, "m", "a")) == "a"
+        with pytest.raises(MLSrvError, match=r"another event loop; asyncio"):
+            _in_a_thread(kernel.infer(text_request("m", ["a"])))
+    ways = (
+        kernel.infer(text_request("m", ["a"])),
+        stream(),
+        kernel.call("m", None, "method", {}),
+        kernel.load("m"),
+        kernel.index(),
+        kernel.loaded(),
+        kernel.__aexit__(),
+    )
+    for way in ways:
+        with pytest.raises(ServerNotReady, match="an event loop that has ended"):
+            asyncio.run(way)
+
+
+def _in_a_thread(work: Any) -> None:
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, work).result(20)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 from typing import ClassVar, Protocol
 
+from mlsrv.context import current_context
 from mlsrv.executor import Executor, Placement
 from mlsrv.hosting.catalog import Catalog
 from mlsrv.hosting.model_host import ModelHost
 from mlsrv.kernel_api import KernelAPI
 from mlsrv.settings import KernelSettings, ModelSettings
 from mlsrv.threads import Threads
+
+SPARE = 4
+"""Threads, for each one of the pool, that may take the place of one in which code of a model hangs."""
 
 
 class HostingKernel(KernelAPI, Protocol):
@@ -31,10 +35,20 @@ class InlineExecutor(Executor):
         self._catalog = kernel.catalog
         self._record = kernel.metrics.record
         wanted = kernel.settings.of(KernelSettings).inline_threads
-        self._threads = Threads(wanted or (os.cpu_count() or 1) + 4, "mlsrv-inline")
+        size = wanted or (os.cpu_count() or 1) + 4
+        self._threads = Threads(size, "mlsrv-inline", spare=SPARE * size, label=_request)
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._threads.close()
+
+    @property
+    def problem(self) -> str | None:
+        if not self._threads.stuck:
+            return None
+        return (
+            f"All {(SPARE + 1) * self._threads.size} threads for code of models in this process are taken "
+            "by requests that were given up and do not end; only a restart ends them."
+        )
 
     def claims(self, model: ModelSettings) -> bool:
         return True
@@ -43,3 +57,8 @@ class InlineExecutor(Executor):
         host = ModelHost(model, self._catalog, self._threads, self._record)
         await host.load()
         return host
+
+
+def _request() -> str:
+    context = current_context.get()
+    return "A call" if context is None else f"Request {context.request_id} to the model {context.model}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from asyncio import get_running_loop
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Protocol, TypeVar
@@ -138,6 +139,7 @@ class Kernel:
         self._control: ModelControl | None = None
         self._serving: Serving | None = None
         self._stack: AsyncExitStack | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         for row in self.plugins.failed:
             logger.warning(
                 "The plugin %s did not load: %s: %s", row.label, type(row.error).__name__, row.error
@@ -149,6 +151,7 @@ class Kernel:
         if self._stack is not None:
             raise RuntimeError("This kernel is running already.")
         self._stack = stack = AsyncExitStack()
+        self._loop = asyncio.get_running_loop()
         self.stopping = False
         self.registry.clear()
         try:
@@ -189,6 +192,7 @@ class Kernel:
         self._control = control
 
     async def __aexit__(self, *exc_info: object) -> None:
+        self._check_loop()
         await self._shut_down()
 
     async def _shut_down(self) -> None:
@@ -199,7 +203,7 @@ class Kernel:
                 await stack.aclose()
         finally:
             await self.shared.close()
-            self._control = None
+            self._control = self._loop = None
             self.access = None
             self.guard = None
             self._executors.clear()
@@ -266,6 +270,7 @@ class Kernel:
             MLSrvError: with a transport-neutral code and a sentence for the client; never anything else. The
                 log has the traceback then, if the request is not to blame.
         """
+        self._check_loop()
         if context is None:
             context = CallContext(request_id=request.id or new_request_id())
         if context.principal is not None:
@@ -287,6 +292,7 @@ class Kernel:
         Raises:
             MLSrvError: as `infer`; before the first response for everything that is known by then.
         """
+        self._check_loop()
         given = only(requests) if isinstance(requests, InferenceRequest) else requests
         first = await anext(given, None)
         if first is None:
@@ -313,6 +319,7 @@ class Kernel:
     ) -> Any:
         """Call a custom handler of a model by its attribute name, with arguments or with the request of a
         transport (see `mlsrv.handlers`). Raises as `infer`."""
+        self._check_loop()
         context = context or CallContext()
         if context.principal is not None:
             self._permit(context, context.principal, name)
@@ -486,7 +493,16 @@ class Kernel:
         # The time of requests in flight began when the transports stopped, if there were any.
         await control.close(None if self._serving is None else self._serving.end)
 
+    def _check_loop(self) -> None:
+        if get_running_loop() is not self._loop and self._loop is not None:
+            if self._loop.is_closed():
+                which, advice = "an event loop that has ended", "use it within one asyncio.run()"
+            else:
+                which, advice = "another event loop", "asyncio.run_coroutine_threadsafe() reaches it there"
+            raise ServerNotReady(f"This kernel was entered in {which}; {advice}.")
+
     def _running(self) -> ModelControl:
+        self._check_loop()
         if self._control is None or self._stack is None:
             raise ServerNotReady("The server is not running.")
         return self._control

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
-CHECKS = 4
+CHECKS = 12
 """Checks within the time that a client has."""
 
 Stalled = Callable[[], Any]
