@@ -222,9 +222,14 @@ def start(
     """Starts ``mlsrv start`` on the folder with the tiny transport and further options."""
     started: list[Server] = []
 
-    def start_it(*options: str, env: Mapping[str, str] | None = None, python: str | None = None) -> Server:
+    def start_it(
+        *options: str,
+        env: Mapping[str, str] | None = None,
+        python: str | None = None,
+        target: Path | str = folder,
+    ) -> Server:
         program = ["-m", "mlsrv_cli"] if python is None else ["-c", python]
-        command = [sys.executable, *program, "start", str(folder), *only_tiny, *options]
+        command = [sys.executable, *program, "start", str(target), *only_tiny, *options]
         server = Server(command, environment | dict(env or {}), tmp_path)
         started.append(server)
         return server

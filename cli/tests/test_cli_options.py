@@ -74,7 +74,7 @@ def test_a_key_of_a_plugin_that_is_not_installed_names_it(mlsrv, folder: Path) -
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["start"], "Missing argument 'FOLDER'"),
+        (["start"], "Missing argument 'PATH'"),
         (["start", ".", "--max-in-flihgt", "3"], "--max-in-flight"),
         (["start", ".", "--set", "nonsense"], '--set nonsense: expected "key=value"'),
         (["start", ".", "--log-format", "xml"], "xml"),

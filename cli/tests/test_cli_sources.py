@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from mlsrv.errors import ConfigurationError
-from mlsrv.settings import Owner, setting, settings_class
+from mlsrv.settings import Owner, Settings, setting, settings_class
 from mlsrv_cli.sources import assignments, foreign_variables, read_settings, without_service_links
+from mlsrv_cli.targets import Target
+
+
+def resolved(
+    folder: Path,
+    environ: Mapping[str, str],
+    given: Mapping[str, str] | None = None,
+    names: Mapping[str, str] | None = None,
+    owners: Sequence[Owner] = (),
+) -> Settings:
+    read = read_settings(Target(folder, folder), (), environ, given or {}, names or {})
+    return read.resolve(owners)
 
 
 def test_the_layers_in_their_order(tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_text('{"host": "file", "server_name": "file", "debug": "true"}')
     environ = {"MLSRV_HOST": "environment", "MLSRV_SERVER_NAME": "environment"}
-    settings = read_settings(tmp_path, environ, {"host": "option"}, {"host": "--host"}).resolve(())
+    settings = read_settings(
+        Target(tmp_path, tmp_path), (), environ, {"host": "option"}, {"host": "--host"}
+    ).resolve(())
     assert (settings.host, settings.server_name, settings.debug) == ("option", "environment", True)
     origins = {value.name: value.origin for value in settings}
     assert origins["host"] == "command line"
@@ -25,7 +40,7 @@ def test_the_layers_in_their_order(tmp_path: Path) -> None:
 
 def test_the_folder_is_the_repository_unless_a_source_says_otherwise(tmp_path: Path) -> None:
     def root(**environ: str) -> str:
-        return str(read_settings(tmp_path, environ, {}, {}).resolve(()).model_repository_root)
+        return str(resolved(tmp_path, environ).model_repository_root)
 
     assert root() == str(tmp_path)
     (tmp_path / "settings.json").write_text('{"model_repository_root": "below"}')
@@ -93,7 +108,11 @@ def test_paths_count_from_the_file_that_has_them(tmp_path: Path, monkeypatch: py
 
     def cert(environ: dict[str, str], given: dict[str, str], text: str = "{}") -> object:
         (folder / "settings.json").write_text(text)
-        return read_settings(folder, environ, given, {}).resolve([Owner("mlsrv-x", Tls)]).cert
+        return (
+            read_settings(Target(folder, folder), (), environ, given, {})
+            .resolve([Owner("mlsrv-x", Tls)])
+            .cert
+        )
 
     assert cert({}, {}, '{"cert": "../cert.pem", "name": "../x"}') == str(folder / "../cert.pem")
     assert cert({}, {}, '{"cert": "/etc/cert.pem"}') == "/etc/cert.pem"

@@ -81,7 +81,7 @@ def player(tmp_path: Path, free_port: int) -> Iterator[Player]:
     """Plays a README in an empty folder; the environment is still to be given."""
     folder = tmp_path / "reader"
     folder.mkdir()
-    playing = Player(folder, free_port)
+    playing = Player(folder, free_port, variables={"MLSRV_GRPC_PORT": "0", "MLSRV_METRICS_PORT": "0"})
     yield playing
     if playing.server is not None:
         playing.server.kill()

@@ -75,6 +75,9 @@ def known_entries(room: Room) -> dict[str, Any]:
         "runtimes": [
             name for offer in offers_of(room, "mlsrv_runtimes") for name in (offer.name, *offer.aliases)
         ],
+        "artifacts": sorted(
+            {name for offer in offers_of(room, "mlsrv_runtimes") for name in offer.artifacts}
+        ),
         **{kind: [offer.name for offer in offers_of(room, f"mlsrv_{kind}")] for kind in names},
         "extensions": offers_of(room, "mlsrv_extensions"),
     }

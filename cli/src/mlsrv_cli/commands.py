@@ -73,7 +73,7 @@ class CommandTable:
 def own_commands() -> CommandTable:
     """Return the commands of mlsrv-cli itself."""
     table = CommandTable()
-    table.add("start", "mlsrv_cli.start:start", help="Serve the models of a folder.")
+    table.add("start", "mlsrv_cli.start:start", help="Serve a model, or a folder of models.")
     table.add("plugins", "mlsrv_cli.plugins_command:plugins", help="List the plugins, or check one.")
     table.add("config", "mlsrv_cli.config_command:config", help="Show or check settings, without starting.")
     table.add("models", "mlsrv_cli.models_command:models", help="Control the models of a running server.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -18,6 +17,7 @@ from mlsrv_cli.inspection import ModelInspection, examine, models_of
 from mlsrv_cli.options import SettingsCommand, command_settings, loaded_plugins, settings_options
 from mlsrv_cli.sources import make_importable
 from mlsrv_cli.tables import print_table
+from mlsrv_cli.targets import Target
 
 
 @click.group()
@@ -31,18 +31,18 @@ def config() -> None:
 @click.pass_context
 def show(
     ctx: click.Context,
-    folder: Path,
+    target: Target,
     plugin_files: Sequence[str],
     block: Sequence[str],
     set_: Sequence[str],
     as_json: bool,
 ) -> None:
-    """Show every effective value, of the server and of each model in FOLDER, and where it comes from.
+    """Show every effective value, of the server and of each model in PATH, and where it comes from.
     Secrets are masked.
 
     Takes the options of "mlsrv start", and shows what they would do there.
     """
-    kernel = _kernel(ctx, folder, command_settings(ctx, folder, set_, os.environ))
+    kernel = _kernel(ctx, target, command_settings(ctx, target, set_, os.environ))
     models = models_of(kernel)
     if as_json:
         described = {
@@ -65,21 +65,21 @@ def show(
 @settings_options
 @click.pass_context
 def check(
-    ctx: click.Context, folder: Path, plugin_files: Sequence[str], block: Sequence[str], set_: Sequence[str]
+    ctx: click.Context, target: Target, plugin_files: Sequence[str], block: Sequence[str], set_: Sequence[str]
 ) -> None:
-    """Check the settings of the server and of each model in FOLDER: one line for each problem, exit code 2.
+    """Check the settings of the server and of each model in PATH: one line for each problem, exit code 2.
     Without any, show what would serve each model. Artifacts are looked for, and not loaded.
 
     Takes the options of "mlsrv start".
     """
-    settings = command_settings(ctx, folder, set_, os.environ)
+    settings = command_settings(ctx, target, set_, os.environ)
     problems = []
     try:
-        kernel = _kernel(ctx, folder, settings)
+        kernel = _kernel(ctx, target, settings)
     except ConfigurationError as error:
         problems += error.problems
         # The models can still be checked, with the folder as the only source.
-        kernel = _kernel(ctx, folder, Settings.from_layers(settings.layers[:1], settings.model_layer))
+        kernel = _kernel(ctx, target, Settings.from_layers(settings.layers[:1], settings.model_layer))
     found, plans = examine(kernel)
     problems += found
     if problems:
@@ -90,11 +90,11 @@ def check(
             for plan in plans
         ]
         print_table(("model", "version", "runtime", "artifact", "runs in", "environment"), rows)
-    print(f"{folder}: no problems.")
+    print(f"{target.path}: no problems.")
 
 
-def _kernel(ctx: click.Context, folder: Path, settings: Settings) -> Kernel:
-    make_importable(folder)
+def _kernel(ctx: click.Context, target: Target, settings: Settings) -> Kernel:
+    make_importable(target.folder)
     loaded = loaded_plugins(ctx)
     return Kernel(settings, plugins=loaded.files, block=loaded.block)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
@@ -12,7 +13,7 @@ import rich_click as click
 
 from mlsrv.errors import ConfigurationError
 from mlsrv.plugins import Plugins, load_plugin_file
-from mlsrv.plugins.offers import SettingsOffer
+from mlsrv.plugins.offers import RepositoryOffer, SettingsOffer
 from mlsrv.settings import KernelSettings, Owner, Settings, help_of
 from mlsrv.settings.fields import default_of
 from mlsrv.settings.hints import explain_unknown
@@ -20,6 +21,7 @@ from mlsrv.settings.known_plugins import owner_of
 from mlsrv.settings.model_environment import model_fields
 from mlsrv.settings.server import KERNEL_DISTRIBUTION
 from mlsrv_cli.sources import assignments, read_settings
+from mlsrv_cli.targets import Target, target_of
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -94,7 +96,17 @@ def settings_options(function: _F) -> _F:
         help="Set any server setting; lists and objects as JSON. May be repeated.",
     )(function)
     function = plugin_options(function)
-    return click.argument("folder", type=click.Path(path_type=Path))(function)
+    return click.argument("target", metavar="PATH", type=TargetPath())(function)
+
+
+class TargetPath(click.Path):
+    """The type of PATH; a target becomes a `Target`."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return target_of(Path(os.fsdecode(super().convert(value, param, ctx))))
 
 
 class SettingsCommand(click.RichCommand):
@@ -148,13 +160,13 @@ def loaded_plugins(ctx: click.Context) -> LoadedPlugins:
 
 
 def command_settings(
-    ctx: click.Context, folder: Path, set_: Sequence[str], environ: Mapping[str, str], **own: str | None
+    ctx: click.Context, target: Target, set_: Sequence[str], environ: Mapping[str, str], **own: str | None
 ) -> Settings:
-    """Return the settings of a folder with the values that a `SettingsCommand` was given.
+    """Return the settings of a folder or file with the values that a `SettingsCommand` was given.
 
     Args:
         ctx: the context of the command.
-        folder: its argument FOLDER.
+        target: its argument PATH.
         set_: its options ``--set``.
         environ: the environment.
         own: settings that options of the command itself give, as texts; None is not given.
@@ -169,7 +181,8 @@ def command_settings(
     if twice:
         raise ConfigurationError([f"{key} is given twice, by --set and by its own option" for key in twice])
     names |= {key: f"--set {key}" for key in assigned}
-    return read_settings(folder, environ, given | assigned, names)
+    repositories = loaded_plugins(ctx).plugins.offers(RepositoryOffer)
+    return read_settings(target, repositories, environ, given | assigned, names)
 
 
 def _values_of(args: Sequence[str], option: str) -> Iterator[str]:

@@ -8,9 +8,13 @@ from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
 from mlsrv.errors import ConfigurationError
+from mlsrv.plugins.offers import RepositoryOffer
 from mlsrv.settings import Layer, Settings, environment_layers, file_layer
+from mlsrv_cli.targets import Target
 
 SETTINGS_FILE = "settings.json"
+_IDENTITY = {"name", "implementation", "uri", "parameters"}
+"""Keys by which the environment describes a model."""
 FOREIGN_PREFIX = "MLSERVER_"
 
 # Variables that Kubernetes adds to every container for a service called "mlsrv"; they are no settings.
@@ -21,26 +25,29 @@ _SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 
 
 def read_settings(
-    folder: Path, environ: Mapping[str, str], given: Mapping[str, str], names: Mapping[str, str]
+    target: Target,
+    repositories: Iterable[RepositoryOffer],
+    environ: Mapping[str, str],
+    given: Mapping[str, str],
+    names: Mapping[str, str],
 ) -> Settings:
-    """Return the settings of a folder, merged from every source.
+    """Return the settings of a folder or file, merged from every source.
 
     Args:
-        folder: the folder that is served; where models are looked for unless a source says otherwise.
+        target: what is served; where models are looked for unless a source says otherwise.
+        repositories: the kinds of repositories that are installed.
         environ: the environment.
         given: values from the command line, as texts.
         names: how a key of `given` was spelt there, for messages (``"--http-port"``).
 
     Raises:
-        ConfigurationError: the folder does not exist, or its ``settings.json`` cannot be read.
+        ConfigurationError: the ``settings.json`` cannot be read.
     """
-    if not folder.is_dir():
-        what = "is not a folder" if folder.exists() else "does not exist"
-        raise ConfigurationError(f'The folder "{folder}" {what}.')
-    layers = [Layer("FOLDER", {"model_repository_root": str(folder)})]
-    if (folder / SETTINGS_FILE).exists():
-        layers.append(file_layer(folder / SETTINGS_FILE))
     server, models = environment_layers(without_service_links(environ))
+    described = not _IDENTITY.isdisjoint(models.values)
+    layers = [Layer("PATH", target.values(repositories, described))]
+    if (target.folder / SETTINGS_FILE).exists():
+        layers.append(file_layer(target.folder / SETTINGS_FILE))
     layers += [server, Layer("command line", given, text=True, names=names)]
     return Settings.from_layers(layers, model_layer=models)
 

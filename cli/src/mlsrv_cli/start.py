@@ -24,8 +24,12 @@ from mlsrv_cli.options import (
 )
 from mlsrv_cli.signals import STOP_MARGIN, StopSignals, end
 from mlsrv_cli.sources import foreign_variables, make_importable
+from mlsrv_cli.targets import Target
 
 logger = logging.getLogger("mlsrv.cli")
+
+RELOAD_SECONDS = 0.5
+"""Seconds between looks at the files, with --reload."""
 
 FLUSH_SECONDS = 2.0
 """Seconds that the reader of the output gets at the end to take what waits for it."""
@@ -37,32 +41,40 @@ FLUSH_SECONDS = 2.0
     "--log-format", type=click.Choice(["text", "json"]), help="Log text (the default) or JSON lines."
 )
 @click.option("--log-level", type=click.Choice(LEVELS, case_sensitive=False), help="Log from this level on.")
+@click.option(
+    "--reload", is_flag=True, help="Load models again when their code or files change (for development)."
+)
 @click.pass_context
 def start(
     ctx: click.Context,
-    folder: Path,
+    target: Target,
     plugin_files: Sequence[str],
     block: Sequence[str],
     set_: Sequence[str],
     log_format: str | None,
     log_level: str | None,
+    reload: bool,
 ) -> None:
-    """Serve the models of FOLDER.
+    """Serve the models of PATH: a folder of models, one artifact (model.joblib, model.onnx, a folder of
+    MLflow, …), a folder of artifacts, or Python code (models.py, or models.py:NAME for one of its models).
 
     Settings come from the command line, from the environment (MLSRV_HTTP_PORT for http_port), from
-    settings.json in FOLDER, or are the defaults: the first of these that has a value counts.
+    settings.json in the folder, or are the defaults: the first of these that has a value counts.
     """
     stop = StopSignals()
     stop.install()
     loaded = loaded_plugins(ctx)
     structured = None if log_format is None else str(log_format == "json")
-    settings = command_settings(ctx, folder, set_, os.environ, use_structured_logging=structured)
+    poll = str(RELOAD_SECONDS) if reload else None
+    settings = command_settings(
+        ctx, target, set_, os.environ, use_structured_logging=structured, model_repository_poll=poll
+    )
     resolved = settings.resolve(loaded.owners("server"), loaded.failures())
     own = resolved.of(KernelSettings)
     stop.budget = own.shutdown_delay + own.shutdown_timeout + STOP_MARGIN
     log = configure(own, level=log_level)
     try:
-        code = _serve(folder, settings, resolved, loaded, stop, log)
+        code = _serve(target.folder, settings, resolved, loaded, stop, log)
     except Exception as error:
         code = report(error, debug=own.debug)
     if not log.close(FLUSH_SECONDS):

@@ -5,9 +5,10 @@ Everything below is imported when it is first used, so that a plugin's ``import 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from mlsrv.lazy import lazy_exports
+from mlsrv.lazy import kit_exports, lazy_exports
 
 if TYPE_CHECKING:
     __version__: str
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
         TransportOffer,
     )
     from mlsrv.settings import ModelParameters, ModelSettings, Settings
+
+    _F = TypeVar("_F", bound=Callable[..., Any])
+
+    def predictor(function: _F) -> _F:
+        """Make a model of an annotated function; see `mlsrv_arguments.predictor`."""
+
 
 _HOMES = {
     "CallContext": "mlsrv.context",
@@ -76,6 +83,7 @@ __all__ = [
     "hookimpl",
     "hookspec",
     "log",
+    "predictor",
     "register",
     "testing",
     "types",
@@ -84,6 +92,7 @@ __all__ = [
 
 
 _export = lazy_exports(__name__, _HOMES)
+_kit_export = kit_exports(__name__, "mlsrv_arguments", ("predictor",))
 
 __path__.append(f"{__path__[0]}/moved")  # modules that have another name now, for one release
 
@@ -93,6 +102,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("mlsrv-core")
+    if name == "predictor":
+        return _kit_export(name)
     return _export(name)
 
 

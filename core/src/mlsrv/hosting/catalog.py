@@ -18,7 +18,7 @@ from mlsrv.plugin_resources import Shared
 from mlsrv.plugins.manager import PluginRow, Plugins
 from mlsrv.plugins.offers import CodecOffer, RuntimeOffer, adapted, resolve_target
 from mlsrv.settings import ModelSettings
-from mlsrv.settings.hints import explain_runtime
+from mlsrv.settings.hints import explain_artifact, explain_runtime
 from mlsrv.utils import local_path
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ class Catalog:
         )
         if len(fitting) == 1:
             return fitting[0]
+        rows = self._plugins.rows
+        loaded = {row.distribution for row in rows if row.error is None and not row.blocked}
         listed = ", ".join(names[:8]) + (", …" if names[8:] else "") or "no files"
         if fitting:
             raise ModelLoadError(
@@ -87,6 +89,7 @@ class Catalog:
             f"Model {model.name}: it has no implementation, and no installed runtime knows its artifact "
             f"({listed}); installed runtimes: {', '.join(sorted(self.runtimes)) or 'none'}."
             f"{_failures(self._plugins.failed)}"
+            f"{explain_artifact(names, loaded)}"
         )
 
     def runtime_class(
@@ -103,7 +106,9 @@ class Catalog:
         code = CodeImporter.of(model, snapshot)
         try:
             with code.loading() if code is not None else nullcontext():
-                found = adapted(self._implementation(model, code), MLModel)
+                made = self._implementation(model, code)
+                # A function with `predictor` stands for a model.
+                found = adapted(getattr(made, "__mlsrv_model__", made), MLModel)
             if not (isinstance(found, type) and issubclass(found, MLModel)):
                 raise ModelLoadError(
                     f"Model {model.name}: {model.implementation!r} is {_described(found)}, "

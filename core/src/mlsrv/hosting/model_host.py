@@ -149,32 +149,36 @@ class ModelHost(Placement):
                 f"Model {name}: metadata() of {cls.__qualname__} returned a {type(metadata).__name__}, "
                 f"not a MetadataModelResponse{_place(cls.metadata)}."
             )
-        for method in (model.predict, model.predict_stream):
-            prepare = getattr(method, "__mlsrv_prepare__", None)
-            if (
-                prepare is not None
-            ):  # the annotations of `decode_args`: mistakes show when the model is loaded
-                prepare(model)
+        # The annotations of `decode_args`: mistakes show when the model is loaded.
+        plans = [
+            method.__mlsrv_prepare__(model)
+            for method in (model.predict, model.predict_stream)
+            if hasattr(method, "__mlsrv_prepare__")
+        ]
         handlers = model.custom_handlers()
         self._handlers = compile_handlers(model, handlers)
         model.ready = True
         self._predict = as_async(model.predict, self._threads)
         self._chooses_outputs = _chooses(cls)
         self._code.scopes = self._catalog.scopes(self.settings)
-        self.info = self._info_of(model, metadata, handlers)
+        self.info = self._info_of(model, metadata, handlers, plans)
         for request in await warm_up_requests(self.settings, self.info, codecs.sample):
             await self._warm_up(request)
 
-    def _info_of(self, model: MLModel, metadata: MetadataModelResponse, handlers: Handlers) -> ModelInfo:
+    def _info_of(
+        self, model: MLModel, metadata: MetadataModelResponse, handlers: Handlers, plans: Sequence[Any]
+    ) -> ModelInfo:
         cls = type(model)
         enforced = cls.enforces_metadata or self.settings.sets("check_inputs")
+        annotated = plans[0] if plans and not metadata.inputs else None
+        checked = bool(self.settings.inputs) or not (cls.own_input_checks or annotated)
         return ModelInfo(
             platform=metadata.platform,
             versions=tuple(metadata.versions),
-            inputs=tuple(metadata.inputs),
-            outputs=tuple(metadata.outputs),
+            inputs=tuple(metadata.inputs if annotated is None else annotated.inputs),
+            outputs=tuple(metadata.outputs or (() if annotated is None else annotated.outputs)),
             parameters=metadata.parameters,
-            check_inputs=enforced and (bool(self.settings.inputs) or not cls.own_input_checks),
+            check_inputs=enforced and checked,
             check_outputs=enforced,
             streams=cls.predict_stream is not MLModel.predict_stream,
             predicts=cls.predict is not MLModel.predict,

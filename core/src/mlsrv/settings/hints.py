@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import fnmatch
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from mlsrv.settings.known_plugins import known_names, owner_of
+from mlsrv.settings.known_plugins import known_names, known_plugins, owner_of
 
 _MLSERVER_ONLY = Path(__file__).with_name("mlserver_only.json")
 """Keys of MLServer's settings that no plugin understands."""
@@ -61,6 +62,23 @@ def explain_runtime(wanted: str, installed: Mapping[str, str] | None = None) -> 
     if distribution is not None:
         return f" The runtime is in the plugin {distribution} (pip install {distribution})."
     return " This runtime of MLServer is not available here." if top.startswith("mlserver_") else ""
+
+
+def explain_artifact(names: Sequence[str], installed: Collection[str]) -> str:
+    """Return what to install for a model with these files, as the end of a sentence; "" if unknown.
+
+    Args:
+        names: of files, without folders.
+        installed: distributions that are there.
+    """
+    fitting = [
+        distribution
+        for distribution, entries in known_plugins().items()
+        if distribution not in installed
+        and any(fnmatch.filter(names, pattern) for pattern in entries.get("artifacts", ()))
+    ]
+    wanted = " or ".join(fitting)
+    return f" {wanted} reads such files (pip install {fitting[0]})." if fitting else ""
 
 
 def _owner_of_package(package: str) -> str | None:

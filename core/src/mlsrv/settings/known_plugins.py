@@ -20,6 +20,7 @@ Kind: TypeAlias = Literal[
     "codec_classes",
     "samples",
     "runtimes",
+    "artifacts",
     "repositories",
     "executors",
     "transports",
@@ -27,7 +28,8 @@ Kind: TypeAlias = Literal[
     "metrics",
     "extensions",
 ]
-"""Entries of a distribution. ``runtimes`` holds names and aliases, ``parameters`` keys of the object of that
+"""Entries of a distribution. ``runtimes`` holds names and aliases, ``artifacts``
+patterns of file names, ``parameters`` keys of the object of that
 name in model settings, ``samples`` a text for each content type that does not take the empty one."""
 
 

@@ -198,6 +198,7 @@ def _name(value: object) -> str:
 
 
 def _implementation(value: object) -> str | type | None:
+    value = getattr(value, "__mlsrv_model__", value)
     if value is None or isinstance(value, str | type):
         return value
     raise ConfigurationError(f"implementation: expected a text, got {value!r}")

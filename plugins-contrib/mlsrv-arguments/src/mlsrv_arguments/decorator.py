@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -17,7 +18,8 @@ from mlsrv.errors import InputsNotFound
 from mlsrv.timeline import timed
 from mlsrv_arguments.hints import Read, codec_for, hint_text, reader, simplify, unusable, without_none
 from mlsrv_arguments.results import Results
-from mlsrv_protocol.types import InferenceRequest, InferenceResponse, Parameters, RequestInput
+from mlsrv_arguments.schema import has_default, tensors_of
+from mlsrv_protocol.types import InferenceRequest, InferenceResponse, MetadataTensor, Parameters, RequestInput
 
 if TYPE_CHECKING:
     from mlsrv.codecs.model_view import ModelView
@@ -42,8 +44,9 @@ def decode_args(function: _F) -> _F:
     ``int``, 3.5 is not. An argument with a default, or that may be None, need not be sent.
     Further:
 
-    * the ``TypeHint`` of a request codec (``pd.DataFrame``), ``dict`` or ``dict[str, X]``: one argument that
-      takes all inputs which no other argument names;
+    * ``Literal["a", "b"]``: one text or number of these;
+    * the ``TypeHint`` of a request codec (``pd.DataFrame``), ``dict`` or ``dict[str, X]``, or a dataclass,
+      whose fields are inputs: one argument that takes all inputs which no other argument names;
     * `Parameters`: those of the request; ``headers: dict[str, str]``: the headers of the call, names in lower
       case; `InferenceRequest`: the request itself, with any inputs where no argument takes
       one; `CallContext`: deadline, cancellation, request id.
@@ -55,6 +58,8 @@ def decode_args(function: _F) -> _F:
     instead. Only the outputs that the request asks for are sent. ``predict_stream`` is written as a
     generator, ``-> AsyncIterator[X]``, and runs once for each request of the stream.
 
+    The annotations are also the model's metadata where neither its settings nor its `metadata` declare any.
+
     A wrong signature is an error when the class is defined, a wrong annotation when the model is loaded, and
     so is one that two codecs claim (`OfferClash`); codecs of the model come before those of plugins.
 
@@ -63,7 +68,18 @@ def decode_args(function: _F) -> _F:
         InputsNotFound: (in calls) inputs are missing or unknown, with their names.
         CodecError: (in calls) an input does not fit its annotation.
     """
-    signature = _Signature(function)
+    return decorated(function, is_method=True)
+
+
+def decorated(function: _F, *, is_method: bool) -> _F:
+    """Return a method that takes requests for a function; see `decode_args`.
+
+    Args:
+        function: takes decoded inputs.
+        is_method: whether its first argument is the model.
+    """
+    signature = _Signature(function, is_method)
+    call = signature.call
     wrapper: Any
     if inspect.isasyncgenfunction(function):
 
@@ -71,7 +87,7 @@ def decode_args(function: _F) -> _F:
         async def wrapper(self: ModelView, payloads: AsyncIterator[InferenceRequest]) -> AsyncIterator[Any]:
             plan = signature.plan(self)
             async for payload in payloads:
-                async with aclosing(function(self, **plan.arguments(payload))) as values:
+                async with aclosing(call(self, plan.arguments(payload))) as values:
                     async for value in values:
                         yield plan.results.response(value, payload)
 
@@ -81,7 +97,7 @@ def decode_args(function: _F) -> _F:
         def wrapper(self: ModelView, payloads: Iterator[InferenceRequest]) -> Iterator[Any]:
             plan = signature.plan(self)
             for payload in payloads:
-                with closing(function(self, **plan.arguments(payload))) as values:
+                with closing(call(self, plan.arguments(payload))) as values:
                     for value in values:
                         yield plan.results.response(value, payload)
 
@@ -90,14 +106,14 @@ def decode_args(function: _F) -> _F:
         @functools.wraps(function)
         async def wrapper(self: ModelView, payload: InferenceRequest) -> InferenceResponse:
             plan = signature.plan(self)
-            return plan.results.response(await function(self, **plan.arguments(payload)), payload)
+            return plan.results.response(await call(self, plan.arguments(payload)), payload)
 
     else:
 
         @functools.wraps(function)
         def wrapper(self: ModelView, payload: InferenceRequest) -> InferenceResponse:
             plan = signature.plan(self)
-            return plan.results.response(function(self, **plan.arguments(payload)), payload)
+            return plan.results.response(call(self, plan.arguments(payload)), payload)
 
     wrapper.__mlsrv_prepare__ = signature.plan
     return cast("_F", wrapper)
@@ -106,10 +122,11 @@ def decode_args(function: _F) -> _F:
 class _Signature:
     """The parameters of a decorated method; `plan` decides what they mean for one model."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], is_method: bool) -> None:
         self.function = function
         self.name = function.__qualname__
-        _, *parameters = inspect.signature(function).parameters.values()
+        self._is_method = is_method
+        parameters = [*inspect.signature(function).parameters.values()][is_method:]
         for parameter in parameters:
             if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
                 raise TypeError(f"{self.name}: decode_args passes arguments by name, {parameter} cannot be.")
@@ -117,19 +134,25 @@ class _Signature:
                 raise TypeError(f"{self.name}: decode_args needs an annotation for {parameter.name}.")
         self.defaults = {parameter.name: parameter.default for parameter in parameters}
 
-    def plan(self, model: ModelView) -> _Plan:
+    def call(self, model: ModelView, arguments: Mapping[str, Any]) -> Any:
+        """Call the function."""
+        return self.function(model, **arguments) if self._is_method else self.function(**arguments)
+
+    def plan(self, model: ModelView) -> Plan:
         """Return the plan for a model, made once for each."""
-        plans: dict[_Signature, _Plan] = vars(model).setdefault("_decode_args", {})
+        plans: dict[_Signature, Plan] = vars(model).setdefault("_decode_args", {})
         if self not in plans:
             plans[self] = self._plan(model)
         return plans[self]
 
-    def _plan(self, model: ModelView) -> _Plan:
+    def _plan(self, model: ModelView) -> Plan:
         try:
             hints = get_type_hints(self.function)
         except NameError as error:
             raise TypeError(f"{self.name}: an annotation cannot be resolved: {error}") from None
-        plan = _Plan(model, Results(model, self.name, hints.get("return", Any)))
+        results = Results(model, self.name, hints.get("return", Any))
+        plan = Plan(model, results)
+        given_hints = get_type_hints(self.function, include_extras=True)
         for name, default in self.defaults.items():
             hint, optional = without_none(simplify(hints[name]))
             given = _GIVEN.get(hint) or (_headers if name == "headers" and hint in _HEADER_HINTS else None)
@@ -138,6 +161,8 @@ class _Signature:
                 plan.takes_request |= hint is InferenceRequest
                 continue
             argument = _Argument(name, None if optional and default is _REQUIRED else default)
+            is_optional = argument.default is not _REQUIRED
+            plan.inputs += tensors_of(model, name, given_hints[name], optional=is_optional)
             read = reader(model, hint)
             if read is not None:
                 plan.named[name] = argument, read
@@ -164,8 +189,12 @@ class _Argument:
 _Rest: TypeAlias = Callable[[InferenceRequest], Any]
 
 
-class _Plan:
-    """Makes the arguments of one model's method from a request, and responses from its results."""
+class Plan:
+    """Makes the arguments of one model's method from a request, and responses from its results.
+
+    Attributes:
+        inputs, outputs: the tensors that the annotations describe, for the metadata of the model.
+    """
 
     def __init__(self, model: ModelView, results: Results) -> None:
         self.results = results
@@ -173,7 +202,12 @@ class _Plan:
         self.named: dict[str, tuple[_Argument, Read]] = {}
         self.rest: tuple[_Argument, _Rest] | None = None
         self.takes_request = False
+        self.inputs: list[MetadataTensor] = []
         self._model = model
+
+    @property
+    def outputs(self) -> list[MetadataTensor]:
+        return self.results.described
 
     def arguments(self, request: InferenceRequest) -> dict[str, Any]:
         """Return the arguments of one call. Raises `InputsNotFound`, `CodecError`."""
@@ -213,6 +247,8 @@ class _Plan:
 
 def _rest(model: ModelView, hint: Any) -> _Rest | None:
     """Return the reader of one argument that takes all inputs not named by another, or None."""
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return _fields_reader(model, hint)
     if hint is dict or get_origin(hint) is dict:
         values = get_args(hint)[1] if hint is not dict else Any
         read = reader(model, values)
@@ -223,6 +259,34 @@ def _rest(model: ModelView, hint: Any) -> _Rest | None:
     if codec is None:
         return None
     return lambda request: codec.decode_request(decode_inputs(model, request))
+
+
+def _fields_reader(model: ModelView, cls: type[Any]) -> _Rest:
+    """Return the reader of a dataclass, whose fields are inputs."""
+    hints = get_type_hints(cls)
+    reads: dict[str, Read] = {}
+    required = []
+    for field in dataclasses.fields(cls):
+        hint, optional = without_none(simplify(hints[field.name]))
+        read = reader(model, hint)
+        if read is None:
+            raise TypeError(f"{cls.__name__}.{field.name}: no codec decodes {hint_text(hint)}.")
+        reads[field.name] = read
+        if not has_default(field):
+            required.append((field.name, optional))
+
+    def read_all(request: InferenceRequest) -> Any:
+        found: dict[str, Any] = {name: None for name, optional in required if optional}
+        for tensor in request.inputs:
+            if tensor.name not in reads:
+                raise InputsNotFound.unknown(model.name, [tensor.name], list(reads))
+            found[tensor.name] = reads[tensor.name](tensor)
+        missing = [name for name, _ in required if name not in found]
+        if missing:
+            raise InputsNotFound.missing(model.name, missing, list(reads))
+        return cls(**found)
+
+    return read_all
 
 
 def _parameters(request: InferenceRequest) -> Parameters:

@@ -103,11 +103,30 @@ def reader(model: ModelView, hint: Any) -> Read | None:
     codec = codec_for(model, hint, "input")
     if codec is not None:
         return lambda tensor: apply_codec(codec, tensor)
+    if get_origin(hint) is Literal:
+        return _choice_reader(model, get_args(hint))
     if hint in _SINGLE:
         read = reader(model, GenericAlias(list, (hint,)))
         return None if read is None else lambda tensor: _only(tensor, read)
     (element,) = get_args(hint) if get_origin(hint) is list else (None,)
     return functools.partial(_read_numbers, element) if element in _NUMBERS else None
+
+
+def _choice_reader(model: ModelView, choices: tuple[Any, ...]) -> Read | None:
+    """Return the reader of one of some texts or numbers; None if they are of several types or of others."""
+    kinds = {type(choice) for choice in choices}
+    read = reader(model, kinds.pop()) if len(kinds) == 1 and kinds <= set(_SINGLE) else None
+    if read is None:
+        return None
+
+    def choose(tensor: RequestInput) -> Any:
+        value = read(tensor)
+        if value not in choices:
+            listed = ", ".join(map(str, choices))
+            raise CodecError(f'input "{tensor.name}": one of {listed} is expected, {value!r:.60} was sent.')
+        return value
+
+    return choose
 
 
 def writer(model: ModelView, hint: Any) -> Write | None:

@@ -11,6 +11,7 @@ from mlsrv.codecs.content import encode_named
 from mlsrv.errors import MLSrvError, ModelFailed, OutputNotFound
 from mlsrv.timeline import timed
 from mlsrv_arguments.hints import Write, codec_for, hint_text, simplify, unusable, without_none, writer
+from mlsrv_arguments.schema import tensors_of
 from mlsrv_protocol.plain_arrays import as_text
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, RequestOutput, ResponseOutput
 
@@ -38,6 +39,9 @@ class Results:
         method: its name, for messages.
         hint: its return annotation; `Any` without one.
 
+    Attributes:
+        described: the outputs that the annotation describes; empty if the values decide.
+
     Raises:
         TypeError: no codec encodes what the annotation says.
     """
@@ -52,6 +56,9 @@ class Results:
         self._all_alike = hint is Any or ... in several
         self._parts = [self._expand(part) for part in several or (hint,) if part is not ...]
         self._is_tuple = bool(several)
+        named = [(f"output-{index}", part) for index, part in enumerate(several or (hint,))]
+        parts = [tensors_of(model, name, part, for_input=False) for name, part in named]
+        self.described = [] if self._all_alike or not all(parts) else [tensor for [tensor] in parts]
 
     def response(self, value: Any, request: InferenceRequest) -> InferenceResponse:
         """Return the response that carries a value.

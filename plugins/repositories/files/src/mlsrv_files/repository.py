@@ -58,18 +58,23 @@ class FilesRepository(ModelRepository):
         return root
 
     def _read(self) -> builtins.list[Listing]:
-        listed: builtins.list[Listing] = []
-        sources: dict[tuple[str, str | None], Path] = {}
-        for path in settings_files(self._check_root()):
-            found = _describe(path)
-            if isinstance(found, ModelSettings):
-                first = sources.setdefault((found.name, found.version), path)
-                if first is not path:
-                    if first.resolve() == path.resolve():  # one file, reached again through a link
-                        continue
-                    found = _duplicate(found, path, first)
-            listed.append(found)
-        return listed
+        return read_models(self._check_root())
+
+
+def read_models(root: Path) -> list[Listing]:
+    """Return the model of each settings file in or below a folder."""
+    listed: list[Listing] = []
+    sources: dict[tuple[str, str | None], Path] = {}
+    for path in settings_files(root):
+        found = _describe(path)
+        if isinstance(found, ModelSettings):
+            first = sources.setdefault((found.name, found.version), path)
+            if first is not path:
+                if first.resolve() == path.resolve():  # one file, reached again through a link
+                    continue
+                found = _duplicate(found, path, first)
+        listed.append(found)
+    return listed
 
 
 def _describe(path: Path) -> Listing:

@@ -59,8 +59,7 @@ class Stamps:
     def _stamp(self, settings: Path) -> str:
         digest = hashlib.blake2b(digest_size=16)
         for path in (str(settings.parent), *self._artifact(settings)):
-            for line in itertools.islice(_tree(path), MOST_FILES):
-                digest.update(line.encode("utf-8", "surrogateescape"))
+            tree_stamp(path, digest)
         return digest.hexdigest()
 
     def _artifact(self, settings: Path) -> list[str]:
@@ -76,6 +75,12 @@ class Stamps:
         for folder in unreadable.keys() - self._unreadable:
             logger.warning("The models in %s are left as they are: %s", folder, unreadable[folder].strerror)
         self._unreadable = set(unreadable)
+
+
+def tree_stamp(path: str, digest: hashlib.blake2b) -> None:
+    """Add the size, time and inode of a file, or of each file of a folder, to a digest."""
+    for line in itertools.islice(_tree(path), MOST_FILES):
+        digest.update(line.encode("utf-8", "surrogateescape"))
 
 
 def _named_artifact(settings: Path) -> list[str]:
