@@ -90,9 +90,11 @@ def test_every_wrong_setting_is_a_line_with_its_origin(start, folder: Path) -> N
 def test_a_missing_folder(mlsrv, tmp_path: Path) -> None:
     done = mlsrv("start", tmp_path / "nowhere")
     assert done.returncode == 2
-    assert done.stderr == f'Error: The folder "{tmp_path / "nowhere"}" does not exist.\n'
+    assert done.stderr == f'Error: There is no file or folder "{tmp_path / "nowhere"}".\n'
     (tmp_path / "file").touch()
-    assert "is not a folder" in mlsrv("start", tmp_path / "file").stderr
+    failed = mlsrv("start", tmp_path / "file", "--block", "workers", "--block", "grpc", "--http-port", "0")
+    assert failed.returncode == 1
+    assert "no installed runtime knows its artifact (file)" in failed.stderr
 
 
 def test_an_unreadable_settings_file(mlsrv, folder: Path) -> None:

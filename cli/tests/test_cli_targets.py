@@ -75,12 +75,11 @@ async def test_reload_swaps_the_code(start, code: Path, free_port: int) -> None:
     assert answered()
 
 
-def test_an_artifact_and_what_reads_it(start, mlsrv, folder: Path, free_port: int) -> None:
+def test_an_artifact_that_cannot_be_read_ends_the_start(start, folder: Path, free_port: int) -> None:
     (folder / "churn.joblib").write_bytes(b"no artifact")
     server = start("--http-port", str(free_port), target=folder / "churn.joblib")
-    server.wait_for("0 of 1 models ready")
-    listed = mlsrv("models", "list", "--url", f"http://127.0.0.1:{free_port}").stdout
-    assert "churn.joblib cannot be read" in listed  # by the runtime that was found
+    assert server.wait() == 1
+    assert "churn.joblib cannot be read" in server.errors  # by the runtime that was found
 
 
 def test_a_runtime_that_is_not_installed_is_named(mlsrv, folder: Path) -> None:

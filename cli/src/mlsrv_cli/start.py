@@ -65,10 +65,10 @@ def start(
     stop.install()
     loaded = loaded_plugins(ctx)
     structured = None if log_format is None else str(log_format == "json")
-    poll = str(RELOAD_SECONDS) if reload else None
-    settings = command_settings(
-        ctx, target, set_, os.environ, use_structured_logging=structured, model_repository_poll=poll
-    )
+    own_values: dict[str, str | None] = {"use_structured_logging": structured}
+    if reload:
+        own_values |= {"model_repository_poll": str(RELOAD_SECONDS), "on_load_failure": "serve"}
+    settings = command_settings(ctx, target, set_, os.environ, **own_values)
     resolved = settings.resolve(loaded.owners("server"), loaded.failures())
     own = resolved.of(KernelSettings)
     stop.budget = own.shutdown_delay + own.shutdown_timeout + STOP_MARGIN

@@ -41,6 +41,8 @@ class Target:
         is_folder = self.path.is_dir()
         default = max(repositories, key=lambda offer: offer.priority, default=None)
         ours = default is not None and default.name == _FILES
+        if not is_folder:
+            values["on_load_failure"] = "exit"  # there is nothing else to serve
         if not is_folder or (ours and not described and not _has_settings(self.path)):
             values["model_repository_implementation"] = _ARTIFACTS
         return values
