@@ -18,7 +18,7 @@ _FLAGS = {"true": True, "false": False, "1": True, "0": False}
 class RowMapper:
     """Makes requests of rows.
 
-    A model that declares an input for each column gets one tensor for each; one that declares a single input
+    A model that declares inputs of the columns' names gets one tensor for each; one that declares a single input
     of other columns gets them as one row of a matrix. A model that declares none gets a tensor for each
     column, of the datatype that all known rows fit.
 
@@ -64,11 +64,11 @@ class RowMapper:
             raise InvalidPayload(f"there is no column {', '.join(missing)}; there are {', '.join(row)}")
         if not self._declared:
             return self._request([self._guessed_input(name, row[name]) for name in names])
-        if self._declared.keys() <= set(names):
-            return self._request([_input(tensor, row[name]) for name, tensor in self._declared.items()])
-        if len(self._declared) > 1 or any(name in self._declared for name in names):
-            absent = [name for name in self._declared if name not in names]
-            raise InvalidPayload(f"the model takes {', '.join(absent)}; there are {', '.join(names)}")
+        sent = {name: tensor for name, tensor in self._declared.items() if name in names}
+        if sent:  # the server knows which of them a request may leave out
+            return self._request([_input(tensor, row[name]) for name, tensor in sent.items()])
+        if len(self._declared) > 1:
+            raise InvalidPayload(f"the model takes {', '.join(self._declared)}; there are {', '.join(names)}")
         [tensor] = self._declared.values()
         width = tensor.shape[-1] if len(tensor.shape) > 1 else -1
         if width not in (-1, len(names)):
