@@ -18,9 +18,9 @@ _FLAGS = {"true": True, "false": False, "1": True, "0": False}
 class RowMapper:
     """Makes requests of rows.
 
-    A model that declares inputs of the columns' names gets one tensor for each; one that declares a single input
-    of other columns gets them as one row of a matrix. A model that declares none gets a tensor for each
-    column, of the datatype that all known rows fit.
+    A model that declares inputs of the columns' names gets one tensor for each; one that declares a single
+    input of another name gets the columns as one row of a matrix. A model that declares none gets a tensor
+    for each column, of the datatype that all known rows fit.
 
     Args:
         inputs: the inputs that the model declares.
