@@ -19,13 +19,18 @@ KINDS = {
     "transports",
 }
 DEFAULT_SET = {
-    "mlsrv-core",
-    "mlsrv-cli",
     "mlsrv-arguments",
+    "mlsrv-batching",
     "mlsrv-classification",
-    "mlsrv-rest",
+    "mlsrv-cli",
+    "mlsrv-core",
     "mlsrv-files",
+    "mlsrv-grpc",
     "mlsrv-numpy",
+    "mlsrv-prometheus",
+    "mlsrv-rest",
+    "mlsrv-text",
+    "mlsrv-workers",
 }
 OURS = [room for room in rooms() if not room.where.startswith("plugins-contrib/")]
 
