@@ -70,6 +70,15 @@ def test_errors_travel_between_processes(cls: type[MLSrvError]) -> None:
             "Model m needs the parameter uri; add it to model-settings.json.",
         ),
         (
+            errors.InputsNotFound.missing("m", ["b"], ["a", "b"]),
+            "Model m needs the inputs b; it takes a, b.",
+        ),
+        (
+            errors.InputsNotFound.missing("m", ["b", "a"], ["a", "b"]),
+            "Model m needs the inputs a, b; it takes a, b, one tensor each.",
+        ),
+        (errors.InputsNotFound.missing("m", ["a"], ["a"]), "Model m needs the inputs a; it takes a."),
+        (
             errors.CodecNotFound.for_content_type("hf", ["pd", "np"], 'input "x"'),
             'input "x": unknown content type "hf"; known are np, pd.',
         ),

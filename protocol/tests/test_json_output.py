@@ -2,6 +2,7 @@
 
 import json
 import math
+from decimal import Decimal
 from enum import Enum
 from typing import Any
 
@@ -145,9 +146,17 @@ def test_bytes_that_are_not_text_make_their_output_base64() -> None:
         ({"data": {"a": 1}}, "data is an object"),
         ({"data": [1], "datatype": "BYTES"}, "only strings and bytes"),
         ({"data": ["\ud800"], "datatype": "BYTES"}, "has no JSON form"),
-        ({"parameters": Parameters(a={1, 2})}, "has no JSON form: Type is not JSON serializable: set"),
-        ({"parameters": Parameters(a=b"\xff")}, "has no JSON form"),
-        ({"parameters": Parameters(a=2**64)}, "has no JSON form: Integer exceeds 64-bit range"),
+        (
+            {"parameters": Parameters(b=1, a={1, 2})},
+            r"parameters\.a has no JSON form: Type is not JSON serializable: set",
+        ),
+        ({"parameters": Parameters(a=b"\xff")}, r"parameters\.a has no JSON form"),
+        ({"parameters": Parameters(a={1: 2})}, r"parameters\.a has no JSON form: Dict key must be"),
+        ({"parameters": Parameters(a=[Decimal(1)])}, r"parameters\.a has no JSON form: .*Decimal"),
+        (
+            {"parameters": Parameters(a=2**64)},
+            r"parameters\.a has no JSON form: Integer exceeds 64-bit range",
+        ),
         ({"name": ""}, "name is"),
     ],
 )
@@ -163,7 +172,7 @@ def test_a_model_authors_mistake_is_internal_and_names_the_output(
 def test_a_mistake_outside_of_the_outputs_is_internal_too() -> None:
     response = InferenceResponse(model_name="m", outputs=[], parameters=Parameters(a=object()))
     with pytest.raises(
-        InvalidOutput, match="The message has no JSON form: Type is not JSON serializable: object"
+        InvalidOutput, match=r"^parameters\.a has no JSON form: Type is not JSON serializable: object\.$"
     ):
         encode_response(response)
 

@@ -48,6 +48,9 @@ KINDS: dict[str, list[Any]] = {
 MUST = frozenset({"declared", "pd", "pd category"})
 """Forms that must be answered where the framework answers."""
 
+SHARE = 7
+"""With workers, each of so many cells is tried: a number that no form and no frame comes back after."""
+
 WAYS = ("json", "binary", "grpc", "in batches")
 
 
@@ -260,8 +263,9 @@ def _matrices(values: pd.DataFrame) -> Iterator[tuple[str, InferenceRequest]]:
         yield "matrix BYTES", InferenceRequest(inputs=[RequestInput("rows", shape, "BYTES", texts)])
 
 
-async def tried(implementation: str, learners: Sequence[Learner], workers: int = 0) -> Verdicts:
-    """Serve the models, send every cell over every way, and judge the answers."""
+async def tried(implementation: str, learners: Sequence[Learner], workers: int) -> Verdicts:
+    """Serve the models, send every cell over every way, and judge the answers; with workers, a share of the
+    cells."""
     models = [
         ModelSettings(
             name=f"{learner.name}{suffix}",
@@ -280,6 +284,8 @@ async def tried(implementation: str, learners: Sequence[Learner], workers: int =
             for learner in learners
             for cell in _cells(learner, found.kernel.model_metadata(learner.name).inputs)
         ]
+        if workers:
+            cells = cells[::SHARE]
         async with httpx.AsyncClient(timeout=SECONDS) as client:
             with grpc.insecure_channel(found.grpc) as channel:
                 for way in WAYS:

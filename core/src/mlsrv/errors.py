@@ -119,7 +119,10 @@ class InputsNotFound(InferenceError):
     @classmethod
     def missing(cls, model: str, names: Iterable[str], expected: Iterable[str]) -> InputsNotFound:
         """Return the error for needed inputs that were not sent."""
-        return cls(f"Model {model} needs the inputs {_listed(names)}; it takes {_listed(expected)}.")
+        needed, known = set(names), set(expected)
+        # A client that sent none of several inputs may have sent all of them as one matrix.
+        each = ", one tensor each" if len(known) > 1 and needed == known else ""
+        return cls(f"Model {model} needs the inputs {_listed(needed)}; it takes {_listed(known)}{each}.")
 
     @classmethod
     def unknown(cls, model: str, names: Iterable[str], expected: Iterable[str]) -> InputsNotFound:

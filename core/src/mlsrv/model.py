@@ -120,7 +120,7 @@ class MLModel:
         """Return the model's metadata; called once after `load`."""
         return MetadataModelResponse(
             name=self.name,
-            platform=self.settings.platform,
+            platform=self.settings.platform or "",
             versions=list(self.settings.versions),
             inputs=self.inputs,
             outputs=self.outputs,

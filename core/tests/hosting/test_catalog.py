@@ -143,13 +143,6 @@ def test_a_runtime_of_mlserver_that_no_plugin_brings_is_told() -> None:
     assert str(caught.value).endswith(" This runtime of MLServer is not available here.")
 
 
-def test_the_artifacts_of_a_runtime() -> None:
-    found = catalog(TOY)
-    assert found.artifacts(ModelSettings(implementation="other_toy.Model")) == ("model.toy", "*.toy")
-    assert found.artifacts(ModelSettings(implementation="mlsrv.testing.EchoModel")) == ()
-    assert found.artifacts(ModelSettings(implementation=EchoModel)) == ()
-
-
 def test_two_runtimes_of_one_alias_clash() -> None:
     plugins = [
         Offering(TOY, name="one"),

@@ -201,6 +201,12 @@ def test_problems_of_plugins_fields(tmp_path: Path) -> None:
     ]
 
 
+def test_null_is_no_platform(tmp_path: Path) -> None:
+    path = write(tmp_path, name="m", platform=None, inputs=None)
+    found = ModelSettings.parse_file(path).resolve(OWNERS)
+    assert (found.platform, found.inputs) == (None, [])
+
+
 def test_unresolved_settings_serve_unit_tests_of_models() -> None:
     found = ModelSettings(name="m", max_batch_size="16")
     assert found.platform == ""

@@ -145,6 +145,20 @@ def test_the_artifact_is_found_or_missed_with_a_sentence(artifact: Path, tmp_pat
         find_artifact(remote, [], "Sums")
 
 
+def test_an_artifact_of_another_name_is_found_by_how_it_begins(tmp_path: Path) -> None:
+    def is_sum(path: Path) -> bool:
+        return path.read_text().startswith("sum")
+
+    (tmp_path / "a.txt").write_text("notes")
+    (tmp_path / "b.txt").write_text("sum of a")
+    (tmp_path / "folder").mkdir()
+    assert find_artifact(settings(tmp_path), ["model.sum"], "Sums", is_sum) == tmp_path / "b.txt"
+    (tmp_path / "c.txt").write_text("sum of c")
+    with pytest.raises(InvalidModelURI, match=r"several artifacts of Sums \(b.txt, c.txt\); name one"):
+        find_artifact(settings(tmp_path), ["model.sum"], "Sums", is_sum)
+    assert find_artifact(settings(tmp_path), ["c.*"], "Sums", is_sum) == tmp_path / "c.txt"
+
+
 def test_the_error_without_a_codec_of_arrays_says_what_to_install() -> None:
     model = MLModel(ModelSettings(name="m"))
     model.bind(CodecRegistry())

@@ -18,6 +18,7 @@ from mlsrv_protocol.metadata import MetadataTensor
 from mlsrv_protocol.parameters import Parameters
 from mlsrv_protocol.quoting import clip
 from mlsrv_protocol.raw import Raw, from_raw, to_raw
+from mlsrv_protocol.serializing import without_json_form
 from mlsrv_protocol.validation import check_name, check_shape, quote_shape
 
 HEADER = "inference-header-content-length"
@@ -254,5 +255,8 @@ def _body_pieces(
     try:
         text = dumps(plain)
     except TypeError as error:
-        raise failure(f"The message has no JSON form: {error}.") from None
-    return len(text), [text, *pieces]
+        problem = str(error)
+    else:
+        return len(text), [text, *pieces]
+    group = "inputs" if failure is InvalidPayload else "outputs"
+    raise failure(without_json_form(plain, group, problem))

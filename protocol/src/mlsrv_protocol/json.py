@@ -9,7 +9,7 @@ from mlsrv_protocol.errors import InvalidOutput, InvalidPayload, MLSrvError
 from mlsrv_protocol.inference import InferenceRequest, InferenceResponse
 from mlsrv_protocol.json_text import Body, dumps, loads, loads_message
 from mlsrv_protocol.parsing import parse_object
-from mlsrv_protocol.quoting import clip
+from mlsrv_protocol.serializing import without_json_form
 
 __all__ = [
     "decode_json_object",
@@ -51,7 +51,7 @@ def encode_request(request: InferenceRequest) -> bytes:
     Raises:
         InvalidPayload: the request cannot be written; the sentence names the input.
     """
-    return _encode(request, "inputs", request.inputs, InvalidPayload)
+    return _encode(request, "inputs", InvalidPayload)
 
 
 def encode_response(response: InferenceResponse) -> bytes:
@@ -63,7 +63,7 @@ def encode_response(response: InferenceResponse) -> bytes:
     Raises:
         InvalidOutput: the response cannot be written; the sentence names the output.
     """
-    return _encode(response, "outputs", response.outputs, InvalidOutput)
+    return _encode(response, "outputs", InvalidOutput)
 
 
 def decode_json_object(body: Body) -> dict[str, Any]:
@@ -80,16 +80,10 @@ def encode_error(message: str) -> bytes:
     return dumps({"error": message.encode("utf-8", "replace").decode()})
 
 
-def _encode(
-    message: InferenceRequest | InferenceResponse, group: str, tensors: list[Any], failure: type[MLSrvError]
-) -> bytes:
+def _encode(message: InferenceRequest | InferenceResponse, group: str, failure: type[MLSrvError]) -> bytes:
+    plain = message.to_plain()
     try:
-        return dumps(message.to_plain())
+        return dumps(plain)
     except TypeError as error:
         problem = str(error)
-    for index, tensor in enumerate(tensors):
-        try:
-            dumps(tensor)
-        except TypeError as error:
-            raise failure(f"{group}[{index}] {clip(tensor.name)} has no JSON form: {error}.") from None
-    raise failure(f"The message has no JSON form: {problem}.")
+    raise failure(without_json_form(plain, group, problem))

@@ -6,8 +6,10 @@ import numpy as np
 
 from mlsrv_protocol import strings
 from mlsrv_protocol.datatypes import Datatype, bf16_to_float32
+from mlsrv_protocol.json_text import dumps
 from mlsrv_protocol.message import TensorData
 from mlsrv_protocol.parameters import Parameters
+from mlsrv_protocol.quoting import clip
 from mlsrv_protocol.tensors import numeric
 from mlsrv_protocol.validation import as_integers, check_count, check_name, check_shape
 from mlsrv_protocol.verbatim import Verbatim
@@ -75,3 +77,40 @@ def nest(plain: dict[str, Any]) -> dict[str, Any]:
         array = np.asarray(data, dtype=None if isinstance(data, np.ndarray) else object).reshape(shape)
         plain["data"] = array if isinstance(data, np.ndarray) else array.tolist()
     return plain
+
+
+def without_json_form(plain: dict[str, Any], group: str, problem: str) -> str:
+    """Return the sentence for a message that cannot be written as JSON, with the tensor and the parameter.
+
+    Args:
+        plain: the message as a dict.
+        group: the key of its tensors.
+        problem: why it cannot be written, if no part of it alone is the reason.
+    """
+    parts = [
+        (f"{group}[{index}] {clip(_field(tensor, 'name'))}", tensor)
+        for index, tensor in enumerate(plain[group])
+    ]
+    for place, part in [("", plain), *parts]:
+        for key, value in _parameters(part).items():
+            try:
+                dumps({key: value})
+            except TypeError as error:
+                return (
+                    f"{place}{': ' if place else ''}parameters.{clip(key)[1:-1]} has no JSON form: {error}."
+                )
+    for place, part in parts:
+        try:
+            dumps(part)
+        except TypeError as error:
+            return f"{place} has no JSON form: {error}."
+    return f"The message has no JSON form: {problem}."
+
+
+def _field(part: Any, name: str) -> Any:
+    return part.get(name) if isinstance(part, dict) else getattr(part, name, None)
+
+
+def _parameters(part: Any) -> dict[str, Any]:
+    found = _field(part, "parameters")
+    return found.dict() if isinstance(found, Parameters) else found or {}

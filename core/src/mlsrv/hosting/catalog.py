@@ -129,15 +129,6 @@ class Catalog:
         contexts = self._plugins.user_code(self._settings, model, self.shared)
         return CallScopes(contexts) if contexts else None
 
-    def artifacts(self, model: ModelSettings) -> tuple[str, ...]:
-        """The well-known artifact names of the model's runtime; empty for custom code."""
-        wanted = model.implementation
-        return (
-            self._by_alias[wanted][1].artifacts
-            if isinstance(wanted, str) and wanted in self._by_alias
-            else ()
-        )
-
     def _implementation(self, model: ModelSettings, code: CodeImporter | None) -> object:
         wanted = model.implementation
         if not isinstance(wanted, str):

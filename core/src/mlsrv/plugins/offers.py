@@ -116,8 +116,8 @@ class RuntimeOffer:
         name: what users write in ``implementation``, for example ``"sklearn"``.
         target: an `mlsrv.MLModel` class.
         artifacts: well-known file names (``"model.joblib"``) and patterns (``"*.skops"``) of its models; they
-            select the runtime when ``implementation`` is absent, and find the artifact when
-            ``parameters.uri`` is a folder.
+            select the runtime when ``implementation`` is absent. Names that several frameworks use are a
+            matter of the hook ``mlsrv_select_runtime``, which looks into the files.
         aliases: further dotted names that mean the same runtime.
     """
 

@@ -22,7 +22,7 @@ from mlsrv_protocol.types import MetadataTensor
 class KernelModelSettings:
     """The model settings that the kernel owns; all others belong to plugins."""
 
-    platform: str = setting("", help="Framework that trained the model, shown in its metadata.")
+    platform: str | None = setting("", help="Framework that trained the model, shown in its metadata.")
     versions: list[str] = setting(
         factory=list, help="Versions of what trained the model, shown in its metadata."
     )

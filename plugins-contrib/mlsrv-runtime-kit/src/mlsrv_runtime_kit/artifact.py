@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mlsrv.errors import InvalidModelURI, ModelLoadError
@@ -11,17 +11,24 @@ from mlsrv.settings.parameters import has_scheme
 from mlsrv.utils import model_uri
 
 
-def find_artifact(settings: ModelSettings, artifacts: Sequence[str], framework: str) -> Path:
+def find_artifact(
+    settings: ModelSettings,
+    artifacts: Sequence[str],
+    framework: str,
+    is_artifact: Callable[[Path], bool] | None = None,
+) -> Path:
     """Return the path of a model's artifact.
 
     Args:
         settings: the model's settings.
         artifacts: names or patterns looked for, in this order, when ``parameters.uri`` is a folder.
         framework: whose artifact it is, for messages.
+        is_artifact: whether a file begins as an artifact does. If no name fits, the only such file of the
+            folder is the artifact.
 
     Raises:
-        InvalidModelURI: ``parameters.uri`` leads nowhere, to another machine, or to a folder without an
-            artifact.
+        InvalidModelURI: ``parameters.uri`` leads nowhere, to another machine, to a folder without an
+            artifact, or to one with several of other names.
     """
     uri = model_uri(settings, artifacts)
     if has_scheme(uri):
@@ -30,6 +37,14 @@ def find_artifact(settings: ModelSettings, artifacts: Sequence[str], framework: 
         )
     path = Path(uri)
     if path.is_dir():
+        found = sorted(filter(is_artifact, filter(Path.is_file, path.iterdir()))) if is_artifact else []
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise InvalidModelURI(
+                f"Model {settings.name}: the folder {path} has several artifacts of {framework} "
+                f"({', '.join(file.name for file in found[:8])}); name one in parameters.uri."
+            )
         raise InvalidModelURI(
             f"Model {settings.name}: the folder {path} has no artifact of {framework} "
             f"({', '.join(artifacts)}); put it there, or name the file in parameters.uri."

@@ -62,12 +62,14 @@ class TableModel(MLModel):
     Attributes:
         framework: its name as it is commonly written; in lower case it is the platform in the metadata.
         artifacts: file names and patterns, in the order in which they are looked for in a folder.
+        is_artifact: whether a file begins as the framework's artifacts do; finds those of other names.
         refusals: exceptions with which the framework refuses an input.
         features, results: as `read` returned them, after `load`.
     """
 
     framework: ClassVar[str]
     artifacts: ClassVar[tuple[str, ...]]
+    is_artifact: ClassVar[Callable[[Path], bool] | None] = None
     refusals: ClassVar[tuple[type[Exception], ...]] = (ValueError,)
     own_input_checks: ClassVar[bool] = True
     own_output_choice: ClassVar[bool] = True
@@ -98,7 +100,7 @@ class TableModel(MLModel):
     @classmethod
     def artifact_of(cls, settings: ModelSettings) -> Path:
         """Return the file of the model. Raises as `mlsrv_runtime_kit.find_artifact`."""
-        return find_artifact(settings, cls.artifacts, cls.framework)
+        return find_artifact(settings, cls.artifacts, cls.framework, cls.is_artifact)
 
     def load(self) -> bool:  # type: ignore[override]  # a plain method, as it blocks
         """Read the artifact.

@@ -78,7 +78,9 @@ async def test_the_same_numbers_over_every_wire(tmp_path: Path, workers: int) ->
     await assert_same_over_every_wire(settings, workers, ROWS, expected)
 
 
-@pytest.mark.parametrize("file", ["model.cbm", "model.bin", "model.json", "iris.cbm"])
+@pytest.mark.parametrize(
+    "file", ["model.cbm", "model.bin", "model.json", "iris.cbm", "iris.bin", "iris.json"]
+)
 async def test_the_artifact_is_found_and_chooses_the_runtime(tmp_path: Path, file: str) -> None:
     trained = classifier()
     path = saved(trained, tmp_path / file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import catboost
+import pytest
 from truth import Learner, plain, training_frame, tried
 
 KINDS = ("texts", "integers", "large integers", "booleans")
@@ -30,5 +31,8 @@ def learners(folder: Path) -> list[Learner]:
     return found
 
 
-async def test_every_form_of_a_table_gives_the_frameworks_answer_or_a_refusal(tmp_path: Path) -> None:
-    (await tried("catboost", learners(tmp_path))).check()
+@pytest.mark.parametrize("workers", [0, 2])
+async def test_every_form_of_a_table_gives_the_frameworks_answer_or_a_refusal(
+    tmp_path: Path, workers: int
+) -> None:
+    (await tried("catboost", learners(tmp_path), workers)).check()

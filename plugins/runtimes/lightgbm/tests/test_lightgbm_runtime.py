@@ -69,7 +69,7 @@ async def test_the_same_numbers_over_every_wire(tmp_path: Path, workers: int) ->
     await assert_same_over_every_wire(settings, workers, ROWS, expected)
 
 
-@pytest.mark.parametrize("file", ["model.bst", "model.txt", "iris-lightgbm.bst", "iris-lightgbm.txt"])
+@pytest.mark.parametrize("file", ["model.bst", "model.txt", "iris-lightgbm.bst", "iris.txt"])
 async def test_a_booster_is_found_and_chooses_the_runtime(tmp_path: Path, file: str) -> None:
     trained = booster()
     path = as_text(trained, tmp_path / file)
@@ -84,11 +84,11 @@ async def test_a_booster_is_found_and_chooses_the_runtime(tmp_path: Path, file: 
     assert_identical(found["predict_leaf"], trained.predict(ROWS, pred_leaf=True))
 
 
-async def test_an_estimator_chooses_the_runtime_too(tmp_path: Path) -> None:
-    as_joblib(
-        lightgbm.LGBMRegressor(n_estimators=3, verbosity=-1, n_jobs=1).fit(IRIS, FLOWER),
-        tmp_path / "model.joblib",
-    )
+@pytest.mark.parametrize("file", ["model.joblib", "iris.pickle"])
+async def test_an_estimator_chooses_the_runtime_too(tmp_path: Path, file: str) -> None:
+    estimator = lightgbm.LGBMRegressor(n_estimators=3, verbosity=-1, n_jobs=1).fit(IRIS, FLOWER)
+    as_joblib(estimator, tmp_path / file)
+    (tmp_path / "notes.txt").write_text("no model")
     async with kernel_of(model(tmp_path, None)) as kernel:
         assert kernel.problems() == []
         assert kernel.model_metadata("m").platform == "lightgbm"

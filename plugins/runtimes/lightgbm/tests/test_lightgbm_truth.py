@@ -6,6 +6,7 @@ from pathlib import Path
 
 import joblib
 import lightgbm
+import pytest
 from truth import Learner, training_frame, tried
 
 KINDS = ("texts", "integers", "large integers", "floats", "booleans")
@@ -27,5 +28,8 @@ def learners(folder: Path) -> list[Learner]:
     return found
 
 
-async def test_every_form_of_a_table_gives_the_frameworks_answer_or_a_refusal(tmp_path: Path) -> None:
-    (await tried("lightgbm", learners(tmp_path))).check()
+@pytest.mark.parametrize("workers", [0, 2])
+async def test_every_form_of_a_table_gives_the_frameworks_answer_or_a_refusal(
+    tmp_path: Path, workers: int
+) -> None:
+    (await tried("lightgbm", learners(tmp_path), workers)).check()

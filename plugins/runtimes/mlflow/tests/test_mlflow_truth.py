@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 import mlflow
+import pytest
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression
@@ -40,5 +41,8 @@ def learners(folder: Path) -> list[Learner]:
     return found
 
 
-async def test_every_form_of_a_table_gives_the_frameworks_answer_or_a_refusal(tmp_path: Path) -> None:
-    (await tried("mlflow", learners(tmp_path))).check()
+@pytest.mark.parametrize("workers", [0, 2])
+async def test_every_form_of_a_table_gives_the_frameworks_answer_or_a_refusal(
+    tmp_path: Path, workers: int
+) -> None:
+    (await tried("mlflow", learners(tmp_path), workers)).check()

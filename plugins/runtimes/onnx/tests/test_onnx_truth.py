@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pandas as pd
+import pytest
 from onnx import TensorProto, helper
 from truth import COUNT, KINDS, SIZE, WILD, Learner, plain, training_frame, tried
 
@@ -77,5 +78,8 @@ def _answer(path: Path, dtype: Any) -> Any:
     return answer
 
 
-async def test_every_form_of_a_table_gives_the_frameworks_answer_or_a_refusal(tmp_path: Path) -> None:
-    (await tried("onnx", learners(tmp_path))).check()
+@pytest.mark.parametrize("workers", [0, 2])
+async def test_every_form_of_a_table_gives_the_frameworks_answer_or_a_refusal(
+    tmp_path: Path, workers: int
+) -> None:
+    (await tried("onnx", learners(tmp_path), workers)).check()

@@ -48,5 +48,8 @@ def learners(folder: Path) -> list[Learner]:
 
 
 @pytest.mark.filterwarnings("ignore:The output of the 'remainder':FutureWarning")  # of older scikit-learn
-async def test_every_form_of_a_table_gives_the_frameworks_answer_or_a_refusal(tmp_path: Path) -> None:
-    (await tried("sklearn", learners(tmp_path))).check()
+@pytest.mark.parametrize("workers", [0, 2])
+async def test_every_form_of_a_table_gives_the_frameworks_answer_or_a_refusal(
+    tmp_path: Path, workers: int
+) -> None:
+    (await tried("sklearn", learners(tmp_path), workers)).check()

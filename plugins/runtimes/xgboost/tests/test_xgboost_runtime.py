@@ -86,7 +86,7 @@ async def test_a_classifier_gives_its_numbers_over_every_wire(saved: Any, worker
     await assert_same_over_every_wire(settings, workers, ROWS, expected)
 
 
-@pytest.mark.parametrize("file", ["model.json", "model.ubj", "model.bst", "cancer.ubj"])
+@pytest.mark.parametrize("file", ["model.json", "model.ubj", "model.bst", "cancer.ubj", "cancer.json"])
 async def test_every_form_of_artifact_is_found_and_chooses_the_runtime(saved: Any, file: str) -> None:
     table = xgboost.DMatrix(CANCER, label=BENIGN)
     booster = xgboost.train({"objective": "binary:logistic"}, table, 3)

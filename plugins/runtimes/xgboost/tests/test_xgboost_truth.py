@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import xgboost
 from truth import MUST, Learner, training_frame, tried
 
@@ -24,5 +25,8 @@ def learners(folder: Path) -> list[Learner]:
     return found
 
 
-async def test_every_form_of_a_table_gives_the_frameworks_answer_or_a_refusal(tmp_path: Path) -> None:
-    (await tried("xgboost", learners(tmp_path))).check()
+@pytest.mark.parametrize("workers", [0, 2])
+async def test_every_form_of_a_table_gives_the_frameworks_answer_or_a_refusal(
+    tmp_path: Path, workers: int
+) -> None:
+    (await tried("xgboost", learners(tmp_path), workers)).check()

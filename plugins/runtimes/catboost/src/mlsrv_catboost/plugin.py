@@ -29,10 +29,11 @@ def mlsrv_runtimes() -> mlsrv.RuntimeOffer:
 @mlsrv.hookimpl
 def mlsrv_select_runtime(model: mlsrv.ModelSettings, files: Sequence[Path]) -> str | None:
     """Choose ``catboost`` for a file that begins as its models do: other frameworks use the same endings."""
-    return "catboost" if any(map(_is_ours, files)) else None
+    return "catboost" if any(map(is_artifact, files)) else None
 
 
-def _is_ours(path: Path) -> bool:
+def is_artifact(path: Path) -> bool:
+    """Return whether a file begins as the models of this framework do."""
     if path.suffix not in (".cbm", ".bin", ".json"):
         return False
     with path.open("rb") as file:

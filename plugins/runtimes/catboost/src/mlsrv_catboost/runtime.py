@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,7 +12,7 @@ import numpy as np
 
 from mlsrv.types import Datatype
 from mlsrv_catboost.artifact import read
-from mlsrv_catboost.plugin import ARTIFACTS
+from mlsrv_catboost.plugin import ARTIFACTS, is_artifact
 from mlsrv_runtime_kit import Features, TableModel, TableOutput, thread_count
 
 _EXPONENTIAL = ("Poisson", "Tweedie")
@@ -34,6 +34,7 @@ class CatboostModel(TableModel):
 
     framework: ClassVar[str] = "CatBoost"
     artifacts: ClassVar[tuple[str, ...]] = ARTIFACTS
+    is_artifact: ClassVar[Callable[[Path], bool] | None] = staticmethod(is_artifact)
     refusals: ClassVar[tuple[type[Exception], ...]] = (ValueError, TypeError, catboost.CatBoostError)
 
     def read(self, path: Path) -> tuple[Features, Mapping[str, TableOutput]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +15,7 @@ from mlsrv.errors import InferenceError
 from mlsrv.types import Datatype
 from mlsrv_lightgbm.artifact import read
 from mlsrv_lightgbm.booster import objective_of, pandas_categories
-from mlsrv_lightgbm.plugin import ARTIFACTS
+from mlsrv_lightgbm.plugin import ARTIFACTS, is_artifact
 from mlsrv_runtime_kit import Features, TableModel, TableOutput, thread_count
 
 _MADE_UP = re.compile(r"Column_\d+")
@@ -36,6 +36,7 @@ class LightGBMModel(TableModel):
 
     framework: ClassVar[str] = "LightGBM"
     artifacts: ClassVar[tuple[str, ...]] = ARTIFACTS
+    is_artifact: ClassVar[Callable[[Path], bool] | None] = staticmethod(is_artifact)
     refusals: ClassVar[tuple[type[Exception], ...]] = (ValueError, TypeError, lightgbm.basic.LightGBMError)
 
     def read(self, path: Path) -> tuple[Features, Mapping[str, TableOutput]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ import xgboost
 from mlsrv.types import Datatype
 from mlsrv_runtime_kit import Features, TableModel, TableOutput, extra_value, thread_count
 from mlsrv_xgboost.artifact import error_text, read
-from mlsrv_xgboost.plugin import ARTIFACTS
+from mlsrv_xgboost.plugin import ARTIFACTS, is_artifact
 
 
 class XGBoostModel(TableModel):
@@ -28,6 +28,7 @@ class XGBoostModel(TableModel):
 
     framework: ClassVar[str] = "XGBoost"
     artifacts: ClassVar[tuple[str, ...]] = ARTIFACTS
+    is_artifact: ClassVar[Callable[[Path], bool] | None] = staticmethod(is_artifact)
     refusals: ClassVar[tuple[type[Exception], ...]] = (ValueError, xgboost.core.XGBoostError)
 
     def read(self, path: Path) -> tuple[Features, Mapping[str, TableOutput]]:
