@@ -123,6 +123,9 @@ def test_binary_outputs_are_the_listed_ones_or_the_default() -> None:
     )
     assert binary.pop_binary_outputs(listed) == {"a"}
     assert "x" not in binary.pop_binary_outputs(InferenceRequest([tensor]))
+    assert "x" not in binary.pop_binary_outputs(InferenceRequest([tensor], outputs=[]))
+    all_listed = InferenceRequest([tensor], outputs=[RequestOutput("a", Parameters(binary_data=True))])
+    assert "a-1" in binary.pop_binary_outputs(all_listed)
 
 
 def test_a_response_mixes_binary_and_json_outputs_and_errors_name_the_output() -> None:

@@ -163,7 +163,8 @@ def pop_binary_outputs(request: InferenceRequest) -> Container[str]:
     """Return the names of the outputs that the client asked for in binary form, and remove the parameters
     that say so from the request: they concern the wire form, not the model.
 
-    A listed output counts by its own `binary_data`; `binary_data_output` counts when none is listed.
+    A listed output counts by its own `binary_data`; `binary_data_output` counts when none is listed. If all
+    listed ones are binary, so are those by which a model answers for them under other names.
     """
     parameters = request.parameters
     every = bool(parameters is not None and parameters.extra.pop("binary_data_output", False))
@@ -173,7 +174,8 @@ def pop_binary_outputs(request: InferenceRequest) -> Container[str]:
     for output in request.outputs:
         if output.parameters is not None and output.parameters.extra.pop("binary_data", False):
             requested.add(output.name)
-    return requested
+    every = bool(requested) and requested.issuperset(output.name for output in request.outputs)
+    return ALL if every else requested
 
 
 def encode_response(response: InferenceResponse, requested: Container[str]) -> tuple[int, list[Raw]]:

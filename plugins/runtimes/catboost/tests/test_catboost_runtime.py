@@ -249,3 +249,38 @@ async def test_the_classes_of_columns_are_told(tmp_path: Path) -> None:
         assert response.outputs[0].parameters.get("labels") == ["setosa", "versicolor", "virginica"]
         declared = {tensor.name: tensor.parameters for tensor in kernel.model_metadata("m").outputs}
         assert declared["predict_proba"].get("labels") == ["setosa", "versicolor", "virginica"]
+
+
+@pytest.mark.parametrize("file", ["m.cbm", "m.json"])
+async def test_a_boolean_category_takes_booleans_and_their_digits_but_no_words(
+    tmp_path: Path, file: str
+) -> None:
+    truth, words = np.arange(60) % 2 == 0, np.array(["False", "True"])[np.arange(60) // 3 % 2]
+    frame = pd.DataFrame({"truth": truth, "word": words, "size": np.arange(60.0)})
+    estimator = catboost.CatBoostRegressor(
+        iterations=5, cat_features=["truth", "word"], allow_writing_files=False, verbose=0
+    ).fit(frame, truth * 5 + (words == "True") * 3)
+    few = frame.iloc[:4]
+
+    def columns(datatype: str, data: Any) -> InferenceRequest:
+        sizes = RequestInput("size", [4], "FP64", few["size"].to_numpy())
+        texts = RequestInput("word", [4], "BYTES", few["word"].tolist())
+        return InferenceRequest([RequestInput("truth", [4], datatype, data), texts, sizes])
+
+    expected = estimator.predict(few)[:, None]
+    async with kernel_of(model(saved(estimator, tmp_path / file), "catboost")) as kernel:
+        for request in (
+            columns("BOOL", few["truth"].to_numpy()),
+            columns("INT64", few["truth"].to_numpy(np.int64)),
+            columns("BYTES", few["truth"].astype(int).astype(str).tolist()),
+            PandasCodec.encode_request(few),
+        ):
+            np.testing.assert_allclose((await ask(kernel, request))["predict"], expected)
+        for request in (
+            columns("BYTES", few["truth"].astype(str).tolist()),
+            PandasCodec.encode_request(few.assign(truth=few["truth"].astype(str).str.lower())),
+        ):
+            with pytest.raises(
+                InferenceError, match=r'"truth": "[Ff]alse" was sent, but its categories are 0 and 1'
+            ):
+                await ask(kernel, request)

@@ -86,6 +86,31 @@ async def test_a_classifier_gives_its_numbers_over_every_wire(saved: Any, worker
     await assert_same_over_every_wire(settings, workers, ROWS, expected)
 
 
+@pytest.mark.parametrize(
+    ("objective", "target"),
+    [
+        ("multi:softmax", FLOWER),
+        ("multi:softprob", FLOWER),
+        ("binary:hinge", FLOWER > 0),
+        ("binary:logistic", FLOWER > 0),
+        ("binary:logistic", np.column_stack([FLOWER > 0, FLOWER > 1, FLOWER < 1])),
+    ],
+    ids=["softmax", "softprob", "hinge", "logistic", "several labels"],
+)
+async def test_a_classifier_of_every_objective_gives_its_own_classes_and_probabilities(
+    saved: Any, objective: str, target: Any
+) -> None:
+    estimator = xgboost.XGBClassifier(n_estimators=4, objective=objective, n_jobs=1).fit(IRIS, target)
+    async with kernel_of(model(saved(estimator), "xgboost")) as kernel:
+        found = await ask(kernel, ROWS, "predict", "predict_proba")
+        widths = {tensor.name: tensor.shape[1] for tensor in kernel.model_metadata("m").outputs}
+    assert_identical(found["predict"], estimator.predict(ROWS).reshape(len(ROWS), -1))
+    np.testing.assert_allclose(found["predict_proba"], estimator.predict_proba(ROWS), rtol=1e-6)
+    assert {name: values.shape[1] for name, values in found.items()} == {
+        name: widths[name] for name in ("predict", "predict_proba")
+    }
+
+
 @pytest.mark.parametrize("file", ["model.json", "model.ubj", "model.bst", "cancer.ubj", "cancer.json"])
 async def test_every_form_of_artifact_is_found_and_chooses_the_runtime(saved: Any, file: str) -> None:
     table = xgboost.DMatrix(CANCER, label=BENIGN)

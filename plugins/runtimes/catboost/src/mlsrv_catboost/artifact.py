@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import catboost
@@ -16,6 +17,12 @@ from mlsrv_runtime_kit import Features, unreadable
 _TREES = ("oblivious_trees", "trees")
 _BINARY = b"CBM1"
 
+_TRUTHS = {-1438285038, 1121341681}
+"""CatBoost's hashes of the texts "0" and "1", which stand for the values of a boolean column."""
+
+_READABLE = 2**26
+"""Bytes of a model up to which the hashes of its categories are read, from its form in JSON."""
+
 
 @frozen
 class Artifact:
@@ -26,12 +33,14 @@ class Artifact:
         loss: the name of the function that it was trained with: "Logloss"; "" if the file does not say.
         classes: of a classifier, as they are sent; empty otherwise.
         texts: numbers of the features that are categories or texts.
+        truths: numbers of the features whose categories are "0" and "1" alone, as far as the trees tell.
     """
 
     model: Any
     loss: str
     classes: tuple[Any, ...]
     texts: tuple[int, ...]
+    truths: tuple[int, ...]
 
     def features(self) -> Features:
         """Return the features by number, and by name if they have names of their own."""
@@ -54,7 +63,7 @@ def read(name: str, path: Path) -> Artifact:
     try:
         _check(path, form)
         model = catboost.CatBoost().load_model(str(path), format=form)
-        found = _artifact_of(model)
+        found = _artifact_of(model, path, form)
     except (ValueError, catboost.CatBoostError) as error:
         raise unreadable(
             name,
@@ -85,11 +94,26 @@ def _check(path: Path, form: str) -> None:
         raise ValueError("it has no trees")
 
 
-def _artifact_of(model: Any) -> Artifact:
+def _artifact_of(model: Any, path: Path, form: str) -> Artifact:
     metadata = model.get_metadata()
     keys = set(metadata.keys())
     parameters = json.loads(metadata["params"]) if "params" in keys else {}
     loss = parameters.get("loss_function", {}).get("type", "")
     texts = {*model.get_cat_feature_indices(), *model.get_text_feature_indices()}
     classes = tuple(model.classes_) if "class_params" in keys else ()
-    return Artifact(model, loss, classes, tuple(sorted(texts)))
+    return Artifact(model, loss, classes, tuple(sorted(texts)), _truths(model, path, form))
+
+
+def _truths(model: Any, path: Path, form: str) -> tuple[int, ...]:
+    if not model.get_cat_feature_indices() or path.stat().st_size > _READABLE:
+        return ()
+    with TemporaryDirectory() as folder:
+        if form != "json":
+            path = Path(folder, "model.json")
+            model.save_model(str(path), format="json")
+        features = json.loads(path.read_bytes())["features_info"]["categorical_features"]
+    return tuple(
+        feature["flat_feature_index"]
+        for feature in features
+        if feature.get("values") and _TRUTHS.issuperset(feature["values"])
+    )

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import catboost
 import numpy as np
 
+from mlsrv.errors import InferenceError
 from mlsrv.types import Datatype
 from mlsrv_catboost.artifact import read
 from mlsrv_catboost.plugin import ARTIFACTS, is_artifact
@@ -17,6 +18,8 @@ from mlsrv_runtime_kit import Features, TableModel, TableOutput, thread_count
 
 _EXPONENTIAL = ("Poisson", "Tweedie")
 """Losses of regressors whose values are the exponents of the scores."""
+
+_WORDS = frozenset({"True", "False", "true", "false"})
 
 _MULTILABEL = ("MultiLogloss", "MultiCrossEntropy")
 """Losses of classifiers whose classes do not exclude each other."""
@@ -62,12 +65,29 @@ class CatboostModel(TableModel):
             values = values.copy()
             for number in texts:
                 values[:, number] = [_category(cell) for cell in values[:, number]]
+        self._check_truths(values)
         return catboost.Pool(
             values,
             cat_features=self._model.get_cat_feature_indices() or None,
             text_features=self._model.get_text_feature_indices() or None,
             thread_count=self._threads,
         )
+
+    def _check_truths(self, values: Any) -> None:
+        """Refuse words for the values of a boolean column, which CatBoost takes for another category.
+
+        Raises:
+            InferenceError: there is one.
+        """
+        for number in self._artifact.truths:
+            column = values[:, number] if isinstance(values, np.ndarray) else values.iloc[:, number]
+            if column.dtype.kind in "biuf":
+                continue
+            if found := _WORDS.intersection(cell for cell in column.tolist() if isinstance(cell, str)):
+                raise InferenceError(
+                    f'Model {self.name}, input "{self._model.feature_names_[number]}": "{min(found)}" was '
+                    "sent, but its categories are 0 and 1; send these texts, or the datatype BOOL."
+                )
 
     def _with_integers(self, frame: Any) -> Any:
         """Return a DataFrame whose categories are integers where they came as floating point."""

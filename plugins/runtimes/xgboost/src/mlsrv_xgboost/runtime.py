@@ -112,6 +112,8 @@ class XGBoostModel(TableModel):
         return (found > 0.5).astype(np.int64)
 
     def _probabilities(self, values: Any) -> Any:
+        if self._artifact.objective == "multi:softmax":  # whose values are classes
+            return _softmax(self._margin(values))
         found = self._value(values)
         return found if found.ndim == 2 else np.column_stack((np.float32(1.0) - found, found))
 
@@ -125,3 +127,8 @@ class XGBoostModel(TableModel):
             feature_types=booster.feature_types,
             enable_categorical=True,
         )
+
+
+def _softmax(scores: Any) -> Any:
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
