@@ -7,7 +7,7 @@ import logging
 from asyncio import get_running_loop
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from mlsrv.authorization import AccessRequest, Principal
 from mlsrv.context import CallContext, new_request_id
@@ -56,6 +56,9 @@ from mlsrv_protocol.types import (
     MetadataServerResponse,
     RepositoryIndexResponseItem,
 )
+
+if TYPE_CHECKING:
+    from mlsrv.kernel.blocking import BlockingKernel
 
 logger = logging.getLogger("mlsrv.kernel")
 
@@ -260,6 +263,12 @@ class Kernel:
     def each(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
         """Call a hook that a plugin added; see `mlsrv.plugins.manager.Plugins.each`."""
         return self.plugins.each(hook, **arguments)
+
+    def blocking(self) -> BlockingKernel:
+        """Return this kernel for programs without asyncio: ``with kernel.blocking() as running:``."""
+        from mlsrv.kernel.blocking import BlockingKernel
+
+        return BlockingKernel(self)
 
     # --- data plane ---------------------------------------------------------------------------------------
 
