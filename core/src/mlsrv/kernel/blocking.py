@@ -7,19 +7,28 @@ import concurrent.futures
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from mlsrv.errors import ServerNotReady
+from mlsrv.kernel_api import KernelAPI, ModelStatus
 
 if TYPE_CHECKING:
     from mlsrv.context import CallContext
-    from mlsrv.controlplane.handle import ModelHandle
-    from mlsrv.kernel.kernel import Kernel
     from mlsrv_protocol.types import InferenceRequest, InferenceResponse, RepositoryIndexResponseItem
 
 _T = TypeVar("_T")
 
 _END: Any = object()
+
+
+class AsyncKernel(KernelAPI, Protocol):
+    """A kernel as it is run here."""
+
+    async def __aenter__(self) -> AsyncKernel: ...
+
+    async def __aexit__(self, *exc_info: object) -> None: ...
+
+    async def loaded(self) -> None: ...
 
 
 class BlockingKernel:
@@ -33,7 +42,7 @@ class BlockingKernel:
         kernel: one that is not running.
     """
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: AsyncKernel) -> None:
         self.kernel = kernel
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leave: asyncio.Event | None = None
@@ -101,7 +110,7 @@ class BlockingKernel:
         """Call a custom handler of a model; see `Kernel.call`."""
         return self._wait(self.kernel.call(name, version, method, dict(arguments), context))
 
-    def load(self, name: str, version: str | None = None) -> Sequence[ModelHandle]:
+    def load(self, name: str, version: str | None = None) -> Sequence[ModelStatus]:
         """Load or reload a model; see `Kernel.load`."""
         return self._wait(self.kernel.load(name, version))
 
