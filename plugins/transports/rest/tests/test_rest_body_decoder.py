@@ -19,7 +19,6 @@ from mlsrv.testing import EchoModel
 from mlsrv_protocol import json_text, large_json
 from mlsrv_protocol.binary import HEADER
 from mlsrv_rest.body_decoder import THREAD_BYTES, BodyDecoder
-from mlsrv_rest.infer_codec import is_quick
 
 ECHO = "/v2/models/echo"
 LARGE = THREAD_BYTES // 2
@@ -89,24 +88,6 @@ async def test_a_small_body_is_decoded_at_once() -> None:
     assert await decoder.run(decode, b"x" * (THREAD_BYTES - 1)) == threading.main_thread().name
     assert (await decoder.run(decode, b"x" * THREAD_BYTES)).startswith("mlsrv-rest-decode")
     decoder.close()
-
-
-@pytest.mark.parametrize(
-    ("body", "length", "quick"),
-    [
-        (b" " * (THREAD_BYTES - 1), None, True),
-        (b" " * THREAD_BYTES, None, False),
-        (b" " * THREAD_BYTES, "0", True),
-        (b'{"datatype":"FP32"}' + bytes(THREAD_BYTES), "19", True),
-        (b'{"datatype":"BYTES"}' + bytes(THREAD_BYTES), "20", False),
-        (b'{"datatype":"\\u0042YTES"}' + bytes(THREAD_BYTES), "25", False),
-        (b" " * 2 * THREAD_BYTES, str(THREAD_BYTES), False),
-        (b" " * THREAD_BYTES, "-1", False),
-        (b" " * THREAD_BYTES, "1" * 5000, False),
-    ],
-)
-def test_bodies_that_are_decoded_quickly(body: bytes, length: str | None, quick: bool) -> None:
-    assert is_quick(body, length) is quick
 
 
 async def test_a_large_binary_body_is_still_decoded(serve: Any) -> None:

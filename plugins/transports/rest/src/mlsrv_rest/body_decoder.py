@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from mlsrv.threads import Threads
+from mlsrv_protocol.bodies import SLOW_BYTES
 from mlsrv_rest.asgi import Body
 
 _T = TypeVar("_T")
 
-THREAD_BYTES: Final = 2**16
+THREAD_BYTES: Final = SLOW_BYTES
 """Bytes of JSON from which a body is decoded in a thread."""
 
 

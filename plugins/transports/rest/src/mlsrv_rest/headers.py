@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Final
 
 from mlsrv.context import CallContext, new_request_id
-from mlsrv.types import InferenceResponse, Parameters
 from mlsrv_protocol import InvalidOutput, InvalidPayload
 from mlsrv_protocol.binary import HEADER
 
@@ -90,27 +89,6 @@ def deadline_of(headers: Mapping[str, str]) -> float | None:
             f"The header X-Request-Timeout is {given[:40]!r}; it must be a number of seconds."
         )
     return time.monotonic() + seconds
-
-
-def headers_of(response: InferenceResponse) -> dict[str, str]:
-    """Return the headers that a model set on its response."""
-    return (response.parameters.headers if response.parameters is not None else None) or {}
-
-
-def without_headers(response: InferenceResponse) -> InferenceResponse:
-    """Return the response without its headers, for the body. The given one, which a cache may hold, is not
-    changed; a copy shares its tensors."""
-    parameters = response.parameters
-    if parameters is None or not parameters.headers:
-        return response
-    rest = Parameters(parameters.content_type, **parameters.extra)
-    return InferenceResponse(
-        model_name=response.model_name,
-        model_version=response.model_version,
-        id=response.id,
-        parameters=rest if rest.keys() else None,
-        outputs=response.outputs,
-    )
 
 
 def response_headers(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:

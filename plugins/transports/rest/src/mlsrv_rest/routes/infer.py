@@ -9,12 +9,13 @@ from typing import Final
 from mlsrv.kernel_api import KernelAPI
 from mlsrv_protocol import Parameters
 from mlsrv_protocol.binary import HEADER
+from mlsrv_protocol.bodies import DeclaredInputs, decode_request, is_quick
 from mlsrv_rest.asgi import Body
 from mlsrv_rest.body_decoder import BodyDecoder
 from mlsrv_rest.buffered_response import BufferedResponse
 from mlsrv_rest.calls import Call
 from mlsrv_rest.headers import accepts_gzip, context_of
-from mlsrv_rest.infer_codec import DeclaredInputs, decode, encode, is_quick
+from mlsrv_rest.infer_codec import encode
 
 MIN_GZIP_BYTES: Final = 500
 _THREAD_BYTES: Final = 2**16
@@ -50,9 +51,9 @@ class Infer:
         """
         length, declared = headers.get(HEADER), self._declared_inputs(name, version)
         if is_quick(body, length):
-            request, wanted = decode(body, length, declared)
+            request, wanted = decode_request(body, length, declared)
         else:
-            request, wanted = await self._decoder.run_in_thread(decode, body, length, declared)
+            request, wanted = await self._decoder.run_in_thread(decode_request, body, length, declared)
         request.model_name = name
         request.model_version = version
         if request.parameters is None:

@@ -20,10 +20,11 @@ from mlsrv.context import CallContext
 from mlsrv.errors import Unsupported
 from mlsrv.kernel_api import KernelAPI
 from mlsrv.types import InferenceRequest, InferenceResponse, MetadataModelResponse, Parameters
+from mlsrv_protocol.bodies import headers_of, without_headers
 from mlsrv_protocol.json import decode_json_object, decode_request, encode_error, encode_response
 from mlsrv_rest.body_decoder import BodyDecoder
 from mlsrv_rest.errors import client_message
-from mlsrv_rest.headers import headers_of, response_headers, without_headers
+from mlsrv_rest.headers import response_headers
 from mlsrv_rest.routes import generate
 from mlsrv_rest.routes.common import CALL, begin_context, model_and_version
 
