@@ -48,6 +48,7 @@ OWN_SESSIONS = [
     "dists",
     "faults",
     "frameworks",
+    "kafka",
     "mlserver",
     "prometheus",
     "soak",
@@ -273,6 +274,13 @@ def prometheus(session: nox.Session) -> None:
     install(session, "test")
     need_program(session, "prometheus")
     run_tests(session, "tests/prometheus")
+
+
+@nox.session
+def kafka(session: nox.Session) -> None:
+    """Servers that read from and write to a real Kafka broker, and what may happen to either."""
+    install(session, "test", "kafka")
+    session.run("pytest", SLOWEST, "tests/kafka", *session.posargs)
 
 
 @nox.session

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import Path
 
 from mlsrv.settings.known_plugins import known_names, known_plugins, owner_of
-
-_MLSERVER_ONLY = Path(__file__).with_name("mlserver_only.json")
-"""Keys of MLServer's settings that no plugin understands."""
 
 
 def explain_unknown(
@@ -34,8 +29,6 @@ def explain_unknown(
             f'unknown key "{key}": it belongs to the plugin {owner}, '
             f"which is not installed (pip install {owner})"
         )
-    if key not in set(known) and key in json.loads(_MLSERVER_ONLY.read_text(encoding="utf-8")):
-        return f'unknown key "{key}": it is a setting of MLServer that is not available here'
     near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.6)
     if near:
         return f'unknown key "{key}"; did you mean "{near[0]}"?'

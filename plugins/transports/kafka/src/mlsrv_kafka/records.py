@@ -1,0 +1,32 @@
+"""Records: headers in the form of the client library, and records that are to be written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from attrs import define
+
+RawHeaders: TypeAlias = list[tuple[str, bytes | None]]
+"""Headers in the form in which the client library gives and takes them."""
+
+
+@define(eq=False)
+class Outgoing:
+    """A record that is to be written.
+
+    Attributes:
+        topic, key, value, headers: of the record.
+        delivered: called once a broker has confirmed it, in the outbox's thread; must not raise.
+        refused: called with the reason if it can never be written, in the outbox's thread or in that of
+            the caller; must not raise.
+        timestamp: milliseconds since the epoch; 0 for now.
+    """
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: RawHeaders
+    delivered: Callable[[], None]
+    refused: Callable[[str], None]
+    timestamp: int = 0
