@@ -1,6 +1,7 @@
 """SIGTERM at bad moments: the server ends in time, says so to whoever waits, and leaves nothing behind."""
 
 import asyncio
+import signal
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -103,6 +104,41 @@ def test_a_worker_that_is_replaced_does_not_hold_it_up(server: Any) -> None:
         worker.kill()
     wait_for(lambda: {worker.pid for worker in server.workers} - {worker.pid for worker in killed})
     server.stop(8)
+
+
+@with_workers("models.Deaf", 0, 2, shutdown_timeout=1)
+async def test_requests_and_unloads_that_hang_share_one_time(server: Any) -> None:
+    async with httpx.AsyncClient(timeout=60) as client:
+        url = f"{server.url}/v2/models/model/infer"
+        hanging = asyncio.create_task(client.post(url, json=server.body(0)))
+        await asyncio.to_thread(wait_for, lambda: server.notes())
+        # A second for requests, 5 s in which the transports may end, 3 s for threads, and some margin.
+        await asyncio.to_thread(server.stop, 15)
+        assert (await hanging).status_code == 503
+
+
+@with_workers("models.Interrupted", 0, 2)
+async def test_an_interrupt_that_a_model_raises_is_no_stop(server: Any) -> None:
+    async with httpx.AsyncClient(timeout=60) as client:
+        for number, status in ((0, 200), (1, 500), (2, 500), (2, 500), (0, 200)):
+            answer = await client.post(f"{server.url}/v2/models/model/infer", json=server.body(number))
+            assert answer.status_code == status
+        assert (await client.get(f"{server.url}/v2/health/ready")).status_code == 200
+    assert server.process.poll() is None
+
+
+@with_workers("models.InterruptedLoad", 0, 2, ready=False)
+def test_an_interrupt_that_a_load_raises_is_no_stop(server: Any) -> None:
+    def failed() -> bool:
+        try:
+            [item] = httpx.post(f"{server.url}/v2/repository/index", json={}).json()
+        except httpx.TransportError:
+            return False
+        return item["state"] == "UNAVAILABLE" and "KeyboardInterrupt" in item["reason"]
+
+    wait_for(failed)
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(15) == 0
 
 
 def wait_for(condition: Any) -> None:

@@ -154,3 +154,34 @@ def text_of(payload: InferenceRequest) -> str:
 
 def pid_answer() -> InferenceResponse:
     return InferenceResponse(outputs=[ResponseOutput("output", [1], Datatype.INT64, np.array([os.getpid()]))])
+
+
+class Interrupted(mlsrv.MLModel):
+    """Raises what ends a process, in code that runs on the event loop: SystemExit for 1, else
+    KeyboardInterrupt."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        number = float(np.asarray(payload.inputs[0].data).reshape(-1)[0])
+        if number == 0:
+            return pid_answer()
+        raise SystemExit(3) if number == 1 else KeyboardInterrupt
+
+
+class InterruptedLoad(mlsrv.MLModel):
+    """Raises KeyboardInterrupt when it is loaded."""
+
+    async def load(self) -> bool:
+        raise KeyboardInterrupt
+
+
+class Deaf(mlsrv.MLModel):
+    """Ends neither a request nor its unload, in threads that nothing interrupts."""
+
+    def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        Path(self.settings.parameters.extra["notes"]).write_text("begun")
+        time.sleep(1000)
+        return pid_answer()
+
+    def unload(self) -> bool:
+        time.sleep(1000)
+        return True

@@ -49,6 +49,8 @@ class Words(MLModel):
                         raise ValueError("a bad word")
                     if word == "refused":
                         raise InferenceError("this word is refused")
+                    if word == "unsendable":
+                        yield InferenceResponse(outputs=[ResponseOutput("y", [3], "FP32", [1.0])])
                     if word == "wait":
                         await asyncio.Event().wait()
                     yield response(word)
@@ -117,6 +119,18 @@ async def test_an_error_before_the_first_event_is_an_ordinary_one(serve: Any) ->
             assert answer.status_code == status
             assert answer.headers["content-type"] == "application/json"
             assert "Traceback" not in answer.json()["error"]
+
+
+@pytest.mark.parametrize("path", ["infer_stream", "generate_stream"])
+async def test_a_first_response_without_a_json_form_is_an_ordinary_error(serve: Any, path: str) -> None:
+    async with serve(models=MODELS) as served:
+        answer = await served.client.post(f"/v2/models/words/{path}", json=asked("unsendable wait"))
+        assert answer.status_code == 500
+        assert answer.json() == {"error": 'outputs[0] "y": data has 1 element, but shape [3] means 3.'}
+        assert Words.closed.is_set()
+        answer = await served.client.post(f"/v2/models/words/{path}", json=asked("good unsendable never"))
+        assert answer.status_code == 200
+        assert [set(event) for event in events(answer.text)][1:] == [{"error"}]
 
 
 async def test_an_error_after_the_first_event_is_an_event(serve: Any) -> None:

@@ -197,11 +197,16 @@ class ReplicatedModels:
         """Unload on one worker; do not wait for one that does not answer, which does it later."""
         unloading = asyncio.create_task(worker.ask(FrameKind.UNLOAD, model.id))
         self._tasks.add(unloading)
-        unloading.add_done_callback(self._tasks.discard)
+        unloading.add_done_callback(self._unloaded)
         while not unloading.done() and worker.pid in self._supervisor.serving:
             await asyncio.wait({unloading}, timeout=ANSWER_INTERVAL)
         if unloading.done():
             await unloading
+
+    def _unloaded(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # read, as no caller may wait any more: with its process the model ends, too
 
     # --- loading again --------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Streams of responses as server-sent events: each event is ``data: `` and the JSON of one response.
 
-An error before the first response is answered like any other error; a later one is an event ``data: {"error":
-…}``.
+An error before the first response is answered like any other error, and so is a first response that has no
+JSON form; a later one is an event ``data: {"error": …}``.
 """
 
 from __future__ import annotations
@@ -103,7 +103,8 @@ class Streaming:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(aclosing(responses))  # type: ignore[type-var]  # an async generator
             first = await request.scope[CALL].wait_for(context, anext(responses, None))
-            response = _EventStream(_events(first, responses, encode, context), responses)
+            begin = None if first is None else encode(without_headers(first))
+            response = _EventStream(_events(begin, responses, encode, context), responses)
             response.raw_headers.append((b"content-type", b"text/event-stream; charset=utf-8"))
             response.raw_headers.append((b"cache-control", b"no-cache"))
             if first is not None:
@@ -141,7 +142,7 @@ class _EventStream(StreamingResponse):
 
 
 async def _events(
-    first: InferenceResponse | None,
+    first: bytes | None,
     responses: AsyncIterator[InferenceResponse],
     encode: Encode,
     context: CallContext,
@@ -164,7 +165,7 @@ async def _events(
         try:
             async with aclosing(responses):  # type: ignore[type-var]  # as above
                 if first is not None:
-                    await put(encode(without_headers(first)))
+                    await put(first)
                 async for response in responses:
                     await put(encode(without_headers(response)))
         except Exception as error:
