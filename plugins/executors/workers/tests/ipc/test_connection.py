@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import mmap
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -100,6 +101,27 @@ async def test_large_buffers_use_shared_memory_and_release_it() -> None:
         await here.next()
         # The frame carried the release of the block with it.
         assert here.connection.shared_memory_used == 0
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_REMOVE"), reason="this system cannot give pages back")
+async def test_shared_memory_that_is_needed_no_more_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlsrv_workers.ipc.connection.TRIM_INTERVAL", 0.01)
+    given_back = asyncio.Event()
+
+    def give_back(writer: Any, start: int, end: int) -> None:
+        if (start, end) == (0, 1 << 20):
+            given_back.set()
+
+    monkeypatch.setattr("mlsrv_workers.ipc.shared_memory.SharedMemoryWriter._give_back", give_back)
+    async with connected() as (here, there):
+        for number in range(2):
+            here.connection.send(FrameKind.INFER, number, dump(None), [np.zeros(1 << 20, np.uint8)])
+            frame: Any = await there.next()
+            del frame
+            gc.collect()
+            async with asyncio.timeout(20):
+                await given_back.wait()
+            given_back.clear()
 
 
 async def test_a_block_released_in_another_thread_is_reported_without_another_frame() -> None:

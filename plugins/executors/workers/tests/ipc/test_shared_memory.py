@@ -1,6 +1,7 @@
 """Shared memory: the writer's allocator and the reader's views."""
 
 import gc
+import mmap
 import os
 from collections.abc import Iterator
 
@@ -107,3 +108,58 @@ def test_blocks_never_overlap_and_released_space_is_merged(steps: list[tuple[boo
     assert writer.used == 0
     assert writer.put(random(1 << 18)) == 0
     os.close(descriptor)
+
+
+def taken(file: int) -> int:
+    """Bytes of pages that a file takes now."""
+    return os.fstat(file).st_blocks * 512
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_REMOVE"), reason="this system cannot give pages back")
+def test_pages_that_no_block_needs_are_given_back(file: int) -> None:
+    writer, reader = SharedMemoryWriter(file), SharedMemoryReader(file, lambda _: None)
+    data = random(100_000)
+    offsets = [writer.put(data) for _ in range(8)]
+    assert taken(file) >= 800_000
+    for offset in offsets[1:]:
+        assert offset is not None
+        writer.release(offset)
+    assert writer.trim()  # all were in use since the last time
+    assert taken(file) >= 800_000
+    assert writer.trim()
+    assert 100_000 <= taken(file) < 120_000
+    assert offsets[0] is not None
+    assert bytes(reader.view(offsets[0], 100_000)) == data.tobytes()
+    again = writer.put(data)
+    assert again is not None
+    assert bytes(reader.view(again, 100_000)) == data.tobytes()
+    writer.release(offsets[0])
+    writer.release(again)
+    while writer.trim():
+        pass
+    assert taken(file) == 0
+    assert not writer.trim()
+    assert writer.put(random(1 << 20)) == 0
+
+
+@given(st.lists(st.one_of(st.integers(1, 60_000), st.just("release"), st.just("trim")), max_size=60))
+def test_trimming_changes_no_block(steps: list[int | str]) -> None:
+    descriptor = create_shared_file(1 << 20)
+    try:
+        writer, reader = SharedMemoryWriter(descriptor), SharedMemoryReader(descriptor, lambda _: None)
+        held: list[tuple[int, bytes]] = []
+        for step in steps:
+            if step == "trim":
+                writer.trim()
+            elif step == "release":
+                if held:
+                    writer.release(held.pop(0)[0])
+            else:
+                data = random(int(step))
+                offset = writer.put(data)
+                if offset is not None:
+                    held.append((offset, data.tobytes()))
+            for offset, expected in held:
+                assert bytes(reader.view(offset, len(expected))) == expected
+    finally:
+        os.close(descriptor)

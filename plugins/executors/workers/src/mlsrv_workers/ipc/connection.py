@@ -27,6 +27,9 @@ from mlsrv_workers.ipc.shared_memory import SharedMemoryReader, SharedMemoryWrit
 
 logger = logging.getLogger("mlsrv.workers")
 
+TRIM_INTERVAL = 10.0
+"""Seconds for which shared memory that no block needs any more is kept for the next ones."""
+
 _NONE = dump(None)
 
 
@@ -49,6 +52,7 @@ class Connection(asyncio.Protocol):
         self._reader = SharedMemoryReader(receiving, self._on_released)
         self._received = bytearray()
         self._released: deque[int] = deque()
+        self._trimming: asyncio.TimerHandle | None = None
         self._thread = threading.get_ident()
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
@@ -149,6 +153,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        if self._trimming is not None:
+            self._trimming.cancel()
         # Now, because errors of calls may keep this object alive.
         self._writer.close()
         self._reader.close()
@@ -180,7 +186,13 @@ class Connection(asyncio.Protocol):
             if offset is None:
                 inline.append(data.tobytes() + bytes(padding(data.nbytes)))
         buffers.clear()
+        if self._trimming is None:
+            self._trimming = self._loop.call_later(TRIM_INTERVAL, self._trim)
         return locations, inline
+
+    def _trim(self) -> None:
+        more = self._writer.trim()
+        self._trimming = self._loop.call_later(TRIM_INTERVAL, self._trim) if more else None
 
     def _make_views(self, locations: list[tuple[int, int]], owned: memoryview) -> list[memoryview]:
         views: list[memoryview] = []

@@ -45,6 +45,8 @@ class SharedMemoryWriter:
         self._view = np.frombuffer(self._map, np.uint8) if self._map is not None else None
         self._free: list[tuple[int, int]] = [(0, self.size)] if self.size else []
         self._used: dict[int, int] = {}
+        self._touched = 0  # end of the pages that may be taken
+        self._recent = 0  # end of the blocks that were in use since the last `trim`
 
     @property
     def used(self) -> int:
@@ -61,6 +63,7 @@ class SharedMemoryWriter:
                 else:
                     self._free[index] = (offset + needed, length - needed)
                 self._used[offset] = needed
+                self._recent = max(self._recent, offset + needed)
                 assert self._view is not None  # there is a free block, so there is memory
                 self._view[offset : offset + data.nbytes] = data
                 return offset
@@ -77,6 +80,28 @@ class SharedMemoryWriter:
             else:
                 merged.append((start, size))
         self._free = merged
+
+    def trim(self) -> bool:
+        """Give the pages behind the blocks that were in use since the last time back to the system.
+
+        Returns:
+            Whether there may be more to give back the next time.
+        """
+        end, self._touched = max(self._touched, self._recent), self._recent
+        end = -(-end // mmap.PAGESIZE) * mmap.PAGESIZE
+        for start, size in self._free:
+            self._give_back(max(start, self._recent), min(start + size, end))
+        self._recent = max((offset + length for offset, length in self._used.items()), default=0)
+        return self._touched > 0
+
+    def _give_back(self, start: int, end: int) -> None:
+        page = mmap.PAGESIZE
+        start, end = -(-start // page) * page, end // page * page
+        if self._map is not None and start < end and hasattr(mmap, "MADV_REMOVE"):
+            try:
+                self._map.madvise(mmap.MADV_REMOVE, start, end - start)
+            except OSError:
+                return  # a file system that cannot do it keeps the pages until the end
 
     def close(self) -> None:
         """Release the memory; views of the receiver stay valid. Idempotent."""
