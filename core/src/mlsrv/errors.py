@@ -20,7 +20,7 @@ Each class carries a transport-neutral `Code`; a transport maps the code, never 
     ├── DeadlineExceeded            DEADLINE_EXCEEDED  the time that the client gave has passed
     ├── RequestCancelled            CANCELLED          the client went away
     ├── Unsupported                 UNIMPLEMENTED      the model or the server cannot do this
-    ├── ModelAnswered               (of its status)    a model answers with an error and a status of its own
+    ├── ModelAnswered               INTERNAL           an error and a status that a model chose
     ├── ModelFailed                 INTERNAL           user code raised while it served a request
     ├── ModelLoadError              INTERNAL           a model cannot be loaded
     │   ├── InvalidModelURI         INTERNAL           ``parameters.uri`` leads nowhere

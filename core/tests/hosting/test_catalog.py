@@ -139,7 +139,7 @@ def test_a_runtime_that_is_not_installed_names_its_plugin(wanted: str, plugin: s
 
 def test_a_runtime_of_mlserver_that_no_plugin_brings_is_told() -> None:
     with pytest.raises(ModelLoadError) as caught:
-        catalog().runtime_class(ModelSettings(name="m", implementation="mlserver_huggingface.Runtime"))
+        catalog().runtime_class(ModelSettings(name="m", implementation="mlserver_elsewhere.Runtime"))
     assert str(caught.value).endswith(" This runtime of MLServer is not available here.")
 
 
