@@ -59,8 +59,9 @@ def known_sample(content_type: str) -> str:
 
 def first_choice(kind: Kind) -> str:
     """Return the distribution to suggest where none of a kind is installed, one of the default set if any."""
-    found = [distribution for distribution, _ in _all_of(kind)]
-    return max(found, key=lambda distribution: bool(known_plugins()[distribution].get("default")))
+    found = {name: known_plugins()[name] for name, _ in _all_of(kind)}
+    # A transport that comes with meters serves their numbers, no models. Between equals the name decides.
+    return max(found, key=lambda name: (bool(found[name].get("default")), "meters" not in found[name], name))
 
 
 def _all_of(kind: Kind) -> Iterator[tuple[str, Any]]:
