@@ -76,8 +76,8 @@ def mlsrv_transports():
     return mlsrv.TransportOffer("tiny", Tiny)
 '''
 
-OTHERS = ("rest", "grpc", "kafka", "prometheus", "workers")
-"""Installed plugins that would open something of their own."""
+OTHERS = ("rest", "grpc", "kafka", "mlserver", "prometheus", "workers")
+"""Installed plugins that would open something of their own, or take what others refuse."""
 
 LIMIT = 30.0
 

@@ -9,7 +9,7 @@ import pytest
 
 from mlsrv.errors import ConfigurationError
 from mlsrv.settings import Owner, Settings, setting, settings_class
-from mlsrv_cli.sources import assignments, foreign_variables, read_settings, without_service_links
+from mlsrv_cli.sources import assignments, read_settings, without_service_links
 from mlsrv_cli.targets import Target
 
 
@@ -72,27 +72,6 @@ def test_service_links_are_left_out_and_settings_are_not() -> None:
     settings = {"MLSRV_HTTP_PORT": "8080", "MLSRV_MODEL_NAME": "m", "MLSRV_PORT": "8080", "PATH": "/bin"}
     assert without_service_links(links) == {}
     assert without_service_links(settings) == settings
-
-
-def test_foreign_variables() -> None:
-    known = {"http_port", "debug", "model_name"}
-    assert foreign_variables({"MLSRV_DEBUG": "1"}, known) is None
-    one = foreign_variables({"MLSERVER_HTTP_PORT": "1"}, known)
-    assert one == "MLSERVER_HTTP_PORT in the environment is not read; use MLSRV_HTTP_PORT."
-    two = foreign_variables({"MLSERVER_MODEL_NAME": "1", "MLSERVER_DEBUG": "1"}, known)
-    assert two is not None
-    assert two.endswith("are not read; use MLSRV_DEBUG, MLSRV_MODEL_NAME.")
-
-
-def test_the_advice_names_only_variables_that_there_are() -> None:
-    known = {"http_port"}
-    assert foreign_variables({"MLSERVER_MODELS_DIR": "/x"}, known) == (
-        "MLSERVER_MODELS_DIR in the environment is not read."
-    )
-    assert foreign_variables({"MLSERVER_MODELS_DIR": "/x", "MLSERVER_HTTP_PORT": "1"}, known) == (
-        "MLSERVER_HTTP_PORT, MLSERVER_MODELS_DIR in the environment are not read; use MLSRV_HTTP_PORT; "
-        "nothing here corresponds to MLSERVER_MODELS_DIR."
-    )
 
 
 def test_paths_count_from_the_file_that_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

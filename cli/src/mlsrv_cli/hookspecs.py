@@ -1,12 +1,14 @@
-"""Hook specification of the command line."""
+"""Hook specifications of the command line."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mlsrv import hookspec
 
 if TYPE_CHECKING:
+    from mlsrv.settings.foreign import ForeignEnvironment
     from mlsrv_cli.commands import CommandTable
 
 
@@ -38,4 +40,32 @@ def mlsrv_cli_commands(group: CommandTable) -> None:
         >>> Plugin().mlsrv_cli_commands(table)
         >>> [command.name for command in table]
         ['greet']
+    """
+
+
+@hookspec
+def mlsrv_cli_environment(environ: Mapping[str, str]) -> ForeignEnvironment | None:
+    """Read variables that were written for another server.
+
+    Called once for each command that reads the settings of a folder, in its process, before they are read.
+    Kernels without the command line do not know it: mark an implementation
+    ``@mlsrv.hookimpl(optionalhook=True)``.
+
+    Args:
+        environ: the environment.
+
+    Returns:
+        What the variables mean here. None means that there are none.
+
+    Example:
+        >>> import mlsrv
+        >>> from mlsrv.settings.foreign import ForeignEnvironment
+        >>> class Plugin:
+        ...     @mlsrv.hookimpl(optionalhook=True)
+        ...     def mlsrv_cli_environment(self, environ):
+        ...         if "ACME_PORT" in environ:
+        ...             return ForeignEnvironment({"MLSRV_HTTP_PORT": environ["ACME_PORT"]}, {"ACME_PORT"})
+        >>> found = Plugin().mlsrv_cli_environment({"ACME_PORT": "8000"})
+        >>> found.variables["MLSRV_HTTP_PORT"]
+        '8000'
     """

@@ -16,10 +16,13 @@ from mlsrv.plugins import Plugins, load_plugin_file
 from mlsrv.plugins.offers import RepositoryOffer, SettingsOffer
 from mlsrv.settings import KernelSettings, Owner, Settings, help_of
 from mlsrv.settings.fields import default_of
+from mlsrv.settings.foreign import ForeignEnvironment
 from mlsrv.settings.hints import explain_unknown
 from mlsrv.settings.known_plugins import owner_of
 from mlsrv.settings.model_environment import model_fields
 from mlsrv.settings.server import KERNEL_DISTRIBUTION
+from mlsrv_cli import hookspecs
+from mlsrv_cli.foreign import merged
 from mlsrv_cli.sources import assignments, read_settings
 from mlsrv_cli.targets import Target, target_of
 
@@ -55,6 +58,17 @@ class LoadedPlugins:
         """Return the fields of models that the environment may have (``MLSRV_MODEL_…``)."""
         read = [name for offer in self.plugins.offers(SettingsOffer) for name in offer.parameters]
         return model_fields(self.owners("model"), read)
+
+    def foreign(self, environ: Mapping[str, str]) -> list[ForeignEnvironment]:
+        """Return the meanings that plugins give to variables of other servers.
+
+        Raises:
+            PluginError: one of them failed to say.
+        """
+        if not hasattr(self.plugins.manager.hook, "mlsrv_cli_environment"):
+            self.plugins.manager.add_hookspecs(hookspecs)
+        asked = self.plugins.each("mlsrv_cli_environment", environ=environ)
+        return [found for _, found in asked if found is not None]
 
     def failures(self) -> dict[str, str]:
         """Return the distributions whose plugin did not load, with the reason."""
@@ -182,7 +196,9 @@ def command_settings(
         raise ConfigurationError([f"{key} is given twice, by --set and by its own option" for key in twice])
     names |= {key: f"--set {key}" for key in assigned}
     repositories = loaded_plugins(ctx).plugins.offers(RepositoryOffer)
-    return read_settings(target, repositories, environ, given | assigned, names)
+    found = loaded_plugins(ctx).foreign(environ)
+    defaults = {key: value for other in found for key, value in other.defaults.items()}
+    return read_settings(target, repositories, merged(environ, found), given | assigned, names, defaults)
 
 
 def _values_of(args: Sequence[str], option: str) -> Iterator[str]:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from mlsrv.errors import ConfigurationError
 from mlsrv.plugins.offers import RepositoryOffer
 from mlsrv.settings import Layer, Settings, environment_layers, file_layer
+from mlsrv_cli.foreign import told_of_model
 from mlsrv_cli.targets import Target
 
 SETTINGS_FILE = "settings.json"
 _IDENTITY = {"name", "implementation", "uri", "parameters"}
 """Keys by which the environment describes a model."""
-FOREIGN_PREFIX = "MLSERVER_"
 
 # Variables that Kubernetes adds to every container for a service called "mlsrv"; they are no settings.
 _SERVICE_LINK = re.compile(
@@ -30,6 +31,7 @@ def read_settings(
     environ: Mapping[str, str],
     given: Mapping[str, str],
     names: Mapping[str, str],
+    defaults: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Return the settings of a folder or file, merged from every source.
 
@@ -39,17 +41,19 @@ def read_settings(
         environ: the environment.
         given: values from the command line, as texts.
         names: how a key of `given` was spelt there, for messages (``"--http-port"``).
+        defaults: of plugins, by key.
 
     Raises:
         ConfigurationError: the ``settings.json`` cannot be read.
     """
     server, models = environment_layers(without_service_links(environ))
     described = not _IDENTITY.isdisjoint(models.values)
-    layers = [Layer("PATH", target.values(repositories, described))]
+    layers = [Layer("plugins", defaults)] if defaults else []
+    layers.append(Layer("PATH", target.values(repositories, described)))
     if (target.folder / SETTINGS_FILE).exists():
         layers.append(file_layer(target.folder / SETTINGS_FILE))
     layers += [server, Layer("command line", given, text=True, names=names)]
-    return Settings.from_layers(layers, model_layer=models)
+    return Settings.from_layers(layers, model_layer=models, unread=told_of_model(environ))
 
 
 def make_importable(folder: Path) -> None:
@@ -72,10 +76,6 @@ def assignments(texts: Iterable[str]) -> dict[str, str]:
     return {key.strip(): value for key, _, value in pairs}
 
 
-def _is_setting(variable: str, known: Container[str]) -> bool:
-    return variable.removeprefix("MLSRV_").lower() in known
-
-
 def without_service_links(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment without the addresses that Kubernetes adds for a service named "mlsrv"."""
     return {
@@ -84,25 +84,3 @@ def without_service_links(environ: Mapping[str, str]) -> dict[str, str]:
         if not _SERVICE_LINK.fullmatch(name)
         and not (name.startswith("MLSRV") and name.endswith("_PORT") and _SERVICE_ADDRESS.match(value))
     }
-
-
-def foreign_variables(environ: Mapping[str, str], known: Container[str]) -> str | None:
-    """Return a sentence about variables with the prefix of MLServer, which are not read, or None.
-
-    Args:
-        environ: the environment.
-        known: the names of server settings, and with the prefix ``model_`` those of models.
-    """
-    found = sorted(name for name in environ if name.upper().startswith(FOREIGN_PREFIX))
-    if not found:
-        return None
-    here = {name: f"MLSRV_{name[len(FOREIGN_PREFIX) :].upper()}" for name in found}
-    renamed = [name for name in here.values() if _is_setting(name, known)]
-    verb = "is" if len(found) == 1 else "are"
-    sentence = f"{', '.join(found)} in the environment {verb} not read"
-    if renamed:
-        sentence += f"; use {', '.join(renamed)}"
-    if renamed and len(renamed) < len(found):
-        others = [name for name, other in here.items() if other not in renamed]
-        sentence += f"; nothing here corresponds to {', '.join(others)}"
-    return f"{sentence}."

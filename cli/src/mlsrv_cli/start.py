@@ -13,6 +13,7 @@ import rich_click as click
 from mlsrv.settings import KernelSettings, Settings
 from mlsrv.settings.known_plugins import known_names
 from mlsrv_cli.failures import report
+from mlsrv_cli.foreign import merged, unread_variables
 from mlsrv_cli.log_queue import LogQueue
 from mlsrv_cli.logs import LEVELS, configure
 from mlsrv_cli.options import (
@@ -23,7 +24,7 @@ from mlsrv_cli.options import (
     settings_options,
 )
 from mlsrv_cli.signals import STOP_MARGIN, StopSignals, end
-from mlsrv_cli.sources import foreign_variables, make_importable
+from mlsrv_cli.sources import make_importable
 from mlsrv_cli.targets import Target
 
 logger = logging.getLogger("mlsrv.cli")
@@ -93,7 +94,7 @@ def _serve(
 ) -> int:
     known = {setting.name for setting in resolved} | {f"model_{name}" for name in loaded.model_fields()}
     known |= set(known_names("settings"))  # the plugins that have them are named where one is missing
-    warning = foreign_variables(os.environ, known)
+    warning = unread_variables(merged(os.environ, loaded.foreign(os.environ)), known)
     if warning is not None:
         logger.warning("%s", warning)
     make_importable(folder)

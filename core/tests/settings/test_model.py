@@ -101,13 +101,18 @@ def test_every_problem_of_the_identity_is_reported() -> None:
         ("x", "inputs[0]: expected an object, got 'x'"),
         ({"name": "x", "datatype": "FP32"}, "inputs[0]: shape is missing"),
         ({**TENSOR, "shape": [1.5]}, "inputs[0]: shape contains 1.5"),
-        ({**TENSOR, "type": "FP32"}, 'inputs[0]: unknown key "type"'),
     ],
 )
 def test_wrong_tensors(tensor: object, sentence: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         ModelSettings.parse_obj({"inputs": [tensor]})
     assert str(caught.value).startswith(sentence)
+
+
+def test_unknown_keys_of_tensors_are_told_of_when_the_settings_are_resolved() -> None:
+    settings = ModelSettings.parse_obj({"inputs": [{**TENSOR, "type": "FP32"}]})
+    with pytest.raises(ConfigurationError, match=r'^inputs\[0\]: unknown key "type"; did you mean'):
+        settings.resolve(())
 
 
 def test_parameters_of_a_wrong_kind() -> None:

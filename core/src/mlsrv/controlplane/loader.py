@@ -280,6 +280,8 @@ class Loader:
             raise ModelLoadError(f"Model {found.name}: {found.reason}")
         check_name(found.name)
         handle.settings = settings = self._resolve(found)
+        for sentence in settings.ignored:
+            logger.warning("Model %s: %s; it is ignored", settings.name, sentence)
         if settings.implementation is None:
             settings = settings.copy(implementation=await asyncio.to_thread(self._select, settings))
         own = settings.of(KernelModelSettings)

@@ -27,11 +27,18 @@ class ModelControl:
         sources: list the models that could be loaded.
         loader: loads and unloads them.
         settings: of the kernel.
+        unread: why a model of which the server was told is not served; it counts while there is no model.
     """
 
     def __init__(
-        self, registry: Registry, sources: ModelSources, loader: Loader, settings: KernelSettings
+        self,
+        registry: Registry,
+        sources: ModelSources,
+        loader: Loader,
+        settings: KernelSettings,
+        unread: str | None = None,
     ) -> None:
+        self._unread = unread
         self._registry = registry
         self._sources = sources
         self._loader = loader
@@ -84,8 +91,10 @@ class ModelControl:
         """Why not every model that should be loaded answers now, one sentence each."""
         loading = ["The server is loading its models."] if self.loading is not None else []
         models = [handle for handle in self._registry if handle.wanted and not handle.ready]
+        unserved = [] if self._unread is None or self._registry.names() else [self._unread]
         return [
             *self._problem,
+            *unserved,
             *loading,
             *(_sentence(handle, str(handle.problem)) for handle in models),
         ]

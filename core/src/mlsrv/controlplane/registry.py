@@ -9,6 +9,7 @@ from mlsrv.controlplane.handle import ModelHandle
 from mlsrv.dataplane.instance import Instance
 from mlsrv.errors import MLSrvError, ModelNotFound, ModelNotReady, ServerNotReady
 from mlsrv.telemetry.error_details import ErrorDetails
+from mlsrv_protocol.types import State
 
 
 def version_key(version: str | None) -> tuple[bool, list[tuple[int, int, str]]]:
@@ -28,6 +29,7 @@ class Registry:
 
     Args:
         details: what clients are told of why a model failed.
+        hides_unloaded: whether a model that is not loaded and need not be counts as unknown to requests.
 
     Attributes:
         live: the one lookup of the data plane: ``(name, version)``, and ``(name, None)`` for the default
@@ -36,8 +38,9 @@ class Registry:
             is not unknown, only not found yet.
     """
 
-    def __init__(self, details: ErrorDetails | None = None) -> None:
+    def __init__(self, details: ErrorDetails | None = None, hides_unloaded: bool = False) -> None:
         self._details = details
+        self._hides_unloaded = hides_unloaded
         self._models: dict[str, dict[str | None, ModelHandle]] = {}
         self.live: dict[tuple[str, str | None], Instance] = {}
         self.complete = False
@@ -99,6 +102,8 @@ class Registry:
             handle = self.handle(name, version)
         except MLSrvError as error:
             return error
+        if self._hides_unloaded and not handle.wanted and handle.state is State.UNAVAILABLE:
+            return ModelNotFound.of(name, version)
         return ModelNotReady.of(handle.name, handle.version, handle.state.value, handle.reason)
 
     def refresh(self, name: str) -> None:

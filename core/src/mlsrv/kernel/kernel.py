@@ -42,6 +42,7 @@ from mlsrv.plugins.offers import ExecutorOffer, MeterOffer, SettingsOffer, Trans
 from mlsrv.repository import Listing
 from mlsrv.settings import KernelSettings, ModelSettings, Owner, Settings
 from mlsrv.settings.model_environment import ModelEnvironment
+from mlsrv.settings.sections import FlatSettings
 from mlsrv.telemetry.access_log import AccessLog
 from mlsrv.telemetry.error_details import ErrorDetails
 from mlsrv.telemetry.kernel_metrics import REJECTED
@@ -119,12 +120,13 @@ class Kernel:
         self.plugins = Plugins(plugins, discover=discover, block=block, own=kernel_plugin())
         given = settings if isinstance(settings, Settings) else Settings(**(settings or {}))
         self.settings = given.resolve(self._owners("server"), self.plugins.failures())
+        _report_ignored(self.settings)
         self.catalog = Catalog(self.plugins, self.settings.plain())
         self.shared = self.catalog.shared
         self._extensions = self.plugins.extensions()
         own = self.settings.of(KernelSettings)
         self._details = ErrorDetails(own.error_details)
-        self.registry = Registry(self._details)
+        self.registry = Registry(self._details, own.unloaded_models == "not_found")
         self.access: AccessLog | None = None
         self.guard: RequestGuard | None = None
         self.meters: dict[str, Meter] = {}
@@ -189,7 +191,8 @@ class Kernel:
             resolve=self.resolve_model,
             select=self.catalog.select,
         )
-        control = ModelControl(self.registry, self._sources, loader, self._own)
+        unread = self.settings.unread
+        control = ModelControl(self.registry, self._sources, loader, self._own, unread)
         stack.push_async_callback(self._close, control)
         control.start()
         self._control = control
@@ -515,6 +518,11 @@ class Kernel:
         if self._control is None or self._stack is None:
             raise ServerNotReady("The server is not running.")
         return self._control
+
+
+def _report_ignored(settings: FlatSettings) -> None:
+    for sentence in settings.ignored:
+        logger.warning("%s; it is ignored", sentence)
 
 
 def _check_executor(wanted: str | None, offered: Sequence[str]) -> None:

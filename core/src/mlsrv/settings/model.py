@@ -93,8 +93,9 @@ class ModelSettings(FlatSettings):
         self.name: str = _checked(problems, _name, name)
         self.implementation: str | type | None = _checked(problems, _implementation, implementation)
         self.parameters: ModelParameters = _checked(problems, _parameters, parameters)
-        self.inputs: list[MetadataTensor] = _checked(problems, _tensors, inputs, "inputs")
-        self.outputs: list[MetadataTensor] = _checked(problems, _tensors, outputs, "outputs")
+        self._unknown: list[str] = []
+        self.inputs: list[MetadataTensor] = _checked(problems, _tensors, inputs, "inputs", self._unknown)
+        self.outputs: list[MetadataTensor] = _checked(problems, _tensors, outputs, "outputs", self._unknown)
         self.source = source
         if problems:
             raise ConfigurationError(problems)
@@ -163,7 +164,9 @@ class ModelSettings(FlatSettings):
         """
         layers = (*self._layers, environment) if environment else self._layers
         made = self.copy()
-        made._sections = resolve([self._own, *owners], layers, others=_OTHERS)
+        origin = f"{self.source}: " if self.source else ""
+        unknown = [f"{origin}{sentence}" for sentence in self._unknown]
+        made._sections = resolve([self._own, *owners], layers, others=_OTHERS, unknown_elsewhere=unknown)
         return made
 
     def copy(self, **changes: Any) -> ModelSettings:
@@ -214,22 +217,20 @@ def _parameters(value: object) -> ModelParameters:
     return ModelParameters(**{str(key): item for key, item in value.items()})
 
 
-def _tensors(values: object, where: str) -> list[MetadataTensor]:
+def _tensors(values: object, where: str, unknown: list[str]) -> list[MetadataTensor]:
     if values is None:
         return []
     if not isinstance(values, list | tuple):
         raise ConfigurationError(f"{where}: expected a list, got {values!r}")
-    return [_tensor(value, f"{where}[{index}]") for index, value in enumerate(values)]
+    return [_tensor(value, f"{where}[{index}]", unknown) for index, value in enumerate(values)]
 
 
-def _tensor(value: object, where: str) -> MetadataTensor:
+def _tensor(value: object, where: str, unknown: list[str]) -> MetadataTensor:
     if isinstance(value, MetadataTensor):
         return value
     if not isinstance(value, Mapping):
         raise ConfigurationError(f"{where}: expected an object, got {value!r}")
-    unknown = [key for key in value if key not in _TENSOR]
-    if unknown:
-        raise ConfigurationError([f"{where}: {explain_unknown(str(key), _TENSOR)}" for key in unknown])
+    unknown += [f"{where}: {explain_unknown(str(key), _TENSOR)}" for key in value if key not in _TENSOR]
     try:
         # Python code gives shapes as tuples.
         plain = {key: list(item) if isinstance(item, tuple) else item for key, item in value.items()}

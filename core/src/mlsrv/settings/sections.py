@@ -76,10 +76,14 @@ class Effective:
 
 @attrs.frozen(eq=False)
 class Sections:
-    """Resolved values, one instance for each owner's class, readable flat: ``sections.http_port``."""
+    """Resolved values, one instance for each owner's class, readable flat: ``sections.http_port``.
+
+    `ignored` has one sentence for each unknown key, where these are tolerated.
+    """
 
     instances: Mapping[type, Any]
     effective: Mapping[str, Effective]
+    ignored: Sequence[str] = ()
 
     def of(self, cls: type[_T]) -> _T:
         """Return the instance of one settings class.
@@ -142,6 +146,11 @@ class FlatSettings:
         """
         return resolve([self._own], self._layers) if self._sections is None else self._sections
 
+    @property
+    def ignored(self) -> Sequence[str]:
+        """One sentence for each unknown key, where these are tolerated; of resolved settings."""
+        return () if self._sections is None else self._sections.ignored
+
     def plain(self) -> dict[str, Any]:
         """Return the effective value of each field by name, for another process.
 
@@ -182,6 +191,7 @@ def resolve(
     layers: Sequence[Layer],
     failed: Mapping[str, str] | None = None,
     others: Collection[str] = (),
+    unknown_elsewhere: Sequence[str] = (),
 ) -> Sections:
     """Lay the layers over each other (later ones win) and convert the values.
 
@@ -190,11 +200,16 @@ def resolve(
         layers: the sources, the weakest first.
         failed: plugins that did not load, with the reason, for the message about a key of theirs.
         others: keys that are taken elsewhere, for the message about one that is misspelt.
+        unknown_elsewhere: sentences about unknown keys of nested objects, which no owner describes.
+
+    Unknown keys are tolerated if one of the owners has the attribute ``tolerates_unknown_keys``.
 
     Raises:
         ConfigurationError: with one sentence for each unknown key and each value of a wrong type.
     """
     problems: list[str] = []
+    tolerant = any(getattr(owner.cls, "tolerates_unknown_keys", False) for owner in owners)
+    ignored = list(unknown_elsewhere)
     fields = _fields(owners, problems)
     unknown = functools.partial(
         explain_unknown,
@@ -202,7 +217,9 @@ def resolve(
         distributions=[owner.distribution for owner in owners],
         failed=failed,
     )
-    chosen = _chosen(fields, layers, unknown, problems)
+    chosen = _chosen(fields, layers, unknown, ignored)
+    if not tolerant:
+        problems += ignored
     instances: dict[type, Any] = {}
     for owner in owners:
         names = {attribute.name for attribute in attrs.fields(owner.cls)}
@@ -223,7 +240,7 @@ def resolve(
         )
         for name, (owner, attribute) in fields.items()
     }
-    return Sections(instances, effective)
+    return Sections(instances, effective, tuple(ignored))
 
 
 def _located(path: str, what: str, chosen: Mapping[str, tuple[Any, Layer]], owner: Owner) -> str:
@@ -256,14 +273,14 @@ def _chosen(
     fields: _Fields,
     layers: Sequence[Layer],
     unknown: Callable[[str], str],
-    problems: list[str],
+    ignored: list[str],
 ) -> dict[str, tuple[Any, Layer]]:
     """Return the value of each setting that a layer has, not converted yet, with its layer."""
     chosen: dict[str, tuple[Any, Layer]] = {}
     for layer in layers:
         for key, value in layer.values.items():
             if key not in fields:
-                problems.append(f"{layer.origin}: {unknown(key)}")
+                ignored.append(f"{layer.origin}: {unknown(key)}")
                 continue
             plain = from_text(value, fields[key][1].type) if layer.text and isinstance(value, str) else value
             if fields[key][1].metadata.get("path"):

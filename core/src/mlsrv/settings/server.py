@@ -29,6 +29,11 @@ class KernelSettings:
         factory=list, help="Protocol extensions to list in the server metadata beside those of the plugins."
     )
     host: str = setting("0.0.0.0", help="Address on which the transports listen.")
+    unloaded_models: Literal["not_ready", "not_found"] = setting(
+        "not_ready",
+        help="What a request to a model that is not loaded and need not be is told: that it is not ready "
+        "(503), or not found (404), for agents that then load it.",
+    )
     load_models_at_startup: bool = setting(True, help="Load every model of the repository at the start.")
     on_load_failure: Literal["serve", "exit"] = setting(
         "serve",
@@ -120,6 +125,8 @@ class Settings(FlatSettings):
 
     Attributes:
         model_layer: model fields from the environment, or None.
+        unread: why a model of which the environment tells is not served, if there is one; a server without
+            any model is then not ready.
     """
 
     _own = Owner(KERNEL_DISTRIBUTION, KernelSettings)
@@ -127,16 +134,20 @@ class Settings(FlatSettings):
     def __init__(self, /, **values: Any) -> None:
         super().__init__([Layer("code", values)] if values else [])
         self.model_layer: Layer | None = None
+        self.unread: str | None = None
 
     @classmethod
-    def from_layers(cls, layers: Sequence[Layer], model_layer: Layer | None = None) -> Settings:
+    def from_layers(
+        cls, layers: Sequence[Layer], model_layer: Layer | None = None, unread: str | None = None
+    ) -> Settings:
         """Make settings from sources, the weakest first.
 
-        `model_layer` holds model fields from the environment.
+        `model_layer` holds model fields from the environment; `unread` is the attribute.
         """
         made = cls()
         made._layers = tuple(layers)
         made.model_layer = model_layer
+        made.unread = unread
         return made
 
     def resolve(self, owners: Sequence[Owner], failed: Mapping[str, str] | None = None) -> Settings:
@@ -149,7 +160,7 @@ class Settings(FlatSettings):
         Raises:
             ConfigurationError: with one sentence for each unknown key and each value of a wrong type.
         """
-        made = Settings.from_layers(self._layers, self.model_layer)
+        made = Settings.from_layers(self._layers, self.model_layer, self.unread)
         made._sections = resolve([self._own, *owners], self._layers, failed)
         return made
 

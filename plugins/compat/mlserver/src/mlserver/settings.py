@@ -105,6 +105,7 @@ class ModelSettings(BaseModel):
 
     _source: str | None = PrivateAttr(default=None)
     _class: type | None = PrivateAttr(default=None)
+    _ours: Any = PrivateAttr(default=None)
 
     @model_validator(mode="wrap")
     @classmethod

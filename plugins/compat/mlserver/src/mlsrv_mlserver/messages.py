@@ -82,7 +82,7 @@ def their_parameters(parameters: Parameters | None) -> types.Parameters | None:
     return None if parameters is None else types.Parameters(**parameters.dict())
 
 
-def their_metadata(tensor: MetadataTensor) -> types.MetadataTensor:
+def their_declared(tensor: MetadataTensor) -> types.MetadataTensor:
     """Return a declared tensor in MLServer's types."""
     fields: dict[str, Any] = {
         "name": tensor.name,
@@ -144,7 +144,8 @@ def our_request(request: types.InferenceRequest) -> InferenceRequest:
 
 def our_input(tensor: types.RequestInput) -> RequestInput:
     """Return an input as mlsrv has it. Raises as `our_request`."""
-    root = tensor.data.root if tensor.data.array is None else None
+    given = TensorData.model_validate(tensor.data)
+    root = given.root if given.array is None else None
     if isinstance(root, str):
         return RequestInput(
             tensor.name, tensor.shape, Datatype.BYTES, BareText([root]), our_parameters(tensor.parameters)
@@ -159,7 +160,7 @@ def our_output(tensor: types.ResponseOutput) -> ResponseOutput:
         made: ResponseOutput = _our_tensor(ResponseOutput, tensor)
         return made
     except InvalidPayload:
-        root = tensor.data.root
+        root = TensorData.model_validate(tensor.data).root
         data = Verbatim(root if isinstance(root, list | tuple) else [root])
         return ResponseOutput(
             tensor.name, tensor.shape, _datatype(tensor.datatype), data, our_parameters(tensor.parameters)
@@ -182,10 +183,12 @@ def our_response(response: types.InferenceResponse) -> InferenceResponse:
     )
 
 
-def our_parameters(parameters: types.Parameters | None) -> Parameters | None:
+def our_parameters(parameters: types.Parameters | dict[str, Any] | None) -> Parameters | None:
     """Return parameters as mlsrv has them."""
     if parameters is None:
         return None
+    if isinstance(parameters, dict):
+        return Parameters(**parameters)
     fields = {name: value for name, value in parameters.__dict__.items() if value is not None}
     extra = parameters.__pydantic_extra__ or {}
     return Parameters(**fields, **{name: _plain(value) for name, value in extra.items()})
@@ -212,9 +215,8 @@ def our_declared(tensor: types.MetadataTensor) -> MetadataTensor:
 
 def _our_tensor(cls: type[Any], tensor: types.RequestInput | types.ResponseOutput) -> Any:
     datatype = _datatype(tensor.datatype)
-    data: Any = tensor.data.array
-    if data is None:
-        data = tensor.data.root
+    given = TensorData.model_validate(tensor.data)  # which a model may have replaced by a list
+    data: Any = given.root if given.array is None else given.array
     if datatype is not Datatype.BYTES:
         data = numeric(data, datatype)
         if len(data) != math.prod(tensor.shape):
@@ -222,7 +224,7 @@ def _our_tensor(cls: type[Any], tensor: types.RequestInput | types.ResponseOutpu
     else:
         data = _texts(data, tensor.shape)
     made = cls(tensor.name, list(tensor.shape), datatype, data, our_parameters(tensor.parameters))
-    made.nested = tensor.data.nested
+    made.nested = given.nested
     return made
 
 

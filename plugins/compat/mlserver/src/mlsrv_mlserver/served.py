@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, ClassVar
 
 from mlserver.codecs.base import InputCodec, RequestCodec, registered
@@ -17,6 +15,7 @@ from mlsrv.codecs.registry import CodecRegistry
 from mlsrv.errors import MLSrvError, ModelAnswered, ModelFailed, ModelLoadError
 from mlsrv.handlers import Handlers
 from mlsrv.types import InferenceRequest, InferenceResponse, MetadataModelResponse
+from mlsrv_mlserver.calls import called
 from mlsrv_mlserver.handlers import our_handlers, served_handler
 from mlsrv_mlserver.messages import our_metadata, our_response, their_request
 from mlsrv_mlserver.settings import their_model_settings
@@ -120,14 +119,6 @@ def _first_of_each(codecs: Iterable[Any]) -> list[Any]:
     return list(found.values())
 
 
-async def called(method: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a method of a model: a coroutine function on the loop, a plain function in a thread."""
-    if inspect.iscoroutinefunction(method):
-        return await method(*arguments)
-    found = await asyncio.to_thread(method, *arguments)
-    return await found if isinstance(found, Awaitable) else found
-
-
 def answered(error: MLServerError) -> MLSrvError:
     """Return the error of a model as one of mlsrv, with its status where that is one of errors."""
     status = error.status_code if 400 <= error.status_code <= 599 else 500
@@ -147,4 +138,4 @@ def ours(model: ServedModel, method: str, response: Any) -> InferenceResponse:
     )
 
 
-__all__ = ["ServedModel", "answered", "called", "ours", "served_class"]
+__all__ = ["ServedModel", "answered", "ours", "served_class"]

@@ -8,7 +8,7 @@ from typing import Any
 import mlserver.settings as theirs
 
 import mlsrv
-from mlsrv_mlserver.messages import our_declared, their_metadata
+from mlsrv_mlserver.messages import our_declared, their_declared
 
 _FIELDS = ("platform", "versions", "parallel_workers", "max_batch_size", "max_batch_time", "cache_enabled")
 
@@ -20,8 +20,8 @@ def their_model_settings(model: mlsrv.ModelSettings) -> theirs.ModelSettings:
         "name": model.name,
         "implementation": implementation or "",
         "parameters": _their_parameters(model),
-        "inputs": [their_metadata(tensor) for tensor in model.inputs],
-        "outputs": [their_metadata(tensor) for tensor in model.outputs],
+        "inputs": [their_declared(tensor) for tensor in model.inputs],
+        "outputs": [their_declared(tensor) for tensor in model.outputs],
     }
     for name in _FIELDS:
         value = getattr(model, name, None)
@@ -29,6 +29,7 @@ def their_model_settings(model: mlsrv.ModelSettings) -> theirs.ModelSettings:
             values[name] = value
     made = theirs.ModelSettings.model_validate(values)
     made._source = None if model.source is None else str(model.source)
+    made._ours = model
     return made
 
 

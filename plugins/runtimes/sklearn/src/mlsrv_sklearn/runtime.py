@@ -54,13 +54,26 @@ class SKLearnModel(MLModel):
         Raises:
             ModelLoadError: it cannot be used, or the settings do not fit it.
         """
-        self._codec, self._request_codec = array_codecs(self)
         path = self.artifact_of(self.settings)
-        self._estimator = read(self.name, path, self._trusted_types())
+        self.take(read(self.name, path, self._trusted_types()), f"{path} holds")
+        return True
+
+    def take(self, estimator: Any, origin: str = "there is") -> None:
+        """Serve a fitted estimator, wherever it comes from.
+
+        Args:
+            estimator: it has one of the methods in `OUTPUTS`.
+            origin: how messages begin that refuse it.
+
+        Raises:
+            ModelLoadError: it cannot be used, or the settings do not fit it.
+        """
+        self._codec, self._request_codec = array_codecs(self)
+        self._estimator = estimator
         self._outputs = [name for name in OUTPUTS if callable(getattr(self._estimator, name, None))]
         if not self._outputs:
             raise ModelLoadError(
-                f"Model {self.name}: {path} holds a {type(self._estimator).__name__}, which has no "
+                f"Model {self.name}: {origin} a {type(self._estimator).__name__}, which has no "
                 f"{', '.join(OUTPUTS[:-1])} or {OUTPUTS[-1]}; save the fitted estimator itself."
             )
         check_fitted(self.name, self._estimator)
@@ -71,7 +84,6 @@ class SKLearnModel(MLModel):
         self._labels = labels_of(self._estimator)
         self._table_codec = self.codecs.request_codec("pd") if self._takes_tables else None
         self._table_class: Any = table_class() if len(self._names) else None
-        return True
 
     def predict(self, payload: InferenceRequest) -> InferenceResponse:  # type: ignore[override]  # plain, as `load`
         """Answer one request.

@@ -1,0 +1,7 @@
+"""CatBoost runtime, under the name of the module that MLServer has it in."""
+
+from __future__ import annotations
+
+from mlserver_catboost import CatboostModel
+
+__all__ = ["CatboostModel"]

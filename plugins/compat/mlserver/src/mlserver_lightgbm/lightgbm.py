@@ -1,0 +1,7 @@
+"""LightGBM runtime, under the name of the module that MLServer has it in."""
+
+from __future__ import annotations
+
+from mlserver_lightgbm import LightGBMModel
+
+__all__ = ["LightGBMModel"]

@@ -1,0 +1,85 @@
+"""Runtimes that models derive from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+from mlserver.types import InferenceRequest, InferenceResponse
+from mlserver_sklearn import SKLearnModel
+from mlserver_sklearn.sklearn import SKLearnModel as SameModel
+from mlserver_xgboost import XGBoostModel
+from sklearn.linear_model import LogisticRegression
+
+import mlsrv
+from served import ask, kernel_of, reason
+
+X = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0], [3.0, 3.0]])
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Path:
+    path = tmp_path / "model.joblib"
+    joblib.dump(LogisticRegression().fit(X, [0, 0, 1, 1]), path)
+    return path
+
+
+class Wrapped(SKLearnModel):
+    async def load(self) -> bool:
+        self.ready = await super().load()
+        self.classes = list(self._model.classes_)
+        return self.ready
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        response = await super().predict(payload)
+        response.outputs[0].data = [self.classes[index] * 10 for index in response.outputs[0].data]
+        return response
+
+
+class Own(SKLearnModel):
+    async def load(self) -> bool:
+        self._model = joblib.load(str(self.settings.parameters.uri))  # type: ignore[union-attr]  # it is set
+        return True
+
+
+class TooEarly(XGBoostModel):
+    async def load(self) -> bool:
+        self._model = object()
+        return True
+
+
+class Forgetful(SKLearnModel):
+    async def load(self) -> bool:
+        return True
+
+
+def settings(implementation: type, artifact: Path) -> mlsrv.ModelSettings:
+    return mlsrv.ModelSettings(name="m", implementation=implementation, parameters={"uri": str(artifact)})
+
+
+@pytest.mark.parametrize(
+    ("implementation", "expected"),
+    [(SKLearnModel, [[0], [1]]), (SameModel, [[0], [1]]), (Wrapped, [[0], [10]]), (Own, [[0], [1]])],
+)
+async def test_a_runtime_can_be_derived_from(implementation: type, expected: Any, artifact: Path) -> None:
+    async with kernel_of(settings(implementation, artifact)) as kernel:
+        assert kernel.ready, kernel.problems()
+        found = await ask(kernel, X[[0, 3]])
+        assert found["predict"].reshape(-1, 1).tolist() == expected
+
+
+async def test_a_model_of_a_framework_that_is_set_too_early(artifact: Path) -> None:
+    assert "call `await super().load()` before you set `self._model`" in await reason(
+        settings(TooEarly, artifact)
+    )
+
+
+async def test_a_load_that_forgets_that_of_the_runtime(artifact: Path) -> None:
+    async with kernel_of(settings(Forgetful, artifact)) as kernel:
+        with pytest.raises(
+            mlsrv.errors.ModelAnswered, match=r"its load\(\) did not call `super\(\).load\(\)`"
+        ):
+            await ask(kernel, X)
