@@ -1,0 +1,1 @@
+"""Console of a server in the browser: its models, a form for requests, activity, load and unload."""

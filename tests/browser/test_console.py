@@ -1,0 +1,148 @@
+"""The console in a real browser: a model is asked, unloaded and loaded, on a desktop and on a phone."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pytest
+from browsing import SIZES, assert_accessible, browsing, look, served
+from numpy.typing import NDArray
+from playwright.async_api import Page, expect
+
+import mlsrv
+import mlsrv_console.plugin
+import mlsrv_numpy.plugin
+import mlsrv_rest.plugin
+import mlsrv_text.plugin
+from mlsrv import MLModel, ModelSettings
+from mlsrv.types import InferenceRequest, InferenceResponse, ResponseOutput
+
+PLUGINS = [mlsrv_rest.plugin, mlsrv_numpy.plugin, mlsrv_text.plugin, mlsrv_console.plugin]
+
+
+@mlsrv.predictor
+def shop(
+    rows: NDArray[np.float64],
+    note: str,
+    mode: Literal["sum", "mean"] = "sum",
+    top: int = 1,
+    loud: bool = False,
+) -> tuple[NDArray[np.float64], str]:
+    found = rows.sum(axis=1) if mode == "sum" else rows.mean(axis=1)
+    return found, f"{note} {top} {loud}"
+
+
+class Picture(MLModel):
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        tensor = payload.inputs[0]
+        return InferenceResponse(
+            outputs=[ResponseOutput("seen", [1, 4], "INT64", [*tensor.shape[1:], int(tensor.data[0])])]
+        )
+
+
+class Broken(MLModel):
+    async def load(self) -> bool:
+        raise ValueError("the licence <b>is</b> missing")
+
+
+MODELS = [
+    ModelSettings(name="broken", implementation=Broken),
+    ModelSettings(
+        name="picture",
+        implementation=Picture,
+        inputs=[{"name": "image", "datatype": "UINT8", "shape": [-1, -1, -1, 3]}],
+    ),
+    ModelSettings(name="shop", implementation=shop),  # type: ignore[arg-type]  # a function with `predictor`
+]
+
+
+async def open_model(page: Page, url: str, name: str) -> None:
+    await page.goto(f"{url}/v2/console")
+    await page.get_by_role("button", name=name).first.click()
+    await expect(page.get_by_role("heading", name=name)).to_be_visible()
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_model_is_asked(size: str, scheme: Literal["light", "dark"]) -> None:
+    async with served(MODELS, *PLUGINS) as url, browsing(size, scheme, allowed=(400, 503)) as page:
+        await open_model(page, url, "shop")
+        await page.get_by_label("rows").fill("1\t2\n3\t4")
+        await page.get_by_label("note").fill("hello")
+        await page.get_by_label("mode (optional)").select_option("mean")
+        await page.get_by_role("button", name="Send").click()
+        await expect(page.locator("#answer-facts")).to_contain_text("status 200")
+        await expect(page.locator("#answer-body")).to_contain_text("[1.5, 3.5]")
+        await expect(page.locator("#answer-body")).to_contain_text("hello 1 False")
+        await page.get_by_text("The same with curl").click()
+        await expect(page.locator("#as-curl")).to_contain_text(f"curl -s {url}/v2/models/shop/infer")
+        wide = await page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= SIZES[size][0], "the page must not scroll sideways"
+        await assert_accessible(page)
+        await look(page, f"console-{size}-{scheme}")
+
+
+@pytest.mark.timeout(120)
+async def test_a_wrong_value_names_its_field() -> None:
+    async with served(MODELS, *PLUGINS) as url, browsing("desktop", allowed=(503,)) as page:
+        await open_model(page, url, "shop")
+        for rows, sentence in (
+            ("", "rows: a value is needed"),
+            ("1 x", "rows: x is no number"),
+            ("1 2\n3", "differ"),
+        ):
+            await page.get_by_label("rows").fill(rows)
+            await page.get_by_role("button", name="Send").click()
+            await expect(page.get_by_role("alert")).to_contain_text(sentence)
+        await page.get_by_label("rows").fill("[[1, 2]]")
+        await page.get_by_label("note").fill("n")
+        await page.get_by_role("button", name="Send").click()
+        await expect(page.locator("#answer-body")).to_contain_text("[3]")
+
+
+@pytest.mark.timeout(120)
+async def test_a_model_that_is_not_ready_says_why_and_is_loaded_by_keyboard() -> None:
+    async with served(MODELS, *PLUGINS) as url, browsing("desktop", allowed=(400, 500, 503)) as page:
+        await open_model(page, url, "broken")
+        await expect(page.locator("#model-reason")).to_contain_text("the licence <b>is</b> missing")
+        await expect(page.locator("#state")).to_have_text("not ready")
+        await page.get_by_role("button", name="shop").click()
+        await page.get_by_role("button", name="Unload").focus()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("dialog")).to_contain_text("Unload all versions of shop?")
+        await assert_accessible(page)
+        await page.keyboard.press("Escape")
+        await expect(page.locator("#form")).to_be_visible()
+        await page.get_by_role("button", name="Unload").click()
+        await page.locator("#confirm-yes").click()
+        await expect(page.locator("#form")).to_be_hidden()
+        await page.get_by_role("button", name="Load", exact=True).click()
+        await page.locator("#confirm-yes").click()
+        await expect(page.locator("#form")).to_be_visible()
+
+
+@pytest.mark.timeout(120)
+async def test_an_image_is_sent_as_pixels() -> None:
+    from io import BytesIO
+
+    from PIL import Image
+
+    file = BytesIO()
+    Image.new("RGB", (5, 4), (10, 20, 30)).save(file, "PNG")
+    content = {"name": "x.png", "mimeType": "image/png", "buffer": file.getvalue()}
+    async with served(MODELS, *PLUGINS) as url, browsing("phone", allowed=(503,)) as page:
+        await open_model(page, url, "picture")
+        await page.get_by_label("image").set_input_files(content)  # type: ignore[arg-type]  # a FilePayload
+        await page.get_by_role("button", name="Send").click()
+        await expect(page.locator("#answer-body")).to_contain_text("[4, 5, 3, 10]")
+
+
+@pytest.mark.timeout(120)
+async def test_activity_is_drawn_and_a_server_that_goes_is_told() -> None:
+    async with browsing("desktop", allowed=(503,)) as page:
+        async with served(MODELS, *PLUGINS) as url:
+            await open_model(page, url, "shop")
+            await expect(page.locator(".card b").first).to_have_text("0/s", timeout=20_000)
+        await expect(page.get_by_role("alert")).to_contain_text("cannot be reached", timeout=20_000)
