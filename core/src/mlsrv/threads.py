@@ -180,19 +180,14 @@ class _Job:
             result = work()
         except BaseException as error:  # user code; what it raises belongs to the caller
             goes_on = end(self)
-            self.refuse(error)
+            self.refuse(as_exception(error))
             del self  # the traceback of the error holds this frame, and the future the error
         else:
             goes_on = end(self)
             self._settle(self.future.set_result, result)
         return goes_on
 
-    def refuse(self, error: BaseException) -> None:
-        # A future takes no StopIteration, and exceptions such as SystemExit would end the event loop.
-        if isinstance(error, StopIteration) or not isinstance(error, Exception):
-            text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            cause, error = error, RuntimeError(text)
-            error.__cause__ = cause
+    def refuse(self, error: Exception) -> None:
         self._settle(self.future.set_exception, error)
 
     def _settle(self, settle: Callable[[Any], None], outcome: object) -> None:
@@ -204,3 +199,13 @@ class _Job:
     def _unless_done(self, settle: Callable[[Any], None], outcome: object) -> None:
         if not self.future.done():
             settle(outcome)
+
+
+def as_exception(error: BaseException) -> Exception:
+    """Return what user code has raised, or a RuntimeError in place of what futures and event loops refuse:
+    StopIteration, and exceptions such as SystemExit."""
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    wrapped = RuntimeError(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+    wrapped.__cause__ = error
+    return wrapped

@@ -9,6 +9,7 @@ from mlsrv.context import current_context
 from mlsrv.executor import Executor, Placement
 from mlsrv.hosting.catalog import Catalog
 from mlsrv.hosting.model_host import ModelHost
+from mlsrv.hosting.short_calls import ShortCalls
 from mlsrv.kernel_api import KernelAPI
 from mlsrv.settings import KernelSettings, ModelSettings
 from mlsrv.threads import Threads
@@ -26,7 +27,8 @@ class HostingKernel(KernelAPI, Protocol):
 
 
 class InlineExecutor(Executor):
-    """Async user code runs on the event loop, synchronous user code in a thread of a fixed pool."""
+    """Async user code runs on the event loop, synchronous user code in a thread of a fixed pool, or on
+    the event loop, too, if it is short and the settings allow that."""
 
     priority: ClassVar[int] = -100
 
@@ -34,9 +36,10 @@ class InlineExecutor(Executor):
         super().__init__(kernel)
         self._catalog = kernel.catalog
         self._record = kernel.metrics.record
-        wanted = kernel.settings.of(KernelSettings).inline_threads
-        size = wanted or (os.cpu_count() or 1) + 4
+        settings = kernel.settings.of(KernelSettings)
+        size = settings.inline_threads or (os.cpu_count() or 1) + 4
         self._threads = Threads(size, "mlsrv-inline", spare=SPARE * size, label=_request)
+        self._short_calls = ShortCalls() if settings.inline_short_calls else None
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._threads.close()
@@ -54,7 +57,7 @@ class InlineExecutor(Executor):
         return True
 
     async def load(self, model: ModelSettings) -> Placement:
-        host = ModelHost(model, self._catalog, self._threads, self._record)
+        host = ModelHost(model, self._catalog, self._threads, self._record, short_calls=self._short_calls)
         await host.load()
         return host
 

@@ -28,8 +28,9 @@ from mlsrv.hosting.fault import is_shutdown
 from mlsrv.hosting.garbage import collect_pending, collect_soon
 from mlsrv.hosting.handler_arguments import Handler, compile_handlers
 from mlsrv.hosting.pickle_aliases import current_code
+from mlsrv.hosting.short_calls import ShortCalls
 from mlsrv.hosting.streams import StreamRequests, ThreadedIterator, only
-from mlsrv.hosting.user_call import UserCode, UserCodeCall, as_async, run_once
+from mlsrv.hosting.user_call import UserCode, UserCodeCall, as_async, predict_as_async, run_once
 from mlsrv.hosting.warmup import warm_up_requests
 from mlsrv.metrics import ModelMetrics, Record, current_metrics, discard
 from mlsrv.model import MLModel
@@ -67,6 +68,7 @@ class ModelHost(Placement):
             thread.
         record: where user code's metrics go.
         snapshot: the code of the model's folder; None imports what is there.
+        short_calls: given if a synchronous ``predict`` runs on the event loop while its calls are short.
     """
 
     def __init__(
@@ -76,8 +78,10 @@ class ModelHost(Placement):
         threads: Threads,
         record: Record = discard,
         snapshot: CodeSnapshot | None = None,
+        short_calls: ShortCalls | None = None,
     ) -> None:
         self._snapshot = snapshot
+        self._short_calls = short_calls
         self.settings = settings
         self.info = ModelInfo()
         self.metrics = ModelMetrics(settings.name, settings.version, record)
@@ -158,7 +162,7 @@ class ModelHost(Placement):
         handlers = model.custom_handlers()
         self._handlers = compile_handlers(model, handlers)
         model.ready = True
-        self._predict = as_async(model.predict, self._threads)
+        self._predict = predict_as_async(model.predict, self._threads, name, self._short_calls)
         self._chooses_outputs = _chooses(cls)
         self._code.scopes = self._catalog.scopes(self.settings)
         self.info = self._info_of(model, metadata, handlers, plans)

@@ -17,6 +17,7 @@ from mlsrv.hosting.call_scope import CallScope, CallScopes
 from mlsrv.hosting.code_importer import CodeImporter
 from mlsrv.hosting.fault import is_of_model, is_shutdown
 from mlsrv.hosting.pickle_aliases import current_code
+from mlsrv.hosting.short_calls import ShortCalls, with_short_calls
 from mlsrv.metrics import ModelMetrics, current_metrics
 from mlsrv.threads import Threads, run_in_own_thread
 from mlsrv.timeline import Stopwatch, current_stopwatch
@@ -100,6 +101,20 @@ def as_async(method: Callable[..., Any], threads: Threads) -> Callable[..., Awai
     if inspect.iscoroutinefunction(method):
         return method
     return functools.partial(_in_thread, threads, method)
+
+
+def predict_as_async(
+    method: Callable[[Any], Any], threads: Threads, name: str, short_calls: ShortCalls | None
+) -> Callable[[Any], Awaitable[Any]]:
+    """Return the method `predict` of the model `name` in a form to be awaited, as `as_async` does.
+
+    Args:
+        short_calls: given if a synchronous method runs on the loop while its calls are short.
+    """
+    made = as_async(method, threads)
+    if made is method or short_calls is None:
+        return made
+    return with_short_calls(method, functools.partial(_in_thread, threads), name, short_calls)
 
 
 async def run_once(method: Callable[[], Any]) -> Any:

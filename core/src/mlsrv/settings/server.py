@@ -63,6 +63,11 @@ class KernelSettings:
         help="Threads for synchronous code of models in this process; default: number of cores + 4.",
         at_least=1,
     )
+    inline_short_calls: bool = setting(
+        False,
+        help="Run a synchronous predict in this process on the event loop while its calls take less than a "
+        "millisecond, which saves the way to a thread; a call that hangs then stops the server.",
+    )
     max_in_flight: int = setting(
         1000,
         help="Requests that one model may have waiting or running; one more is refused as overload.",

@@ -15,7 +15,7 @@ from mlsrv.kernel import Kernel
 from mlsrv.settings import ModelParameters, ModelSettings
 
 MODELS = '''
-import asyncio, enum, gc, os, subprocess, sys, time
+import asyncio, enum, gc, os, subprocess, sys, threading, time
 import numpy as np
 import mlsrv
 from mlsrv.context import current_context
@@ -53,6 +53,12 @@ class Sleeper(mlsrv.MLModel):
                 break
         note(self.settings, f"done {number(payload)}")
         return answer([os.getpid()])
+
+class Threaded(mlsrv.MLModel):
+    """Sleeps for the given seconds; answers with 1 on the main thread, and 0 in another one."""
+    def predict(self, payload):
+        time.sleep(number(payload))
+        return answer([int(threading.current_thread() is threading.main_thread())])
 
 class Waiter(mlsrv.MLModel):
     """Waits on the event loop for the given seconds."""

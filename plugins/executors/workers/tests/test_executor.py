@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -447,3 +448,48 @@ async def test_a_kernel_that_closes_during_a_load_leaves_no_processes(model: Any
     async with kernel:
         await asyncio.sleep(0.1)
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
+
+
+async def test_short_calls_run_on_the_event_loop_of_the_worker(
+    serve: Any, model: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serve(model("Threaded")) as kernel:
+        assert await value(kernel, "threaded") == 0.0
+        await eventually_true(lambda: value(kernel, "threaded"))
+        answers = await asyncio.gather(*(value(kernel, "threaded") for _ in range(20)))
+        assert set(answers) == {1.0}
+    assert any("run on the event loop from now on" in message for message in caplog.messages)
+
+
+async def test_short_calls_stay_in_threads_if_the_settings_say_so(serve: Any, model: Any) -> None:
+    async with serve(model("Threaded"), worker_short_calls=False) as kernel:
+        assert [await value(kernel, "threaded") for _ in range(100)] == [0.0] * 100
+
+
+async def test_a_request_that_blocks_the_event_loop_costs_the_worker_once_it_is_given_up(
+    serve: Any, model: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serve(model("Threaded"), model("Pid")) as kernel:
+        before = await value(kernel, "pid")
+        await eventually_true(lambda: value(kernel, "threaded"))
+        with pytest.raises(DeadlineExceeded):
+            await value(kernel, "threaded", 600.0, CallContext.with_timeout(0.3))
+        async with asyncio.timeout(30):
+            while await value_or_none(kernel, "pid") in (before, None):
+                await asyncio.sleep(0.05)
+        assert await value(kernel, "threaded") == 0.0
+    assert any("blocks its event loop" in message for message in caplog.messages)
+
+
+async def eventually_true(ask: Callable[[], Awaitable[float]]) -> None:
+    """Ask until the answer is true; a slow machine may need several series of calls."""
+    async with asyncio.timeout(50):
+        while not await ask():
+            pass
+
+
+async def value_or_none(kernel: Kernel, model: str) -> float | None:
+    try:
+        return await value(kernel, model)
+    except MLSrvError:
+        return None

@@ -81,6 +81,41 @@ async def test_other_messages_cancel_nothing() -> None:
     calls.leave(call)
 
 
+async def test_the_end_of_the_connection_cancels_the_call_without_a_task() -> None:
+    calls = ActiveCalls()
+    lost = asyncio.get_running_loop().create_future()
+    call = calls.enter(never, lost)
+    context = CallContext()
+    call.guard(context)
+    async with asyncio.timeout(20):
+        while call.disconnect_listener is None:
+            await asyncio.sleep(0.005)
+    assert call.disconnect_listener is lost
+    lost.set_result(None)
+    with pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(20):
+            await asyncio.Event().wait()
+    call.task.uncancel()
+    assert call.disconnected
+    assert context.cancelled
+    calls.leave(call)
+
+
+async def test_an_answer_leaves_nothing_at_the_connection() -> None:
+    calls = ActiveCalls()
+    lost = asyncio.get_running_loop().create_future()
+    call = calls.enter(never, lost)
+    call.guard(CallContext())
+    async with asyncio.timeout(20):
+        while call.disconnect_listener is None:
+            await asyncio.sleep(0.005)
+    call.unguard()
+    lost.set_result(None)
+    await asyncio.sleep(0)
+    assert not call.disconnected
+    calls.leave(call)
+
+
 async def test_draining_waits_and_then_aborts() -> None:
     calls, cut = ActiveCalls(), []
 

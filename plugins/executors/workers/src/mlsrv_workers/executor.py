@@ -279,6 +279,7 @@ class WorkersExecutor(Executor):
         )
         options = PoolOptions(
             concurrency=settings.worker_concurrency,
+            short_calls=settings.worker_short_calls,
             restart_on_deadline=settings.on_deadline == "restart",
             abandoned_timeout=settings.worker_abandoned_timeout,
             heartbeat=settings.worker_heartbeat,

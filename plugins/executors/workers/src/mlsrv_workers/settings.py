@@ -30,6 +30,11 @@ class WorkerSettings:
         help="Requests to synchronous models that one worker runs at once; async models run up to 64.",
         at_least=1,
     )
+    worker_short_calls: bool = setting(
+        True,
+        help="Run a synchronous predict on the event loop of its worker, one call at a time, while its calls "
+        "take less than a millisecond. False: always in threads, worker_concurrency at once.",
+    )
     worker_arena_bytes: int = setting(
         256 * 1024 * 1024,
         help="Shared memory for large tensors, in bytes for each worker and direction; allocated only as "

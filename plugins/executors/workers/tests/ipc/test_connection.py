@@ -5,6 +5,7 @@ import gc
 import mmap
 import os
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -171,3 +172,48 @@ async def test_on_lost_is_called_and_sending_afterwards_does_nothing() -> None:
         there.connection.send(FrameKind.RESULT, 1)
         there.connection.send_threadsafe(FrameKind.LOG, dump({}))
         assert there.connection.closed
+
+
+async def test_frames_of_one_turn_travel_together_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with connected() as (here, there):
+        writes: list[bytes] = []
+        transport: Any = here.connection._transport
+        monkeypatch.setattr(here.connection, "_transport", Recording(transport, writes))
+        for call in range(10):
+            here.connection.send(FrameKind.INFER, call, dump(call))
+        assert not writes
+        assert [(await there.next()).call for _ in range(10)] == list(range(10))
+        assert len(writes) == 1
+
+
+async def test_frames_do_not_wait_for_a_turn_that_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with connected() as (here, there):
+        writes: list[bytes] = []
+        monkeypatch.setattr(here.connection, "_transport", Recording(here.connection._transport, writes))
+        here.connection.send(FrameKind.INFER, 1)
+        time.sleep(0.01)  # as code of a model on the event loop does
+        here.connection.send(FrameKind.INFER, 2)
+        assert len(writes) == 1
+        assert [(await there.next()).call for _ in range(2)] == [1, 2]
+
+
+async def test_what_was_sent_just_before_the_end_arrives() -> None:
+    async with connected() as (here, there):
+        here.connection.send(FrameKind.INFER, 1)
+        here.connection.close()
+        assert (await there.next()).call == 1
+
+
+class Recording:
+    """A transport that notes what is written."""
+
+    def __init__(self, transport: Any, writes: list[bytes]) -> None:
+        self._transport = transport
+        self._writes = writes
+
+    def write(self, data: bytes) -> None:
+        self._writes.append(data)
+        self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)

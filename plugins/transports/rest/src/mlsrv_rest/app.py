@@ -13,7 +13,7 @@ from mlsrv.kernel_api import Guard, KernelAPI
 from mlsrv.settings import Owner, Settings
 from mlsrv.telemetry.request_logging import report
 from mlsrv_rest.access import access_request
-from mlsrv_rest.asgi import Message, Receive, Scope, Send, flushed
+from mlsrv_rest.asgi import DISCONNECTED, Message, Receive, Scope, Send, flushed
 from mlsrv_rest.body_budget import UNCOUNTED_BYTES, BodyBudget
 from mlsrv_rest.body_decoder import BodyDecoder
 from mlsrv_rest.body_reader import MAX_CONTROL_BYTES, BodyReader, UnreadBody, send_and_close
@@ -97,7 +97,9 @@ class RestApp:
             await send({"type": "websocket.close", "code": 1000})
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        call = scope[CALL] = self.calls.enter(receive)
+        state = scope.get("state")
+        lost = None if state is None else state.get(DISCONNECTED)
+        call = scope[CALL] = self.calls.enter(receive, lost)
         unread = False
         try:
             try:

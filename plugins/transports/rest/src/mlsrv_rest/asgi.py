@@ -16,6 +16,11 @@ FLUSHED = "mlsrv_rest.flushed"
 server whose ``send`` waits for that has none."""
 
 
+DISCONNECTED = "mlsrv_rest.disconnected"
+"""Key of the scope's ``state``: a future that is done once the connection has ended. Without it, ``receive``
+alone tells that the client has disconnected."""
+
+
 async def flushed(scope: Scope) -> None:
     """Wait until the client has read most of what was sent to it."""
     wait = (scope.get("state") or {}).get(FLUSHED)

@@ -18,8 +18,8 @@ from mlsrv_rest.headers import context_of
 _T = TypeVar("_T")
 
 CHECK_SECONDS = 0.02
-"""Seconds between two checks of the active calls. A call that is guarded for longer gets a task that listens
-for the disconnect of its client; most are answered sooner, and do not pay for one."""
+"""Seconds between two checks of the active calls. A call that lasts for longer listens for the disconnect
+of its client; most are answered sooner, and do not pay for that."""
 
 
 @define(slots=True, eq=False)
@@ -38,7 +38,8 @@ class Call:
         timed_out: whether the task was cancelled because of that deadline.
         checked: whether a check has seen the call.
         principal: who asks, if an authorizer is installed.
-        disconnect_listener: the task that listens for the disconnect, if there is one.
+        lost: done once the connection has ended; None where the HTTP server has no such future.
+        disconnect_listener: what listens for the disconnect, if anything does: `lost`, or else a task.
     """
 
     task: asyncio.Task[object]
@@ -51,7 +52,8 @@ class Call:
     timed_out: bool = False
     checked: bool = False
     principal: Principal | None = None
-    disconnect_listener: asyncio.Task[None] | None = None
+    lost: asyncio.Future[None] | None = None
+    disconnect_listener: asyncio.Future[None] | None = None
 
     def begin(self, headers: Mapping[str, str], request_id: str | None = None) -> CallContext:
         """Return the context of this request to a model, and have errors of it reported under its id.
@@ -92,13 +94,28 @@ class Call:
     def unguard(self) -> None:
         """End the disconnect guard: the model has answered."""
         self.model_context = None
-        if self.disconnect_listener is not None:
+        if self.disconnect_listener is None:
+            return
+        if self.disconnect_listener is self.lost:
+            self.lost.remove_done_callback(self._on_lost)
+        else:
             self.disconnect_listener.cancel()
 
-    async def listen(self) -> None:
-        """Wait for the client to disconnect, then cancel what `guard` names."""
+    def listen(self) -> None:
+        """Listen for the disconnect of the client, which cancels what `guard` names."""
+        if self.lost is None:
+            self.disconnect_listener = asyncio.ensure_future(self._receive_disconnect())
+        else:
+            self.disconnect_listener = self.lost
+            self.lost.add_done_callback(self._on_lost)
+
+    async def _receive_disconnect(self) -> None:
         message = await self.receive()
-        if message["type"] == "http.disconnect" and self.model_context is not None:
+        if message["type"] == "http.disconnect":
+            self._on_lost()
+
+    def _on_lost(self, _: object = None) -> None:
+        if self.model_context is not None:
             self.disconnected = True
             self.model_context.cancel()
             self.task.cancel()
@@ -116,12 +133,17 @@ class ActiveCalls:
     def __len__(self) -> int:
         return len(self._calls)
 
-    def enter(self, receive: Receive) -> Call:
-        """Track a request, served by the current task, until `leave`."""
+    def enter(self, receive: Receive, lost: asyncio.Future[None] | None = None) -> Call:
+        """Track a request, served by the current task, until `leave`.
+
+        Args:
+            receive: of the request.
+            lost: done once its connection has ended, where the HTTP server tells that.
+        """
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("Requests are served in tasks.")
-        call = Call(task, receive)
+        call = Call(task, receive, lost=lost)
         self._calls.add(call)
         if self._timer is None:
             self._timer = task.get_loop().call_later(CHECK_SECONDS, self._check)
@@ -163,7 +185,7 @@ class ActiveCalls:
                 call.timed_out = True
                 call.task.cancel()
             if call.checked and call.model_context is not None and call.disconnect_listener is None:
-                call.disconnect_listener = asyncio.ensure_future(call.listen())
+                call.listen()
             call.checked = True
         if self._calls:
             self._timer = asyncio.get_running_loop().call_later(CHECK_SECONDS, self._check)

@@ -8,6 +8,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ TRIM_INTERVAL = 10.0
 """Seconds for which shared memory that no block needs any more is kept for the next ones."""
 
 _NONE = dump(None)
+_MOST_SECONDS = 0.0005
+"""Seconds for which a frame waits at most while others of the same turn are made."""
 
 
 class Connection(asyncio.Protocol):
@@ -53,6 +56,8 @@ class Connection(asyncio.Protocol):
         self._received = bytearray()
         self._released: deque[int] = deque()
         self._trimming: asyncio.TimerHandle | None = None
+        self._waiting: list[bytes] = []
+        self._waiting_since = 0.0
         self._thread = threading.get_ident()
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
@@ -90,7 +95,7 @@ class Connection(asyncio.Protocol):
         body: bytes = _NONE,
         buffers: list[npt.NDArray[Any]] | None = None,
     ) -> None:
-        """Send one frame.
+        """Send one frame, together with the others that are sent in this turn of the event loop.
 
         After the connection has ended this does nothing, because `on_lost` settles every call.
 
@@ -108,8 +113,13 @@ class Connection(asyncio.Protocol):
         else:
             locations, inline = self._place_buffers(buffers)
             frame = b"".join((pack_header(kind, call, body, locations, sum(map(len, inline))), *inline))
-        # Releases come before the frame, so that the other end can use the blocks for its answer.
-        transport.write(self._pack_releases() + frame if self._released else frame)
+        waiting = self._waiting
+        waiting.append(frame)
+        if len(waiting) == 1:
+            self._waiting_since = monotonic()
+            self._loop.call_soon(self._flush)
+        elif monotonic() - self._waiting_since > _MOST_SECONDS:
+            self._flush()
 
     def send_threadsafe(self, kind: FrameKind, body: bytes) -> None:
         """Send a frame without buffers from any thread; dropped once the event loop is closed."""
@@ -121,6 +131,7 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close this end once everything is sent; `on_lost` is called then."""
+        self._flush()
         if self._transport is not None:
             self._transport.close()
 
@@ -211,8 +222,12 @@ class Connection(asyncio.Protocol):
         self._call_soon(self._flush)
 
     def _flush(self) -> None:
-        if self._released and self._transport is not None and not self._transport.is_closing():
-            self._transport.write(self._pack_releases())
+        if not self._waiting and not self._released:
+            return
+        waiting, self._waiting = self._waiting, []
+        if self._transport is not None and not self._transport.is_closing():
+            # Releases come before the frames, so that the other end can use the blocks for its answers.
+            self._transport.write(b"".join((self._pack_releases(), *waiting)))
 
     def _pack_releases(self) -> bytes:
         frames: list[bytes] = []

@@ -55,6 +55,7 @@ class FrameKind(IntEnum):
     PING = 18  # S: the worker's event loop must answer
     PONG = 19  # W: the answer to a ping
     METRICS = 20  # S: return the metrics that code made with `prometheus_client` alone
+    SHORT = 21  # W: the calls of a model have moved to the event loop, or back
 
 
 FRAME_KINDS = {int(kind): kind for kind in FrameKind}

@@ -34,6 +34,9 @@ logger = logging.getLogger("mlsrv.workers")
 ASYNC_CONCURRENCY = 64
 """Requests to asynchronous models that one worker runs at once."""
 
+SHORT_CONCURRENCY = 16
+"""Requests to synchronous models whose calls are short that one worker has at once; they run one by one."""
+
 STUCK_AFTER = 1.0
 """Seconds after its deadline at which a request that still runs counts as stuck."""
 
@@ -44,6 +47,7 @@ class PoolOptions:
 
     Attributes:
         concurrency: requests to synchronous models that one worker runs at once.
+        short_calls: whether calls that have shown to be short run on the event loop of their worker.
         restart_on_deadline: if True, a worker is replaced as soon as a request is overdue in it; if False,
             once overdue requests take all its slots of one kind.
         abandoned_timeout: seconds after which a request that still runs counts as overdue though its
@@ -56,6 +60,7 @@ class PoolOptions:
     """
 
     concurrency: int = 2
+    short_calls: bool = True
     restart_on_deadline: bool = False
     abandoned_timeout: float | None = 10.0
     heartbeat: float | None = 30.0
@@ -94,7 +99,9 @@ class Pool:
         self._on_queued = on_queued
         self._on_crashing = on_crashing
         self._crashes = Crashes()
-        self._limits = (options.concurrency, ASYNC_CONCURRENCY)
+        self._limits = (options.concurrency, ASYNC_CONCURRENCY, SHORT_CONCURRENCY)
+        # Where one request at a time is asked for, no other may be in the worker.
+        self._has_short_calls = options.short_calls and options.concurrency > 1
         self._supervisor = Supervisor(
             name,
             size,
@@ -226,8 +233,9 @@ class Pool:
         buffers: serialization.Buffers | None = None,
     ) -> Frame:
         body = _pack_call(model, values, context)
-        worker = self._reserve(model, context) or await self._wait(model, context)
-        pending = PendingCall(model.slot, context, model.id)
+        slot = self._slot(model) if kind is FrameKind.INFER else model.slot
+        worker = self._reserve(model, slot, context) or await self._wait(model, slot, context)
+        pending = PendingCall(slot, context, model.id)
         call = worker.begin(kind, pending, body, buffers)
         try:
             return await pending.future
@@ -240,7 +248,7 @@ class Pool:
     ) -> AsyncIterator[InferenceResponse]:
         """Answer a stream. The consumer's pace limits the worker, and the worker's limits the producer."""
         body = _pack_call(model, (), context)
-        worker = self._reserve(model, context) or await self._wait(model, context)
+        worker = self._reserve(model, model.slot, context) or await self._wait(model, model.slot, context)
         pending = PendingStream(model.slot, context, model.id)
         call = worker.begin(FrameKind.STREAM, pending, body)
         feeder = asyncio.create_task(_feed(worker, call, pending, requests))
@@ -263,10 +271,20 @@ class Pool:
 
     # --- inside ---------------------------------------------------------------------------------------------
 
-    def _reserve(self, model: ReplicatedModel, context: CallContext) -> WorkerProcess | None:
+    def _slot(self, model: ReplicatedModel) -> Slot:
+        """Return the kind of slot that a request takes."""
+        workers = self._supervisor.serving
+        if model.slot is not Slot.SYNCHRONOUS or not self._has_short_calls or not workers:
+            return model.slot
+        for worker in workers.values():
+            if model.id not in worker.short:
+                return model.slot
+        return Slot.SHORT
+
+    def _reserve(self, model: ReplicatedModel, slot: Slot, context: CallContext) -> WorkerProcess | None:
         """Reserve a slot of a worker at once, or return None if the request has to wait for one."""
         self._on_queued(float(self._scheduler.queued))
-        worker = self._scheduler.reserve(model.id, model.slot, context)
+        worker = self._scheduler.reserve(model.id, slot, context)
         if worker is not None:
             context.worker = worker.number
             if context.timeline is not None:
@@ -274,12 +292,12 @@ class Pool:
                 context.timeline.add("queue", now, now)
         return worker
 
-    async def _wait(self, model: ReplicatedModel, context: CallContext) -> WorkerProcess:
+    async def _wait(self, model: ReplicatedModel, slot: Slot, context: CallContext) -> WorkerProcess:
         """Reserve a slot of a worker as soon as one is free."""
         started_at = monotonic_ns()
         try:
             worker = await self._scheduler.reserve_later(
-                model.id, model.slot, context, partial(self._refusal, model)
+                model.id, slot, context, partial(self._refusal, model)
             )
         finally:
             if context.timeline is not None:
@@ -322,8 +340,26 @@ class Pool:
         )
         if self._options.restart_on_deadline and context.remaining == 0.0:
             self._supervisor.replace(worker, "a request was still running after its deadline")
-        elif any(worker.overdue(slot) >= self._limits[slot] for slot in Slot):
+        elif self._has_no_slot_left(worker):
             self._supervisor.replace(worker, "requests that were given up took all its slots")
+        else:
+            worker.ping()
+            asyncio.get_running_loop().call_later(STUCK_AFTER, self._check_blocked, worker, call)
+
+    def _has_no_slot_left(self, worker: WorkerProcess) -> bool:
+        """Return True if requests that were given up take all slots of one kind."""
+        synchronous, asynchronous, short = (worker.overdue(slot) for slot in Slot)
+        # A call that was short may have moved to a thread since.
+        return synchronous + short >= self._limits[Slot.SYNCHRONOUS] or (
+            asynchronous >= self._limits[Slot.ASYNCHRONOUS]
+        )
+
+    def _check_blocked(self, worker: WorkerProcess, call: int) -> None:
+        """Replace a worker if a request that was given up blocks its event loop, as a short call may."""
+        if worker.over.is_set() or self._supervisor.stopping or not worker.is_running(call):
+            return
+        if worker.silent_for >= STUCK_AFTER / 2 and not worker.loading:
+            self._supervisor.replace(worker, "a request that was given up blocks its event loop")
 
     def _on_free(self) -> None:
         self._scheduler.serve()

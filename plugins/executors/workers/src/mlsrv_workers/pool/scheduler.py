@@ -16,8 +16,8 @@ from mlsrv_workers.pool.worker_process import WorkerProcess
 class Scheduler:
     """Gives each request a slot of a worker, or queues it until one is free.
 
-    Requests to synchronous and to asynchronous models have slots of their own, since a worker runs few of the
-    former and many of the latter at once.
+    Requests to synchronous and to asynchronous models, and those whose calls are short, have slots of their
+    own, since a worker has few of the first and many of the others at once.
 
     Args:
         workers: the workers that take requests; read on each call.
@@ -27,18 +27,17 @@ class Scheduler:
         suspects: models whose requests have ended workers; each of their requests gets a worker of its own.
     """
 
-    def __init__(self, workers: Mapping[int, WorkerProcess], limits: tuple[int, int]) -> None:
+    def __init__(self, workers: Mapping[int, WorkerProcess], limits: tuple[int, ...]) -> None:
         self.suspects: frozenset[int] = frozenset()
         self._workers = workers
         self._limits = limits
-        self._queues = (WaitQueue(), WaitQueue())
+        self._queues = tuple(WaitQueue() for _ in Slot)
         self._queues_by_slot = tuple(zip(Slot, self._queues, strict=True))
 
     @property
     def queued(self) -> int:
         """Number of queued requests."""
-        synchronous, asynchronous = self._queues
-        return synchronous.length + asynchronous.length
+        return sum(queue.length for queue in self._queues)
 
     def reserve(self, model: int, slot: Slot, context: CallContext) -> WorkerProcess | None:
         """Take a slot of a worker that has the model.

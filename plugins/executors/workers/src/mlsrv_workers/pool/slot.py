@@ -6,7 +6,11 @@ from enum import IntEnum
 
 
 class Slot(IntEnum):
-    """The kind of capacity that a request takes; the value is an index into counters and limits."""
+    """The kind of capacity that a request takes; the value is an index into counters and limits.
+
+    Requests to a synchronous model take `SHORT` while its calls run on the event loops of the workers.
+    """
 
     SYNCHRONOUS = 0
     ASYNCHRONOUS = 1
+    SHORT = 2

@@ -143,6 +143,7 @@ class WorkerProcess:
 
     Attributes:
         models: ids of the placements that are loaded in it.
+        short: ids of those whose calls are short, and run on its event loop.
         pid: process id.
         running: number of running calls, by `Slot`.
         alone: True while it runs a request beside which no other may run.
@@ -160,6 +161,7 @@ class WorkerProcess:
     def __init__(self, number: int, observer: WorkerObserver, max_requests: int | None = None) -> None:
         self.number = number
         self.models: set[int] = set()
+        self.short: set[int] = set()
         self.running = [0] * len(Slot)
         self.pid = 0
         self.catching_up = asyncio.Lock()
@@ -370,6 +372,9 @@ class WorkerProcess:
             log_records.handle_record(frame.payload(), self.number)
         elif kind is FrameKind.RECORD:
             self._record(*frame.payload())
+        elif kind is FrameKind.SHORT:
+            placement, is_short = frame.payload()
+            (self.short.add if is_short else self.short.discard)(placement)
         elif kind is FrameKind.PONG:
             self.pinged_at = None
             self._observer.worker_answers(self)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import faulthandler
-import functools
 import importlib.util
 import io
 import logging
@@ -16,6 +15,7 @@ import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from attrs import astuple
@@ -26,6 +26,7 @@ from mlsrv.hosting.catalog import Catalog
 from mlsrv.hosting.code_snapshot import CodeSnapshot
 from mlsrv.hosting.garbage import freeze_libraries
 from mlsrv.hosting.model_host import ModelHost
+from mlsrv.hosting.short_calls import ShortCalls
 from mlsrv.metrics import Metric
 from mlsrv.plugin_resources import Shared
 from mlsrv.telemetry.default_registry import read_default_registry
@@ -74,6 +75,7 @@ class Worker:
         self._threads = JoiningThreads((os.cpu_count() or 1) + 4, "mlsrv-worker")
         self._catalog: Catalog
         self._shared = Shared()
+        self._gate: asyncio.Semaphore | None = None
 
     def on_frame(self, frame: Frame) -> None:
         """Handle one frame; each call becomes a task."""
@@ -115,7 +117,7 @@ class Worker:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._calls[call] = (task, context)
         # A callback, because a task that is cancelled before its first step runs none of its code.
-        task.add_done_callback(functools.partial(self._on_done, call, context))
+        task.add_done_callback(partial(self._on_done, call, context))
 
     def _coroutine_of(self, frame: Frame, payload: Any, context: Any) -> Coroutine[Any, Any, None]:
         kind, call = frame.kind, frame.call
@@ -181,6 +183,8 @@ class Worker:
         threading.excepthook = thread_failed
         self._catalog = Catalog(plugins.load(), settings)
         self._shared = self._catalog.shared
+        if settings.get("worker_short_calls"):
+            self._gate = asyncio.Semaphore(settings["worker_concurrency"])
         freeze_libraries()
         self.connection.send(FrameKind.STARTED)
 
@@ -197,10 +201,15 @@ class Worker:
         except Exception as error:  # unpickling imports classes of the embedding application
             what = "The model's settings cannot be read in a worker process"
             raise ModelLoadError.of_unexpected(what, error) from error
-        host = ModelHost(settings, self._catalog, self._threads, self._record, snapshot)
+        gate = self._gate
+        short_calls = None if gate is None else ShortCalls(gate, partial(self._on_short, placement))
+        host = ModelHost(settings, self._catalog, self._threads, self._record, snapshot, short_calls)
         info = await host.load()
         self._hosts[placement] = host
         self.connection.send(FrameKind.RESULT, call, dump(serialization.dump_info(info)))
+
+    def _on_short(self, placement: int, is_short: bool) -> None:
+        self.connection.send_threadsafe(FrameKind.SHORT, dump((placement, is_short)))
 
     async def _unload(self, call: int, placement: int) -> None:
         host = self._hosts.pop(placement, None)

@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from mlsrv_rest.app import RestApp
-from mlsrv_rest.asgi import FLUSHED
+from mlsrv_rest.asgi import DISCONNECTED, FLUSHED
 from mlsrv_rest.servers.base import DRAIN_SECONDS, Server
 from mlsrv_rest.servers.request_head import (
     INVALID,
@@ -134,7 +134,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base
         super().connection_made(transport)
         self.transport = CoalescingWriter(transport)  # type: ignore[assignment]  # it delegates to one
-        self.app_state[FLUSHED] = self.flow.drain
+        self.app_state |= {FLUSHED: self.flow.drain, DISCONNECTED: self.lost}
         # Uvicorn itself detects idleness only after the first response.
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler
