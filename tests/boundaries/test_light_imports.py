@@ -15,6 +15,7 @@ LIGHT = {"attr", "attrs", "pluggy"}
 """What may be loaded besides the standard library and the kernel's own light modules."""
 
 MAY_READ_ENVIRONMENT = {
+    "mlsrv.settings.references",  # takes the variables that a settings file names
     "mlsrv_runtime_kit.threads",  # honours the limit of threads that numeric libraries have agreed on
     "mlsrv_testing.fixtures",  # compares it before and after a test
     "mlsrv_huggingface.configuration",  # takes the parameters that Seldon Core 1 gives to a node

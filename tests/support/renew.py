@@ -64,6 +64,7 @@ def known_entries(room: Room) -> dict[str, Any]:
     names = ("repositories", "executors", "transports", "meters", "metrics")
     entries: dict[str, Any] = {
         "default": room.distribution in root_project()["project"]["dependencies"],
+        "security": room.where.startswith("plugins/security/"),
         "settings": sorted({field.name for offer in settings for field in attrs.fields(offer.cls)}),
         "parameters": sorted({name for offer in settings for name in offer.parameters}),
         "codecs": sorted({offer.name for offer in codecs}),

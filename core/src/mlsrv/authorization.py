@@ -33,6 +33,7 @@ __all__ = [
     "Limits",
     "Principal",
     "action_of",
+    "check_repository_api",
     "is_marked",
     "requires",
 ]
@@ -145,6 +146,20 @@ class Authorizer(ABC):
             Unauthenticated: the credentials are missing or wrong.
             PermissionDenied, RateLimited: an authorizer may decide more than who it is.
         """
+
+
+def check_repository_api(allowed: str, *, changes: bool) -> None:
+    """Raise if the setting ``repository_api`` forbids a call.
+
+    Args:
+        allowed: its value.
+        changes: whether the call loads or unloads a model.
+
+    Raises:
+        PermissionDenied: it does.
+    """
+    if allowed == "off" or (allowed == "read" and changes):
+        raise PermissionDenied(f'This server does not allow that: its repository_api is "{allowed}".')
 
 
 def requires(action: Action | None) -> Any:

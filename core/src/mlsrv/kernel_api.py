@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from attrs import define, field
@@ -34,6 +35,7 @@ from mlsrv_protocol.types import (
 __all__ = [
     "Access",
     "AccessNotes",
+    "AuditNotes",
     "Guard",
     "KernelAPI",
     "LoadedModel",
@@ -95,6 +97,16 @@ class Guard(Protocol):
     def check(self, access: AccessRequest, principal: Principal, model: str) -> None:
         """Raise `mlsrv.errors.PermissionDenied` if a principal that was let in may not do this to `model`,
         which the body names. Not needed for what goes through `KernelAPI.infer`, `stream` and `call`."""
+
+
+class AuditNotes(Protocol):
+    """Takes notes for the audit log."""
+
+    def note(self, access: AccessRequest, principal: str | None, result: str) -> None:
+        """Have a line written. Neither blocks nor raises."""
+
+    def control(self, access: AccessRequest, principal: str | None) -> AbstractContextManager[None]:
+        """Return a context in which a transport loads or unloads a model; what comes of it is noted."""
 
 
 class Metrics(Protocol):
@@ -230,6 +242,10 @@ class KernelAPI(Protocol):
     @property
     def access(self) -> AccessNotes | None:
         """Takes notes for the access log while that is on and the kernel runs."""
+
+    @property
+    def audit(self) -> AuditNotes | None:
+        """Takes notes for the audit log while that is on and the kernel runs."""
 
     @property
     def guard(self) -> Guard | None:

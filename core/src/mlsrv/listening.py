@@ -8,11 +8,23 @@ import socket
 import ssl
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
+
+from attrs import frozen
 
 from mlsrv.errors import ConfigurationError
 
-__all__ = ["BACKLOG", "ServerTLS", "bind", "host_and_port", "tls_context", "unusable", "url"]
+__all__ = [
+    "BACKLOG",
+    "ServerTLS",
+    "TLSFiles",
+    "bind",
+    "host_and_port",
+    "subject_of",
+    "tls_context",
+    "unusable",
+    "url",
+]
 
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
@@ -89,6 +101,77 @@ def host_and_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+@frozen
+class TLSFiles:
+    """Files of a server's TLS, and what it accepts; as settings have them.
+
+    Attributes:
+        cert, key, ca, setting: as for `tls_context`.
+        minimum: the oldest version, ``"1.2"`` or ``"1.3"``.
+        ciphers: for TLS 1.2, in the form of OpenSSL; None for its own choice.
+    """
+
+    cert: str
+    key: str | None
+    ca: str | None
+    setting: str
+    minimum: str = "1.2"
+    ciphers: str | None = None
+
+    @classmethod
+    def of(
+        cls, cert: str | None, key: str | None, ca: str | None, setting: str, common: CommonTLS
+    ) -> TLSFiles | None:
+        """Return the files of a transport: its own if it has a certificate, else those of all transports, or
+        None.
+
+        Args:
+            cert, key, ca: of the transport.
+            setting: what the names of its settings begin with.
+            common: the settings of the kernel.
+        """
+        more = common.tls_minimum_version, common.tls_ciphers
+        if cert is not None:
+            return cls(cert, key, ca, setting, *more)
+        if common.tls_cert is not None:
+            return cls(common.tls_cert, common.tls_key, common.tls_ca, "tls", *more)
+        return None
+
+    def context(self) -> ssl.SSLContext:
+        """Return the TLS context. Raises as `tls_context`."""
+        context = tls_context(self.cert, self.key, self.ca, setting=self.setting)
+        if self.minimum == "1.3":
+            context.minimum_version = ssl.TLSVersion.TLSv1_3
+        if self.ciphers is not None:
+            try:
+                context.set_ciphers(self.ciphers)
+            except ssl.SSLError as error:
+                raise ConfigurationError(f"tls_ciphers: no cipher is named by {self.ciphers!r}") from error
+        return context
+
+
+class CommonTLS(Protocol):
+    """The settings of the kernel that are for the TLS of every transport."""
+
+    @property
+    def tls_cert(self) -> str | None: ...
+    @property
+    def tls_key(self) -> str | None: ...
+    @property
+    def tls_ca(self) -> str | None: ...
+    @property
+    def tls_minimum_version(self) -> str: ...
+    @property
+    def tls_ciphers(self) -> str | None: ...
+
+
+def subject_of(tls: ssl.SSLObject | ssl.SSLSocket | None) -> dict[str, str]:
+    """Return the subject of a client's certificate, which was verified, by field; empty without one."""
+    certificate: Any = None if tls is None else tls.getpeercert()
+    parts = (certificate or {}).get("subject", ())
+    return {name: value for part in parts for name, value in part}
+
+
 def tls_context(cert: str, key: str | None, ca: str | None, *, setting: str) -> ssl.SSLContext:
     """Return the TLS context of a server: version 1.2 or later, with client certificates where `ca` is given.
 
@@ -130,7 +213,7 @@ class ServerTLS:
     """TLS of a server whose files can be read again: connections that are made later use the new ones.
 
     Args:
-        cert, key, ca, setting: as for `tls_context`.
+        files: the files, and what is accepted.
         protocols: to be offered (ALPN), the preferred one first.
 
     Attributes:
@@ -140,11 +223,8 @@ class ServerTLS:
         ConfigurationError: as `tls_context`.
     """
 
-    def __init__(
-        self, cert: str, key: str | None, ca: str | None, *, setting: str, protocols: Sequence[str] = ()
-    ) -> None:
-        self._files = cert, key, ca
-        self._setting = setting
+    def __init__(self, files: TLSFiles, protocols: Sequence[str] = ()) -> None:
+        self._files = files
         self._protocols = list(protocols)
         self._newest = self.context = self._read()
         self.context.sni_callback = self._use_newest
@@ -158,7 +238,7 @@ class ServerTLS:
         self._newest = self._read()
 
     def _read(self) -> ssl.SSLContext:
-        context = tls_context(*self._files, setting=self._setting)
+        context = self._files.context()
         if self._protocols:
             context.set_alpn_protocols(self._protocols)
         return context

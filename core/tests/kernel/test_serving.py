@@ -172,7 +172,7 @@ class Draining(Noting):
 async def test_cancelled_requests_are_logged(events: list[str], caplog: pytest.LogCaptureFixture) -> None:
     gate = Gate()
     models = [model("m", waiting_model(gate)), model("n", waiting_model(gate)), model("idle")]
-    async with kernel_of(Draining, models=models, shutdown_timeout=0.05) as kernel:
+    async with kernel_of(Draining, models=models, shutdown_timeout=0.05, insecure=True) as kernel:
         await kernel.loaded()
         running = [asyncio.ensure_future(ask(kernel, name)) for name in ("m", "m", "n")]
         await gate.reached.wait()
@@ -328,3 +328,16 @@ async def test_the_time_of_a_stop_counts_once_for_transports_and_models() -> Non
     assert loop.time() - began < 1.9
     gate.open.set()
     await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "warned"),
+    [({}, True), ({"host": "127.0.0.1"}, False), ({"host": "localhost"}, False), ({"insecure": True}, False)],
+    ids=["everywhere", "loopback", "localhost", "insecure"],
+)
+async def test_a_server_that_is_open_to_other_machines_says_so_once(
+    settings: dict[str, Any], warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with kernel_of(Noting, **settings) as kernel:
+        await kernel.serve(at_once)
+    assert caplog.text.count("no authorizer is installed") == int(warned)

@@ -1,6 +1,7 @@
 """Flat settings owned by several classes: layers, precedence, origins, problems."""
 
 import pickle
+from typing import ClassVar
 
 import pytest
 
@@ -105,3 +106,16 @@ def test_sections_travel_between_processes() -> None:
     again = pickle.loads(pickle.dumps(found))
     assert again.of(Plugin) == Plugin(port=5)
     assert again.port == 5
+
+
+@settings_class
+class Tolerant:
+    tolerates_unknown_keys: ClassVar[bool] = True
+    tolerant_key: int = setting(0, help="Any.")
+
+
+def test_a_key_of_a_plugin_that_guards_the_server_is_never_ignored() -> None:
+    owners = [Owner("mlsrv-tolerant", Tolerant)]
+    assert resolve(owners, [Layer("code", {"anything": 1})]).ignored
+    with pytest.raises(ConfigurationError, match=r"keys_file.*mlsrv-keys"):
+        resolve(owners, [Layer("code", {"keys_file": "keys.json"})])

@@ -11,6 +11,7 @@ from unicodedata import category
 
 from mlsrv.controlplane.handle import ModelHandle
 from mlsrv.controlplane.registry import Registry
+from mlsrv.controlplane.verified_files import verified_settings
 from mlsrv.dataplane.admission import Admission
 from mlsrv.dataplane.instance import Instance
 from mlsrv.dataplane.model_meter import ModelMeter
@@ -279,13 +280,15 @@ class Loader:
         if isinstance(found, BrokenModel):
             raise ModelLoadError(f"Model {found.name}: {found.reason}")
         check_name(found.name)
-        handle.settings = settings = self._resolve(found)
-        for sentence in settings.ignored:
-            logger.warning("Model %s: %s; it is ignored", settings.name, sentence)
-        if settings.implementation is None:
-            settings = settings.copy(implementation=await asyncio.to_thread(self._select, settings))
-        own = settings.of(KernelModelSettings)
+        handle.settings = shown = self._resolve(found)
+        for sentence in shown.ignored:
+            logger.warning("Model %s: %s; it is ignored", shown.name, sentence)
         async with AsyncExitStack() as stack:
+            check = self._plugins.verified_folder(self._api, shown)
+            settings = await verified_settings(stack, check, shown, self._resolve)
+            if settings.implementation is None:
+                settings = settings.copy(implementation=await asyncio.to_thread(self._select, settings))
+            own = settings.of(KernelModelSettings)
             placement = await self._placed(settings)
             stack.push_async_callback(placement.unload)
             for metric in placement.info.metrics:
@@ -299,7 +302,8 @@ class Loader:
                 placement.info.handlers,
                 ((other.name, other.info.handlers) for other in self._registry if other.info is not None),
             )
-            handle.settings = settings
+            # Others see the model's own folder, not the private copy.
+            handle.settings = settings if settings.source == shown.source else shown
             admission = Admission(
                 f"Model {settings.name}",
                 "model",

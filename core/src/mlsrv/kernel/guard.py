@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from time import monotonic
 
-from attrs import define
+from attrs import define, evolve
 
 from mlsrv.authorization import AccessRequest, Authorizer, Principal
 from mlsrv.errors import MLSrvError, PermissionDenied, RateLimited, Unauthenticated
-from mlsrv.kernel_api import Metrics
+from mlsrv.kernel_api import AuditNotes, Metrics
 from mlsrv.metrics import Recorder
 from mlsrv.telemetry.kernel_metrics import ADMITTED, REFUSED
 
@@ -50,10 +50,12 @@ class RequestGuard:
 
     Args:
         authorizer: finds their principals.
-        metrics: count the refusals.
+        metrics: count who is let in, and the refusals.
+        audit: notes the refusals, if it is on.
     """
 
-    def __init__(self, authorizer: Authorizer, metrics: Metrics) -> None:
+    def __init__(self, authorizer: Authorizer, metrics: Metrics, audit: AuditNotes | None = None) -> None:
+        self._audit = audit
         self._authorizer = authorizer
         self._metrics = metrics
         self._buckets: dict[str, _Bucket] = {}
@@ -61,13 +63,14 @@ class RequestGuard:
 
     async def admit(self, access: AccessRequest) -> Principal:
         """See `mlsrv.kernel_api.Guard.admit`."""
+        principal = None
         try:
             principal = await self._authorizer.authorize(access)
             self._decide(access, principal, access.model)
             if principal.limits is not None and principal.limits.rate is not None:
                 self._spend(principal.name, principal.limits.rate, principal.limits.burst)
         except MLSrvError as error:
-            self._refused(error)
+            self._refused(error, access, principal)
             raise
         count = self._counts.get(principal.name)
         if count is None:
@@ -80,7 +83,7 @@ class RequestGuard:
         try:
             self._decide(access, principal, model)
         except MLSrvError as error:
-            self._refused(error)
+            self._refused(error, evolve(access, model=model), principal)
             raise
 
     def _decide(self, access: AccessRequest, principal: Principal, model: str | None) -> None:
@@ -114,5 +117,7 @@ class RequestGuard:
             )
         return self._counts.setdefault(name, self._metrics.bind(ADMITTED, (name,)))
 
-    def _refused(self, error: MLSrvError) -> None:
+    def _refused(self, error: MLSrvError, access: AccessRequest, principal: Principal | None) -> None:
+        if self._audit is not None:
+            self._audit.note(access, None if principal is None else principal.name, str(error.code))
         self._metrics.record(REFUSED, 1.0, (error.reason,))

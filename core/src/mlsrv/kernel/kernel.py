@@ -33,6 +33,7 @@ from mlsrv.handlers import Arguments
 from mlsrv.hosting.catalog import Catalog
 from mlsrv.hosting.streams import only, then
 from mlsrv.kernel.builtin import kernel_plugin, kernel_version
+from mlsrv.kernel.certificates import watching
 from mlsrv.kernel.guard import RequestGuard
 from mlsrv.kernel.serving import Serving
 from mlsrv.metrics import Meter
@@ -44,7 +45,8 @@ from mlsrv.settings import KernelSettings, ModelSettings, Owner, Settings
 from mlsrv.settings.model_environment import ModelEnvironment
 from mlsrv.settings.sections import FlatSettings
 from mlsrv.telemetry.access_log import AccessLog
-from mlsrv.telemetry.error_details import ErrorDetails
+from mlsrv.telemetry.audit_log import AuditLog
+from mlsrv.telemetry.error_details import ErrorDetails, is_loopback
 from mlsrv.telemetry.kernel_metrics import REJECTED
 from mlsrv.telemetry.meters import Meters
 from mlsrv.telemetry.request_logging import reported
@@ -62,6 +64,11 @@ if TYPE_CHECKING:
     from mlsrv.kernel.blocking import BlockingKernel
 
 logger = logging.getLogger("mlsrv.kernel")
+
+OPEN = (
+    "Every machine that reaches this server may use its models, load and unload them: no authorizer is "
+    "installed. Set host to 127.0.0.1, or install and configure an authorizer, or set insecure to true"
+)
 
 
 class _Switchable(Protocol):
@@ -99,6 +106,7 @@ class Kernel:
         registry: the models; see `handle` for one.
         admission: the requests to all models that are waiting or running now.
         access: notes requests for the access log, while that is on and the kernel runs.
+        audit: notes control actions and refusals, while the audit log is on and the kernel runs.
         guard: decides about each request while the kernel runs, if an authorizer is installed, else None.
         meters: the backends of metrics, by name.
         metrics: records with every meter.
@@ -128,6 +136,7 @@ class Kernel:
         self._details = ErrorDetails(own.error_details)
         self.registry = Registry(self._details, own.unloaded_models == "not_found")
         self.access: AccessLog | None = None
+        self.audit: AuditLog | None = None
         self.guard: RequestGuard | None = None
         self.meters: dict[str, Meter] = {}
         self.metrics = Meters()
@@ -169,6 +178,8 @@ class Kernel:
     async def _boot(self, stack: AsyncExitStack) -> None:
         if self._own.access_log:
             self.access = await stack.enter_async_context(AccessLog())
+        if self._own.audit_log:
+            self.audit = await stack.enter_async_context(AuditLog(self._own.audit_log))
         self.meters = {offer.name: make_offered(offer, self, Meter) for offer in self._enabled(MeterOffer)}
         self.metrics = Meters(list(self.meters.values()))
         show_models(self.registry, self.metrics)
@@ -179,7 +190,7 @@ class Kernel:
         for label, lifespan in self.plugins.lifespans(self):
             await _enter(stack, lifespan, f"The plugin {label}")
         authorizer = self.plugins.authorizer(self)
-        self.guard = None if authorizer is None else RequestGuard(authorizer, self.metrics)
+        self.guard = None if authorizer is None else RequestGuard(authorizer, self.metrics, self.audit)
         loader = Loader(
             self,
             self.plugins,
@@ -211,6 +222,7 @@ class Kernel:
             await self.shared.close()
             self._control = self._loop = None
             self.access = None
+            self.audit = None
             self.guard = None
             self._executors.clear()
 
@@ -240,7 +252,9 @@ class Kernel:
         made = {offer.name: make_offered(offer, self, Transport) for offer in self._enabled(TransportOffer)}
         self._serving = Serving(made, self.registry, self._own, self._begin_stop)
         with self._details.serving(self._own.host):
-            async with self._serving as serving:
+            async with self._serving as serving, watching(self.settings, self.reload):
+                if self.guard is None and not self._own.insecure and not is_loopback(self._own.host):
+                    logger.warning(OPEN)
                 if started is not None:
                     started()
                 await serving.until(stop, control)

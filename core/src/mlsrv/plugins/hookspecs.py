@@ -13,7 +13,7 @@ returned.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -352,6 +352,45 @@ def mlsrv_authorize(kernel: KernelAPI) -> Authorizer:
 
 
 # --- model load ---------------------------------------------------------------------------------------------
+
+
+@hookspec
+def mlsrv_verified_folder(kernel: KernelAPI, model: ModelSettings) -> AbstractContextManager[Path | None]:
+    """Check a model's files, and give the load a copy that does not change any more.
+
+    Called for each load and reload of a model, in the main process, before anything of its folder but the
+    settings is read. The settings are read again from the copy, and the model is loaded from there, wherever
+    it runs.
+
+    Args:
+        kernel: the kernel.
+        model: its resolved settings; ``model.folder`` is where it is.
+
+    Returns:
+        A context manager, entered in a thread before the load and left once the model is unloaded. It gives
+        the folder to load in place of the model's, or None for its own, and raises to refuse the model. None
+        in place of it means that the plugin has nothing to check. Two plugins that check one model refuse it.
+
+    Example:
+        >>> import contextlib, mlsrv
+        >>> class Plugin:
+        ...     @mlsrv.hookimpl
+        ...     def mlsrv_verified_folder(self, kernel, model):
+        ...         @contextlib.contextmanager
+        ...         def refuse():
+        ...             raise mlsrv.errors.ModelLoadError(f"Model {model.name} is not trusted.")
+        ...             yield
+        ...         return refuse()
+        >>> from mlsrv.testing import EchoModel
+        >>> model = mlsrv.ModelSettings(name="echo", implementation=EchoModel)
+        >>> async def main():
+        ...     async with mlsrv.Kernel(plugins=[Plugin()], models=[model], discover=False) as kernel:
+        ...         await kernel.loaded()
+        ...         return kernel.handle("echo").reason
+        >>> import asyncio
+        >>> asyncio.run(main())
+        'Model echo is not trusted.'
+    """
 
 
 @hookspec(firstresult=True)

@@ -6,7 +6,7 @@ import difflib
 import inspect
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -188,6 +188,26 @@ class Plugins:
                 if known != metric:
                     raise OfferClash.between("metric", metric.name, other.label, row.label)
         return [metric for _, metric in found.values()]
+
+    def verified_folder(
+        self, kernel: KernelAPI, model: ModelSettings
+    ) -> AbstractContextManager[Path | None] | None:
+        """Return the check of a model's files, or None if no plugin has one.
+
+        Raises:
+            PluginError: an implementation raised, or returned something else.
+            OfferClash: two plugins check it.
+        """
+        found: list[tuple[PluginRow, AbstractContextManager[Path | None]]] = []
+        for row, result in self._each("mlsrv_verified_folder", kernel=kernel, model=model):
+            if result is None:
+                continue
+            if not hasattr(result, "__enter__"):
+                raise _wrong(row, "mlsrv_verified_folder", result, "a context manager")
+            if found:
+                raise OfferClash.between("check of model", model.name, found[0][0].label, row.label)
+            found.append((row, result))
+        return found[0][1] if found else None
 
     def select_runtime(self, model: ModelSettings, files: Sequence[Path]) -> str | None:
         """The first answer of ``mlsrv_select_runtime``, or None."""

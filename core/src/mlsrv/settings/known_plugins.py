@@ -45,6 +45,12 @@ def owner_of(kind: Kind, name: str) -> str | None:
     return next((distribution for distribution, names in _all_of(kind) if name in names), None)
 
 
+def guards(setting: str) -> bool:
+    """Return whether a setting belongs to a plugin that decides what is let in or loaded."""
+    owner = owner_of("settings", setting)
+    return owner is not None and bool(known_plugins()[owner].get("security"))
+
+
 def known_names(kind: Kind) -> tuple[str, ...]:
     """Return all names of a kind."""
     return tuple(name for _, names in _all_of(kind) for name in names)

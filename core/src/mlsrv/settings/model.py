@@ -12,6 +12,7 @@ from mlsrv.errors import ConfigurationError
 from mlsrv.settings.fields import setting, settings_class
 from mlsrv.settings.hints import explain_unknown
 from mlsrv.settings.parameters import ModelParameters, has_scheme
+from mlsrv.settings.references import resolved
 from mlsrv.settings.sections import DEFAULT, FlatSettings, Layer, Owner, resolve
 from mlsrv.settings.server import KERNEL_DISTRIBUTION, read_object
 from mlsrv_protocol.errors import MLSrvError
@@ -130,6 +131,8 @@ class ModelSettings(FlatSettings):
         if "source" in values:
             raise ConfigurationError(f'{source or "model settings"}: unknown key "source"')
         try:
+            if source is not None and "parameters" in values:
+                values = {**values, "parameters": _with_references(values["parameters"], source.parent)}
             return cls(**values, source=source)
         except ConfigurationError as error:
             raise ConfigurationError(
@@ -237,3 +240,10 @@ def _tensor(value: object, where: str, unknown: list[str]) -> MetadataTensor:
         return MetadataTensor.parse_obj(plain)
     except MLSrvError as error:
         raise ConfigurationError(f"{where}: {error}") from None
+
+
+def _with_references(parameters: Any, base: Path) -> Any:
+    try:
+        return resolved(parameters, base)[0]
+    except ValueError as error:
+        raise ConfigurationError(f"parameters: {error}") from None

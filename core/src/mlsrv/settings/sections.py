@@ -14,8 +14,10 @@ from mlsrv.errors import ConfigurationError
 from mlsrv.settings.convert import from_text, structure_fields
 from mlsrv.settings.fields import help_of
 from mlsrv.settings.hints import explain_unknown
+from mlsrv.settings.known_plugins import guards
 from mlsrv.settings.parameters import has_scheme
 from mlsrv.settings.redaction import is_secret, redacted, without_secrets
+from mlsrv.settings.references import resolved
 
 DEFAULT = "default"
 """The origin of values that no source sets."""
@@ -55,6 +57,15 @@ class Layer:
         """Return how messages point at a key of this layer."""
         name = self.names.get(key, key)
         return f"{self.origin} {name}" if self.text else f"{self.origin}: {name}"
+
+
+@attrs.frozen
+class _Chosen:
+    """A value that counts, not converted yet, and the layer that it comes from."""
+
+    value: Any
+    layer: Layer
+    has_reference: bool
 
 
 @attrs.frozen
@@ -217,13 +228,13 @@ def resolve(
         distributions=[owner.distribution for owner in owners],
         failed=failed,
     )
-    chosen = _chosen(fields, layers, unknown, ignored)
+    chosen = _chosen(fields, layers, unknown, problems, ignored)
     if not tolerant:
         problems += ignored
     instances: dict[type, Any] = {}
     for owner in owners:
         names = {attribute.name for attribute in attrs.fields(owner.cls)}
-        values = {key: value for key, (value, _) in chosen.items() if key in names}
+        values = {key: one.value for key, one in chosen.items() if key in names}
         instance, wrong = structure_fields(owner.cls, values)
         problems += [_located(path, what, chosen, owner) for path, what in wrong]
         instances[owner.cls] = instance
@@ -233,26 +244,27 @@ def resolve(
         name: Effective(
             name,
             getattr(instances[owner.cls], name),
-            chosen[name][1].origin if name in chosen else DEFAULT,
+            chosen[name].layer.origin if name in chosen else DEFAULT,
             help_of(attribute),
             owner.distribution,
-            bool(attribute.metadata.get("secret")),
+            bool(attribute.metadata.get("secret")) or (name in chosen and chosen[name].has_reference),
         )
         for name, (owner, attribute) in fields.items()
     }
     return Sections(instances, effective, tuple(ignored))
 
 
-def _located(path: str, what: str, chosen: Mapping[str, tuple[Any, Layer]], owner: Owner) -> str:
+def _located(path: str, what: str, chosen: Mapping[str, _Chosen], owner: Owner) -> str:
     """Return a problem with the origin of the value. A check of a whole class names the setting itself."""
     name, colon, rest = what.partition(": ")
     if not path and colon and name in chosen:
         path, what = name, rest
     field = attrs.fields_dict(owner.cls).get(path)
-    if is_secret(path) or (field is not None and field.metadata.get("secret")):
+    is_masked = field is not None and field.metadata.get("secret")
+    if is_secret(path) or is_masked or (path in chosen and chosen[path].has_reference):
         what = what.partition(", got ")[0]
     what = without_secrets(what)
-    return f"{chosen[path][1].where(path) if path else owner.distribution}: {what}"
+    return f"{chosen[path].layer.where(path) if path else owner.distribution}: {what}"
 
 
 def _fields(owners: Sequence[Owner], problems: list[str]) -> _Fields:
@@ -273,19 +285,29 @@ def _chosen(
     fields: _Fields,
     layers: Sequence[Layer],
     unknown: Callable[[str], str],
+    problems: list[str],
     ignored: list[str],
-) -> dict[str, tuple[Any, Layer]]:
-    """Return the value of each setting that a layer has, not converted yet, with its layer."""
-    chosen: dict[str, tuple[Any, Layer]] = {}
+) -> dict[str, _Chosen]:
+    """Return the value of each setting that a layer has, not converted yet."""
+    chosen: dict[str, _Chosen] = {}
     for layer in layers:
         for key, value in layer.values.items():
             if key not in fields:
-                ignored.append(f"{layer.origin}: {unknown(key)}")
+                # A server must not start open because a plugin that guards it is not there.
+                (problems if guards(key) else ignored).append(f"{layer.origin}: {unknown(key)}")
                 continue
-            plain = from_text(value, fields[key][1].type) if layer.text and isinstance(value, str) else value
+            has_reference = False
+            if layer.base is not None:
+                try:
+                    value, has_reference = resolved(value, layer.base)
+                except ValueError as error:
+                    problems.append(f"{layer.where(key)}: {error}")
+                    continue
+            is_text = layer.text or has_reference
+            plain = from_text(value, fields[key][1].type) if is_text and isinstance(value, str) else value
             if fields[key][1].metadata.get("path"):
                 plain = _from_base(plain, layer.base)
-            chosen[key] = (plain, layer)
+            chosen[key] = _Chosen(plain, layer, has_reference)
     return chosen
 
 

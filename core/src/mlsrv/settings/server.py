@@ -34,6 +34,44 @@ class KernelSettings:
         help="What a request to a model that is not loaded and need not be is told: that it is not ready "
         "(503), or not found (404), for agents that then load it.",
     )
+    admin_host: str | None = setting(
+        None, help="Address of the admin port and of the metrics; that of the other transports when not set."
+    )
+    admin_port: int | None = setting(
+        None,
+        help="Port of a second HTTP server, which alone takes calls that load and unload models, and what "
+        "needs the right admin; those calls over gRPC are refused then. 0 takes a free one.",
+        at_least=0,
+    )
+    repository_api: Literal["off", "read", "full"] = setting(
+        "full",
+        help="What clients may do with the repository: nothing, read the index, or load and unload, too.",
+    )
+    insecure: bool = setting(
+        False, help="Do not warn that everything is open to other machines, where no authorizer is installed."
+    )
+    audit_log: str | None = setting(
+        None,
+        help="File that gets a JSON line for each call that loads or unloads a model, and for each refusal.",
+        path=True,
+    )
+    tls_cert: str | None = setting(
+        None,
+        help="Certificate chain (PEM file) of every transport that has none of its own, and of the metrics.",
+        path=True,
+    )
+    tls_key: str | None = setting(
+        None, help="Private key of the certificate (PEM file), if it is not in that file.", path=True
+    )
+    tls_ca: str | None = setting(
+        None,
+        help="Certificates of authorities (PEM file); clients must then show a certificate signed by one.",
+        path=True,
+    )
+    tls_minimum_version: Literal["1.2", "1.3"] = setting(
+        "1.2", help="Oldest version of TLS that is accepted; over gRPC always 1.2."
+    )
+    tls_ciphers: str | None = setting(None, help="Ciphers for TLS 1.2, in the form of OpenSSL; not for gRPC.")
     load_models_at_startup: bool = setting(True, help="Load every model of the repository at the start.")
     on_load_failure: Literal["serve", "exit"] = setting(
         "serve",
@@ -118,6 +156,10 @@ class KernelSettings:
         help="A logging configuration (dictConfig), or the path of a file with one (JSON or INI).",
         path=True,
     )
+
+    def __attrs_post_init__(self) -> None:
+        if self.tls_cert is None and (self.tls_key or self.tls_ca):
+            raise ValueError("tls_cert: expected a file, because other TLS settings are given")
 
 
 class Settings(FlatSettings):

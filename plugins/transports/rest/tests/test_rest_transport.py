@@ -18,10 +18,12 @@ import httpx
 import pytest
 import trustme
 
+import mlsrv
 import mlsrv_rest.calls
 import mlsrv_rest.plugin
 import mlsrv_rest.servers.uvicorn
 from mlsrv import Kernel
+from mlsrv.authorization import AccessRequest, Authorizer, Principal
 from mlsrv.errors import ConfigurationError
 from mlsrv_rest.transport import RestTransport
 
@@ -344,3 +346,44 @@ def test_signals_logging_and_output_are_left_alone(http_server: str) -> None:
             if process.poll() is None:
                 os.kill(process.pid, signal.SIGKILL)
         assert (process.returncode, out, err) == (0, "", "")
+
+
+class Subjects(Authorizer):
+    """Lets everything in, and keeps the subjects of certificates."""
+
+    def __init__(self) -> None:
+        self.found: list[str | None] = []
+
+    @mlsrv.hookimpl
+    def mlsrv_authorize(self) -> Authorizer:
+        return self
+
+    async def authorize(self, access: AccessRequest) -> Principal:
+        self.found.append(access.certificate.get("commonName"))
+        return Principal("any", {"metadata": ["*"]})
+
+
+async def test_the_settings_for_every_transport_and_the_subject_of_a_certificate(
+    serve: Any, authority: trustme.CA, tmp_path: Path
+) -> None:
+    files = {name: str(tmp_path / f"{name[4:]}.pem") for name in ("tls_cert", "tls_key", "tls_ca")}
+    plugin = Subjects()
+    certificate = authority.issue_cert("robot@test", common_name="robot")
+    certificate.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "robot.pem"))
+    async with serve(plugins=[plugin], **files, tls_minimum_version="1.3") as served:
+        assert served.url.startswith("https://")
+        context = ssl.create_default_context(cafile=files["tls_ca"])
+        context.load_cert_chain(tmp_path / "robot.pem")
+        async with httpx.AsyncClient(base_url=served.url, verify=context) as client:
+            assert (await client.get("/v2")).status_code == 200
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        async with httpx.AsyncClient(base_url=served.url, verify=context) as client:
+            with pytest.raises(httpx.TransportError):
+                await client.get("/v2")
+    assert plugin.found == ["robot"]
+
+
+async def test_wrong_ciphers(serve: Any, authority: trustme.CA, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="tls_ciphers: no cipher is named by 'nonsense'"):
+        async with serve(tls_cert=str(tmp_path / "both.pem"), tls_ciphers="nonsense"):
+            pass

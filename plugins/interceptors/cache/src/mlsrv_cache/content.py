@@ -15,6 +15,10 @@ _REQUEST_ONLY_KEYS = frozenset({"headers", "timeout", "priority"})
 """Request parameters that do not change the answer."""
 
 
+PRINCIPAL = "principal"
+"""In `vary`: answers depend on who asks, where an authorizer is installed; also a header of this name."""
+
+
 def content_key(
     request: InferenceRequest, context: CallContext | None = None, vary: Sequence[str] = ()
 ) -> bytes:
@@ -36,6 +40,8 @@ def content_key(
             None if context is None else context.headers,
         ):
             plain.append([(headers or {}).get(name) for name in vary])
+        if PRINCIPAL in vary and context is not None and context.principal is not None:
+            plain.append(context.principal.name)
     for tensor in request.inputs:
         plain.append(
             (tensor.name, str(tensor.datatype), list(tensor.shape), _sorted_items(tensor.parameters))

@@ -30,7 +30,7 @@ class CacheModelSettings:
     cache_vary: list[str] = setting(
         factory=list,
         help="Names of request headers that the model's answers depend on; requests are equal only if these "
-        "are.",
+        "are. principal stands for who asks, where an authorizer is installed.",
     )
 
     def __attrs_post_init__(self) -> None:

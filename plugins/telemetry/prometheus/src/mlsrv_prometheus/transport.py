@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Sequence
 from typing import Any, ClassVar, cast
 
@@ -13,7 +14,7 @@ from hypercorn.config import Config, Sockets
 from hypercorn.logging import Logger
 
 from mlsrv.kernel_api import KernelAPI
-from mlsrv.listening import bind, url
+from mlsrv.listening import ServerTLS, TLSFiles, bind, url
 from mlsrv.settings import KernelSettings
 from mlsrv.transport import Transport
 from mlsrv_prometheus.app import MetricsApp
@@ -28,7 +29,7 @@ CLOSING_SECONDS = 1.0
 
 
 class MetricsTransport(Transport):
-    """Listens on ``host`` and ``metrics_port``."""
+    """Listens on ``admin_host``, or else ``host``, and ``metrics_port``."""
 
     takes_requests: ClassVar[bool] = False
 
@@ -38,18 +39,21 @@ class MetricsTransport(Transport):
         self._stop = asyncio.Event()
         self._serving: asyncio.Task[None] | None = None
         self._endpoints: tuple[str, ...] = ()
+        self._tls: ServerTLS | None = None
 
     async def start(self) -> None:
         if self._serving is not None:
             return
         path = self._settings.metrics_endpoint or "/"
-        host, port = self.kernel.settings.of(KernelSettings).host, self._settings.metrics_port
+        own, port = self.kernel.settings.of(KernelSettings), self._settings.metrics_port
+        host, files = own.admin_host or own.host, TLSFiles.of(None, None, None, "tls", own)
+        self._tls = None if files is None else ServerTLS(files)
         bound = bind(host, port, server="Prometheus's endpoint", setting="metrics_port")
-        self._endpoints = (url(bound, "http") + path,)
+        self._endpoints = (url(bound, "http" if self._tls is None else "https") + path,)
         self._stop.clear()
         app = cast("Any", MetricsApp(self.kernel, path))
         self._serving = asyncio.create_task(
-            serve(app, _config(bound), shutdown_trigger=self._stop.wait), name="mlsrv-metrics"
+            serve(app, _config(bound, self._tls), shutdown_trigger=self._stop.wait), name="mlsrv-metrics"
         )
 
     async def stop(self, grace: float) -> None:
@@ -62,6 +66,10 @@ class MetricsTransport(Transport):
         if hung:
             serving.cancel()
             await asyncio.wait({serving}, timeout=CLOSING_SECONDS)
+
+    async def reload(self) -> None:
+        if self._tls is not None:
+            self._tls.reload()
 
     @property
     def endpoints(self) -> Sequence[str]:
@@ -85,16 +93,20 @@ class _Config(Config):
     """Serves on a socket that listens already. Hypercorn's own would be inherited by child processes of the
     server or a model, which may outlive it and would hold the port."""
 
-    def __init__(self, bound: socket.socket) -> None:
+    def __init__(self, bound: socket.socket, tls: ServerTLS | None) -> None:
         super().__init__()
         self._bound = bound
+        self._tls = tls
 
     def create_sockets(self) -> Sockets:
-        return Sockets([], [self._bound], [])
+        return Sockets([], [self._bound], []) if self._tls is None else Sockets([self._bound], [], [])
+
+    def create_ssl_context(self) -> ssl.SSLContext | None:
+        return None if self._tls is None else self._tls.context
 
 
-def _config(bound: socket.socket) -> Config:
-    config = _Config(bound)
+def _config(bound: socket.socket, tls: ServerTLS | None) -> Config:
+    config = _Config(bound, tls)
     config.errorlog = logger
     config.logger_class = _QuietLogger
     config.include_server_header = False

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import grpc
 
-from mlsrv.listening import bind, host_and_port, tls_context, unusable
+from mlsrv.listening import TLSFiles, bind, host_and_port, tls_context, unusable
+from mlsrv.settings import KernelSettings
 from mlsrv_grpc.settings import GrpcSettings
 
 _NAMES = {"server": "gRPC", "setting": "grpc_port"}
@@ -36,7 +37,7 @@ class GrpcTLS:
     """Certificates of the gRPC server, whose files can be read again while it runs.
 
     Args:
-        settings: they have a certificate.
+        files: the files.
 
     Attributes:
         credentials: those of the server; gRPC asks for the newest files at each handshake.
@@ -45,19 +46,22 @@ class GrpcTLS:
         ConfigurationError: a file cannot be read or used.
     """
 
-    def __init__(self, settings: GrpcSettings) -> None:
-        self._settings = settings
+    def __init__(self, files: TLSFiles) -> None:
+        self._files = files
         self._newest = self._used = self._read()
         self.credentials = grpc.dynamic_ssl_server_credentials(
             self._newest,
             self._changed,  # type: ignore[arg-type]  # the stubs forget that it may return None
-            require_client_authentication=settings.grpc_tls_ca is not None,
+            require_client_authentication=files.ca is not None,
         )
 
     @classmethod
-    def of(cls, settings: GrpcSettings) -> GrpcTLS | None:
+    def of(cls, settings: GrpcSettings, common: KernelSettings) -> GrpcTLS | None:
         """Return the certificates of the settings, or None if these have none."""
-        return None if settings.grpc_tls_cert is None else cls(settings)
+        files = TLSFiles.of(
+            settings.grpc_tls_cert, settings.grpc_tls_key, settings.grpc_tls_ca, "grpc_tls", common
+        )
+        return None if files is None else cls(files)
 
     def reload(self) -> None:
         """Read the files again.
@@ -76,10 +80,9 @@ class GrpcTLS:
         return newest
 
     def _read(self) -> grpc.ServerCertificateConfiguration:
-        cert, key, ca = self._settings.grpc_tls_cert, self._settings.grpc_tls_key, self._settings.grpc_tls_ca
-        assert cert is not None
+        cert, key, ca = self._files.cert, self._files.key, self._files.ca
         # gRPC does not report an invalid file, and refuses each handshake later: try them first.
-        tls_context(cert, key, ca, setting="grpc_tls")
+        tls_context(cert, key, ca, setting=self._files.setting)
         key_and_chain = Path(key or cert).read_bytes(), Path(cert).read_bytes()
         authorities = None if ca is None else Path(ca).read_bytes()
         return grpc.ssl_server_certificate_configuration([key_and_chain], root_certificates=authorities)

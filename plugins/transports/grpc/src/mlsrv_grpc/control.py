@@ -10,16 +10,19 @@ from typing import Any
 
 import grpc
 
-from mlsrv.authorization import action_of, requires
-from mlsrv.errors import InvalidPayload, Unsupported
+from mlsrv.authorization import AccessRequest, action_of, check_repository_api, requires
+from mlsrv.errors import InvalidPayload, PermissionDenied, Unsupported
 from mlsrv.kernel_api import KernelAPI
-from mlsrv_grpc.guarded import check_model, visible
+from mlsrv.settings import KernelSettings
+from mlsrv_grpc.access import host_of
+from mlsrv_grpc.guarded import check_model, current_admitted, visible
 from mlsrv_grpc.status import Rpc, refuse
 from mlsrv_protocol.configuration import model_configuration
-from mlsrv_protocol.grpc import message_class, parse
+from mlsrv_protocol.grpc import INFERENCE, message_class, parse
 
 Respond = Callable[[Any], Awaitable[dict[str, Any]]]
 
+_CONTROL = ("RepositoryModelLoad", "RepositoryModelUnload")
 _UNSUPPORTED = {
     "SystemSharedMemoryStatus": "system shared memory",
     "SystemSharedMemoryRegister": "system shared memory",
@@ -37,6 +40,7 @@ class Control:
 
     def __init__(self, kernel: KernelAPI) -> None:
         self._kernel = kernel
+        self._settings = kernel.settings.of(KernelSettings)
 
     def methods(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
         """Return handlers by the name of the call, including those of unsupported calls."""
@@ -52,7 +56,7 @@ class Control:
             "RepositoryModelLoad": self.repository_model_load,
             "RepositoryModelUnload": self.repository_model_unload,
         }
-        return {name: _handler(name, respond) for name, respond in methods.items()} | {
+        return {name: _handler(self._kernel, name, respond) for name, respond in methods.items()} | {
             name: _unsupported(feature) for name, feature in _UNSUPPORTED.items()
         }
 
@@ -117,6 +121,7 @@ class Control:
     @requires("repository")
     async def repository_index(self, request: Any) -> dict[str, Any]:
         """Answer every version of every model with its state; with ``ready`` only those that are ready."""
+        check_repository_api(self._settings.repository_api, changes=False)
         found = await self._kernel.index(True if request.ready else None)
         return {
             "models": [
@@ -140,7 +145,7 @@ class Control:
                     "put the model into the repository."
                 )
         name = _model_name(request)
-        check_model(name)
+        self._check_control(name)
         await self._kernel.load(name)
         return {"model_name": name, "isLoaded": True}
 
@@ -148,12 +153,19 @@ class Control:
     async def repository_model_unload(self, request: Any) -> dict[str, Any]:
         """Unload all versions of a model."""
         name = _model_name(request)
-        check_model(name)
+        self._check_control(name)
         await self._kernel.unload(name)
         return {"model_name": name, "isUnloaded": True}
 
+    def _check_control(self, model: str) -> None:
+        """Raise `PermissionDenied` if the client may not load and unload the model here."""
+        check_model(model)
+        check_repository_api(self._settings.repository_api, changes=True)
+        if self._settings.admin_port is not None:
+            raise PermissionDenied("Control calls are taken at the admin address of this server only.")
 
-def _handler(name: str, respond: Respond) -> grpc.RpcMethodHandler[bytes, bytes]:
+
+def _handler(kernel: KernelAPI, name: str, respond: Respond) -> grpc.RpcMethodHandler[bytes, bytes]:
     request_class, response_class = (
         message_class(f"inference.{name}Request"),
         message_class(f"inference.{name}Response"),
@@ -162,12 +174,31 @@ def _handler(name: str, respond: Respond) -> grpc.RpcMethodHandler[bytes, bytes]
     @requires(action_of(respond))
     async def handle(body: bytes, rpc: Rpc) -> bytes:
         try:
-            return bytes(response_class(**await respond(parse(request_class, body))).SerializeToString())
+            request = parse(request_class, body)
+            if name not in _CONTROL or kernel.audit is None:
+                fields = await respond(request)
+            else:
+                with kernel.audit.control(*_noted(request, name, rpc)):
+                    fields = await respond(request)
+            return bytes(response_class(**fields).SerializeToString())
         except Exception as error:
             problem = error
         await refuse(rpc, problem)
 
     return grpc.unary_unary_rpc_method_handler(handle)
+
+
+def _noted(request: Any, name: str, rpc: Rpc) -> tuple[AccessRequest, str | None]:
+    """Return what the audit log says of a control call: what was asked for, and who asked."""
+    call = current_admitted.get()
+    access = AccessRequest(
+        "repository",
+        model=request.model_name or request.repository_name,
+        transport="grpc",
+        operation=f"/{INFERENCE}/{name}",
+        peer=host_of(rpc.peer()),
+    )
+    return access, None if call is None else call.principal.name
 
 
 def _unsupported(feature: str) -> grpc.RpcMethodHandler[bytes, bytes]:

@@ -55,7 +55,8 @@ def all_services(kernel: KernelAPI) -> Services:
     """
     added = _plugin_services(kernel)
     names = (*_OWN, *added)
-    delivery = Delivery(kernel.settings.of(GrpcSettings).grpc_send_timeout)
+    settings = kernel.settings.of(GrpcSettings)
+    delivery = Delivery(settings.grpc_send_timeout)
     reader, health = StreamReader(), Health(kernel, names)
     descriptors = _descriptors(added)
     own: dict[str, dict[str, grpc.RpcMethodHandler[bytes, bytes]]] = {
@@ -68,7 +69,7 @@ def all_services(kernel: KernelAPI) -> Services:
         },
         HEALTH: health.methods(),
     }
-    for name in REFLECTION:
+    for name in REFLECTION if settings.grpc_reflection else ():
         own[name] = Reflection(name, names, descriptors, reader).methods()
     handlers: list[grpc.GenericRpcHandler] = [
         grpc.method_handlers_generic_handler(name, measured_methods(kernel.metrics, name, methods))

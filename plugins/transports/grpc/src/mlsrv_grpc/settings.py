@@ -25,6 +25,7 @@ class GrpcSettings:
         "its connection is closed.",
         at_least=0.001,
     )
+    grpc_reflection: bool = setting(True, help="Describe services and messages to tools (reflection).")
     grpc_tls_cert: str | None = setting(None, help="Certificate chain (PEM file); turns TLS on.", path=True)
     grpc_tls_key: str | None = setting(
         None, help="Private key of the certificate (PEM file), if it is not in that file.", path=True

@@ -36,7 +36,8 @@ class GrpcTransport(Transport):
         if self._server is not None:
             return
         settings = self.kernel.settings.of(GrpcSettings)
-        tls = GrpcTLS.of(settings)
+        common = self.kernel.settings.of(KernelSettings)
+        tls = GrpcTLS.of(settings, common)
         services = all_services(self.kernel)
         server = grpc.aio.server(
             interceptors=all_interceptors(self.kernel),
@@ -44,7 +45,7 @@ class GrpcTransport(Transport):
             maximum_concurrent_rpcs=settings.grpc_max_concurrent_calls,
         )
         server.add_generic_rpc_handlers([services.router])
-        url = listen(server, self.kernel.settings.of(KernelSettings).host, settings, tls)
+        url = listen(server, common.host, settings, tls)
         await server.start()
         self._server, self._services, self._endpoints, self._tls = server, services, (url,), tls
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from typing import NoReturn
 
 from starlette.types import ASGIApp
 
 from mlsrv.authorization import Action
 from mlsrv.context import CallContext
-from mlsrv.errors import Overloaded
+from mlsrv.errors import MLSrvError, Overloaded
 from mlsrv.kernel_api import Guard, KernelAPI
-from mlsrv.settings import Owner, Settings
+from mlsrv.settings import KernelSettings, Owner, Settings
 from mlsrv.telemetry.request_logging import report
 from mlsrv_rest.access import access_request
 from mlsrv_rest.asgi import DISCONNECTED, Message, Receive, Scope, Send, flushed
@@ -20,6 +21,7 @@ from mlsrv_rest.body_reader import MAX_CONTROL_BYTES, BodyReader, UnreadBody, se
 from mlsrv_rest.buffered_response import BufferedResponse
 from mlsrv_rest.calls import ActiveCalls, Call
 from mlsrv_rest.cors import CORS
+from mlsrv_rest.entry_checks import EntryChecks
 from mlsrv_rest.errors import (
     ClientDisconnected,
     HTTPProblem,
@@ -53,13 +55,15 @@ class RestApp:
 
     Args:
         kernel: answers the requests; it need not be running yet.
+        is_admin: whether it listens on the admin port.
 
     Raises:
         ConfigurationError: two plugins add the same route, or one returns an object of the wrong type.
     """
 
-    def __init__(self, kernel: KernelAPI) -> None:
+    def __init__(self, kernel: KernelAPI, *, is_admin: bool = False) -> None:
         settings = rest_settings(kernel)
+        self._entry = EntryChecks(settings, kernel.settings.of(KernelSettings), is_admin=is_admin)
         self.kernel = kernel
         self.calls = ActiveCalls()
         self._decoder = BodyDecoder()
@@ -196,9 +200,15 @@ class RestApp:
             await self._reader.read(call, headers, MAX_CONTROL_BYTES)
             raise
         target = infer_target(segments)
-        if self.kernel.guard is not None:
+        guard, entry = self.kernel.guard, self._entry
+        if guard is not None or entry.are_limited or "origin" in headers:
             action, model = ("infer", target[0]) if target else self._router.needs(scope, segments)
-            await self._admit(self.kernel.guard, call, scope, headers, action, model)
+            try:
+                entry.check(scope["method"], headers, action)
+            except MLSrvError as error:
+                await self._refuse(call, headers, error)
+            if guard is not None:
+                await self._admit(guard, call, scope, headers, action, model)
         scope[PRINCIPAL] = call.principal
         limit = MAX_CONTROL_BYTES if target is None and self._router.is_control(segments) else None
         body = await self._reader.read(call, headers, limit)
@@ -224,9 +234,13 @@ class RestApp:
         try:
             call.principal = await guard.admit(access)
         except Exception as error:
-            if not await self._reader.discard(call, headers):
-                raise UnreadBody from error
-            raise
+            await self._refuse(call, headers, error)
+
+    async def _refuse(self, call: Call, headers: dict[str, str], error: Exception) -> NoReturn:
+        """Raise an error about a request whose body was not read."""
+        if not await self._reader.discard(call, headers):
+            raise UnreadBody from error
+        raise error
 
 
 def create_app(kernel: KernelAPI) -> ASGIApp:

@@ -44,6 +44,16 @@ class RestSettings:
     cors_settings: CORSSettings | None = setting(
         None, help="Cross-origin requests; none are allowed when not set."
     )
+    http_allowed_hosts: list[str] = setting(
+        factory=list,
+        help="Names by which clients may reach this server (header Host), beside addresses and localhost; "
+        "all are allowed when empty.",
+    )
+    http_control_origins: list[str] = setting(
+        factory=list,
+        help="Other sites whose pages may load and unload models, such as https://ops.example.com; CORS "
+        "does not allow that.",
+    )
     http_max_body_size: int = setting(
         256 * 2**20,
         help="Bytes that the body of a request may have; a larger one is refused with status 413.",

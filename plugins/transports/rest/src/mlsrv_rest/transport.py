@@ -6,8 +6,10 @@ import asyncio
 import importlib
 from collections.abc import Sequence
 
+from attrs import frozen
+
 from mlsrv.kernel_api import KernelAPI
-from mlsrv.listening import ServerTLS, bind, url
+from mlsrv.listening import ServerTLS, TLSFiles, bind, url
 from mlsrv.settings import KernelSettings
 from mlsrv.transport import Transport
 from mlsrv_rest.app import RestApp, rest_settings
@@ -24,8 +26,19 @@ _HANDOVER_TURNS = 5
 """Turns of the event loop after which every request that had been read has reached the application."""
 
 
+@frozen
+class _Listener:
+    """One address, with the application and the server that answer there."""
+
+    app: RestApp
+    server: Server
+    tls: ServerTLS | None
+    url: str
+
+
 class RestTransport(Transport):
-    """Listens on ``host`` and ``http_port`` with the server that ``http_server`` names."""
+    """Listens on ``host`` and ``http_port`` with the server that ``http_server`` names, and on ``admin_port``
+    if that is set."""
 
     extensions = (
         "binary_tensor_data",
@@ -38,59 +51,63 @@ class RestTransport(Transport):
     def __init__(self, kernel: KernelAPI) -> None:
         super().__init__(kernel)
         self._settings = rest_settings(kernel)
-        self._app: RestApp | None = None
-        self._server: Server | None = None
-        self._tls: ServerTLS | None = None
-        self._endpoints: tuple[str, ...] = ()
+        self._listeners: list[_Listener] = []
 
     async def start(self) -> None:
-        if self._server is not None:
+        if self._listeners:
             return
-        app = RestApp(self.kernel)
-        server = _make_server(app, self._settings)
-        tls = _make_tls(self._settings, server.protocols)
-        host, port = self.kernel.settings.of(KernelSettings).host, self._settings.http_port
-        bound = bind(host, port, server="REST", setting="http_port")
+        own = self.kernel.settings.of(KernelSettings)
         try:
-            await server.start(bound, None if tls is None else tls.context)
+            await self._listen(own.host, self._settings.http_port, "http_port", own)
+            if own.admin_port is not None:
+                await self._listen(own.admin_host or own.host, own.admin_port, "admin_port", own)
         except BaseException:
-            bound.close()
+            await self.stop(0)
             raise
-        self._app, self._server, self._tls = app, server, tls
-        self._endpoints = (url(bound, "http" if tls is None else "https"),)
+
+    async def _listen(self, host: str, port: int, setting: str, own: KernelSettings) -> None:
+        app = RestApp(self.kernel, is_admin=setting == "admin_port")
+        try:
+            server = _make_server(app, self._settings)
+            tls = _make_tls(self._settings, own, server.protocols)
+            bound = bind(host, port, server="REST", setting=setting)
+            try:
+                await server.start(bound, None if tls is None else tls.context)
+            except BaseException:
+                bound.close()
+                raise
+        except BaseException:
+            app.close()
+            raise
+        self._listeners.append(_Listener(app, server, tls, url(bound, "http" if tls is None else "https")))
 
     async def stop(self, grace: float) -> None:
-        app, server = self._app, self._server
-        self._app = self._server = None
-        self._endpoints = ()
-        if app is None or server is None:
+        listeners, self._listeners = self._listeners, []
+        if not listeners:
             return
-        await server.drain()
+        await asyncio.gather(*(listener.server.drain() for listener in listeners))
         for _ in range(_HANDOVER_TURNS):
             await asyncio.sleep(0)
-        await app.calls.drain(grace)
-        await server.close(_CLOSE_SECONDS)
-        app.close()
+        await asyncio.gather(*(listener.app.calls.drain(grace) for listener in listeners))
+        await asyncio.gather(*(listener.server.close(_CLOSE_SECONDS) for listener in listeners))
+        for listener in listeners:
+            listener.app.close()
 
     async def reload(self) -> None:
-        if self._tls is not None:
-            self._tls.reload()
+        for listener in self._listeners:
+            if listener.tls is not None:
+                listener.tls.reload()
 
     @property
     def endpoints(self) -> Sequence[str]:
-        return self._endpoints
+        return tuple(listener.url for listener in self._listeners)
 
 
-def _make_tls(settings: RestSettings, protocols: list[str]) -> ServerTLS | None:
-    if settings.http_tls_cert is None:
-        return None
-    return ServerTLS(
-        settings.http_tls_cert,
-        settings.http_tls_key,
-        settings.http_tls_ca,
-        setting="http_tls",
-        protocols=protocols,
+def _make_tls(settings: RestSettings, common: KernelSettings, protocols: list[str]) -> ServerTLS | None:
+    files = TLSFiles.of(
+        settings.http_tls_cert, settings.http_tls_key, settings.http_tls_ca, "http_tls", common
     )
+    return None if files is None else ServerTLS(files, protocols)
 
 
 def _make_server(app: RestApp, settings: RestSettings) -> Server:

@@ -24,6 +24,8 @@ from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedEr
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
+from mlsrv.listening import subject_of
+from mlsrv_rest.access import CERTIFICATE
 from mlsrv_rest.app import RestApp
 from mlsrv_rest.servers.base import DRAIN_SECONDS, Server
 from mlsrv_rest.servers.http1 import H1Protocol
@@ -187,6 +189,8 @@ class _Connection(TCPServer):
     def _arguments(self) -> tuple[Any, ...]:
         """Return what Hypercorn's protocols are made of."""
         peer = self.writer.get_extra_info("socket")
+        if subject := subject_of(self.writer.get_extra_info("ssl_object")):
+            self.state[CERTIFICATE] = subject
         return (
             self.app,
             self.config,

@@ -17,6 +17,8 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from mlsrv.listening import subject_of
+from mlsrv_rest.access import CERTIFICATE
 from mlsrv_rest.app import RestApp
 from mlsrv_rest.asgi import DISCONNECTED, FLUSHED
 from mlsrv_rest.servers.base import DRAIN_SECONDS, Server
@@ -135,6 +137,9 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         self.transport = CoalescingWriter(transport)  # type: ignore[assignment]  # it delegates to one
         self.app_state |= {FLUSHED: self.flow.drain, DISCONNECTED: self.lost}
+        tls = transport.get_extra_info("ssl_object")
+        if tls is not None and (subject := subject_of(tls)):
+            self.app_state[CERTIFICATE] = subject
         # Uvicorn itself detects idleness only after the first response.
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler

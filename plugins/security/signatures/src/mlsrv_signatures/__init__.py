@@ -1,0 +1,1 @@
+"""Signatures and digests of models, in the format of OpenSSF model signing."""
