@@ -12,7 +12,7 @@ import pytest
 import mlsrv
 import mlsrv_grpc
 from mlsrv.testing import tensor_request
-from mlsrv_grpc.access import _host
+from mlsrv_grpc.access import host_of
 from mlsrv_protocol.grpc import encode_request
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -108,4 +108,4 @@ def test_a_deadline_that_passes(serve: Any, open_call: Any, caplog: pytest.LogCa
     ],
 )
 def test_hosts(peer: str, host: str) -> None:
-    assert _host(peer) == host
+    assert host_of(peer) == host
