@@ -49,7 +49,7 @@ def test_one_signal_stops_gracefully_and_soon(start, add_model, number: signal.S
     server.wait_for("1 of 1 models ready")
     began = time.monotonic()
     assert server.stop(number) == 0
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8  # of the 10 s that requests would get
     assert server.errors == ""
     assert "Stopped" in server.lines[-1]
 

@@ -41,7 +41,7 @@ def test_serves_and_stops(start, add_model, free_port: int, server_name: str) ->
     ):  # an idle connection is not waited for
         began = time.monotonic()
         assert server.stop() == 0
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 8  # of the 10 s that requests would get
     assert server.errors == ""
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", free_port), timeout=10)

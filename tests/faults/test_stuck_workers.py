@@ -35,7 +35,7 @@ async def ask(kernel: Kernel, name: str, text: str = "", timeout: float | None =
 async def leave_behind(kernel: Kernel, count: int, text: str) -> None:
     """Send requests to `Evil` whose clients leave at once."""
     running = [asyncio.create_task(ask(kernel, "evil", text)) for _ in range(count)]
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.5)
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
@@ -72,16 +72,16 @@ async def test_a_worker_keeps_a_hanging_request_while_it_has_slots_for_others(fa
 async def test_a_worker_whose_event_loop_is_blocked_gets_no_more_requests_and_is_replaced(
     faults: Any, eventually: Callable[..., Any]
 ) -> None:
-    async with faults(model("Blocking"), model("Sync"), worker_heartbeat=2.0) as it:
+    async with faults(model("Blocking"), model("Sync"), worker_heartbeat=8.0) as it:
         blocked = asyncio.create_task(ask(it.kernel, "blocking", "600"))
         pool = it.kernel._executors["workers"]._running()[0]
         await eventually(lambda: pool.counts["stuck"] == 1, 5)
         began = time.monotonic()
         answers = await asyncio.gather(*(ask(it.kernel, "sync") for _ in range(8)))
         assert len(set(answers)) == 1
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 5.0
         with pytest.raises(MLSrvError, match="its event loop did not answer") as caught:
-            await asyncio.wait_for(blocked, 10)
+            await asyncio.wait_for(blocked, 25)
         assert caught.value.code is Code.OVERLOADED  # the client may try again
         await eventually(lambda: pool.counts == {"alive": 2, "stuck": 0, "missing": 0})
 
@@ -89,7 +89,7 @@ async def test_a_worker_whose_event_loop_is_blocked_gets_no_more_requests_and_is
 async def test_a_worker_that_answers_again_gets_requests_again(
     faults: Any, eventually: Callable[..., Any]
 ) -> None:
-    async with faults(model("Blocking"), model("Sync"), parallel_workers=1, worker_heartbeat=4.0) as it:
+    async with faults(model("Blocking"), model("Sync"), parallel_workers=1, worker_heartbeat=8.0) as it:
         before = it.pids
         blocked = asyncio.create_task(ask(it.kernel, "blocking", "2.2"))
         pool = it.kernel._executors["workers"]._running()[0]
@@ -180,7 +180,7 @@ async def test_a_worker_is_replaced_after_so_many_requests_without_a_gap(
         while not replaced():
             began = time.monotonic()
             seen.append(await ask(it.kernel, "sync"))
-            assert time.monotonic() - began < 1.0
+            assert time.monotonic() - began < 5.0
             assert time.monotonic() < end
         assert len(seen) > 10
         await eventually(lambda: len(it.pids) == 1)

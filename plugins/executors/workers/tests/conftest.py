@@ -46,6 +46,8 @@ class Sleeper(mlsrv.MLModel):
     """Sleeps in a thread for the given seconds; if polite, it stops when it is cancelled."""
     def predict(self, payload):
         until = time.monotonic() + number(payload)
+        if self.settings.parameters.extra.get("polite"):
+            note(self.settings, "asleep")
         while time.monotonic() < until:
             time.sleep(0.01)
             if self.settings.parameters.extra.get("polite") and current_context.get().cancelled:

@@ -153,7 +153,7 @@ async def test_a_body_that_unpacks_to_over_a_hundred_times_its_size(
 
 
 async def test_health_is_answered_while_a_hostile_body_is_refused(serve: Any) -> None:
-    body = b'{"parameters":{"a":[' + b"[]," * (4 * 2**20 // 3) + b'[]]},"inputs":[]}'
+    body = b'{"parameters":{"a":[' + b"[]," * (16 * 2**20 // 3) + b'[]]},"inputs":[]}'
     async with serve() as served:
         loop = asyncio.get_running_loop()
         asking = asyncio.gather(*(served.client.post(f"{ECHO}/infer", content=body) for _ in range(4)))
@@ -163,4 +163,4 @@ async def test_health_is_answered_while_a_hostile_body_is_refused(serve: Any) ->
             assert (await served.client.get("/v2/health/live")).status_code == 200
             worst = max(worst, loop.time() - began)
         assert {answer.status_code for answer in await asking} == {400}
-        assert worst < 0.5
+        assert worst < 2.0  # to read one of them takes longer
