@@ -228,7 +228,11 @@ def test_dates_of_a_zone_survive_a_round_trip(dates: list[datetime], zone: str) 
         ),
         (
             pd.Series([{"a": 1}, None], dtype=object),
-            {"datatype": "BYTES", "parameters": {"content_type": "pd_json"}, "data": ['{"a": 1}', "null"]},
+            {
+                "datatype": "BYTES",
+                "parameters": {"content_type": "pd_json", "pd_missing": "None"},
+                "data": ['{"a": 1}', "null"],
+            },
         ),
         (
             pd.Series([np.array([1, 2]), np.float32(0.5)], dtype=object),
@@ -356,7 +360,7 @@ def test_the_payload_of_the_manual() -> None:
         ("BYTES", [2], [b"\xff", b"b"], {}, [b"\xff", "b"]),
         ("BYTES", [1], ["YQ=="], {"content_type": "base64"}, [b"a"]),
         ("BYTES", [1], ["2022-01-11"], {"content_type": "datetime"}, [pd.Timestamp("2022-01-11")]),
-        ("BYTES", [2], ["[1]", b"null"], {"content_type": "pd_json"}, [[1], None]),
+        ("BYTES", [2], ["[1]", b"2"], {"content_type": "pd_json"}, [[1], 2]),
         ("BYTES", [2], ["a", "b"], {"pd_dtype": "category", "pd_categories": '["b", "a"]'}, ["a", "b"]),
         ("FP32", [2], [1, 2], {"pd_dtype": "UInt16"}, [1, 2]),
     ],
@@ -538,11 +542,10 @@ def cells_of(*texts: str, **parameters: Any) -> list[Any]:
     return list(column("BYTES", [len(texts)], list(texts), content_type="pd_json", **parameters))
 
 
-def test_gaps_among_texts_are_nan_and_beside_other_values_none() -> None:
-    assert cells_of("[1]", "null") == [[1], None]
-    assert cells_of("true", "null") == [True, None]
-    for texts in (['"a"', "null"], ["null"], ["null", "null"]):
-        assert math.isnan(cells_of(*texts)[-1])
+@pytest.mark.parametrize("cells", [['"a"'], [], ["null"], ["[1]"], ["true"], ["1", '"a"']])
+def test_gaps_are_nan_whatever_the_other_cells_are(cells: list[str]) -> None:
+    """Which cells there are may depend on the other requests of a batch."""
+    assert math.isnan(cells_of(*cells, "null")[-1])
 
 
 @pytest.mark.parametrize(("name", "value"), [("None", None), ("NA", pd.NA), ("NaT", pd.NaT)])

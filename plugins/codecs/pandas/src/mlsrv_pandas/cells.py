@@ -26,6 +26,10 @@ MISSING = "pd_missing"
 GAPS: dict[str, Any] = {"None": None, "NaN": math.nan, "NaT": pd.NaT, "NA": pd.NA}
 """The values that ``pd_missing`` may name."""
 
+USUAL_GAP = "NaN"
+"""What a missing value is that is not named. It does not depend on the other cells, which may be those of
+another request in the same batch."""
+
 
 def _as_datetime(value: Any) -> datetime:
     if isinstance(value, datetime):
@@ -76,16 +80,6 @@ def _gap_name(cell: Any) -> str:
     return "None" if cell is None else "NaT" if cell is pd.NaT else "NA" if cell is pd.NA else "NaN"
 
 
-def usual_gap(is_text: Iterable[bool]) -> str:
-    """Return the name of a missing value that is not named: NaN, as pandas has it, in a column of texts, and
-    None beside other values.
-
-    Args:
-        is_text: of each cell that is not missing, whether it is a text in JSON.
-    """
-    return "NaN" if all(is_text) else "None"
-
-
 def restored(cells: list[Any], kind: Any, gap: Any) -> list[Any]:
     """Return the cells of a column from the values of its JSON texts, or of another content type.
 
@@ -100,11 +94,7 @@ def restored(cells: list[Any], kind: Any, gap: Any) -> list[Any]:
         raise CodecError(f"unknown {MISSING} {str(gap)[:60]!r}; it is one of {', '.join(GAPS)}")
     if kind is not None and (not isinstance(kind, str) or kind not in _READERS):
         raise CodecError(f"unknown {CELLS} {str(kind)[:60]!r}; it is one of {', '.join(_READERS)}")
-    if any(cell is None for cell in cells):
-        named = gap or usual_gap(isinstance(cell, str) for cell in cells if cell is not None)
-        missing = GAPS[named]
-    else:
-        missing = None
+    missing = GAPS[gap or USUAL_GAP]
     read = _READERS[kind] if kind is not None else None
     found: list[Any] = []
     try:

@@ -10,7 +10,7 @@ import pandas as pd
 from pandas.api import types
 
 from mlsrv.errors import CodecError
-from mlsrv_pandas.cells import CELLS, MISSING, gap_of, kind_of, text_of, usual_gap
+from mlsrv_pandas.cells import CELLS, MISSING, USUAL_GAP, gap_of, kind_of, text_of
 from mlsrv_pandas.dtypes import CATEGORIES, CATEGORIES_DTYPE, DTYPE, ORDERED, TEXT, name_of
 from mlsrv_pandas.jsonvalues import CONTENT_TYPE as JSON
 from mlsrv_pandas.jsonvalues import to_json_texts
@@ -149,8 +149,7 @@ def _objects(name: str, column: Column, use_bytes: bool) -> Written:
     if kind is not None and kind != "str":
         parameters[CELLS] = kind
     gap = gap_of([cell for cell, gone in zip(column, missing, strict=True) if gone])
-    firsts = [text[:1] for text, gone in zip(data, missing, strict=True) if not gone]
-    if gap is not None and gap != usual_gap(first in ('"', b'"') for first in firsts):
+    if gap is not None and gap != USUAL_GAP:
         parameters[MISSING] = gap
     return datatype, data, parameters
 

@@ -107,6 +107,8 @@ def _artifact_of(model: Any, path: Path, form: str) -> Artifact:
 def _truths(model: Any, path: Path, form: str) -> tuple[int, ...]:
     if not model.get_cat_feature_indices() or path.stat().st_size > _READABLE:
         return ()
+    if model.get_text_feature_indices():  # CatBoost has no JSON for such models
+        return ()
     with TemporaryDirectory() as folder:
         if form != "json":
             path = Path(folder, "model.json")

@@ -77,11 +77,7 @@ class Interface:
             inputs=tuple(_metadata(name, spec) for name, spec in inputs.items()),
             outputs=tuple(_output(name, spec) for name, spec in outputs.items()),
             specs=specs,
-            cells={
-                name: CELLS[spec.type]
-                for name, spec in inputs.items()
-                if isinstance(spec.type, DataType) and spec.type in CELLS
-            },
+            cells={name: found for name, spec in inputs.items() if (found := _cells(spec))},
             columns={name: spec.name for name, spec in inputs.items() if is_named and spec.name != name},
             content_type=("dict" if is_named else "np") if specs else "pd" if inputs else None,
             is_strict=is_named,
@@ -116,6 +112,12 @@ def _metadata(name: str, spec: ColSpec | TensorSpec) -> MetadataTensor:
     if not spec.required:
         parameters.extra["optional"] = True
     return MetadataTensor(name, datatype, [-1, 1], parameters)
+
+
+def _cells(spec: ColSpec | TensorSpec) -> dict[str, str] | None:
+    if isinstance(spec, TensorSpec):
+        return None
+    return CELLS.get(spec.type) if isinstance(spec.type, DataType) else {"pd_missing": "None"}
 
 
 def _output(name: str, spec: ColSpec | TensorSpec) -> MetadataTensor:
