@@ -72,3 +72,10 @@ def test_they_are_mutable_and_so_not_hashable() -> None:
 def test_the_two_known_keys_have_types(wrong: dict[str, object]) -> None:
     with pytest.raises(InvalidPayload, match=r"^parameters\.(content_type|headers) "):
         Parameters(**wrong)  # type: ignore[arg-type]  # what a client may send
+
+
+def test_construct_takes_the_parts_as_they_are() -> None:
+    extra = {"a": 1, "b": None}
+    made = Parameters.construct("np", {"x": "y"}, extra)
+    assert made == Parameters("np", {"x": "y"}, a=1)
+    assert made.extra is extra

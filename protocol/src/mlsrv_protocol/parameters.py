@@ -1,7 +1,7 @@
 """Parameters: the named values of requests, responses and tensors."""
 
 from collections.abc import ItemsView, KeysView
-from typing import Any
+from typing import Any, Self
 
 from mlsrv_protocol.errors import InvalidPayload
 from mlsrv_protocol.quoting import clip
@@ -42,6 +42,16 @@ class Parameters:
         _set(self, "content_type", content_type)
         _set(self, "headers", headers)
         _set(self, "extra", extra)
+
+    @classmethod
+    def construct(cls, content_type: str | None, headers: Headers | None, extra: Extra) -> Self:
+        """Make parameters without checking anything, for code that has checked the values. `extra` is not
+        copied."""
+        made = cls.__new__(cls)
+        _set(made, "content_type", content_type)
+        _set(made, "headers", headers)
+        _set(made, "extra", extra)
+        return made
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value of any key, `content_type` and `headers` included; `default` when it is absent or

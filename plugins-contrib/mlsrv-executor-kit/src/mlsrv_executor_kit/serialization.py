@@ -19,7 +19,8 @@ from mlsrv.handlers import HandlerOptions
 from mlsrv.metrics import Metric
 from mlsrv.timeline import Spans, Timeline
 from mlsrv_executor_kit.plain_values import dump, dump_shared, make_plain, plain_value
-from mlsrv_protocol.plain_arrays import plain_array
+from mlsrv_protocol.converters import to_datatype
+from mlsrv_protocol.plain_arrays import plain_array, plain_text
 from mlsrv_protocol.tensors import numeric
 from mlsrv_protocol.types import (
     Datatype,
@@ -63,11 +64,9 @@ def dump_request(request: InferenceRequest, buffers: Buffers) -> tuple[Any, ...]
     outputs = request.outputs
     return (
         request.id,
-        _dump_parameters(request.parameters),
+        _parts(request.parameters),
         [_dump_tensor(tensor, buffers) for tensor in request.inputs],
-        None
-        if outputs is None
-        else [(output.name, _dump_parameters(output.parameters)) for output in outputs],
+        None if outputs is None else [(output.name, _parts(output.parameters)) for output in outputs],
         request.model_name,
         request.model_version,
     )
@@ -76,13 +75,13 @@ def dump_request(request: InferenceRequest, buffers: Buffers) -> tuple[Any, ...]
 def load_request(plain: tuple[Any, ...], views: list[memoryview]) -> InferenceRequest:
     """Return the request that `dump_request` took apart; arrays are views over `views`."""
     request_id, parameters, inputs, outputs, name, version = plain
-    return InferenceRequest(
-        inputs=[_load_tensor(RequestInput, tensor, views) for tensor in inputs],
-        id=request_id,
-        parameters=parameters,
-        outputs=None if outputs is None else [RequestOutput(*output) for output in outputs],
-        model_name=name,
-        model_version=version,
+    return InferenceRequest.construct(
+        [_load_tensor(RequestInput, tensor, views) for tensor in inputs],
+        request_id,
+        _joined(parameters),
+        None if outputs is None else [RequestOutput(each, _joined(given)) for each, given in outputs],
+        name,
+        version,
     )
 
 
@@ -106,7 +105,7 @@ def _dump_response(response: InferenceResponse, buffers: Buffers) -> tuple[Any, 
         response.model_name,
         response.model_version,
         response.id,
-        _dump_parameters(response.parameters),
+        _parts(response.parameters),
         [_dump_tensor(tensor, buffers) for tensor in response.outputs],
     )
 
@@ -114,13 +113,8 @@ def _dump_response(response: InferenceResponse, buffers: Buffers) -> tuple[Any, 
 def load_response(plain: tuple[Any, ...], views: list[memoryview]) -> InferenceResponse:
     """Return the response that is the first value of `dump_response`; arrays are views over `views`."""
     name, version, request_id, parameters, outputs = plain
-    return InferenceResponse(
-        model_name=name,
-        model_version=version,
-        id=request_id,
-        parameters=parameters,
-        outputs=[_load_tensor(ResponseOutput, tensor, views) for tensor in outputs],
-    )
+    loaded = [_load_tensor(ResponseOutput, tensor, views) for tensor in outputs]
+    return InferenceResponse.construct(name, loaded, version, request_id, _joined(parameters))
 
 
 def dump_context(context: CallContext) -> tuple[Any, ...]:
@@ -133,7 +127,8 @@ def dump_context(context: CallContext) -> tuple[Any, ...]:
         context.request_id,
         context.deadline,
         context.priority,
-        dict(context.headers),
+        # As a rule this is the object in the parameters of the request, which pickle then writes once.
+        context.headers if type(context.headers) is dict else dict(context.headers),
         dict(context.trace),
         context.transport,
         [(link.request_id, dict(link.trace)) for link in context.links if link.trace],
@@ -214,6 +209,16 @@ def _load_parameters(plain: dict[str, Any] | None) -> Parameters | None:
     return None if plain is None else Parameters(**plain)
 
 
+def _parts(parameters: Parameters | None) -> tuple[str | None, dict[str, str] | None, dict[str, Any]] | None:
+    if parameters is None:
+        return None
+    return parameters.content_type, parameters.headers, parameters.extra
+
+
+def _joined(parts: tuple[Any, ...] | None) -> Parameters | None:
+    return None if parts is None else Parameters.construct(*parts)
+
+
 def _dump_tensor(tensor: RequestInput | ResponseOutput, buffers: Buffers) -> tuple[Any, ...]:
     """Return a tensor as a tuple.
 
@@ -221,7 +226,6 @@ def _dump_tensor(tensor: RequestInput | ResponseOutput, buffers: Buffers) -> tup
     `buffers`.
     """
     data = tensor.data
-    parameters = tensor.parameters
     datatype = tensor.datatype
     array_type: tuple[str, tuple[int, ...]] | None = None
     if isinstance(data, np.ndarray):
@@ -238,10 +242,10 @@ def _dump_tensor(tensor: RequestInput | ResponseOutput, buffers: Buffers) -> tup
         else:
             data = data.tolist()
     return (
-        tensor.name,
-        tensor.shape,
+        tensor.name if type(tensor.name) is str else plain_text(tensor.name),
+        tensor.shape if type(tensor.shape) is list else list(tensor.shape),
         str.__str__(datatype),
-        None if parameters is None else parameters.dict(),
+        _parts(tensor.parameters),
         array_type,
         data,
         tensor.nested,
@@ -254,4 +258,4 @@ def _load_tensor(cls: type[_T], plain: tuple[Any, ...], views: list[memoryview])
     if array_type is not None:
         dtype, array_shape = array_type
         data = np.ndarray(array_shape, dtype, views[data] if isinstance(data, int) else data)
-    return cls(name, shape, datatype, data, parameters, nested=nested)
+    return cls.construct(name, shape, to_datatype(datatype), data, _joined(parameters), nested)

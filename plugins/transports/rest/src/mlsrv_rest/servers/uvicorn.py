@@ -57,7 +57,7 @@ class UvicornServer(Server):
             forwarded_allow_ips=[],
             workers=1,
             server_header=False,
-            timeout_keep_alive=settings.http_keep_alive,  # type: ignore[arg-type]  # only handed to call_later
+            timeout_keep_alive=settings.http_keep_alive,  # type: ignore[arg-type]  # only added to times
         )
         self._config.load()
         self._state = ServerState()
@@ -127,6 +127,7 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
         self._refusal: Refusal | None = None
+        self._idle_since: float | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -141,9 +142,7 @@ class Connection(HttpToolsProtocol):
         if tls is not None and (subject := subject_of(tls)):
             self.app_state[CERTIFICATE] = subject
         # Uvicorn itself detects idleness only after the first response.
-        self.timeout_keep_alive_task = self.loop.call_later(
-            self.timeout_keep_alive, self.timeout_keep_alive_handler
-        )
+        self._become_idle()
         if self._server.size > self._server.settings.http_max_connections:
             self._refuse(self._server.no_room())
 
@@ -222,6 +221,40 @@ class Connection(HttpToolsProtocol):
             self._head_timer.cancel()
             self._head_timer = None
 
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._become_idle()
+
+    def _become_idle(self) -> None:
+        # One timer for many requests: it compares the times when it fires.
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self._on_idle_timer)
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._idle_since = None
+
+    def _on_idle_timer(self) -> None:
+        self.timeout_keep_alive_task = None
+        if self._idle_since is None:
+            return  # `_become_idle` starts the timer again
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(left, self._on_idle_timer)
+        else:
+            self.timeout_keep_alive_handler()
+
+    def _cancel_idle_timer(self) -> None:
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
+
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._end()
@@ -229,17 +262,20 @@ class Connection(HttpToolsProtocol):
     def leave(self) -> None:
         """Let another protocol have the transport."""
         self.connections.discard(self)
-        self._unset_keepalive_if_required()
         self._end()
 
     def _end(self) -> None:
         self._cancel_head_timer()
+        self._cancel_idle_timer()
         if not self.lost.done():
             self.lost.set_result(None)
 
     def drain(self) -> None:
         """Make the response to come the last one."""
-        self.timeout_keep_alive = DRAIN_SECONDS  # type: ignore[assignment]  # only handed to call_later
+        self.timeout_keep_alive = DRAIN_SECONDS  # type: ignore[assignment]  # only added to times
+        self._cancel_idle_timer()
+        if self._idle_since is not None:
+            self._become_idle()
         if not _is_answered(self.cycle) and not self.cycle.response_started:
             self.cycle.keep_alive = False
 
