@@ -269,6 +269,13 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """All READMEs, guides and the reference as one site with search, in build/site; links are checked."""
+    session.install(*nox.project.dependency_groups(PROJECT, "docs"))
+    session.run("python", "tests/support/docs_site.py", "build/site")
+
+
+@nox.session
 def prometheus(session: nox.Session) -> None:
     """A real Prometheus that scrapes a server, which is Debian's where there is none yet."""
     install(session, "test")

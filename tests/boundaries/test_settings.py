@@ -4,7 +4,7 @@ import attrs
 import pytest
 
 from mlsrv.settings import KernelModelSettings, KernelSettings, help_of
-from renew import settings_classes
+from renew import SETTINGS_PAGE, settings_classes, settings_page
 from workspace import Room, rooms
 
 KERNEL = "core"
@@ -38,3 +38,8 @@ def test_no_setting_has_two_owners() -> None:
     for room, field in SETTINGS:
         owners.setdefault(field.name, set()).add(room.distribution)
     assert {name: both for name, both in owners.items() if len(both) > 1} == {}
+
+
+def test_the_page_of_all_settings() -> None:
+    found = SETTINGS_PAGE.read_text(encoding="utf-8")
+    assert found == settings_page(), "run: python tests/support/renew.py"

@@ -1,7 +1,7 @@
 """Renews what repeats the folders and the sources: python tests/support/renew.py
 
-These are the lists of plugins in the root's pyproject.toml, the data of `mlsrv.settings.known_plugins`, and
-the list of public names. The tests of `boundaries` compare them.
+These are the lists of plugins in the root's pyproject.toml, the data of `mlsrv.settings.known_plugins`, the
+guide with all settings, and the list of public names. The tests of `boundaries` compare them.
 """
 
 import ast
@@ -13,11 +13,23 @@ from typing import Any
 
 import attrs
 
+from mlsrv.plugins.offers import SettingsOffer
+from mlsrv.settings import KernelModelSettings, KernelSettings, help_of
+from mlsrv.settings.fields import default_of
 from mlsrv.settings.known_plugins import owner_of
 from workspace import ROOT, Room, make_importable, members, plugins, rooms, root_project
 
 PROJECT = ROOT / "pyproject.toml"
 KNOWN_PLUGINS = ROOT / "core/src/mlsrv/settings/known_plugins.json"
+SETTINGS_PAGE = ROOT / "core/guides/settings.md"
+SETTINGS_HEAD = """# All settings
+
+Those of the kernel and of every plugin that is developed with it; the plugins' READMEs explain them. Settings
+of the server stand in `settings.json`, in the environment (`MLSRV_HTTP_PORT` for `http_port`) or on the
+command line (`--http-port`), those of a model in its `model-settings.json` beside `name`, `implementation`,
+`parameters`, `inputs` and `outputs`, or in the environment (`MLSRV_MODEL_…`). A plugin that is not installed
+has none: its keys are errors that name it.
+"""
 PUBLIC_NAMES = ROOT / "tests/boundaries/public_names.txt"
 
 
@@ -90,6 +102,31 @@ def known_plugins() -> str:
     return json.dumps({room.distribution: known_entries(room) for room in plugins()}, indent=1) + "\n"
 
 
+def settings_page() -> str:
+    """The text of the guide with all settings."""
+    parts = [SETTINGS_HEAD]
+    own = [SettingsOffer("server", KernelSettings), SettingsOffer("model", KernelModelSettings)]
+    owners = [("mlsrv-core", own)]
+    owners += [(room.distribution, offers_of(room, "mlsrv_settings")) for room in plugins()]
+    for scope, heading in (("server", "Settings of the server"), ("model", "Settings of a model")):
+        parts.append(f"## {heading}\n")
+        for distribution, offers in owners:
+            for offer in offers:
+                if offer.scope == scope and attrs.fields(offer.cls):
+                    parts.append(f"### {heading} of {distribution}\n\n{settings_table(offer.cls)}")
+    return "\n".join(parts)
+
+
+def settings_table(cls: type) -> str:
+    """The settings of a class as a table."""
+    lines = ["| key | default | meaning |", "|---|---|---|"]
+    for field in attrs.fields(cls):
+        default = default_of(field)
+        shown = "none" if default is None else f"`{json.dumps(default)}`"
+        lines.append(f"| `{field.name}` | {shown} | {help_of(field)} |")
+    return "\n".join(lines) + "\n"
+
+
 def has_all(path: Path) -> bool:
     """Whether a module has an `__all__`, found without importing it: its framework may not be installed."""
     targets = [
@@ -126,4 +163,5 @@ if __name__ == "__main__":
     make_importable()
     PROJECT.write_text(with_lists(PROJECT.read_text(encoding="utf-8")), encoding="utf-8")
     KNOWN_PLUGINS.write_text(known_plugins(), encoding="utf-8")
+    SETTINGS_PAGE.write_text(settings_page(), encoding="utf-8")
     PUBLIC_NAMES.write_text("\n".join(public_names()) + "\n", encoding="utf-8")
