@@ -131,8 +131,8 @@ async def test_without_a_limit_there_is_no_deadline() -> None:
 
 
 async def test_a_stream_may_last_as_long_as_its_responses_come_in_time() -> None:
-    instance, context = instance_of(Slow(*[0.03] * 5)), CallContext()
-    assert len([response async for response in instance.stream(requests(), context, REQUEST)]) == 5
+    instance, context = instance_of(Slow(*[0.2] * 4), 0.6), CallContext()
+    assert len([response async for response in instance.stream(requests(), context, REQUEST)]) == 4
     await instance.close(0)
 
 
@@ -148,11 +148,11 @@ async def test_a_stream_without_a_response_in_time_ends() -> None:
 
 
 async def test_the_time_in_which_a_stream_waits_for_its_client_does_not_count() -> None:
-    instance, context = instance_of(Slow(0)), CallContext()
+    instance, context = instance_of(Slow(0), 0.5), CallContext()
     answered = 0
-    async for _ in instance.stream(requests(0.12, 0.12), context, REQUEST):
+    async for _ in instance.stream(requests(0.6, 0.6), context, REQUEST):
         answered += 1
-        await asyncio.sleep(0.06)  # reads slowly, too
+        await asyncio.sleep(0.55)  # reads slowly, too
     assert answered == 3
     await instance.close(0)
 

@@ -1,5 +1,6 @@
 """Runtimes: the one that a model gets, and the error when there is none."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,11 @@ def test_implementations_that_are_not_runtimes(wanted: str, sentence: str) -> No
         ("mlserver_onnx:Model", "mlsrv-onnx"),
     ],
 )
-def test_a_runtime_that_is_not_installed_names_its_plugin(wanted: str, plugin: str) -> None:
+def test_a_runtime_that_is_not_installed_names_its_plugin(
+    wanted: str, plugin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("mlserver_xgboost", "mlserver_onnx"):  # mlsrv-mlserver brings some of MLServer's names
+        monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ModelLoadError) as caught:
         catalog().runtime_class(ModelSettings(name="m", implementation=wanted))
     assert f"The runtime is in the plugin {plugin} (pip install {plugin})." in str(caught.value)
