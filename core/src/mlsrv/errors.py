@@ -330,7 +330,9 @@ class InvalidModelURI(ModelLoadError):
         """Return the error for a URI that leads nowhere, or for none."""
         if uri is None:
             return cls(f"Model {name} has no parameters.uri and no folder of its own; set parameters.uri.")
-        return cls(f"Model {name}: parameters.uri {uri!r} is neither a file nor a folder.")
+        made = cls(f"Model {name}: parameters.uri {uri!r} is neither a file nor a folder.")
+        made.what, made.raised = f"Model {name} failed to load", cls.__name__
+        return made
 
 
 class ModelParametersMissing(ModelLoadError):

@@ -16,6 +16,7 @@ from mlsrv.handlers import custom_handler
 from mlsrv.telemetry.error_details import ErrorDetails, is_loopback
 from mlsrv.testing import text_request
 from mlsrv.types import InferenceRequest, InferenceResponse
+from mlsrv.utils import model_uri
 
 SECRET = "postgres://user:s3cret@db/models"
 
@@ -153,3 +154,23 @@ def test_the_mark_of_an_unexpected_exception_survives_pickling() -> None:
 def test_an_unknown_value_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="error_details"):
         Kernel({"error_details": "some"}, discover=False)
+
+
+class Missing(MLModel):
+    """Wants an artifact that is not there."""
+
+    async def load(self) -> bool:
+        model_uri(self.settings)
+        return True
+
+
+async def test_the_path_of_an_artifact_that_is_missing_is_held_back_too() -> None:
+    missing = ModelSettings(name="missing", implementation=Missing, parameters={"uri": "/srv/s3cret/model"})
+    for level, reason in (
+        ("full", "Model missing: parameters.uri '/srv/s3cret/model' is neither a file nor a folder."),
+        ("class", "Model missing failed to load: InvalidModelURI; the log has the details"),
+        ("none", "Model missing failed to load; the log has the details"),
+    ):
+        async with Kernel({"error_details": level}, models=[missing], discover=False) as kernel:
+            await kernel.loaded()
+            assert [item.reason for item in await kernel.index()] == [reason]

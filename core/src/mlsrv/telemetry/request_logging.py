@@ -23,7 +23,7 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(
 def fields_of(context: CallContext) -> dict[str, Any]:
     """The ``extra`` of a record about a request: `FIELDS` as far as they are known."""
     known = {
-        "request_id": context.request_id,
+        "request_id": context.request_id or None,
         "trace_id": trace_id_of(context),
         "model": context.model or None,
         "version": context.version,

@@ -20,7 +20,8 @@ from mlsrv.kernel import Kernel
 from mlsrv.metrics import Meter, Metric, Recorder, nothing
 from mlsrv.settings import ModelSettings
 from mlsrv.testing import EchoModel, FailingModel, tensor_request, text_request
-from mlsrv_workers.executor import WorkersExecutor
+from mlsrv_workers.environments.environments import Environment
+from mlsrv_workers.executor import PoolKey, WorkersExecutor
 
 
 def executor(kernel: Kernel) -> WorkersExecutor:
@@ -493,3 +494,11 @@ async def value_or_none(kernel: Kernel, model: str) -> float | None:
         return await value(kernel, model)
     except MLSrvError:
         return None
+
+
+def test_the_name_of_a_pool_tells_no_path() -> None:
+    keys = [PoolKey("default", 1, Environment("id", f"/srv/{place}/venv", "python")) for place in ("a", "b")]
+    for key in keys:
+        assert str(key).startswith("default in venv (")
+        assert "/" not in str(key)
+    assert str(keys[0]) != str(keys[1])

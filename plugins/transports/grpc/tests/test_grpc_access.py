@@ -49,6 +49,8 @@ def test_each_call_is_a_line(serve: Any, caplog: pytest.LogCaptureFixture) -> No
         served.infer(tensor_request("unknown", [[1.0]]))
     served.ask("ServerMetadata")
     served.ask("ServerReady")
+    served.ask("RepositoryModelLoad", model_name="echo")
+    served.ask("ModelMetadata", name="failing")
     stream = served.channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
     bodies = [encode_request(tensor_request("echo", [[1.0]], id=name), typed=False) for name in ("s1", "s2")]
     assert len(list(stream(iter(bodies), timeout=20))) == 2
@@ -62,6 +64,8 @@ def test_each_call_is_a_line(serve: Any, caplog: pytest.LogCaptureFixture) -> No
         (INFER, "INTERNAL"),
         (INFER, "NOT_FOUND"),
         ("/inference.GRPCInferenceService/ServerMetadata", "OK"),
+        ("/inference.GRPCInferenceService/RepositoryModelLoad", "OK"),
+        ("/inference.GRPCInferenceService/ModelMetadata", "OK"),
         ("/inference.GRPCInferenceService/ModelStreamInfer", "OK"),
         ("/acme.Counter/Count", "OK"),
     ]
@@ -69,6 +73,9 @@ def test_each_call_is_a_line(serve: Any, caplog: pytest.LogCaptureFixture) -> No
     assert (first.request_id, first.model, first.client) == ("r1", "echo", "127.0.0.1")
     assert (second.request_id, second.model) == ("r2", "failing")
     assert stream_line.request_id == "s1"
+    metadata, load, described = lines(caplog)[3:6]
+    assert (load.model, described.model) == ("echo", "failing")
+    assert not any(hasattr(one, "request_id") for one in (metadata, load, described))
 
 
 def test_a_client_that_cancels(serve: Any, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
+import grpc
 import h2.events
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from mlsrv import MLModel, ModelSettings
 from mlsrv.testing import tensor_request
 from mlsrv.types import InferenceRequest, InferenceResponse, ResponseOutput
-from mlsrv_protocol.grpc import encode_request
+from mlsrv_protocol.grpc import INFERENCE, encode_request
 
 SECONDS = 20
 
@@ -42,3 +44,34 @@ def test_the_connection_of_a_client_that_does_not_read_is_closed(
         assert "its client does not read an answer" in caplog.text
         # Others, also patient ones, have their answers.
         assert served.infer(request).outputs[0].shape == [50_000]
+
+
+@pytest.mark.parametrize("method", ["ModelInfer", "ModelStreamInfer"])
+def test_answers_that_wait_leave_no_room_for_others(serve: Any, open_call: Any, method: str) -> None:
+    model = ModelSettings(name="large", implementation=Large)
+    served = serve([model], grpc_send_timeout=60, grpc_max_unsent_bytes=500_000)
+    request = tensor_request("large", np.zeros(1))
+    body = encode_request(request)
+    assert served.infer(request).outputs[0].shape == [50_000]
+    with open_call(served.target, method, body, end=method == "ModelInfer") as (client, connection):
+        received = 0
+        while received < 20_000:  # and it reads no further
+            for event in connection.receive_data(client.recv(2**14)):
+                received += len(event.data) if isinstance(event, h2.events.DataReceived) else 0
+            client.sendall(connection.data_to_send())
+        with pytest.raises(grpc.RpcError) as caught:
+            served.infer(request)
+        stream = served.channel.stream_stream(f"/{INFERENCE}/ModelStreamInfer")
+        with pytest.raises(grpc.RpcError) as streamed:
+            list(stream(iter([body]), timeout=SECONDS))
+    for error in (caught.value, streamed.value):
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "bytes of answers are already waiting" in error.details()
+        assert "grpc-retry-pushback-ms" in dict(error.trailing_metadata())
+    end = time.monotonic() + SECONDS
+    while True:  # until the server knows that the client has gone
+        try:
+            assert served.infer(request).outputs[0].shape == [50_000]
+            break
+        except grpc.RpcError:
+            assert time.monotonic() < end

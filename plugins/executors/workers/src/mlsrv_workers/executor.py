@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from attrs import evolve, frozen
 
@@ -64,7 +65,11 @@ class PoolKey:
         return self.name == "default" and self.environment is None and not self.isolated
 
     def __str__(self) -> str:
-        return self.name if self.environment is None else f"{self.name} in {self.environment.folder}"
+        if self.environment is None:
+            return self.name
+        # Clients may read it, as a reason or a label: it does not tell where the folder is.
+        folder = Path(self.environment.folder)
+        return f"{self.name} in {folder.name} ({crc32(str(folder).encode()):08x})"
 
 
 class PooledModel(Placement):

@@ -48,6 +48,13 @@ current_call: ContextVar[LoggedCall | None] = ContextVar("mlsrv_grpc_call", defa
 """The call that is being answered, if it is logged."""
 
 
+def note_model(name: str) -> None:
+    """Note the model that the present call is about, if the call is logged and no request to it."""
+    call = current_call.get()
+    if call is not None and call.context is None and name:
+        call.context = CallContext("", transport="grpc", model=name)
+
+
 class AccessInterceptor(grpc.aio.ServerInterceptor):
     """Logs each call, once it is over."""
 

@@ -14,7 +14,7 @@ from mlsrv.authorization import AccessRequest, action_of, check_repository_api, 
 from mlsrv.errors import InvalidPayload, PermissionDenied, Unsupported
 from mlsrv.kernel_api import KernelAPI
 from mlsrv.settings import KernelSettings
-from mlsrv_grpc.access import host_of
+from mlsrv_grpc.access import host_of, note_model
 from mlsrv_grpc.guarded import check_model, current_admitted, visible
 from mlsrv_grpc.status import Rpc, refuse
 from mlsrv_protocol.configuration import model_configuration
@@ -175,6 +175,7 @@ def _handler(kernel: KernelAPI, name: str, respond: Respond) -> grpc.RpcMethodHa
     async def handle(body: bytes, rpc: Rpc) -> bytes:
         try:
             request = parse(request_class, body)
+            note_model(_name_in(request))
             if name not in _CONTROL or kernel.audit is None:
                 fields = await respond(request)
             else:
@@ -211,6 +212,12 @@ def _unsupported(feature: str) -> grpc.RpcMethodHandler[bytes, bytes]:
 
 def _tensor(tensor: Any) -> dict[str, Any]:
     return {"name": tensor.name, "datatype": tensor.datatype.value, "shape": tensor.shape}
+
+
+def _name_in(request: Any) -> str:
+    """Return the model that a request names, or an empty string."""
+    names = (getattr(request, field, "") for field in ("name", "model_name", "repository_name"))
+    return str(next(filter(None, names), ""))
 
 
 def _model_name(request: Any) -> str:

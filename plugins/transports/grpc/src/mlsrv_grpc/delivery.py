@@ -1,4 +1,4 @@
-"""Delivery: gives up answers that their clients do not take."""
+"""Delivery: bounds what waits for clients to read it, and gives up answers that they do not take."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import Any, Final
 
+from mlsrv.errors import Overloaded
 from mlsrv_grpc.sockets import disconnect_peer
 from mlsrv_grpc.status import Rpc
 
@@ -20,36 +21,48 @@ class Delivery:
 
     Args:
         timeout: seconds that an answer may take, and one more for each 256 KiB of it.
+        limit: bytes that all answers together may have; one alone may have more.
     """
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, timeout: float, limit: int) -> None:
         self._timeout = timeout
-        self._ends: dict[asyncio.Task[object], tuple[float, Rpc]] = {}
+        self._limit = limit
+        self._held = 0
+        self._waiting: dict[asyncio.Task[object], tuple[float, Rpc, int]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, task: asyncio.Task[object], rpc: Rpc, answer: Any) -> None:
-        """Note that a call has an answer to write."""
+        """Note that a call has an answer to write.
+
+        Raises:
+            Overloaded: those that wait leave no room for it.
+        """
         loop = asyncio.get_running_loop()
         size = len(answer) if isinstance(answer, bytes) else 0
-        self._ends[task] = loop.time() + self._timeout + size / BYTES_PER_SECOND, rpc
+        if self._held and self._held + size > self._limit:
+            raise Overloaded.of("The server", f"{self._held} bytes of answers", "grpc_answers")
+        self._held += size
+        self._waiting[task] = loop.time() + self._timeout + size / BYTES_PER_SECOND, rpc, size
         if self._timer is None:
             self._timer = loop.call_later(self._timeout, self._check)
 
     def end(self, task: asyncio.Task[object]) -> None:
         """Note that the answer is written, or the call is over."""
-        self._ends.pop(task, None)
+        found = self._waiting.pop(task, None)
+        if found is not None:
+            self._held -= found[2]
 
     def _check(self) -> None:
         self._timer = None
         loop = asyncio.get_running_loop()
         now = loop.time()
-        for task, (end, rpc) in list(self._ends.items()):
-            if end <= now:
-                del self._ends[task]
-                peer = rpc.peer()
-                logger.warning("The connection of %s is closed: its client does not read an answer", peer)
-                # gRPC for Python cannot end a single call whose answer waits to be written.
-                disconnect_peer(peer)
-        if self._ends:
-            delay = max(0.0, min(end for end, _ in self._ends.values()) - now)
+        late = [(task, rpc) for task, (end, rpc, _) in self._waiting.items() if end <= now]
+        for task, rpc in late:
+            self.end(task)
+            peer = rpc.peer()
+            logger.warning("The connection of %s is closed: its client does not read an answer", peer)
+            # gRPC for Python cannot end a single call whose answer waits to be written.
+            disconnect_peer(peer)
+        if self._waiting:
+            delay = max(0.0, min(end for end, _, _ in self._waiting.values()) - now)
             self._timer = loop.call_later(max(delay, self._timeout / 10), self._check)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import grpc
 
-from mlsrv.errors import ServerNotReady
+from mlsrv.errors import MLSrvError, Overloaded, ServerNotReady
 from mlsrv.utils import closing
 from mlsrv_grpc.delivery import Delivery
 from mlsrv_grpc.handler_wrapping import CoroutineBehaviour, GeneratorBehaviour, wrap_handler
@@ -85,14 +85,18 @@ class DrainableRouter(grpc.GenericRpcHandler):
     def _coroutine(self, behaviour: CoroutineBehaviour) -> CoroutineBehaviour:
         async def tracked(request: Any, rpc: Rpc) -> Any:
             task = self._enter(rpc)
+            problem: MLSrvError
             try:
                 answer = await behaviour(request, rpc)
                 self._delivery.begin(task, rpc, answer)
                 return answer
+            except Overloaded as error:
+                problem = error
             except asyncio.CancelledError:
                 if not self._aborting or rpc.cancelled():
                     raise
-            await _abort_stopping(task, rpc)
+                problem = _cut(task)
+            await refuse(rpc, problem)
 
         return tracked
 
@@ -100,6 +104,7 @@ class DrainableRouter(grpc.GenericRpcHandler):
         # It writes for itself: gRPC would not pass on to a generator that the call is aborted during a write.
         async def tracked(request: Any, rpc: Rpc) -> None:
             task = self._enter(rpc)
+            problem: MLSrvError
             try:
                 async with closing(behaviour(request, rpc)) as answers:
                     async for answer in answers:
@@ -107,10 +112,13 @@ class DrainableRouter(grpc.GenericRpcHandler):
                         await rpc.write(answer)
                         self._delivery.end(task)
                 return
+            except Overloaded as error:
+                problem = error
             except asyncio.CancelledError:
                 if not self._aborting or rpc.cancelled():
                     raise
-            await _abort_stopping(task, rpc)
+                problem = _cut(task)
+            await refuse(rpc, problem)
 
         return tracked
 
@@ -133,6 +141,7 @@ async def _refuse(requests: object, rpc: Rpc) -> None:
     await refuse(rpc, ServerNotReady("The server is stopping."))
 
 
-async def _abort_stopping(task: asyncio.Task[object], rpc: Rpc) -> NoReturn:
+def _cut(task: asyncio.Task[object]) -> MLSrvError:
+    """Return the error of a call that was cancelled since the server does not wait for it any longer."""
     task.uncancel()
-    await refuse(rpc, ServerNotReady("The server is stopping and did not wait for this request any longer."))
+    return ServerNotReady("The server is stopping and did not wait for this request any longer.")

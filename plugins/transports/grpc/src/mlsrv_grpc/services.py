@@ -56,7 +56,7 @@ def all_services(kernel: KernelAPI) -> Services:
     added = _plugin_services(kernel)
     names = (*_OWN, *added)
     settings = kernel.settings.of(GrpcSettings)
-    delivery = Delivery(settings.grpc_send_timeout)
+    delivery = Delivery(settings.grpc_send_timeout, settings.grpc_max_unsent_bytes)
     reader, health = StreamReader(), Health(kernel, names)
     descriptors = _descriptors(added)
     own: dict[str, dict[str, grpc.RpcMethodHandler[bytes, bytes]]] = {

@@ -26,6 +26,12 @@ class GrpcSettings:
         at_least=0.001,
     )
     grpc_reflection: bool = setting(True, help="Describe services and messages to tools (reflection).")
+    grpc_max_unsent_bytes: int = setting(
+        2**30,
+        help="Bytes of answers that may wait for their clients to read them, all calls together; a call "
+        "whose answer finds no room ends with RESOURCE_EXHAUSTED.",
+        at_least=1,
+    )
     grpc_tls_cert: str | None = setting(None, help="Certificate chain (PEM file); turns TLS on.", path=True)
     grpc_tls_key: str | None = setting(
         None, help="Private key of the certificate (PEM file), if it is not in that file.", path=True

@@ -16,7 +16,7 @@ from attrs import frozen
 
 from mlsrv.authorization import requires
 from mlsrv.context import CallContext, new_request_id
-from mlsrv.errors import ServerNotReady
+from mlsrv.errors import Overloaded, ServerNotReady
 from mlsrv.kernel_api import KernelAPI
 from mlsrv_grpc.call_context import ContextFactory, pop_empty_final
 from mlsrv_grpc.delivery import Delivery
@@ -89,6 +89,8 @@ class _Stream:
                 await self._rpc.write(message)
                 self._delivery.end(task)
             return message
+        except Overloaded as error:
+            return failure(error)
         finally:
             remaining = [read_task, *self._tasks]
             for task in remaining:

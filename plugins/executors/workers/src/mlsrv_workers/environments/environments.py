@@ -109,7 +109,9 @@ class Environments:
             ) from None
         except (OSError, ValueError) as error:
             reason = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
-            raise ModelLoadError(f"Model {model.name}: {kind} {path}: {reason}") from None
+            made = ModelLoadError(f"Model {model.name}: {kind} {path}: {reason}")
+            made.what, made.raised = f"Model {model.name}: {kind}", type(error).__name__
+            raise made from None
 
     async def _provide(self, kind: str, path: Path, model: ModelSettings) -> Environment:
         if kind == "environment_path":

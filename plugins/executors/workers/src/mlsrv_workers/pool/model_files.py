@@ -42,7 +42,9 @@ class ModelFiles:
         try:
             code = None if model.folder is None else take_snapshot(model.folder)
         except OSError as error:
-            raise ModelLoadError(f"Model {model.name}: its code cannot be read: {error}") from None
+            raise ModelLoadError.of_unexpected(
+                f"Model {model.name}: its code cannot be read", error, str(error)
+            ) from None
         return cls(code, artifact_stamp(model, code))
 
 
