@@ -434,3 +434,15 @@ def test_the_real_model(load: Any, minilm: Path) -> None:
     near, far = vectors[0] @ vectors[1], vectors[0] @ vectors[2]
     assert near > 0.5
     assert far < 0.2
+
+
+def test_models_are_read_one_after_the_other(load: Any, folders: Any) -> None:
+    """transformers makes models by a setting of the whole process."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    for which in ("classifier", "writer", "encoder", "masked"):
+        folders(which)
+    with ThreadPoolExecutor(8) as pool:
+        models = list(pool.map(load, ["classifier", "writer", "encoder", "masked"] * 4))
+    for model in models[::4]:
+        assert model.predict(request(texts("args", TEXTS))).outputs[0].shape == [4, 1]

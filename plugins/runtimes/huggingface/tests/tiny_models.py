@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -150,12 +151,22 @@ def plain_encoder(folder: Path) -> Path:
     return save(folder, lambda: transformers.BertModel(bert()), word_pieces())
 
 
-def writer(folder: Path, template: str | None = CHAT) -> Path:
+def endless(folder: Path) -> Path:
+    """A writer with many positions, which never ends a text by itself."""
+    made = writer(folder, positions=16384)
+    config = json.loads((made / "generation_config.json").read_text())
+    (made / "generation_config.json").write_text(json.dumps(config | {"eos_token_id": None}))
+    config = json.loads((made / "config.json").read_text())
+    (made / "config.json").write_text(json.dumps(config | {"eos_token_id": None}))
+    return made
+
+
+def writer(folder: Path, template: str | None = CHAT, positions: int = 64) -> Path:
     tokenizer = byte_pairs()
     tokenizer.chat_template = template
     config = transformers.GPT2Config(
         vocab_size=len(tokenizer),
-        n_positions=64,
+        n_positions=positions,
         n_embd=32,
         n_layer=2,
         n_head=4,
@@ -223,6 +234,7 @@ MODELS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "entailing": ("zero-shot-classification", entailing),
     "encoder": ("feature-extraction", plain_encoder),
     "writer": ("text-generation", writer),
+    "endless": ("text-generation", endless),
     "sequences": ("text2text-generation", sequence_to_sequence),
     "vision": ("image-classification", vision),
     "hearing": ("audio-classification", hearing),

@@ -15,6 +15,7 @@ from mlsrv.context import CallContext
 from mlsrv.errors import Code, MLSrvError, ModelFailed
 from mlsrv.interceptor import CallNext, Interceptor, Phase
 from mlsrv_batching.joining import compatibility, cut, join, rejoin, rows_of, split
+from mlsrv_batching.limits import Cost, Limits
 from mlsrv_batching.observing import BatchMeter, batch_context, copy_spans_to_members
 from mlsrv_batching.parameters import Dealer, NotDealt, has_merged
 from mlsrv_batching.settings import BatchingSettings
@@ -40,6 +41,7 @@ class _Member:
     request: InferenceRequest
     context: CallContext
     rows: int
+    tokens: int
     arrived_at: float
     future: asyncio.Future[InferenceResponse]
 
@@ -54,6 +56,10 @@ class _Group:
     @property
     def rows(self) -> int:
         return sum(member.rows for member in self.members)
+
+    @property
+    def tokens(self) -> int:
+        return sum(member.tokens for member in self.members)
 
     def add(self, member: _Member) -> None:
         """Insert a member after all members of the same or a higher priority."""
@@ -77,6 +83,8 @@ class Batcher(Interceptor):
         slots: batches that may run at once: the replicas of the model.
         codec_parameters: keys of input parameters that say how the data is encoded. Requests are joined only
             if their values are equal.
+        cost: counts the tokens of a request, for the limit of them; None without one.
+        whole_inputs: inputs whose elements belong to no row. A request that has one is not joined, nor cut.
     """
 
     phase: ClassVar[Phase] = Phase.BATCH
@@ -88,11 +96,14 @@ class Batcher(Interceptor):
         meter: BatchMeter,
         slots: int = 1,
         codec_parameters: Collection[str] = (),
+        cost: Cost | None = None,
+        whole_inputs: Collection[str] = (),
     ) -> None:
         self._model = model
         self._meter = meter
         self._stop_gauge = meter.show_waiting(self._waiting)
-        self._max_rows = settings.max_batch_size
+        self._limits = Limits(settings.max_batch_size, settings.max_batch_tokens, cost)
+        self._whole_inputs = frozenset(whole_inputs)
         self._max_wait = None if settings.max_batch_time == "auto" else float(settings.max_batch_time)
         self._window = Window(settings.latency_slo, settings.max_batch_size)
         self._slots = max(1, slots)
@@ -110,12 +121,12 @@ class Batcher(Interceptor):
         self, request: InferenceRequest, context: CallContext, call_next: CallNext
     ) -> InferenceResponse:
         rows = None if self._disabled else rows_of(request)
-        if rows is None:
+        if rows is None or any(tensor.name in self._whole_inputs for tensor in request.inputs):
             return await call_next(request, context)
         self._call_next = call_next
         # A request that finds the model idle does not count as an arrival: it may be a single client's.
         self._window.arrivals.observe(rows if self._running or self._groups else 0)
-        if rows > self._max_rows:
+        if rows > self._limits.rows:
             return await self._run_in_pieces(request, context, rows)
         if self._running < self._slots and not self._groups and self._pause_before(rows, 0.0) == 0.0:
             return await self._run_now(request, context, rows)
@@ -135,7 +146,9 @@ class Batcher(Interceptor):
             "slots": self._slots,
             "waiting_requests": self._waiting(),
             "waiting_rows": sum(group.rows for group in self._groups.values()),
-            "max_batch_size": self._max_rows,
+            "waiting_tokens": sum(group.tokens for group in self._groups.values()),
+            "max_batch_size": self._limits.rows,
+            "max_batch_tokens": self._limits.tokens,
             "max_batch_time": "auto" if self._max_wait is None else self._max_wait,
             "batching": not self._disabled,
             "cost": self._window.explain(),
@@ -162,13 +175,14 @@ class Batcher(Interceptor):
     async def _enqueue(self, request: InferenceRequest, context: CallContext, rows: int) -> InferenceResponse:
         loop = asyncio.get_running_loop()
         self._meter.enqueued(float(self._waiting()))
-        member = _Member(request, context, rows, time.monotonic(), loop.create_future())
+        tokens = self._limits.tokens_of(request)
+        member = _Member(request, context, rows, tokens, time.monotonic(), loop.create_future())
         key = self._group_key(request)
         group = self._groups.setdefault(key, _Group())
         group.add(member)
         if group.timer is None and self._max_wait is not None:
             group.timer = loop.call_later(self._max_wait, self._on_timeout, key)
-        self._start_ready("full" if group.rows >= self._max_rows else "slot free")
+        self._start_ready("full" if self._limits.are_full(group.rows, group.tokens) else "slot free")
         return await member.future
 
     def _group_key(self, request: InferenceRequest) -> Hashable:
@@ -179,7 +193,7 @@ class Batcher(Interceptor):
     async def _run_in_pieces(
         self, request: InferenceRequest, context: CallContext, rows: int
     ) -> InferenceResponse:
-        pieces = cut(request, rows, self._max_rows)
+        pieces = cut(request, rows, self._limits.rows)
         counts = [piece.inputs[0].shape[0] for piece in pieces]
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(self._run_piece(piece, context)) for piece in pieces]
@@ -242,12 +256,17 @@ class Batcher(Interceptor):
     def _start(self, key: Hashable, reason: str) -> None:
         group = self._groups[key]
         batch: list[_Member] = []
-        rows = 0
-        while group.members and rows + group.members[0].rows <= self._max_rows:
-            member = group.members.popleft()
-            if not member.future.done():  # otherwise its client has gone
-                batch.append(member)
-                rows += member.rows
+        rows = tokens = 0
+        while group.members:
+            following = group.members[0]
+            # One that is too large by itself must run, too.
+            if batch and not self._limits.take(rows + following.rows, tokens + following.tokens):
+                break
+            group.members.popleft()
+            if not following.future.done():  # otherwise its client has gone
+                batch.append(following)
+                rows += following.rows
+                tokens += following.tokens
         if not group.members:
             self._remove_group(key)
         elif group.timer is None and self._max_wait is not None:

@@ -15,6 +15,12 @@ class BatchingSettings:
         0,
         help="Rows that one batch may have at most; 0 or 1 switches batching off. Larger requests are split.",
     )
+    max_batch_tokens: int = setting(
+        0,
+        help="Tokens that one batch may have at most, if the runtime counts them; 0: any number. A request "
+        "with more is run by itself.",
+        at_least=0,
+    )
     max_batch_time: float | Literal["auto"] = setting(
         0.0,
         help="Seconds that a request may wait for others while the model is busy; 0 switches batching off. "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,11 @@ logger = logging.getLogger("mlsrv.huggingface")
 
 ONNX_FILES = ("model.onnx", "onnx/model.onnx", "*.onnx", "onnx/*.onnx")
 """Where an exported model lies, in the order in which they are looked for."""
+
+
+_READING = threading.Lock()
+"""Held while transformers reads a model: it makes models without memory first, by a setting of the whole
+process, which another thread that reads would fall into."""
 
 
 class Source:
@@ -163,15 +169,16 @@ class Source:
         dtype = kwargs.pop("dtype", kwargs.pop("torch_dtype", "float32" if self.device == "cpu" else "auto"))
         named = {} if self._tokenizer_folder == self.folder else {"tokenizer": str(self._tokenizer_folder)}
         try:
-            made = transformers.pipeline(
-                task,
-                str(self.folder),
-                device=torch.device(self.device),
-                dtype=dtype,
-                trust_remote_code=self.options.trust_remote_code,
-                model_kwargs=kwargs,
-                **named,
-            )
+            with _READING:
+                made = transformers.pipeline(
+                    task,
+                    str(self.folder),
+                    device=torch.device(self.device),
+                    dtype=dtype,
+                    trust_remote_code=self.options.trust_remote_code,
+                    model_kwargs=kwargs,
+                    **named,
+                )
         except Exception as error:  # damaged or foreign files fail in any way
             raise self._unreadable(error) from error
         made.model.eval()
@@ -179,12 +186,13 @@ class Source:
 
     def _read(self, cls: Any, folder: Path, **kwargs: Any) -> Any:
         try:
-            return cls.from_pretrained(
-                str(folder),
-                local_files_only=True,
-                trust_remote_code=self.options.trust_remote_code,
-                **kwargs,
-            )
+            with _READING:
+                return cls.from_pretrained(
+                    str(folder),
+                    local_files_only=True,
+                    trust_remote_code=self.options.trust_remote_code,
+                    **kwargs,
+                )
         except MLSrvError:
             raise
         except Exception as error:  # damaged or foreign files fail in any way

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mlsrv
 from mlsrv_huggingface.settings import HuggingFaceSettings
+
+if TYPE_CHECKING:
+    from mlsrv.placement import ModelInfo
+    from mlsrv.types import InferenceRequest
 
 
 @mlsrv.hookimpl
@@ -39,6 +44,16 @@ def mlsrv_runtimes() -> mlsrv.RuntimeOffer:
             "mlsrv_huggingface.HuggingFaceRuntime",
         ),
     )
+
+
+@mlsrv.hookimpl(optionalhook=True)
+def mlsrv_batch_cost(model: mlsrv.ModelSettings, info: ModelInfo) -> Callable[[InferenceRequest], int] | None:
+    """Count the tokens of requests to a model of this runtime."""
+    if info.platform != "huggingface":
+        return None
+    from mlsrv_huggingface.costs import TokenCounter
+
+    return TokenCounter(model)
 
 
 @mlsrv.hookimpl

@@ -13,7 +13,7 @@ from mlsrv.errors import CodecError, InferenceError, InputsNotFound
 from mlsrv.model import MLModel
 from mlsrv.types import Datatype, InferenceRequest, MetadataTensor, Parameters, RequestInput
 from mlsrv_huggingface.codecs import ImageCodec, JSONCodec, NumpyListCodec, image_of, is_image
-from mlsrv_huggingface.options import checked, plain_option
+from mlsrv_huggingface.options import checked, parsed, plain_option
 from mlsrv_huggingface.tasks import Field, Task
 
 _LISTS = ("candidate_labels", "targets", "ignore_labels", "stop")
@@ -67,6 +67,8 @@ def read(model: MLModel, task: Task, request: InferenceRequest) -> Given:
         else:
             given[tensor.name] = _option(model, task, tensor)
     options = checked(model.name, task.name, task.options, given)
+    if "max_tokens" in options:  # as clients of OpenAI call it
+        options.setdefault("max_new_tokens", options.pop("max_tokens"))
     if missing := [name for name in task.required if name not in options]:
         raise InputsNotFound.missing(model.name, missing, [*_names(task), *task.required])
     return Given(_joined(model, task, columns, chat), options, chat)
@@ -175,7 +177,9 @@ def _scaled(array: Any) -> Any:
 
 def _messages(model: MLModel, tensor: RequestInput) -> list[dict[str, Any]]:
     found = model.decode(tensor, JSONCodec)
-    found = found[0] if isinstance(found, list) and len(found) == 1 and isinstance(found[0], list) else found
+    if isinstance(found, list) and len(found) == 1 and not _is_message(found[0]):
+        # One text of the content type str, or one element of hg_jsonlist.
+        found = parsed(found[0]) if isinstance(found[0], str) else found[0]
     if isinstance(found, list) and found and all(_is_message(one) for one in found):
         return found
     raise CodecError(

@@ -20,6 +20,7 @@ _TOP: dict[str, Check] = {
 _LABELS: dict[str, Check] = {"candidate_labels": texts, "hypothesis_template": text}
 GENERATION: dict[str, Check] = {
     "max_new_tokens": whole(1),
+    "max_tokens": whole(1),
     "max_length": whole(1),
     "min_new_tokens": whole(0),
     "do_sample": flag,

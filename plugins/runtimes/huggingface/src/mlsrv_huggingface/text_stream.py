@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+_INCOMPLETE = "\ufffd"
+"""Stands in decoded text for bytes that are no character, or not yet."""
+_WINDOW = 16
+"""Tokens that are decoded again with each further one."""
+
 
 class TextStream:
     """Turns tokens into pieces of text that never change later.
@@ -20,27 +25,29 @@ class TextStream:
         self._decode = decode
         self._stops = [stop for stop in stops if stop]
         self._tokens: list[int] = []
-        self._start = self._settled = 0
+        self._shown = 0
         self._held = ""
         self.stopped = False
 
     def add(self, token: int) -> str:
         """Return the text that a token settles; sets `stopped` when it completes a stop text."""
         self._tokens.append(token)
-        # Tokens before the last settled one are decoded with it: a space may depend on what stands before.
-        before = self._decode(self._tokens[self._start : self._settled])
-        now = self._decode(self._tokens[self._start :])
-        if len(now) <= len(before) or now.endswith("\ufffd"):
-            return ""
-        self._start, self._settled = self._settled, len(self._tokens)
-        return self._released(now[len(before) :])
+        text = self._decode(self._tokens)
+        # The last character stands for bytes whose rest may come; those before it are as they stay.
+        settled = len(text) - text.endswith(_INCOMPLETE)
+        piece = text[self._shown : settled]
+        self._shown = max(self._shown, settled)
+        if self._shown == len(text) and len(self._tokens) > _WINDOW:
+            # The last token stays: a space may depend on what stands before.
+            self._tokens = self._tokens[-1:]
+            self._shown = len(self._decode(self._tokens))
+        return self._released(piece)
 
     def end(self) -> str:
         """Return what is left when no further token comes."""
-        before = self._decode(self._tokens[self._start : self._settled])
-        now = self._decode(self._tokens[self._start :])
-        self._start = self._settled = len(self._tokens)
-        rest = self._released(now[len(before) :])
+        text = self._decode(self._tokens)
+        rest = self._released(text[self._shown :])
+        self._shown = len(text)
         held, self._held = self._held, ""
         return rest if self.stopped else rest + held
 

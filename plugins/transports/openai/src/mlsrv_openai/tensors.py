@@ -95,7 +95,8 @@ class Roles:
         if chat is not None:
             if self.messages is None:
                 raise self._unable("conversations (a BYTES input messages); use /v1/completions")
-            tensor = _texts(self.messages, [json.dumps(list(chat), ensure_ascii=False)])
+            content = json.dumps(list(chat), ensure_ascii=False)
+            tensor = RequestInput(self.messages, [1], Datatype.BYTES, [content])
         else:
             if self.prompt is None:
                 raise self._unable("prompts (a BYTES input text_input)")
