@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from attrs import field, frozen
@@ -47,6 +47,8 @@ __all__ = [
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _MARK = "__mlsrv_handler__"
+NO_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
+"""Verbs whose requests have no body."""
 
 
 @frozen
@@ -59,6 +61,9 @@ class HandlerOptions:
         below: the route is below the model's own path.
         root: the route is at the root of the server.
         shared: other models may offer the same route at the root.
+        summary: the first line of the method's docstring, for documents.
+        arguments: name, place ("path", "query" or "body") and annotation of each argument that comes from the
+            request, for documents.
     """
 
     rest_path: str
@@ -66,6 +71,8 @@ class HandlerOptions:
     below: bool = True
     root: bool = False
     shared: bool = False
+    summary: str = field(default="", eq=False)
+    arguments: Sequence[tuple[str, str, str]] = field(default=(), eq=False)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -106,11 +113,34 @@ def custom_handler(
         raise ValueError("A custom handler needs a path.")
 
     def mark(function: _F) -> _F:
-        options = HandlerOptions(path, rest_method.upper(), root is not True, bool(root), root == "shared")
+        verb = rest_method.upper()
+        options = HandlerOptions(
+            path,
+            verb,
+            root is not True,
+            bool(root),
+            root == "shared",
+            summary=(inspect.getdoc(function) or "").partition("\n")[0],
+            arguments=tuple(_arguments(function, path, verb)),
+        )
         setattr(function, _MARK, options)
         return function
 
     return mark
+
+
+def _arguments(function: Callable[..., Any], path: str, verb: str) -> Iterator[tuple[str, str, str]]:
+    """Yield name, place and annotation of the arguments that come from the request."""
+    segments = re.findall(r"{(\w+)}", path)
+    has_body = verb not in NO_BODY
+    for parameter in [*inspect.signature(function).parameters.values()][1:]:
+        note = parameter.annotation
+        text = "" if note is parameter.empty else getattr(note, "__name__", str(note))
+        if parameter.name in segments:
+            yield parameter.name, "path", text
+        elif parameter.name not in ("headers", "query") and text.rpartition(".")[2] != "CallContext":
+            yield parameter.name, "body" if has_body else "query", text
+            has_body = False
 
 
 @frozen

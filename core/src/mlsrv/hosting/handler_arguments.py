@@ -14,11 +14,10 @@ from attrs import frozen
 
 from mlsrv.context import CallContext
 from mlsrv.errors import InferenceError, InvalidPayload, ModelLoadError
-from mlsrv.handlers import HandlerOptions, HandlerRequest, Handlers
+from mlsrv.handlers import NO_BODY, HandlerOptions, HandlerRequest, Handlers
 from mlsrv_protocol.json_text import loads
 from mlsrv_protocol.message import Message
 
-_NO_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 _TAKEN = frozenset(
     [
         "config",
@@ -82,7 +81,7 @@ class Handler:
         self.method = method
         self._arguments: dict[str, tuple[Callable[[_Call], Any], Any]] = {}
         segments = re.findall(r"{(\w+)}", options.rest_path)
-        body_allowed = options.rest_method not in _NO_BODY
+        body_allowed = options.rest_method not in NO_BODY
         hints = get_type_hints(method)
         for parameter in inspect.signature(method).parameters.values():
             hint = hints.get(parameter.name, Any)

@@ -14,18 +14,42 @@ from starlette.routing import Route
 
 import mlsrv_openapi.plugin
 import mlsrv_rest.plugin
-from mlsrv import Kernel, ModelSettings
+from mlsrv import CallContext, Kernel, ModelSettings
+from mlsrv.handlers import custom_handler
 from mlsrv.testing import EchoModel
 from mlsrv.types import Datatype
 from mlsrv_openapi.document import OPERATIONS
 from mlsrv_rest import create_app
 
 ALL = [{"name": datatype.value, "datatype": datatype.value, "shape": [-1, 2]} for datatype in Datatype]
+
+
+class Explains(EchoModel):
+    @custom_handler("/explain/{method}")
+    async def explain(self, body: dict[str, Any], method: str, top: int = 3) -> dict[str, Any]:
+        """Explain a prediction.
+
+        In detail.
+        """
+        return {"method": method, "top": top, "body": body}
+
+    @custom_handler("/about/{what}", "GET", root=True)
+    async def about(
+        self, headers: dict[str, str], what: str, context: CallContext, loud: bool = False
+    ) -> str:
+        return what
+
+    @custom_handler("/raw")
+    async def raw(self, content: bytes) -> bytes:
+        return content
+
+
 MODELS = [
     ModelSettings(name="any", implementation=EchoModel),
     ModelSettings(
         name="my é", implementation=EchoModel, inputs=ALL, outputs=ALL, parameters={"version": "v 1"}
     ),
+    ModelSettings(name="explains", implementation=Explains),
     ModelSettings(
         name="scalar", implementation=EchoModel, inputs=[{"name": "s", "datatype": "FP64", "shape": []}]
     ),
@@ -40,6 +64,23 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
         transport = httpx.ASGITransport(create_app(kernel))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as made:
             yield made
+
+
+async def test_a_model_shows_its_custom_handlers(client: httpx.AsyncClient) -> None:
+    paths = (await client.get("/v2/models/explains/docs/dataplane.json")).json()["paths"]
+    explain = paths["/v2/models/explains/explain/{method}"]["post"]
+    assert explain["summary"] == "Explain a prediction."
+    assert [(one["name"], one["in"], one["schema"]["type"]) for one in explain["parameters"]] == [
+        ("method", "path", "string"),
+        ("top", "query", "integer"),
+    ]
+    assert list(explain["requestBody"]["content"]) == ["application/json"]
+    about = paths["/about/{what}"]["get"]
+    assert [(one["name"], one["in"]) for one in about["parameters"]] == [("what", "path"), ("loud", "query")]
+    assert about["summary"] == "Custom handler about"
+    raw = paths["/v2/models/explains/raw"]["post"]["requestBody"]
+    assert list(raw["content"]) == ["application/octet-stream"]
+    validate((await client.get("/v2/models/explains/docs/dataplane.json")).json())
 
 
 PAGES = ["/v2", "/v2/models/any", "/v2/models/my%20%C3%A9", "/v2/models/my%20%C3%A9/versions/v%201"]

@@ -7,8 +7,10 @@ from typing import Any
 
 from attrs import frozen
 
+from mlsrv.handlers import Handlers
 from mlsrv.types import MetadataModelResponse
 from mlsrv_openapi.examples import example_request
+from mlsrv_openapi.handler_paths import handler_paths
 from mlsrv_openapi.schemas import COMPONENTS, Schema, ref, tensor_schema
 
 _ERRORS = {
@@ -24,7 +26,7 @@ _ERRORS = {
 }
 _CONTROL = ("400", "404", "405", "413", "415", "500", "503")
 _READ = ("404", "405", "500", "503")
-_TAGS = ("inference", "metadata", "health", "statistics", "repository")
+_TAGS = ("inference", "custom", "metadata", "health", "statistics", "repository")
 
 
 @frozen
@@ -173,7 +175,11 @@ def server_document(name: str, version: str, models: Sequence[str], root: str) -
 
 
 def model_document(
-    metadata: MetadataModelResponse, version: str | None, paths_name: str, root: str
+    metadata: MetadataModelResponse,
+    version: str | None,
+    paths_name: str,
+    root: str,
+    handlers: Handlers | None = None,
 ) -> dict[str, Any]:
     """Return the document of one model, with its own inputs and an example that can be sent unchanged.
 
@@ -182,6 +188,7 @@ def model_document(
         version: the version whose paths are shown, or None for those of the default.
         paths_name: the name of the model, percent-encoded.
         root: where the paths begin, relative to the document.
+        handlers: the custom handlers of the model.
     """
     components = dict(COMPONENTS)
     if metadata.inputs:
@@ -197,6 +204,10 @@ def model_document(
         template = operation.path if version is None else _versioned(operation.path)
         path = template.replace("{model}", paths_name).replace("{version}", version or "")
         paths[path] = {operation.method: _operation_object(operation, path, example)}
+    base = _MODEL if version is None else _versioned(_MODEL)
+    paths |= handler_paths(
+        handlers or {}, base.replace("{model}", paths_name).replace("{version}", version or "")
+    )
     outputs = ", ".join(f"{t.name} ({t.datatype.value} {list(t.shape)})" for t in metadata.outputs)
     document = _document(f"Model {metadata.name}", version or "", root, paths, components)
     if outputs:

@@ -24,8 +24,11 @@ def example_request(inputs: Sequence[MetadataTensor]) -> dict[str, Any]:
 def _example(tensor: MetadataTensor) -> dict[str, Any]:
     shape = [1 if length == -1 else length for length in tensor.shape]
     count = min(math.prod(shape), _MAX_ELEMENTS)
+    choices = tensor.parameters.get("choices") if tensor.parameters is not None else None
     value: Any = 0
-    if tensor.datatype is Datatype.BYTES:
+    if isinstance(choices, list) and choices:
+        value = choices[0]
+    elif tensor.datatype is Datatype.BYTES:
         value = "text"
     elif tensor.datatype is Datatype.BOOL:
         value = False

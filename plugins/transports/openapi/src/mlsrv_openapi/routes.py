@@ -99,9 +99,11 @@ class Documentation:
         """Answer the document of a model."""
         name, version = _model_and_version(request)
         metadata = self._kernel.model_metadata(name, version)
+        info = self._kernel.handle(name, version).info
+        handlers = info.handlers if info is not None else {}
         root = "../../../../../.." if version is not None else "../../../.."
         version = None if version is None else quote(version, safe="")
-        return _json(model_document(metadata, version, quote(name, safe=""), root))
+        return _json(model_document(metadata, version, quote(name, safe=""), root, handlers))
 
     @requires("docs")
     async def asset(self, request: Request) -> Response:
