@@ -7,14 +7,14 @@ import pytest
 from mlsrv_protocol import InvalidPayload, json_size
 from mlsrv_protocol.binary import decode_request as decode_binary_request
 from mlsrv_protocol.json import decode_json_object, decode_request, decode_response
-from mlsrv_protocol.json_size import MAX_CONTAINERS, check_json_size
+from mlsrv_protocol.json_size import MAX_CONTAINERS, MAX_KEYS, check_json_size
 from mlsrv_protocol.validation import MAX_PARAMETER_VALUES
 
 MANY = MAX_CONTAINERS + 1
 GOOD = b'"inputs":[{"name":"x","shape":[1],"datatype":"FP32","data":[1]}]'
 
 
-@pytest.mark.parametrize("container", [b"[]", b"{}", b"[[[]]]", b'{"a":{}}', b" [ ] "])
+@pytest.mark.parametrize("container", [b"[]", b"{}", b"[[[]]]", b"[{}]", b" [ ] "])
 @pytest.mark.parametrize(
     ("start", "end"),
     [
@@ -61,6 +61,26 @@ def test_brackets_in_strings_do_not_count(text: bytes, shift: int) -> None:
     check_json_size(body)
     with pytest.raises(InvalidPayload):
         check_json_size(body + b",".join([b"[]"] * MANY))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"parameters":{' + b",".join(b'"%x":1' % i for i in range(MAX_KEYS)) + b"}," + GOOD + b"}",
+        b'{"zz":[' + b'{"a":1},' * MAX_KEYS + b"{}]," + GOOD + b"}",
+        b'{"inputs":[' + b'{"name":"x"},' * MAX_KEYS + b"{}]}",
+        b'{"x" : 1,' + b'"":1,' * MAX_KEYS + GOOD + b"}",
+    ],
+    ids=["parameters", "objects", "inputs", "the same key"],
+)
+def test_too_many_keys_are_refused_before_the_text_is_parsed(body: bytes) -> None:
+    for decode in (decode_request, decode_json_object):
+        began = time.process_time()
+        with pytest.raises(InvalidPayload, match="more than 262144 keys"):
+            decode(body)
+        assert time.process_time() - began < 1
+    inside = b'{"zz":"' + body.replace(b'"', b'\\"') + b'",' + GOOD + b"}"
+    assert decode_request(inside).inputs[0].name == "x"
 
 
 def test_too_many_values_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

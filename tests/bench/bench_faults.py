@@ -209,6 +209,7 @@ def hostile_bodies() -> None:
     hostile = {
         "a parameter of empty arrays": f'{{"parameters":{{"a":[{empty}[]]}},"inputs":{tensor}}}',
         "an unknown key of empty arrays": f'{{"zz":[{empty}[]],"inputs":{tensor}}}',
+        "a million keys": f'{{"parameters":{{{",".join(map(_key, range(1_000_000)))}}},"inputs":{tensor}}}',
         "data of empty arrays": f'{{"inputs":[{{"name":"x","shape":[1],"datatype":"FP64",'
         f'"data":[{empty}[]]}}]}}',
         "a tensor of numbers": f'{{"inputs":[{{"name":"x","shape":[4000000],"datatype":"FP64",'
@@ -219,6 +220,10 @@ def hostile_bodies() -> None:
             with serving("Talkative") as server:
                 worst = asyncio.run(worst_live(server, path, body.encode()))
                 show(f"16 MiB to /v2/{path}, {name}: worst /v2/health/live in seconds", worst)
+
+
+def _key(number: int) -> str:
+    return f'"{number:09}":1'
 
 
 async def worst_live(server: Server, path: str, body: bytes) -> float:

@@ -10,17 +10,20 @@ from mlsrv_protocol.errors import InvalidPayload
 
 MAX_CONTAINERS: Final = 2**20
 """The most arrays and objects of one text."""
+MAX_KEYS: Final = 2**18
+"""The most keys of all objects of one text, counted by the colons after them."""
 MAX_VALUES: Final = 2**25
 """The most values of one text, counted by the commas between them."""
 
 _PIECE: Final = 2**18
-_SHORTEST: Final = 2 * MAX_CONTAINERS
+_SHORTEST: Final = min(2 * MAX_CONTAINERS, 4 * MAX_KEYS)
 
 
 def check_json_size(text: bytes | bytearray | memoryview) -> None:
-    """Check that a JSON text holds no more than `MAX_CONTAINERS` arrays and objects and `MAX_VALUES` values.
+    """Check that a JSON text holds no more than `MAX_CONTAINERS` arrays and objects, `MAX_KEYS` keys and
+    `MAX_VALUES` values.
 
-    The time is that of a few searches for a byte. Brackets and commas inside strings do not count.
+    The time is that of a few searches for a byte. What is inside strings does not count.
 
     Raises:
         InvalidPayload: it holds more.
@@ -28,12 +31,13 @@ def check_json_size(text: bytes | bytearray | memoryview) -> None:
     if len(text) < _SHORTEST:
         return
     view = memoryview(text)
-    containers = values = 0
+    containers = keys = values = 0
     for start in range(0, len(view), _PIECE):
         piece = bytes(view[start : start + _PIECE])
         containers += piece.count(b"[") + piece.count(b"{")
+        keys += piece.count(b":")
         values += piece.count(b",")
-        if containers > MAX_CONTAINERS or values > MAX_VALUES:
+        if containers > MAX_CONTAINERS or keys > MAX_KEYS or values > MAX_VALUES:
             break
     else:
         return
@@ -41,7 +45,7 @@ def check_json_size(text: bytes | bytearray | memoryview) -> None:
 
 
 def _check_outside_strings(view: memoryview) -> None:
-    containers = values = 0
+    containers = keys = values = 0
     inside, carry = False, b""
     for start in range(0, len(view), _PIECE):
         piece = carry + bytes(view[start : start + _PIECE])
@@ -54,11 +58,14 @@ def _check_outside_strings(view: memoryview) -> None:
         outside = b"".join(parts[1 if inside else 0 :: 2])
         inside ^= len(parts) % 2 == 0
         containers += outside.count(b"[") + outside.count(b"{")
+        keys += outside.count(b":")
         values += outside.count(b",")
         if containers > MAX_CONTAINERS:
             raise InvalidPayload(
                 f"The JSON text has more than {MAX_CONTAINERS} arrays and objects; send flat data, "
                 "or binary tensors."
             )
+        if keys > MAX_KEYS:
+            raise InvalidPayload(f"The JSON text has more than {MAX_KEYS} keys; send fewer objects.")
         if values > MAX_VALUES:
             raise InvalidPayload(f"The JSON text has more than {MAX_VALUES} values; send binary tensors.")
