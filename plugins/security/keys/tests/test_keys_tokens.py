@@ -1,6 +1,7 @@
 """Tokens: signatures and claims, with real keys."""
 
 import asyncio
+import base64
 import json
 import time
 from pathlib import Path
@@ -88,7 +89,12 @@ async def test_wrong_tokens_are_refused(asking: Any, settings: Any, wrong: dict[
             await ask("infer", token(**wrong), model="iris")
 
 
-@pytest.mark.parametrize("text", ["x", "a.b.c", "é.é.é", "x" * 70_000], ids=range(4))
+NESTED = base64.urlsafe_b64encode(b"[" * 12_000).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    "text", ["x", "a.b.c", "é.é.é", "x" * 70_000, f"{NESTED}.e30.x", f"e30.{NESTED}.x"], ids=range(6)
+)
 async def test_texts_that_are_no_tokens(asking: Any, settings: Any, text: str) -> None:
     async with asking(**settings) as ask:
         with pytest.raises(Unauthenticated):

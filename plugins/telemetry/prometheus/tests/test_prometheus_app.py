@@ -3,11 +3,14 @@
 import asyncio
 import gzip
 import socket
+import ssl
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+import trustme
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
@@ -21,6 +24,7 @@ from mlsrv.errors import ConfigurationError, ModelLoadError, Unauthenticated
 from mlsrv.metrics import Metric
 from mlsrv.testing import EchoModel, tensor_request, text_request
 from mlsrv_prometheus import create_app
+from mlsrv_prometheus.transport import MetricsTransport
 from mlsrv_rest import create_app as create_rest_app
 
 
@@ -286,3 +290,22 @@ async def test_metrics_need_their_right_where_an_authorizer_is_installed() -> No
     assert [answer.status_code for answer in answers] == [401, 403, 200]
     assert answers[0].json() == {"error": "The key is missing or wrong."}
     assert answers[0].headers["www-authenticate"] == "Bearer"
+
+
+async def test_metrics_are_encrypted_with_the_certificate_of_every_transport(tmp_path: Path) -> None:
+    authority, path = trustme.CA(), tmp_path / "both.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(path))
+    settings = {"host": "192.0.2.1", "admin_host": "127.0.0.1", "metrics_port": 0, "tls_cert": str(path)}
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    async with Kernel(settings, plugins=[mlsrv_prometheus.plugin], discover=False) as kernel:
+        transport = MetricsTransport(kernel)
+        await transport.start()
+        (url,) = transport.endpoints
+        assert url.startswith("https://127.0.0.1:")
+        async with httpx.AsyncClient(verify=context) as client:
+            assert (await client.get(url)).status_code == 200
+        with pytest.raises(httpx.TransportError):
+            await httpx.AsyncClient().get(url.replace("https", "http"))
+        await transport.reload()
+        await transport.stop(1)

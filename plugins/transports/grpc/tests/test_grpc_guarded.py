@@ -180,10 +180,11 @@ def test_streams_need_their_right(served: Any, method: str) -> None:
 
 def test_the_models_of_a_stream_are_checked_one_by_one(served: Any) -> None:
     call = served.channel.stream_stream(f"/{INFERENCE}/ModelStreamInfer")
-    bodies = [body_of("ModelInfer", "who"), body_of("ModelInfer", "echo")]
+    bodies = [body_of("ModelInfer", name) for name in ("who", "unknown", "echo")]
     answers = list(call(iter(bodies), metadata=key("one"), timeout=SECONDS))
     assert b"one has no right infer for model who." in answers[0]
-    assert b"no right" not in answers[1]
+    assert b"one has no right infer for model unknown." in answers[1]
+    assert b"no right" not in answers[2]
 
 
 def test_lists_show_the_models_of_the_key_alone(served: Any) -> None:

@@ -13,7 +13,9 @@ import grpc
 import pytest
 import trustme
 
+import mlsrv
 import mlsrv_prometheus.plugin
+from mlsrv.authorization import AccessRequest, Authorizer, Principal
 from mlsrv.errors import ConfigurationError
 from mlsrv_protocol.grpc import encode_request
 from mlsrv_protocol.types import InferenceRequest
@@ -223,3 +225,32 @@ def test_further_options(serve: Any) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         served.method("ModelInfer")(b"\0" * 2000, timeout=SECONDS)
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+class Subjects(Authorizer):
+    """Lets everything in, and keeps the subjects of certificates."""
+
+    def __init__(self) -> None:
+        self.found: list[str | None] = []
+
+    @mlsrv.hookimpl
+    def mlsrv_authorize(self) -> Authorizer:
+        return self
+
+    async def authorize(self, access: AccessRequest) -> Principal:
+        self.found.append(access.certificate.get("commonName"))
+        return Principal("any", {"health": ["*"]})
+
+
+def test_the_settings_for_every_transport_and_the_subject_of_a_certificate(
+    serve: Any, files: dict[str, Path], authority: trustme.CA
+) -> None:
+    mine = authority.issue_cert("client@test", common_name="robot")
+    known = grpc.ssl_channel_credentials(
+        files["ca"].read_bytes(), mine.private_key_pem.bytes(), mine.cert_chain_pems[0].bytes()
+    )
+    plugin = Subjects()
+    served = serve([], known, plugins=(plugin,), tls_cert=str(files["both"]), tls_ca=str(files["ca"]))
+    assert served.kernel.transports["grpc"].endpoints[0].startswith("grpcs://")
+    assert live(served.channel) == b"\x08\x01"
+    assert plugin.found == ["robot"]

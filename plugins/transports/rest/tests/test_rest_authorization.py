@@ -126,6 +126,9 @@ def key(name: str) -> dict[str, str]:
         ("GET", "/unmarked", "all", 200),
         ("GET", "/files/a", "one", 403),
         ("GET", "/files/a", "all", 200),
+        ("GET", "/v2/models/who/nothing", "one", 403),
+        ("GET", "/v2/models/unknown/nothing", "one", 403),
+        ("GET", "/v2/models/echo/nothing", "one", 404),
         ("GET", "/nothing", "stranger", 401),
         ("GET", "/nothing", "none", 404),
         ("GET", "/v2/%FF", "stranger", 401),
@@ -192,3 +195,15 @@ async def test_a_connection_is_kept_after_the_refusal_of_a_small_body(serve: Ser
                 assert "connection" not in response.headers
             response = await client.post("/v2/models/echo/infer", content=TENSOR, headers=key("one"))
             assert response.status_code == 200
+
+
+async def test_readiness_names_models_to_those_that_may_know_them_alone(serve: Serve) -> None:
+    broken = ModelSettings(name="secret-model", implementation="no.such.Model")
+    RIGHTS["probe"] = {"health": ["*"], "metadata": ["echo"]}
+    async with serve(models=[*MODELS, broken], plugins=[Plugin()]) as served:
+        answers = [
+            await served.client.get("/v2/health/ready", headers=key(name)) for name in ("all", "probe")
+        ]
+    assert [answer.status_code for answer in answers] == [503, 503]
+    assert "secret-model" in answers[0].json()["error"]
+    assert answers[1].json()["error"] == "The server is not ready."

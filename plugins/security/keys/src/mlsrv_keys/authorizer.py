@@ -52,6 +52,7 @@ class KeysAuthorizer(Authorizer):
         self._header = None if settings.keys_header is None else settings.keys_header.lower()
         self._stamp: object = None
         self._keys: dict[str, _Known] = {}
+        self._verified: dict[str, _Known] = {}
         self._tokens = Tokens(settings) if settings.uses_tokens else None
         self._anonymous = (
             Principal("anonymous", parse_rights(settings.keys_anonymous), anonymous=True)
@@ -93,15 +94,24 @@ class KeysAuthorizer(Authorizer):
             return principal
         if self._tokens is not None and not text.startswith(f"{PREFIX}_"):
             return await self._tokens.principal(text)
+        known = self._verified.get(text)
+        if known is None:
+            known = self._verify(text)
+        if known.key.expires is not None and known.key.expires <= time.time():
+            raise Unauthenticated(_WRONG)
+        return known.principal
+
+    def _verify(self, text: str) -> _Known:
+        """Return what is known of a key. Raises `Unauthenticated` if that is nothing."""
         parts = split_key(text)
         key_id, secret = parts if parts is not None else ("", "")
         known = self._keys.get(key_id)
         matches = (known.key if known is not None else self._nobody).matches(secret)
         if known is None or not matches:
             raise Unauthenticated(_WRONG)
-        if known.key.expires is not None and known.key.expires <= time.time():
-            raise Unauthenticated(_WRONG)
-        return known.principal
+        # As many as there are keys, and none that was not right.
+        self._verified[text] = known
+        return known
 
     def _credentials(self, access: AccessRequest) -> str | None:
         """Return the key or the token of a request; None without one.
@@ -137,6 +147,7 @@ class KeysAuthorizer(Authorizer):
         if stamp != self._stamp:
             self._stamp = stamp
             self._keys = await run_in_own_thread(_read, self._path)
+            self._verified = {}
             logger.info("%d keys were read from %s", len(self._keys), self._path)
 
 

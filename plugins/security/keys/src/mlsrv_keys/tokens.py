@@ -113,7 +113,7 @@ class Tokens:
             )
             name = claims.get(settings.jwt_name_claim)
             rights = parse_rights(claims.get(settings.jwt_rights_claim, {}))
-        except (jwt.PyJWTError, ValueError, TypeError) as error:
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
             logger.debug("A token was refused: %s", type(error).__name__)
             raise Unauthenticated(_WRONG) from None
         if not isinstance(name, str) or not name:

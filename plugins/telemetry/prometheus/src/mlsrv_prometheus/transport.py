@@ -101,6 +101,10 @@ class _Config(Config):
     def create_sockets(self) -> Sockets:
         return Sockets([], [self._bound], []) if self._tls is None else Sockets([self._bound], [], [])
 
+    @property
+    def ssl_enabled(self) -> bool:
+        return self._tls is not None
+
     def create_ssl_context(self) -> ssl.SSLContext | None:
         return None if self._tls is None else self._tls.context
 

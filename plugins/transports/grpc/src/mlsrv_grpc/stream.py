@@ -20,6 +20,7 @@ from mlsrv.errors import Overloaded, ServerNotReady
 from mlsrv.kernel_api import KernelAPI
 from mlsrv_grpc.call_context import ContextFactory, pop_empty_final
 from mlsrv_grpc.delivery import Delivery
+from mlsrv_grpc.guarded import check_model
 from mlsrv_grpc.metadata import trailing_metadata
 from mlsrv_grpc.status import Failure, Rpc, abort, failure
 from mlsrv_grpc.stream_reader import StreamReader
@@ -123,6 +124,7 @@ class _Stream:
         request, typed = await decode(body)
         empty_final = pop_empty_final(request)
         context = self._contexts.context(request)
+        check_model(request.model_name)
         info = self._kernel.handle(request.model_name, request.model_version).info
         return _Call(request, context, typed, info is not None and info.streams, empty_final)
 

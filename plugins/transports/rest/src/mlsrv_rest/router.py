@@ -111,7 +111,8 @@ class Router:
     def needs(self, scope: Scope, segments: list[str]) -> tuple[Action | None, str | None]:
         """Return the action of a request, and the model that its path names, if it does.
 
-        The action of an unknown path is None.
+        The action of an unknown path is None, below a model infer: custom handlers might be there, and who
+        has no right to them must not find out.
         """
         path = join(segments)
         outline = {
@@ -123,6 +124,8 @@ class Router:
             SEGMENTS: segments,
         }
         partial: tuple[Action | None, str | None] = None, None
+        if segments[1:3] == ["v2", "models"] and len(segments) > 4:
+            partial = "infer", segments[3]
         found = False
         for route in self._app.routes:
             match, inner = route.matches(outline)

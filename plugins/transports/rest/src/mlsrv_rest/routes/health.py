@@ -12,7 +12,7 @@ from starlette.routing import Route
 from mlsrv.authorization import requires
 from mlsrv.errors import ModelNotReady
 from mlsrv.kernel_api import KernelAPI
-from mlsrv_rest.routes.common import json_response, model_and_version
+from mlsrv_rest.routes.common import PRINCIPAL, json_response, model_and_version
 
 
 class Health:
@@ -31,7 +31,10 @@ class Health:
         """Answer ``{"ready": true, "live": true}`` once every model that should be loaded is loaded."""
         problems = self._kernel.problems()
         if problems:
-            return json_response({"ready": False, "live": True, "error": " ".join(problems)}, 503)
+            principal = request.scope[PRINCIPAL]
+            may_know = principal is None or "*" in principal.rights.get("metadata", ())
+            text = " ".join(problems) if may_know else "The server is not ready."
+            return json_response({"ready": False, "live": True, "error": text}, 503)
         return json_response({"ready": True, "live": True})
 
     @requires("health")
