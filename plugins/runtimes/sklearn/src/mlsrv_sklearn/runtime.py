@@ -21,6 +21,7 @@ from mlsrv.types import (
 from mlsrv_runtime_kit import array_codecs, default_output, extra_value, find_artifact, labelled, refused
 from mlsrv_sklearn.artifact import check_fitted, read
 from mlsrv_sklearn.estimator import is_refusal, labels_of, takes_documents
+from mlsrv_sklearn.features import columns_of
 from mlsrv_sklearn.inputs import as_texts, in_doubles, table_class
 from mlsrv_sklearn.plugin import ARTIFACTS
 from mlsrv_sklearn.results import as_arrays, columns, is_table
@@ -41,6 +42,7 @@ class SKLearnModel(MLModel):
     client's fault: `InferenceError`.
     """
 
+    own_input_checks: ClassVar[bool] = True  # a matrix or a frame does as well as a tensor for each column
     own_output_choice: ClassVar[bool] = True  # a table has an output for each column
 
     @classmethod
@@ -113,9 +115,12 @@ class SKLearnModel(MLModel):
     async def metadata(self) -> MetadataModelResponse:
         """Return the metadata in the settings; the platform is ``sklearn`` if they name none.
 
-        Inputs and outputs stay as declared, because the name of the input does not matter.
+        Inputs that they do not declare are the columns of an estimator that was fitted on a frame, where
+        frames can be decoded; the name of a single input does not matter.
         """
         found = await super().metadata()
+        if not found.inputs and self._table_codec is not None:
+            found.inputs = columns_of(self._estimator)
         found.platform = found.platform or "sklearn"
         for tensor in found.outputs:
             labelled(tensor, self._labels.get(tensor.name, ()))
