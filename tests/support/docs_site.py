@@ -29,7 +29,12 @@ STYLE = """[data-md-color-scheme="default"] .md-typeset a { color: #14532d; }
 [data-md-color-scheme="slate"] .md-typeset a { color: #86d9a4; }
 """
 """Links with enough contrast."""
-PROJECT = (ROOT / "core/ARCHITECTURE.md", ROOT / ".github/CONTRIBUTING.md", ROOT / "core/CHANGELOG.md")
+PROJECT = (
+    ROOT / "core/ARCHITECTURE.md",
+    ROOT / "core/PERFORMANCE.md",
+    ROOT / ".github/CONTRIBUTING.md",
+    ROOT / "core/CHANGELOG.md",
+)
 PUBLIC = ROOT / "tests/boundaries/public_names.txt"
 
 
