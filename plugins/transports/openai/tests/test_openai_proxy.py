@@ -113,7 +113,7 @@ async def test_a_client_that_leaves_is_passed_on(client: Any) -> None:
     async for _ in stream:
         break
     await stream.close()
-    await eventually("the upstream stream is closed", lambda: "on and on" in openai_models.closed)
+    await eventually("the upstream stream is closed", lambda: "on and on" in openai_models.closed, 60)
 
 
 async def test_tensors_of_the_proxy(server: Served) -> None:
