@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlsrv.authorization import Principal
 from mlsrv.context import CallContext
 from mlsrv.errors import InvalidPayload
 from mlsrv.executor import ModelInfo
@@ -158,8 +159,16 @@ def test_contexts_and_declared_tensors_round_trip() -> None:
         "rest",
     ]
     assert (dict(back.headers), dict(back.trace)) == ({"a": "b"}, {"traceparent": "00-1-2-01"})
+    assert back.principal is None
     declared = (MetadataTensor("x", Datatype.FP32, [-1, 4], Parameters(content_type="np")),)
     assert serialization.load_metadata(serialization.dump_metadata(declared)) == declared
+
+
+def test_of_a_principal_its_name_alone_is_sent() -> None:
+    context = CallContext(principal=Principal("robot", {"infer": ["*"]}))
+    back = serialization.load_context(serialization.dump_context(context))
+    assert back.principal is not None
+    assert (back.principal.name, dict(back.principal.rights)) == ("robot", {})
 
 
 def test_links_of_a_batch_and_spans_of_observed_calls_are_sent() -> None:

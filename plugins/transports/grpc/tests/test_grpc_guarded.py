@@ -8,14 +8,12 @@ from typing import Any
 
 import grpc
 import pytest
+from named_authorizer import NamedAuthorizer, Who
 
 import mlsrv
-from mlsrv import MLModel, ModelSettings
-from mlsrv.authorization import AccessRequest, Authorizer, Principal, requires
-from mlsrv.context import current_context
-from mlsrv.errors import RateLimited, Unauthenticated
+from mlsrv import ModelSettings
+from mlsrv.authorization import requires
 from mlsrv.testing import EchoModel, tensor_request
-from mlsrv.types import InferenceRequest, InferenceResponse, Parameters
 from mlsrv_grpc import Service
 from mlsrv_protocol.grpc import (
     HEALTH,
@@ -35,33 +33,7 @@ RIGHTS: dict[str, Any] = {
 Status = grpc.StatusCode
 
 
-class Who(MLModel):
-    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        context = current_context.get()
-        assert context is not None
-        assert context.principal is not None
-        return InferenceResponse(outputs=[], parameters=Parameters(principal=context.principal.name))
-
-
-class Plugin(Authorizer):
-    def __init__(self) -> None:
-        self.asked: list[AccessRequest] = []
-
-    async def authorize(self, access: AccessRequest) -> Principal:
-        self.asked.append(access)
-        name = access.headers.get("authorization", "").removeprefix("Bearer ")
-        if name == "fast":
-            raise RateLimited.by("fast", "1 request per second", 2.5)
-        if name == "broken":
-            raise ZeroDivisionError
-        if name not in RIGHTS:
-            raise Unauthenticated("The key is missing or wrong.")
-        return Principal(name, RIGHTS[name])
-
-    @mlsrv.hookimpl
-    def mlsrv_authorize(self) -> Authorizer:
-        return self
-
+class Plugin(NamedAuthorizer):
     @mlsrv.hookimpl
     def mlsrv_grpc_services(self) -> Service:
         @requires("docs")
@@ -94,7 +66,7 @@ MODELS = [ModelSettings(name="echo", implementation=EchoModel), ModelSettings(na
 
 @pytest.fixture(scope="module")
 def plugin() -> Plugin:
-    return Plugin()
+    return Plugin(RIGHTS)
 
 
 @pytest.fixture(scope="module")

@@ -9,19 +9,17 @@ from typing import Any
 
 import httpx
 import pytest
+from named_authorizer import NamedAuthorizer, Who
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 
 import mlsrv
-from mlsrv import MLModel, ModelSettings
-from mlsrv.authorization import AccessRequest, Authorizer, Principal, requires
-from mlsrv.context import current_context
-from mlsrv.errors import RateLimited, Unauthenticated
+from mlsrv import ModelSettings
+from mlsrv.authorization import requires
 from mlsrv.handlers import custom_handler
 from mlsrv.testing import EchoModel
-from mlsrv.types import InferenceRequest, InferenceResponse, Parameters
 
 TENSOR = b'{"inputs":[{"name":"x","shape":[2],"datatype":"FP32","data":[1,2.5]}]}'
 
@@ -32,39 +30,15 @@ RIGHTS: dict[str, Any] = {
 }
 
 
-class Who(MLModel):
-    """Answers with the principal that asks, and offers a handler at the root of the server."""
-
-    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        context = current_context.get()
-        assert context is not None
-        assert context.principal is not None
-        return InferenceResponse(outputs=[], parameters=Parameters(principal=context.principal.name))
+class Handling(Who):
+    """Offers a handler at the root of the server, too."""
 
     @custom_handler(rest_path="/who", root="shared")
     async def who(self) -> dict[str, str]:
         return {"is": "there"}
 
 
-class Plugin(Authorizer):
-    def __init__(self) -> None:
-        self.asked: list[AccessRequest] = []
-
-    async def authorize(self, access: AccessRequest) -> Principal:
-        self.asked.append(access)
-        name = access.headers.get("authorization", "").removeprefix("Bearer ")
-        if name == "fast":
-            raise RateLimited.by("fast", "1 request per second", 2.5)
-        if name == "broken":
-            raise ZeroDivisionError
-        if name not in RIGHTS:
-            raise Unauthenticated("The key is missing or wrong.")
-        return Principal(name, RIGHTS[name])
-
-    @mlsrv.hookimpl
-    def mlsrv_authorize(self) -> Authorizer:
-        return self
-
+class Plugin(NamedAuthorizer):
     @mlsrv.hookimpl
     def mlsrv_rest_routes(self) -> Any:
         @requires("docs")
@@ -81,7 +55,7 @@ class Plugin(Authorizer):
 MODELS = [
     ModelSettings(name="echo", implementation=EchoModel),
     ModelSettings(name="models", implementation=EchoModel),
-    ModelSettings(name="who", implementation=Who),
+    ModelSettings(name="who", implementation=Handling),
 ]
 
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
@@ -137,7 +111,7 @@ def key(name: str) -> dict[str, str]:
     ],
 )
 async def test_each_path_needs_its_right(serve: Serve, verb: str, path: str, name: str, status: int) -> None:
-    async with serve(models=MODELS, plugins=[Plugin()]) as served:
+    async with serve(models=MODELS, plugins=[Plugin(RIGHTS)]) as served:
         body = TENSOR if path.endswith(("infer", "who")) else b""
         response = await served.client.request(verb, path, headers=key(name), content=body)
         assert response.status_code == status
@@ -148,7 +122,7 @@ async def test_each_path_needs_its_right(serve: Serve, verb: str, path: str, nam
 
 
 async def test_what_an_authorizer_is_asked(serve: Serve) -> None:
-    plugin = Plugin()
+    plugin = Plugin(RIGHTS)
     async with serve(models=MODELS, plugins=[plugin]) as served:
         await served.client.post("/v2/models/ec%68o/infer?token=1", headers=key("one"), content=TENSOR)
     (access,) = plugin.asked
@@ -158,7 +132,7 @@ async def test_what_an_authorizer_is_asked(serve: Serve) -> None:
 
 
 async def test_lists_show_the_models_of_the_key_alone(serve: Serve) -> None:
-    async with serve(models=MODELS, plugins=[Plugin()]) as served:
+    async with serve(models=MODELS, plugins=[Plugin(RIGHTS)]) as served:
         client = served.client
         assert (await client.get("/v2/models", headers=key("one"))).json() == {"models": ["echo"]}
         found = (await client.post("/v2/repository/index", headers=key("one"))).json()
@@ -168,14 +142,14 @@ async def test_lists_show_the_models_of_the_key_alone(serve: Serve) -> None:
 
 
 async def test_the_model_sees_who_asks(serve: Serve) -> None:
-    async with serve(models=MODELS, plugins=[Plugin()]) as served:
+    async with serve(models=MODELS, plugins=[Plugin(RIGHTS)]) as served:
         for path in ("infer", "infer_stream"):
             response = await served.client.post(f"/v2/models/who/{path}", headers=key("all"), content=TENSOR)
             assert '"principal":"all"' in response.text
 
 
 async def test_a_refused_request_is_answered_before_its_body_comes(serve: Serve) -> None:
-    async with serve(models=MODELS, plugins=[Plugin()]) as served:
+    async with serve(models=MODELS, plugins=[Plugin(RIGHTS)]) as served:
         wire = await served.wire()
         head = b"POST /v2/models/echo/infer HTTP/1.1\r\nhost: test\r\ncontent-length: 100000000\r\n\r\n"
         wire.writer.write(head)
@@ -186,7 +160,7 @@ async def test_a_refused_request_is_answered_before_its_body_comes(serve: Serve)
 
 
 async def test_a_connection_is_kept_after_the_refusal_of_a_small_body(serve: Serve) -> None:
-    async with serve(models=MODELS, plugins=[Plugin()]) as served:
+    async with serve(models=MODELS, plugins=[Plugin(RIGHTS)]) as served:
         limits = httpx.Limits(max_connections=1)
         async with httpx.AsyncClient(base_url=served.url, limits=limits, timeout=20) as client:
             for _ in range(2):
@@ -199,8 +173,8 @@ async def test_a_connection_is_kept_after_the_refusal_of_a_small_body(serve: Ser
 
 async def test_readiness_names_models_to_those_that_may_know_them_alone(serve: Serve) -> None:
     broken = ModelSettings(name="secret-model", implementation="no.such.Model")
-    RIGHTS["probe"] = {"health": ["*"], "metadata": ["echo"]}
-    async with serve(models=[*MODELS, broken], plugins=[Plugin()]) as served:
+    rights = RIGHTS | {"probe": {"health": ["*"], "metadata": ["echo"]}}
+    async with serve(models=[*MODELS, broken], plugins=[Plugin(rights)]) as served:
         answers = [
             await served.client.get("/v2/health/ready", headers=key(name)) for name in ("all", "probe")
         ]
