@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -107,6 +108,15 @@ def test_the_number_of_calls_has_a_limit() -> None:
         short(cost, MOST_CALLS)
         assert cost.is_short
         cost.add_on_loop(LONG_NS, LONG_NS)
+
+
+def test_calls_may_end_in_several_threads_at_once() -> None:
+    changes: list[bool] = []
+    cost = CallCost("m", changes.append)
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(short, cost, CALLS) for _ in range(200)]:
+            done.result()
+    assert changes == [True]
 
 
 def test_a_few_calls_may_wait_but_not_many() -> None:

@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import logging
 import statistics
+import threading
 from asyncio import _set_running_loop
 from collections.abc import Awaitable, Callable
 from time import perf_counter_ns, thread_time_ns
@@ -63,13 +64,14 @@ class CallCost:
         is_short: True while calls should run on the event loop.
     """
 
-    __slots__ = ("_busy", "_count", "_lasted", "_long", "_name", "_needed", "_on_change", "is_short")
+    __slots__ = ("_busy", "_count", "_lasted", "_lock", "_long", "_name", "_needed", "_on_change", "is_short")
 
     def __init__(self, name: str, on_change: Callable[[bool], None] = lambda _: None) -> None:
         self.is_short = False
         self._on_change = on_change
         self._name = name
         self._needed = CALLS
+        self._lock = threading.Lock()
         self._lasted: list[int] = []
         self._busy = 0
         self._count = 0
@@ -77,21 +79,25 @@ class CallCost:
 
     def add(self, lasted: int, busy: int) -> None:
         """Add a call in a thread: nanoseconds that it lasted, and that its thread computed."""
-        self._lasted.append(lasted)
-        self._busy += busy
-        if len(self._lasted) < self._needed or self.is_short:
-            return
-        usual, mean = statistics.median_low(self._lasted), self._busy / len(self._lasted)
-        self._lasted, self._busy = [], 0
-        if usual < USUAL_NS and mean < SHORT_NS:
-            self.is_short = True
+        with self._lock:  # calls end in several threads
+            if self.is_short:
+                return
+            self._lasted.append(lasted)
+            self._busy += busy
+            if len(self._lasted) < self._needed:
+                return
+            usual, mean = statistics.median_low(self._lasted), self._busy / len(self._lasted)
+            self._lasted, self._busy = [], 0
+            if usual >= USUAL_NS or mean >= SHORT_NS:
+                return
             self._count = self._long = 0
-            self._on_change(True)
-            logger.info(
-                "Model %s: calls of predict take %.2f ms; they run on the event loop from now on",
-                self._name,
-                mean / 1e6,
-            )
+            self._on_change(True)  # before a call on the loop can change it back
+            self.is_short = True
+        logger.info(
+            "Model %s: calls of predict take %.2f ms; they run on the event loop from now on",
+            self._name,
+            mean / 1e6,
+        )
 
     def add_on_loop(self, lasted: int, busy: int) -> None:
         """Add a call on the event loop; as `add`."""
@@ -103,6 +109,7 @@ class CallCost:
             self._long = max(0, self._long - 1)
             if mean >= 2 * SHORT_NS:
                 self._back_to_threads(int(mean))
+                return
         if lasted >= LONG_NS:
             self._long += 1
             if busy >= LONG_NS or self._long >= MOST_LONG:
