@@ -53,9 +53,8 @@ class Threads:
         self._label = label
         self._overdue_after = OVERDUE_AFTER if overdue_after is None else overdue_after
         self._overdue: set[_Job] = set()
-        self._lock = (
-            threading.Lock()
-        )  # for what a thread changes: overdue jobs, and how many threads there are
+        # For what threads change, too: the overdue jobs, and how many threads there are.
+        self._lock = threading.Lock()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._started = 0
         self._named = 0
@@ -80,8 +79,10 @@ class Threads:
             # Counted by threads, not by callers: that of a caller who was cancelled may still be busy.
             if self._idle:
                 self._idle.pop()
-            elif self._may_start:
-                self._start()
+            else:
+                with self._lock:
+                    if self._may_start:
+                        self._start()
             self._jobs.put(job)
             return await job.future  # type: ignore[no-any-return]  # what `function` returned
         except asyncio.CancelledError:
