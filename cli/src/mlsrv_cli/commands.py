@@ -82,5 +82,7 @@ def own_commands() -> CommandTable:
     table.add(
         "top", "mlsrv_cli.top.command:top", help="Watch a running server: requests, latencies, workers."
     )
+    table.add("dockerfile", "mlsrv_cli.image.command:dockerfile", help="Print a Dockerfile for a folder.")
+    table.add("build", "mlsrv_cli.image.command:build", help="Build a container image of a folder.")
     table.add("completion", "mlsrv_cli.completion:completion", help="Print the completion script of a shell.")
     return table

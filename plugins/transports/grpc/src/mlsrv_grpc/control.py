@@ -23,6 +23,9 @@ from mlsrv_protocol.grpc import INFERENCE, message_class, parse
 Respond = Callable[[Any], Awaitable[dict[str, Any]]]
 
 _CONTROL = ("RepositoryModelLoad", "RepositoryModelUnload")
+_PARAMETER = message_class("inference.InferParameter")
+_FIELDS = ((bool, "bool_param"), (int, "int64_param"), (float, "double_param"), (str, "string_param"))
+
 _UNSUPPORTED = {
     "SystemSharedMemoryStatus": "system shared memory",
     "SystemSharedMemoryRegister": "system shared memory",
@@ -211,7 +214,21 @@ def _unsupported(feature: str) -> grpc.RpcMethodHandler[bytes, bytes]:
 
 
 def _tensor(tensor: Any) -> dict[str, Any]:
-    return {"name": tensor.name, "datatype": tensor.datatype.value, "shape": tensor.shape}
+    made: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype.value, "shape": tensor.shape}
+    if tensor.parameters is not None:
+        values = {key: _parameter(value) for key, value in tensor.parameters.items()}
+        made["parameters"] = {key: value for key, value in values.items() if value is not None}
+    return made
+
+
+def _parameter(value: object) -> Any:
+    """Return a parameter as its message; None for one that gRPC has no field for."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return None
+    for kind, name in _FIELDS:
+        if isinstance(value, kind):
+            return _PARAMETER(**{name: value})
+    return None
 
 
 def _name_in(request: Any) -> str:

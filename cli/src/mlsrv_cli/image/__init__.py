@@ -1,0 +1,1 @@
+"""Image: container images of folders with models."""

@@ -1,0 +1,1 @@
+"""gRPC: messages, stubs and converters for clients."""
