@@ -54,12 +54,20 @@ def served_handler(method: Callable[..., Any], options: HandlerOptions) -> Calla
 
     del handler.__wrapped__  # whose annotations would count
     changed = [
-        parameter.replace(annotation=bytes if name in bodies else hints.get(name, Any))
+        parameter.replace(
+            annotation=bytes if name in bodies else hints.get(name, Any), default=_default(parameter)
+        )
         for name, parameter in signature.parameters.items()
     ]
     handler.__signature__ = signature.replace(parameters=changed)  # type: ignore[attr-defined]  # as `inspect` reads it
     handler.__annotations__ = {parameter.name: parameter.annotation for parameter in changed}
     return handler
+
+
+def _default(parameter: inspect.Parameter) -> Any:
+    """Return the default of an argument; none where it is a marker of fastapi, such as ``Body(...)``."""
+    is_marker = type(parameter.default).__module__.partition(".")[0] == "fastapi"
+    return inspect.Parameter.empty if is_marker else parameter.default
 
 
 def _is_model(hint: Any) -> bool:
