@@ -20,6 +20,7 @@ MAY_READ_ENVIRONMENT = {
     "mlsrv_testing.fixtures",  # compares it before and after a test
     "mlsrv_huggingface.configuration",  # takes the parameters that Seldon Core 1 gives to a node
     "mlsrv_mllib.session",  # looks for Java where Spark will, to say that it is absent
+    "mlsrv_mlserver.command",  # a command line, whose options have defaults there
     "mlsrv_workers.pool.worker_process",  # hands it on to the processes that it starts
 }
 

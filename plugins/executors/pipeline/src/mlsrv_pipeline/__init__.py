@@ -1,0 +1,1 @@
+"""Pipelines: models that ask other models of the same server."""
