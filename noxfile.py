@@ -301,7 +301,7 @@ def frameworks(session: nox.Session) -> None:
 @nox.session(default=False, allow_parallel=False)
 def bench(session: nox.Session) -> None:
     """Measure: run each script of tests/bench (or those that are named), which print a table."""
-    install(session, "test", more=tuple(MEASURED))
+    install(session, "test", "kafka", more=tuple(MEASURED))
     for script in session.posargs or sorted(map(str, Path("tests/bench").glob("bench_*.py"))):
         session.run("python", script)
 

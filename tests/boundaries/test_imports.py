@@ -113,7 +113,11 @@ def test_the_protocol_needs_little() -> None:
 
 def _may_need(module: str, top: str) -> bool:
     """Whether a part of the protocol with an extra of its own may import something that others may not."""
-    return _needs_grpc(module) or (top == "httpx" and in_part(module, "mlsrv_protocol.client"))
+    return (
+        _needs_grpc(module)
+        or (top == "httpx" and in_part(module, "mlsrv_protocol.client"))
+        or (top == "confluent_kafka" and module == "mlsrv_protocol.client.kafka_channel")
+    )
 
 
 def _needs_grpc(module: str) -> bool:

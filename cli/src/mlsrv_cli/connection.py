@@ -127,7 +127,8 @@ _OPTIONS = (
         "-u",
         default="http://localhost:8080",
         show_default=True,
-        help="The server: http://, https://, grpc:// or grpcs://, host and port.",
+        help="The server: http://, https://, grpc:// or grpcs://, host and port; for mlsrv infer also "
+        "kafka://HOST:PORT/INPUT/OUTPUT.",
     ),
 )
 

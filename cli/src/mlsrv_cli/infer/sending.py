@@ -59,12 +59,18 @@ class Sender:
     retried: Callable[[MLSrvError], None] = lambda error: None
 
     async def declared(self) -> list[MetadataTensor]:
-        """Return the inputs that the model declares.
+        """Return the inputs that the model declares; none where the server cannot be asked for them, as over
+        Kafka.
 
         Raises:
             MLSrvError: as `answers`.
         """
-        metadata = await self._patiently(lambda: self.client.model_metadata(self.model, self.version))
+        try:
+            metadata = await self._patiently(lambda: self.client.model_metadata(self.model, self.version))
+        except ServerError as error:
+            if error.code is Code.UNIMPLEMENTED:
+                return []
+            raise
         return list(metadata.inputs)
 
     async def answers(self, records: Iterator[Record]) -> AsyncIterator[Answer]:
@@ -89,16 +95,18 @@ class Sender:
                 while (group := await _in_thread(lambda: next(groups, None))) is not None:
                     task = asyncio.create_task(send(group))
                     tasks.add(task)
-                    task.add_done_callback(tasks.discard)
                     await waiting.put(task)
-            finally:
+            except Exception:  # not when it is cancelled: then there is no reader, and there may be no room
                 await waiting.put(None)
+                raise
+            await waiting.put(None)
 
         feeding = asyncio.create_task(feed())
         try:
             while (task := await waiting.get()) is not None:
                 for answer in await task:
                     yield answer
+                tasks.discard(task)  # one that failed before its turn is awaited below
             await feeding
         finally:
             for left in (feeding, *tasks):

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import mlsrv_batching.plugin
 import mlsrv_cache.plugin
 import mlsrv_grpc.plugin
+import mlsrv_kafka.plugin
 import mlsrv_prometheus.plugin
 import mlsrv_rest.plugin
 import mlsrv_workers.plugin
@@ -29,6 +30,7 @@ PLUGINS = (
     mlsrv_batching.plugin,
     mlsrv_cache.plugin,
     mlsrv_grpc.plugin,
+    mlsrv_kafka.plugin,
     mlsrv_prometheus.plugin,
     mlsrv_rest.plugin,
     mlsrv_workers.plugin,

@@ -1,5 +1,6 @@
 """The dashboard and the alert rules: up to date, what Grafana reads, and about metrics that exist."""
 
+import asyncio
 import json
 import re
 import subprocess
@@ -22,6 +23,8 @@ from mlsrv_prometheus.alerts import ALERTS
 from mlsrv_prometheus.dashboard import ROWS
 from mlsrv_prometheus.names import BATCH_ROWS, SUCCESS
 from mlsrv_prometheus.queries import counter, equals, gauge, mean, quantile, rate
+from mlsrv_protocol.json import encode_request
+from mock_broker import Mock
 
 PACKAGE = Path(mlsrv_prometheus.__file__).parent
 README = PACKAGE.parent.parent / "README.md"
@@ -86,14 +89,25 @@ def test_every_panel_has_a_place_of_its_own() -> None:
     assert len(numbers) == len(json.loads(TEXTS["dashboard"]())["panels"])
 
 
+def send_records(broker: Mock) -> None:
+    """Send one request that is answered and one whose model fails."""
+    requests = [tensor_request("m", np.array([value], np.float32)) for value in (1.0, -1.0)]
+    broker.send(*map(encode_request, requests), mlsrv_model="m")
+
+
 async def test_every_expression_names_metrics_and_labels_that_exist(serve: Any, model: Any) -> None:
     batched = model(fields={"max_batch_size": 4, "max_batch_time": 0.01, "cache_enabled": True})
-    async with serve(batched, cache_enabled=True, parallel_workers=1) as served:
+    broker = Mock()
+    await asyncio.to_thread(send_records, broker)
+    settings = broker.settings(cache_enabled=True, parallel_workers=1)
+    async with serve(batched, **settings) as served:
         for value in (1.0, 1.0, -1.0):
             request = tensor_request("m", np.array([value], np.float32))
             await served.post(request)
             await served.call(request)
-        found = await served.scrape()
+        async with asyncio.timeout(60):
+            while not (found := await served.scrape()).value("mlsrv_kafka_errors_total"):
+                await asyncio.sleep(0.1)
     seen = {
         sample.name: set(sample.labels) for family in found.families.values() for sample in family.samples
     }

@@ -1,6 +1,7 @@
-"""A small client for servers of the protocol, over REST and gRPC, synchronous and asynchronous.
+"""A small client for servers of the protocol, over REST, gRPC and Kafka, synchronous and asynchronous.
 
-URLs with `http` need the extra `mlsrv-protocol[client]`, and those with `grpc` also `mlsrv-protocol[grpc]`.
+URLs with `http` need the extra `mlsrv-protocol[client]`, those with `grpc` also `mlsrv-protocol[grpc]`, and
+those with `kafka` also `mlsrv-protocol[kafka]`.
 Nothing else in this package imports it.
 """
 

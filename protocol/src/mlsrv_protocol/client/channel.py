@@ -11,7 +11,7 @@ from mlsrv_protocol.errors import InvalidPayload
 
 T = TypeVar("T")
 
-SCHEMES = ("http", "https", "grpc", "grpcs")
+SCHEMES = ("http", "https", "grpc", "grpcs", "kafka", "kafkas")
 
 
 class Channel(Protocol):
@@ -42,7 +42,7 @@ def check_url(url: str) -> tuple[str, str]:
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES or not parts.netloc:
         raise InvalidPayload(
-            f"{url!r} is not the URL of a server; write http://HOST:PORT, or https, grpc or grpcs."
+            f"{url!r} is not the URL of a server; write http://HOST:PORT, or https, grpc, grpcs or kafka."
         )
     return parts.scheme, parts.netloc
 
@@ -56,8 +56,13 @@ def make_channel(url: str, timeout: float, headers: Mapping[str, str], verify: A
     scheme, target = check_url(url)
     if scheme.startswith("http"):
         return HttpChannel(url, timeout, headers, verify)
-    # Imported by name and only here, as grpcio is an extra that no other URL needs.
-    made: Channel = import_module("mlsrv_protocol.client.grpc_channel").GrpcChannel(
-        target, scheme == "grpcs", timeout, headers, verify
-    )
+    # Imported by name and only here, as their libraries are extras that no other URL needs.
+    if scheme.startswith("kafka"):
+        made: Channel = import_module("mlsrv_protocol.client.kafka_channel").KafkaChannel(
+            url, timeout, headers, verify
+        )
+    else:
+        made = import_module("mlsrv_protocol.client.grpc_channel").GrpcChannel(
+            target, scheme == "grpcs", timeout, headers, verify
+        )
     return made

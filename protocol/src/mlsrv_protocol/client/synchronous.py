@@ -19,7 +19,8 @@ class Client:
     `ConnectionFailed` when it cannot be reached.
 
     Args:
-        url: `http://`, `https://`, `grpc://` or `grpcs://`, host and port.
+        url: `http://`, `https://`, `grpc://` or `grpcs://`, host and port. With
+            `kafka://HOST:PORT/INPUT/OUTPUT?errors=TOPIC` inferences, and nothing else, are asked over topics.
         timeout: seconds for one attempt.
         retries: further attempts when no connection could be made, or when the server is overloaded and the
             call is safe to repeat. An inference counts as safe only with `repeatable=True`.

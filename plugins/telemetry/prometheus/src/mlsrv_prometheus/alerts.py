@@ -9,6 +9,10 @@ from attrs import frozen
 from mlsrv_prometheus.names import (
     DURATION,
     FAILURE,
+    KAFKA_CONNECTED,
+    KAFKA_ERRORS,
+    KAFKA_LAG,
+    KAFKA_OLDEST,
     MODEL_READY,
     PHASE,
     REJECTED,
@@ -94,6 +98,34 @@ ALERTS = (
         "0m",
         "warning",
         "Workers of the pool {{ $labels.pool }} keep ending.",
+    ),
+    Alert(
+        "KafkaDisconnected",
+        f"{gauge(KAFKA_CONNECTED)} == 0",
+        "2m",
+        "critical",
+        "{{ $labels.instance }} can read no records from Kafka, or write no answers to it.",
+    ),
+    Alert(
+        "KafkaRecordStuck",
+        f"{gauge(KAFKA_OLDEST)} > 300",
+        "1m",
+        "warning",
+        "A record of {{ $labels.topic }}/{{ $labels.partition }} has waited {{ $value | humanizeDuration }}.",
+    ),
+    Alert(
+        "KafkaLagHigh",
+        f"{gauge(KAFKA_LAG)} > 10000",
+        "15m",
+        "warning",
+        "{{ $value }} records of {{ $labels.topic }}/{{ $labels.partition }} wait to be answered.",
+    ),
+    Alert(
+        "KafkaRecordsFail",
+        f"{rate(KAFKA_ERRORS, 'topic', 'code', window=WINDOW)} > 0",
+        "5m",
+        "warning",
+        "Records of {{ $labels.topic }} cannot be answered ({{ $labels.code }}).",
     ),
 )
 

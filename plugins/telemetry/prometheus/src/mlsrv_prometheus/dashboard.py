@@ -19,6 +19,13 @@ from mlsrv_prometheus.names import (
     GRPC_HANDLED,
     GRPC_SECONDS,
     IN_FLIGHT,
+    KAFKA_ERRORS,
+    KAFKA_IN_FLIGHT,
+    KAFKA_LAG,
+    KAFKA_OLDEST,
+    KAFKA_RECORDS,
+    KAFKA_RETRIES,
+    KAFKA_SECONDS,
     MODEL_STATE,
     PHASE,
     REJECTED,
@@ -206,6 +213,33 @@ ROWS = (
             Panel(
                 "gRPC latency (p95)", "s", [(quantile(0.95, GRPC_SECONDS, "grpc_method"), "{{grpc_method}}")]
             ),
+        ],
+    ),
+    Row(
+        "Kafka",
+        [
+            Panel("Records", "reqps", [(rate(KAFKA_RECORDS, "topic", "outcome"), "{{topic}} {{outcome}}")]),
+            Panel("Lag", "short", [(gauge(KAFKA_LAG), "{{topic}}/{{partition}}")]),
+            Panel(
+                "Age of the oldest unfinished record",
+                "s",
+                [(gauge(KAFKA_OLDEST), "{{topic}}/{{partition}}")],
+            ),
+            Panel(
+                "Records in flight",
+                "short",
+                [(gauge(KAFKA_IN_FLIGHT), "{{topic}}/{{partition}}")],
+                stacked=True,
+            ),
+            Panel(
+                "Errors and retries by code",
+                "reqps",
+                [
+                    (rate(KAFKA_ERRORS, "topic", "code"), "{{topic}} {{code}}"),
+                    (rate(KAFKA_RETRIES, "topic", "code"), "{{topic}} {{code}}, tried again"),
+                ],
+            ),
+            Panel("Time to an answer (p95)", "s", [(quantile(0.95, KAFKA_SECONDS, "topic"), "{{topic}}")]),
         ],
     ),
 )

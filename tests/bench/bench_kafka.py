@@ -1,0 +1,263 @@
+"""Kafka against a bare consume-produce loop: what a record costs over what its transport itself costs.
+
+Run it as a plain script. A broker and, one after the other, processes that answer the same records of a
+topic: a loop that writes prepared answers, with the same client library and guarantees (an idempotent
+producer, headers, a commit up to the oldest answer that is not confirmed), mlsrv with a model that does
+nothing, mlsrv with iris, and MLServer where `MLSRV_BENCH_PEERS` names a folder in which
+`mlserver/bin/mlserver` has its environment. What counts are records per second, and per second of processor
+time (user and system) of the process, between the first and the last answers, as the output topic shows
+them. Rates depend on the machine, ratios hardly do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import psutil
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+
+from brokers import Broker, new_name, running_broker
+
+RECORDS = 20_000
+PEER_RECORDS = 5_000
+ROUNDS = 3
+PARTITIONS = 4
+KEYS = 1000
+AIM, PEER_AIM = 0.5, 5.0
+TENSOR = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [5.1, 3.5, 1.4, 0.2]}
+HEADERS = [("mlserver-model", b"noop"), ("content-type", b"application/json")]
+
+BARE = """
+import json, sys, time
+from collections import deque
+from functools import partial
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+servers, group, source, target = sys.argv[1:]
+answer = json.dumps({"model_name": "noop", "id": "0" * 32, "outputs": [json.loads(%(tensor)r)]}).encode()
+consumer = Consumer({
+    "bootstrap.servers": servers, "group.id": group, "auto.offset.reset": "earliest",
+    "enable.auto.commit": False, "session.timeout.ms": 6000,
+})
+producer = Producer({
+    "bootstrap.servers": servers, "enable.idempotence": True, "partitioner": "murmur2_random",
+})
+consumer.subscribe([source])
+unfinished, done, next_commit, asked = {}, {}, 0.0, {}
+
+def delivered(place, offset, error, message):
+    assert error is None, error
+    waiting, finished = unfinished[place], done[place]
+    if waiting[0] != offset:
+        finished.add(offset)
+        return
+    waiting.popleft()
+    while waiting and waiting[0] in finished:
+        finished.remove(waiting.popleft())
+
+while True:
+    for message in consumer.consume(250, 0.1):
+        if message.error() is not None:
+            continue
+        place, offset, headers = (message.topic(), message.partition()), message.offset(), message.headers()
+        unfinished.setdefault(place, deque()).append(offset)
+        done.setdefault(place, set())
+        given = [
+            ("content-type", b"application/json"),
+            ("x-request-id", message.key()),
+            ("mlsrv-model", headers[0][1]),
+            ("mlsrv-source", f"{place[0]}/{place[1]}/{offset}".encode()),
+        ]
+        report = partial(delivered, place, offset)
+        producer.produce(target, answer, message.key(), on_delivery=report, headers=given)
+        last = offset
+    producer.poll(0)
+    now = time.monotonic()
+    if now > next_commit:
+        next_commit = now + 0.5
+        marks = {place: waiting[0] for place, waiting in unfinished.items() if waiting}
+        moved = {place: mark for place, mark in marks.items() if asked.get(place) != mark}
+        if moved:
+            asked.update(moved)
+            offsets = [TopicPartition(*place, mark) for place, mark in moved.items()]
+            consumer.commit(offsets=offsets, asynchronous=True)
+"""
+
+IRIS = """
+import sys
+import joblib
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+joblib.dump(LogisticRegression(max_iter=500).fit(*load_iris(return_X_y=True)), sys.argv[1])
+"""
+
+NOOP = """
+{base}
+
+class Noop(MLModel):
+    async def load(self):
+        return True
+
+    async def predict(self, payload):
+        [tensor] = payload.inputs
+        output = ResponseOutput(
+            name=tensor.name, shape=tensor.shape, datatype=tensor.datatype, data=tensor.data
+        )
+        return InferenceResponse(model_name=self.name, id=payload.id, outputs=[output])
+"""
+BASES = {
+    "mlsrv": "from mlsrv import MLModel\nfrom mlsrv.types import InferenceResponse, ResponseOutput",
+    "mlserver": "from mlserver import MLModel\nfrom mlserver.types import InferenceResponse, ResponseOutput",
+}
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as folder, running_broker(Path(folder)) as broker:
+        print(
+            f"{RECORDS} records, {PARTITIONS} partitions, {KEYS} keys, medians of {ROUNDS}; one process each"
+        )
+        print(f"{'':16}{'records/s':>12}{'per CPU s':>12}{'us CPU':>9}{'rate':>8}{'CPU':>8}{'aim':>7}")
+        base = None
+        for name, command in commands(Path(folder)):
+            count = PEER_RECORDS if name.startswith("MLServer") else RECORDS
+            measured = [measure(broker, Path(folder), name, command, count) for _ in range(ROUNDS)]
+            rate, per_cpu = (statistics.median(column) for column in zip(*measured, strict=True))
+            base = base or (rate, per_cpu)
+            aim = f"{AIM:7.2f}" if name == "mlsrv noop" else ""
+            ratios = f"{rate / base[0]:8.2f}{per_cpu / base[1]:8.2f}"
+            print(f"{name:16}{rate:12.0f}{per_cpu:12.0f}{1e6 / per_cpu:9.1f}{ratios}{aim}", flush=True)
+        print(f"MLServer: aim for mlsrv is {PEER_AIM:g} times its records per second of CPU")
+    return 0
+
+
+def commands(folder: Path) -> Iterator[tuple[str, Sequence[str]]]:
+    """What is measured: its name, and how it is started; a folder of models is filled for it."""
+    yield "bare", [sys.executable, "-c", BARE % {"tensor": json.dumps(TENSOR)}]
+    own = str(Path(sys.executable).parent / "mlsrv")
+    yield "mlsrv noop", [own, "start"]
+    yield "mlsrv iris", [own, "start"]
+    peers = os.environ.get("MLSRV_BENCH_PEERS")
+    peer = Path(peers or folder, "mlserver/bin/mlserver")
+    if peer.exists():
+        yield "MLServer noop", [str(peer), "start"]
+    else:
+        print("(MLSRV_BENCH_PEERS names no folder with mlserver/bin/mlserver: MLServer is left out)")
+
+
+def measure(
+    broker: Broker, folder: Path, name: str, command: Sequence[str], count: int
+) -> tuple[float, float]:
+    """Return records per second, and per second of CPU: from the first to the last of `count` answers, after
+    one that showed that the process reads."""
+    source, target, group = new_name("in"), new_name("out"), new_name("group")
+    broker.create_topics(source, target, partitions=PARTITIONS)
+    if name == "bare":
+        arguments = [*command, broker.servers, group, source, target]
+    else:
+        arguments = [*command, str(models(folder, name, broker, source, target, group))]
+    consumer = Consumer({"bootstrap.servers": broker.servers, "group.id": "watch"})
+    consumer.assign([TopicPartition(target, number, 0) for number in range(PARTITIONS)])
+    try:
+        with running(arguments, folder) as process:
+            while not consumer.consume(100, 1.0):
+                fill(broker, source, PARTITIONS)  # MLServer begins at the end of its topics
+            while consumer.consume(100, 2.0):
+                pass
+            before = used(process)
+            fill(broker, source, count)
+            times = follow(consumer, count)
+            spent = used(process) - before
+    finally:
+        consumer.close()
+    return count / (max(times) - min(times)), count / spent
+
+
+def follow(consumer: Consumer, count: int) -> list[float]:
+    """The times at which answers were written, in seconds."""
+    times: list[float] = []
+    end = time.monotonic() + 180
+    while len(times) < count:
+        found = consumer.consume(1000, 0.1)
+        times += [message.timestamp()[1] / 1000 for message in found if message.error() is None]
+        if time.monotonic() > end:
+            raise RuntimeError(f"only {len(times)} of {count} answers came")
+    return times
+
+
+def used(process: psutil.Process) -> float:
+    """Seconds of processor time that a process has used."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def fill(broker: Broker, topic: str, count: int) -> None:
+    """Write the requests."""
+    producer = Producer({"bootstrap.servers": broker.servers})
+    body = json.dumps({"inputs": [TENSOR]}).encode()
+    for number in range(count):
+        producer.produce(topic, body, b"k%d" % (number % KEYS), headers=HEADERS)  # type: ignore[arg-type]
+        producer.poll(0)
+    assert producer.flush(60) == 0
+
+
+def models(folder: Path, name: str, broker: Broker, source: str, target: str, group: str) -> Path:
+    """A folder with settings and one model, "noop"."""
+    kind = "mlserver" if name.startswith("MLServer") else "mlsrv"
+    place = folder / new_name("models")
+    (place / "noop").mkdir(parents=True)
+    settings = {
+        "host": "127.0.0.1",
+        "http_port": 0,
+        "grpc_port": 0,
+        "metrics_port": 0,
+        "parallel_workers": 0,
+        "kafka_enabled": True,
+        "kafka_servers": broker.servers,
+        "kafka_topic_input": source,
+        "kafka_topic_output": target,
+    }
+    if kind == "mlsrv":
+        settings |= {"kafka_group": group, "kafka_consumer": {"session.timeout.ms": 6000}}
+    else:
+        settings |= {"http_port": 18080, "grpc_port": 18081, "metrics_port": 18082}
+    (place / "settings.json").write_text(json.dumps(settings))
+    model = {"name": "noop", "implementation": "noop_model.Noop"}
+    if name.endswith("iris"):
+        artifact = place / "noop" / "model.joblib"
+        subprocess.run([sys.executable, "-c", IRIS, str(artifact)], check=True)
+        model = {"name": "noop", "implementation": "sklearn", "parameters": {"uri": "model.joblib"}}
+    else:
+        (place / "noop" / "noop_model.py").write_text(NOOP.format(base=BASES[kind]))
+    (place / "noop" / "model-settings.json").write_text(json.dumps(model))
+    return place
+
+
+@contextlib.contextmanager
+def running(command: Sequence[str], folder: Path) -> Iterator[psutil.Process]:
+    """A process, for as long as the context lasts; its output is shown if it ends before."""
+    log = folder / "process.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, cwd=folder)
+    try:
+        yield psutil.Process(process.pid)
+    except Exception:
+        print(log.read_text()[-3000:])
+        raise
+    finally:
+        process.kill()
+        process.wait(20)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
