@@ -33,7 +33,7 @@ _CONNECT_SECONDS: Final = 10.0
 
 @frozen
 class Place:
-    """Where a server reads and writes, as a URL says it.
+    """The topics of a server, as a URL names them.
 
     Attributes:
         servers: brokers, as HOST:PORT, separated by commas.
