@@ -335,7 +335,8 @@ def test_long_and_empty_texts(load: Any, which: str) -> None:
     rows = ["", "\n", "a" * 200, "\x00é😀"]
     if which == "writer":
         rows[2] = "a" * 20
-    (output,) = model.predict(request(texts("args", rows))).outputs
+    options = {"max_new_tokens": 4} if which in ("sequences", "writer") else {}
+    (output,) = model.predict(request(texts("args", rows), **options)).outputs
     assert output.shape == [4, 1]
     for element in output.data:
         json.loads(element)
