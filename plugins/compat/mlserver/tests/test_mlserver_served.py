@@ -68,6 +68,17 @@ async def test_something_else_than_a_response_is_the_models_fault() -> None:
     assert "predict returned a dict, not an InferenceResponse" in str(error)
 
 
+class RefusingPlainly(mlserver.MLModel):
+    async def predict(self, payload: types.InferenceRequest) -> types.InferenceResponse:
+        raise errors.MLServerError("no")
+
+
+async def test_an_error_without_a_status_is_the_requests_fault() -> None:
+    error = await failure(settings(RefusingPlainly))
+    assert isinstance(error, ModelAnswered)
+    assert error.status == 400
+
+
 async def test_a_status_that_is_no_error_becomes_500() -> None:
     error = await failure(settings(Refusing))
     assert isinstance(error, ModelAnswered)

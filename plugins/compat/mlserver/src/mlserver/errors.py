@@ -20,7 +20,7 @@ class MLServerError(Exception):
         status_code: of the response over HTTP.
     """
 
-    def __init__(self, msg: str, status_code: int = 500) -> None:
+    def __init__(self, msg: str, status_code: int = 400) -> None:
         super().__init__(msg)
         self.status_code = int(status_code)
 
