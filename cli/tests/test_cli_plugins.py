@@ -173,4 +173,4 @@ def test_a_plugin_whose_commands_do_not_work_is_named_and_the_rest_works(
     assert done.returncode == 0
     assert 'The commands of the plugin "greet" are missing' in done.stdout
     assert reason in done.stdout
-    assert "Serve the models of a folder." in done.stdout
+    assert "Serve a model, or a folder of models." in done.stdout
