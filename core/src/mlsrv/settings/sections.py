@@ -14,7 +14,7 @@ from mlsrv.errors import ConfigurationError
 from mlsrv.settings.convert import from_text, structure_fields
 from mlsrv.settings.fields import help_of
 from mlsrv.settings.hints import explain_unknown
-from mlsrv.settings.known_plugins import guards
+from mlsrv.settings.known_plugins import guards, owner_of
 from mlsrv.settings.parameters import has_scheme
 from mlsrv.settings.redaction import is_secret, redacted, without_secrets
 from mlsrv.settings.references import resolved
@@ -228,7 +228,7 @@ def resolve(
         distributions=[owner.distribution for owner in owners],
         failed=failed,
     )
-    chosen = _chosen(fields, layers, unknown, problems, ignored)
+    chosen = _chosen(fields, layers, unknown, failed or {}, problems, ignored)
     if not tolerant:
         problems += ignored
     instances: dict[type, Any] = {}
@@ -285,6 +285,7 @@ def _chosen(
     fields: _Fields,
     layers: Sequence[Layer],
     unknown: Callable[[str], str],
+    failed: Mapping[str, str],
     problems: list[str],
     ignored: list[str],
 ) -> dict[str, _Chosen]:
@@ -293,8 +294,9 @@ def _chosen(
     for layer in layers:
         for key, value in layer.values.items():
             if key not in fields:
-                # A server must not start open because a plugin that guards it is not there.
-                (problems if guards(key) else ignored).append(f"{layer.origin}: {unknown(key)}")
+                # A server must not start open because a plugin that guards it is not there, or is broken.
+                is_needed = guards(key) or owner_of("settings", key) in failed
+                (problems if is_needed else ignored).append(f"{layer.origin}: {unknown(key)}")
                 continue
             has_reference = False
             if layer.base is not None:
