@@ -1,5 +1,6 @@
 """Python calls of the hot path: a message that the reader has checked is not checked or converted again."""
 
+import gc
 import sys
 from collections.abc import Callable
 from types import FrameType
@@ -26,11 +27,13 @@ def python_calls(function: Callable[[], object]) -> list[str]:
             names.append(frame.f_code.co_name)
 
     before = sys.getprofile()
+    gc.disable()  # callbacks of a collection are calls, too
     sys.setprofile(record)
     try:
         function()
     finally:
         sys.setprofile(before)
+        gc.enable()
     return names[1:]  # the first is the function itself
 
 

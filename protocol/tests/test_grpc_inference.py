@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -333,12 +334,28 @@ def test_parameters_that_grpc_cannot_carry_are_left_out(caplog: pytest.LogCaptur
     assert [record.getMessage().split()[2] for record in caplog.records] == ['"huge"', '"holding"']
 
 
+@dataclass
+class Point:
+    x: int
+    y: int
+
+
 def test_arrays_and_objects_in_parameters_are_json_texts() -> None:
-    parameters = Parameters(labels=["a, b", 'the "c"', "é"], pair=(1, 2.5), nested={"a": [None]})
+    parameters = Parameters(
+        labels=["a, b", 'the "c"', "é"],
+        pair=(1, 2.5),
+        nested={"a": [None]},
+        array=np.array([1, 2]),
+        point=Point(1, 2),
+    )
     output = ResponseOutput("y", [1], "INT8", [1], parameters)
     response = decode_response(encode_response(InferenceResponse("m", [output])))
     assert response.outputs[0].parameters == Parameters(
-        labels='["a, b","the \\"c\\"","é"]', pair="[1,2.5]", nested='{"a":[null]}'
+        labels='["a, b","the \\"c\\"","é"]',
+        pair="[1,2.5]",
+        nested='{"a":[null]}',
+        array="[1,2]",
+        point='{"x":1,"y":2}',
     )
 
 

@@ -1,9 +1,12 @@
 """Parameters over gRPC: `map<string, InferParameter>` to `Parameters` and back."""
 
 import logging
+from dataclasses import is_dataclass
 from enum import Enum
 from struct import Struct
 from typing import Any, TypeAlias
+
+import numpy as np
 
 from mlsrv_protocol.errors import InvalidPayload
 from mlsrv_protocol.grpc.wire_format import fields, len_field, signed, text, utf8, varint
@@ -46,7 +49,8 @@ def to_parameters(values: dict[str, Value]) -> Parameters | None:
 def encode_parameters(parameters: Parameters, tag: int) -> bytes:
     """Encode parameters as the entries of a map in field `tag`.
 
-    Headers are left out: gRPC sends them as metadata. Arrays and objects become JSON texts. Other values that
+    Headers are left out: gRPC sends them as metadata. Arrays and objects (dataclasses too) become JSON
+    texts. Other values that
     InferParameter has no field for (integers of more than 64 bits) are left out with a line in the debug log.
     """
     found = b""
@@ -87,7 +91,7 @@ def _decode_value(body: bytes, start: int, stop: int) -> Value | None:
 def _encode_value(value: Any) -> bytes | None:
     if isinstance(value, Enum):
         value = value.value
-    if hasattr(value, "dtype") and hasattr(value, "item"):  # a numpy scalar
+    if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, str):
         return len_field(_STRING, utf8(value))
@@ -99,7 +103,7 @@ def _encode_value(value: Any) -> bytes | None:
         return b"\x10" + varint(value & 2**64 - 1)
     if isinstance(value, int) and 0 <= value < 2**64:
         return b"\x28" + varint(value)
-    if isinstance(value, list | tuple | dict):
+    if isinstance(value, list | tuple | dict | np.ndarray) or is_dataclass(value):
         try:
             return len_field(_STRING, dumps(value))
         except TypeError:  # a value inside has no JSON form
