@@ -59,8 +59,9 @@ def test_other_estimators_take_numbers() -> None:
         RandomForestClassifier(n_estimators=2).fit(FRAME[["age"]].to_numpy(), TARGET),
         ColumnTransformer([("any", FunctionTransformer(), ["age", "city"])]).fit(FRAME[["age", "city"]]),
         ColumnTransformer([("numbers", StandardScaler(), ["age"])]).fit(FRAME),
+        OneHotEncoder().fit(FRAME[["age"]].astype("datetime64[s]")),
     ],
-    ids=["array", "any function", "dropped columns"],
+    ids=["array", "any function", "dropped columns", "categories that are dates"],
 )
 def test_what_cannot_be_told_is_left_out(estimator: Any) -> None:
     assert columns_of(estimator) == []

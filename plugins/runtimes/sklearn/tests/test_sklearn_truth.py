@@ -18,10 +18,11 @@ from truth import KINDS, SIZE, Learner, plain, training_frame, tried
 CATEGORY = "shop é [1]"
 
 
-def encoded(last: Any) -> Any:
+def encoded(last: Any, numbers: list[str] | None = None) -> Any:
+    """Return a pipeline. If all `numbers` are named, and none is passed on, the metadata has the columns."""
     columns = [
         ("categories", OneHotEncoder(handle_unknown="ignore"), [CATEGORY]),
-        ("numbers", SimpleImputer(), [SIZE]),
+        ("numbers", SimpleImputer(), numbers or [SIZE]),
     ]
     return make_pipeline(ColumnTransformer(columns, remainder="passthrough"), last)
 
@@ -34,6 +35,9 @@ def learners(folder: Path) -> list[Learner]:
         estimators = {
             "linear": encoded(LinearRegression()).fit(values, target),
         }
+        if kind in ("texts", "integers", "dates"):
+            numbers = [name for name in values.columns if name != CATEGORY]
+            estimators["told"] = encoded(LinearRegression(), numbers).fit(values, target)
         if kind == "floats":
             forest = encoded(RandomForestClassifier(3, random_state=0))
             estimators["forest"] = forest.fit(values, target > target.mean())

@@ -58,10 +58,10 @@ def _kind(estimator: Any) -> Datatype | None:
         found = getattr(estimator, attribute, None)
         if found is not None:
             arrays = found if isinstance(found, list) else [found]
-            texts = [np.asarray(array).dtype.kind in "OUS" for array in arrays]
-            if any(texts) != all(texts):
-                return None
-            return Datatype.BYTES if all(texts) else Datatype.FP64
+            kinds = {np.asarray(array).dtype.kind for array in arrays}
+            if kinds <= set("OUS"):
+                return Datatype.BYTES
+            return Datatype.FP64 if kinds <= set("biuf") else None
     if getattr(estimator, "is_categorical_", None) is not None:  # of gradient boosting, fitted on categories
         return None
     scales = any(hasattr(estimator, name) for name in ("scale_", "mean_", "quantiles_", "n_bins_"))
