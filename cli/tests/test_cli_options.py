@@ -66,7 +66,17 @@ def test_an_option_of_a_plugin_that_is_not_installed_names_it(mlsrv, folder: Pat
 
 
 def test_a_key_of_a_plugin_that_is_not_installed_names_it(mlsrv, folder: Path) -> None:
-    done = mlsrv("config", "check", folder, "--set", "tracing_server=x", "--block", "opentelemetry")
+    done = mlsrv(
+        "config",
+        "check",
+        folder,
+        "--set",
+        "tracing_server=x",
+        "--block",
+        "opentelemetry",
+        "--block",
+        "mlserver",
+    )
     assert done.returncode == 2
     assert "mlsrv-opentelemetry" in done.stderr
 

@@ -23,7 +23,7 @@ def test_an_error_is_a_sentence_with_a_code_and_survives_pickling(cls: type[MLSr
 
 def test_codes_are_strings() -> None:
     assert f"{Code.NOT_READY}" == str(Code.NOT_READY) == "NOT_READY" == Code.NOT_READY
-    assert len(Code) == 10
+    assert len(Code) == 13
 
 
 @pytest.mark.parametrize(

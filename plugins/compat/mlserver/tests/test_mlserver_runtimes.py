@@ -17,6 +17,8 @@ from sklearn.linear_model import LogisticRegression
 import mlsrv
 from served import ask, kernel_of, reason
 
+pytestmark = pytest.mark.filterwarnings("ignore:scipy.optimize:DeprecationWarning")  # of older scikit-learn
+
 X = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0], [3.0, 3.0]])
 
 

@@ -113,7 +113,12 @@ async def test_a_load_that_fails_has_its_reason_in_the_index(implementation: typ
 async def test_a_server_is_started_from_code(free_port: int) -> None:
     server = mlserver.MLServer(
         mlserver.Settings(
-            host="127.0.0.1", http_port=free_port, grpc_port=0, metrics_port=0, kafka_enabled=False
+            host="127.0.0.1",
+            http_port=free_port,
+            grpc_port=0,
+            metrics_port=0,
+            kafka_enabled=False,
+            parallel_workers=0,  # workers cannot import the classes of this file
         )
     )
     models = [mlserver.ModelSettings(name="d", implementation=Declared)]

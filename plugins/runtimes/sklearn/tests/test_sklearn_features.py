@@ -22,6 +22,11 @@ from mlsrv.types import InferenceRequest, RequestInput
 from mlsrv_sklearn.features import columns_of
 from served import kernel_of, model
 
+pytestmark = [  # of older scikit-learn
+    pytest.mark.filterwarnings("ignore:scipy.optimize:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:\\sThe format of the columns of the 'remainder':FutureWarning"),
+]
+
 FRAME = pd.DataFrame(
     {"age": [20.0, 30.0, 40.0, 50.0], "city": ["Ulm", "Bonn", "Ulm", "Kiel"], "note": ["a b", "b", "a", "c"]}
 )

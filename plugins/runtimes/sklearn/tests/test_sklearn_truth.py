@@ -51,7 +51,7 @@ def learners(folder: Path) -> list[Learner]:
     return found
 
 
-@pytest.mark.filterwarnings("ignore:The output of the 'remainder':FutureWarning")  # of older scikit-learn
+@pytest.mark.filterwarnings("ignore:\\s?The .* of the 'remainder':FutureWarning")  # of older scikit-learn
 @pytest.mark.parametrize("workers", [0, 2])
 async def test_every_form_of_a_table_gives_the_frameworks_answer_or_a_refusal(
     tmp_path: Path, workers: int

@@ -84,6 +84,23 @@ class Served:
     stop: asyncio.Event
     serving: asyncio.Task[None]
 
+    @property
+    def listener(self) -> Any:
+        """The only listener of the transport."""
+        transport: Any = self.kernel.transports["rest"]
+        (listener,) = transport._listeners
+        return listener
+
+    @property
+    def app(self) -> Any:
+        """The application of the only listener."""
+        return self.listener.app
+
+    @property
+    def server(self) -> Any:
+        """The HTTP server of the only listener."""
+        return self.listener.server
+
     def blocking_model(self) -> Any:
         """Return the instance of `Blocking` that is loaded."""
         placement: Any = self.kernel.handle("blocking").loaded().placement

@@ -46,7 +46,7 @@ def head(path: str, *headers: str) -> bytes:
 
 
 def held(served: Any) -> int:
-    return int(served.kernel.transports["rest"]._app.body_budget.held_bytes)
+    return int(served.app.body_budget.held_bytes)
 
 
 def rejected(served: Any) -> dict[str, int]:

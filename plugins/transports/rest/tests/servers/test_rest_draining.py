@@ -173,7 +173,7 @@ async def test_streams_after_goaway_are_ignored_and_the_others_go_on(serve_http2
         await client.open()
         slow = await client.ask(BLOCKING)
         await asyncio.wait_for(model.started.wait(), 20)
-        server = served.kernel.transports["rest"]._server
+        server = served.server
         (connection,) = getattr(server, "http2", server)._connections.values()
         await connection.say_goodbye()
         late = await client.ask()  # this client has not read the frame yet

@@ -74,7 +74,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 def budget(served: Any) -> Any:
-    return served.kernel.transports["rest"]._app.body_budget
+    return served.app.body_budget
 
 
 @pytest.mark.parametrize("path", ["infer", "infer_stream", "generate", "generate_stream"])
@@ -87,7 +87,7 @@ async def test_answers_that_clients_do_not_read_are_given_up(serve: Any, path: s
         await until(lambda: held.held_bytes >= 3 * ELEMENTS)
         assert (await served.client.post(ECHO, content=BODY)).status_code == 200
         await until(lambda: not held.held_bytes)
-        calls = served.kernel.transports["rest"]._app.calls
+        calls = served.app.calls
         await until(lambda: not len(calls))
         for client in clients:
             client.close()
