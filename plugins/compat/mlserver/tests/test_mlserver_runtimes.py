@@ -11,10 +11,10 @@ import pytest
 from mlserver.types import InferenceRequest, InferenceResponse
 from mlserver_sklearn import SKLearnModel
 from mlserver_sklearn.sklearn import SKLearnModel as SameModel
-from mlserver_xgboost import XGBoostModel
 from sklearn.linear_model import LogisticRegression
 
 import mlsrv
+from mlsrv_mlserver.runtimes import Runtime
 from served import ask, kernel_of, reason
 
 pytestmark = pytest.mark.filterwarnings("ignore:scipy.optimize:DeprecationWarning")  # of older scikit-learn
@@ -47,7 +47,11 @@ class Own(SKLearnModel):
         return True
 
 
-class TooEarly(XGBoostModel):
+class TooEarly(Runtime):
+    target = "mlsrv.testing:EchoModel"  # which has no way to take a model, as those of most frameworks
+    plugin = "mlsrv-core"
+    attribute = "_echo"
+
     async def load(self) -> bool:
         self._model = object()
         return True
