@@ -357,11 +357,13 @@ def test_a_key_is_sent_with_each_call(mlsrv, tmp_path: Path) -> None:
         thread = threading.Thread(target=web.serve_forever)
         thread.start()
         url = f"http://127.0.0.1:{web.server_port}"
-        for key in ("secret", "@key"):
-            done = mlsrv("infer", "echo", "-", "--url", url, "--key", key)
-            assert (done.returncode, done.stderr) == (2, "Error: no such key\n")
-        web.shutdown()
-        thread.join(LIMIT)
+        try:
+            for key in ("secret", "@key"):
+                done = mlsrv("infer", "echo", "-", "--url", url, "--key", key)
+                assert (done.returncode, done.stderr) == (2, "Error: no such key\n")
+        finally:
+            web.shutdown()
+            thread.join(LIMIT)
     assert seen == ["Bearer secret", "Bearer from-a-file"]
 
 

@@ -161,4 +161,5 @@ def test_random_json_is_decoded_or_refused(noise: Any, padding: int) -> None:
         request = decode_request(text)
     except InvalidPayload:
         return
-    assert decode_request(encode_request(request)) == request
+    # Not the messages: a parameter that is null is not written.
+    assert encode_request(decode_request(encode_request(request))) == encode_request(request)

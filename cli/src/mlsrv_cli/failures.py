@@ -53,7 +53,8 @@ def explain(error: Exception) -> tuple[list[str], int]:
     if isinstance(error, ConfigurationError):
         return error.problems, USER_FAULT
     if isinstance(error, MLSrvError):
-        return [str(error)], USER_FAULT if error.code is Code.INVALID_ARGUMENT else OTHER_FAILURE
+        mistakes = (Code.INVALID_ARGUMENT, Code.UNAUTHENTICATED, Code.PERMISSION_DENIED)
+        return [str(error)], USER_FAULT if error.code in mistakes else OTHER_FAILURE
     text = " ".join(str(error).split())
     return [f"{type(error).__name__}: {text} (--debug shows where)"], OTHER_FAILURE
 
