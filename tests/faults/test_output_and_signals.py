@@ -204,7 +204,8 @@ def test_certificates_and_log_files_are_read_again_under_load_and_nothing_is_los
 def test_a_server_ends_with_its_terminal(command: list[str], run: Any, free_port: int) -> None:
     ours, theirs = pty.openpty()
     program = (
-        "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+        "import fcntl, os, signal, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL); "  # it is ignored where the tests run under nohup
         "os.execvp(sys.argv[1], sys.argv[1:])"
     )
     process = run(
