@@ -346,6 +346,7 @@ def test_arrays_and_objects_in_parameters_are_json_texts() -> None:
         pair=(1, 2.5),
         nested={"a": [None]},
         array=np.array([1, 2]),
+        scalar=np.array(3),
         point=Point(1, 2),
     )
     output = ResponseOutput("y", [1], "INT8", [1], parameters)
@@ -355,6 +356,7 @@ def test_arrays_and_objects_in_parameters_are_json_texts() -> None:
         pair="[1,2.5]",
         nested='{"a":[null]}',
         array="[1,2]",
+        scalar=3,
         point='{"x":1,"y":2}',
     )
 

@@ -91,7 +91,7 @@ def _decode_value(body: bytes, start: int, stop: int) -> Value | None:
 def _encode_value(value: Any) -> bytes | None:
     if isinstance(value, Enum):
         value = value.value
-    if isinstance(value, np.generic):
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):  # a scalar of numpy, or of its kin
         value = value.item()
     if isinstance(value, str):
         return len_field(_STRING, utf8(value))
