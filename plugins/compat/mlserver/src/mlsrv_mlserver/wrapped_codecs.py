@@ -33,9 +33,9 @@ def told() -> Iterator[None]:
 def our_decodable(tensor: types.RequestInput) -> Any:
     """Return an input as mlsrv's request codecs read it: decoded, if it has been."""
     with told():
-        if tensor.data.decoded is None:
-            return messages.our_input(tensor)
         made = messages.our_input(tensor)
+        if tensor.data.decoded is None:
+            return made
         return DecodedInput(made.name, made.shape, made.datatype, tensor.data.decoded, made.parameters)
 
 
