@@ -178,7 +178,8 @@ def types(session: nox.Session) -> None:
     """Types: strict for the protocol, the kernel and the kits, ordinary for all other rooms."""
     install(session, "test", "types")
     kits = [
-        f"plugins-contrib/mlsrv-{name}" for name in ("arguments", "executor-kit", "runtime-kit", "testing")
+        f"plugins-contrib/mlsrv-{name}"
+        for name in ("arguments", "executor-kit", "runtime-kit", "testing", "transport-kit")
     ]
     strict = ["protocol", "core", *kits]
     session.run("mypy", "--strict", *(f"{room}/src" for room in strict))

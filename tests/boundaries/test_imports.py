@@ -15,7 +15,8 @@ PROTOCOL_NEEDS = {"attr", "attrs", "cattr", "cattrs", "numpy", "orjson", "simdjs
 KERNEL_NEEDS = {"attr", "attrs", "cattr", "cattrs", "mlsrv_protocol", "numpy", "pluggy"}
 TESTING_NEEDS = {"pytest", "pytest_asyncio", "hypothesis"}
 KITS = tuple(
-    f"plugins-contrib/mlsrv-{name}" for name in ("testing", "runtime-kit", "executor-kit", "arguments")
+    f"plugins-contrib/mlsrv-{name}"
+    for name in ("testing", "runtime-kit", "executor-kit", "transport-kit", "arguments")
 )
 
 CONTRACTS = """
@@ -29,7 +30,7 @@ name = The command line and the plugins do not know each other; below them the k
 type = layers
 layers =
     {top}
-    mlsrv_testing | mlsrv_runtime_kit | mlsrv_executor_kit | mlsrv_arguments
+    mlsrv_testing | mlsrv_runtime_kit | mlsrv_executor_kit | mlsrv_transport_kit | mlsrv_arguments
     mlsrv
     mlsrv_protocol
 

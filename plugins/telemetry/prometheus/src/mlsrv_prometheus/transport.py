@@ -14,11 +14,11 @@ from hypercorn.config import Config, Sockets
 from hypercorn.logging import Logger
 
 from mlsrv.kernel_api import KernelAPI
-from mlsrv.listening import ServerTLS, TLSFiles, bind, url
 from mlsrv.settings import KernelSettings
 from mlsrv.transport import Transport
 from mlsrv_prometheus.app import MetricsApp
 from mlsrv_prometheus.settings import PrometheusSettings
+from mlsrv_transport_kit import ServerTLS, TLSFiles, bind, url
 
 logger = logging.getLogger("mlsrv.metrics")
 

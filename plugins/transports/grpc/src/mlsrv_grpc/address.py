@@ -6,9 +6,9 @@ from pathlib import Path
 
 import grpc
 
-from mlsrv.listening import TLSFiles, bind, host_and_port, tls_context, unusable
 from mlsrv.settings import KernelSettings
 from mlsrv_grpc.settings import GrpcSettings
+from mlsrv_transport_kit import TLSFiles, bind, host_and_port, tls_context, unusable
 
 _NAMES = {"server": "gRPC", "setting": "grpc_port"}
 

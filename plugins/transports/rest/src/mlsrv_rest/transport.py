@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from mlsrv.kernel_api import KernelAPI
-from mlsrv.listening import ServerTLS, TLSFiles, bind, url
 from mlsrv.settings import KernelSettings
 from mlsrv.transport import Transport
 from mlsrv_rest.app import RestApp, rest_settings
 from mlsrv_rest.servers.base import Server
 from mlsrv_rest.settings import RestSettings
+from mlsrv_transport_kit import ServerTLS, TLSFiles, bind, url
 
 _CLOSE_SECONDS = 1.0
 _SERVERS = {

@@ -8,10 +8,10 @@ import ssl
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from mlsrv.listening import BACKLOG
 from mlsrv_rest.app import RestApp
 from mlsrv_rest.servers.request_head import Refusal
 from mlsrv_rest.settings import RestSettings
+from mlsrv_transport_kit import BACKLOG
 
 HANDSHAKE_SECONDS = 20.0
 DRAIN_SECONDS = 0.2

@@ -24,7 +24,6 @@ from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedEr
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
-from mlsrv.listening import subject_of
 from mlsrv_rest.access import CERTIFICATE
 from mlsrv_rest.app import RestApp
 from mlsrv_rest.servers.base import DRAIN_SECONDS, Server
@@ -34,6 +33,7 @@ from mlsrv_rest.servers.request_head import MAX_HEAD_BYTES
 from mlsrv_rest.servers.stalls import Stalled, StallWatch
 from mlsrv_rest.settings import RestSettings
 from mlsrv_rest.write_coalescing import CoalescingWriter
+from mlsrv_transport_kit import subject_of
 
 logger = logging.getLogger("mlsrv.rest")
 

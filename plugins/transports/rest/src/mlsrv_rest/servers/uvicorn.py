@@ -17,7 +17,6 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from mlsrv.listening import subject_of
 from mlsrv_rest.access import CERTIFICATE
 from mlsrv_rest.app import RestApp
 from mlsrv_rest.asgi import DISCONNECTED, FLUSHED
@@ -35,6 +34,7 @@ from mlsrv_rest.servers.request_head import (
 from mlsrv_rest.servers.stalls import Stalled, StallWatch
 from mlsrv_rest.settings import RestSettings
 from mlsrv_rest.write_coalescing import CoalescingWriter
+from mlsrv_transport_kit import subject_of
 
 logger = logging.getLogger("mlsrv.rest")
 

@@ -1,0 +1,19 @@
+"""mlsrv-transport-kit: what transports share that listen on sockets of their own; see its modules.
+
+Every fault of an address or a file is reported before a request is served.
+"""
+
+from mlsrv_transport_kit.sockets import BACKLOG, bind, host_and_port, unusable, url
+from mlsrv_transport_kit.tls import ServerTLS, TLSFiles, subject_of, tls_context
+
+__all__ = [
+    "BACKLOG",
+    "ServerTLS",
+    "TLSFiles",
+    "bind",
+    "host_and_port",
+    "subject_of",
+    "tls_context",
+    "unusable",
+    "url",
+]
