@@ -16,6 +16,7 @@ from typing import Any
 
 import joblib
 import pytest
+from joblib.externals.loky import get_reusable_executor
 
 from mlsrv.errors import ModelFailed, ModelLoadError
 from mlsrv.kernel import Kernel
@@ -462,6 +463,42 @@ async def test_threads_of_the_model_find_its_classes(a: Folder) -> None:
     )
     pickled_beside(a, "transformers", joblib)
     assert await answer(a) == "loud of a"
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at import", "in the request"])
+async def test_fresh_processes_that_a_model_starts_run_functions_of_its_folder(a: Folder, late: bool) -> None:
+    statement = "import joblib"
+    models = f"""
+        {"" if late else statement}
+        import tools
+        from tools import Thing, square
+        from os import getpid
+
+        def work(i):
+            return tools.square(i), square(i), Thing(i).twice(), getpid()
+
+        class Mine(Model):
+            def answer(self):
+                {statement if late else ""}
+                found = joblib.Parallel(n_jobs=2)(joblib.delayed(work)(i) for i in range(4))
+                own = [pid for *_, pid in found if pid == getpid()]
+                return f"{{[tuple(values) for *values, _ in found]}}, {{len(own)}} in this process"
+    """
+    tools = """
+        def square(i):
+            return i * i
+
+        class Thing:
+            def __init__(self, i):
+                self.i = i
+            def twice(self):
+                return 2 * self.i
+    """
+    try:
+        found = await answer(a.write(tools=tools, models=models))
+    finally:
+        get_reusable_executor().shutdown()
+    assert found == "[(0, 0, 0), (1, 1, 2), (4, 4, 4), (9, 9, 6)], 0 in this process"
 
 
 async def test_the_modules_cannot_be_imported_outside_of_the_model(a: Folder, b: Folder) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from mlsrv.hosting import pickle_aliases
+from mlsrv.hosting import pickle_aliases, pickle_by_value
 from mlsrv.hosting.code_snapshot import CodeSnapshot, is_module_name
 from mlsrv.hosting.import_lock import PRIVATE
 from mlsrv.hosting.pickle_aliases import current_code
@@ -112,6 +112,7 @@ class CodeImporter:
         finally:
             pickle_aliases.withdraw(self)
             current_code.reset(token)
+            pickle_by_value.register(self.modules())
 
     def located(self, error: BaseException) -> str:
         """An error in one line, with file and line where it happened in this folder."""
@@ -131,6 +132,7 @@ class CodeImporter:
         """Remove the modules from the interpreter's tables. Idempotent."""
         if self._finder in sys.meta_path:
             sys.meta_path.remove(self._finder)
+        pickle_by_value.unregister(self.modules())
         for name in [
             name for name in list(sys.modules) if name == self.package or name.startswith(self.package + ".")
         ]:
@@ -153,6 +155,8 @@ class CodeImporter:
                 return importlib.import_module(name)
             return self._import_own(name, fromlist or ())
         found = builtins.__import__(name, globals, locals, fromlist or (), level)
+        if name.partition(".")[0] in pickle_by_value.IMPORTERS:
+            pickle_by_value.register(self.modules())
         return self._importlib if found is importlib else found
 
     def _import_own(self, name: str, fromlist: Sequence[str]) -> ModuleType:
@@ -246,6 +250,10 @@ class _Loader(SourceFileLoader):
         super().__init__(fullname, path)
         self._code = code
 
+    def __reduce__(self) -> tuple[type[SourceFileLoader], tuple[str, str]]:
+        # In a process that gets the module by value (see `mlsrv.hosting.pickle_by_value`).
+        return SourceFileLoader, (self.name, str(self.path))
+
     def get_code(self, fullname: str) -> CodeType:
         """Always from the source: a cache may be older than an edit, and model folders are often
         read-only."""
@@ -259,3 +267,4 @@ class _Loader(SourceFileLoader):
         # sys.modules["helper"].
         module.__dict__["__builtins__"] = vars(builtins) | {"__import__": self._code.import_name}
         super().exec_module(module)
+        pickle_by_value.register([module])
