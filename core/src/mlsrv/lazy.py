@@ -40,21 +40,21 @@ def lazy_exports(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]
     return export
 
 
-def kit_exports(module: str, home: str, names: Collection[str]) -> Callable[[str], Any]:
+def kit_exports(module: str, home: str, names: Collection[str] | None = None) -> Callable[[str], Any]:
     """Return a module-level ``__getattr__`` that takes names from a kit, a distribution that may be absent.
 
     Args:
         module: the ``__name__`` of the module that exports the names.
         home: the dotted name of the module in the kit.
-        names: the names that are exported.
+        names: the names that are exported; without them, every public name of `home`, and its ``__all__``.
 
     Raises:
-        AttributeError: (from the returned function) the name is not in `names`.
+        AttributeError: (from the returned function) there is no such name.
         ModuleNotFoundError: (from the returned function) the kit is not installed.
     """
 
     def export(name: str) -> Any:
-        if name not in names:
+        if name not in names if names is not None else name.startswith("__") and name != "__all__":
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         return getattr(_home_of(name, module, home), name)
 
@@ -62,23 +62,14 @@ def kit_exports(module: str, home: str, names: Collection[str]) -> Callable[[str
 
 
 def moved_exports(module: str, home: str) -> Callable[[str], Any]:
-    """Return a module-level ``__getattr__`` for a module whose names have moved to `home`.
+    """Return a module-level ``__getattr__`` as `kit_exports`, for a module whose names have moved to `home`.
 
     Each use of a name warns with a `DeprecationWarning` that says where the name is now.
-
-    Args:
-        module: the ``__name__`` of the old module.
-        home: the dotted name of the new one.
-
-    Raises:
-        AttributeError: (from the returned function) the new module has no such name, either.
-        ModuleNotFoundError: (from the returned function) the new module's distribution is not installed.
     """
+    take = kit_exports(module, home)
 
     def export(name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        value = getattr(_home_of(name, module, home), name)
+        value = take(name)
         warnings.warn(
             f"{module} has moved to {home}: import {name} from there", DeprecationWarning, stacklevel=2
         )

@@ -7,9 +7,9 @@ from typing import Final
 
 from mlsrv.context import CallContext, new_request_id
 from mlsrv.errors import InvalidPayload
-from mlsrv_grpc.access import current_call
 from mlsrv_grpc.guarded import current_admitted
 from mlsrv_grpc.metadata import MAX_ID_LENGTH, REQUEST_ID, request_headers
+from mlsrv_grpc.observer import current_call
 from mlsrv_grpc.status import Rpc
 from mlsrv_protocol import InferenceRequest, Parameters
 

@@ -2,57 +2,59 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from functools import cached_property
-from time import monotonic_ns
-from typing import Any, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 import grpc
 
 from mlsrv.kernel_api import Metrics
 from mlsrv.metrics import Recorder
 from mlsrv_grpc.metrics import GRPC_HANDLED, GRPC_RECEIVED, GRPC_SECONDS, GRPC_SENT, GRPC_STARTED
-from mlsrv_grpc.status import Rpc, cancellation_name, code_name
+from mlsrv_grpc.status import Rpc
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
-Methods: TypeAlias = Mapping[str, Handler]
-Behaviour: TypeAlias = Callable[[Any, Rpc], Awaitable[Any]]
 
-_SECOND = 1e-9
+_KINDS: Final = {
+    (False, False): "UNARY",
+    (False, True): "SERVER_STREAMING",
+    (True, False): "CLIENT_STREAMING",
+    (True, True): "BIDI_STREAMING",
+}
 
 
-def measured_methods(meters: Metrics, service: str, methods: Methods) -> dict[str, Handler]:
-    """Return handlers that record each call; the given ones if there is no meter.
+def measured_methods(
+    meters: Metrics, services: Mapping[str, Mapping[str, Handler]]
+) -> dict[str, MethodMetrics]:
+    """Return the metrics of each method, by its full name; nothing if there is no meter.
+
+    Args:
+        meters: record the calls.
+        services: handlers by the name of the call, by the full name of the service.
+    """
+    if not meters:
+        return {}
+    return {
+        f"/{service}/{name}": MethodMetrics(meters, service, name, handler)
+        for service, methods in services.items()
+        for name, handler in methods.items()
+    }
+
+
+class MethodMetrics:
+    """Records the calls of one method. A method that is never called has no series.
 
     Args:
         meters: record the calls.
         service: full name of the service.
-        methods: handlers whose behaviours are coroutine functions, by the name of the call.
+        name: of the call.
+        handler: says which messages are streams.
     """
-    if not meters:
-        return dict(methods)
-    return {name: _measured(meters, service, name, handler) for name, handler in methods.items()}
 
-
-def _measured(meters: Metrics, service: str, name: str, handler: Handler) -> Handler:
-    if handler.stream_stream is not None:
-        method = _Method(meters, ("BIDI_STREAMING", service, name), handler.stream_stream)
-        return grpc.stream_stream_rpc_method_handler(method.stream_stream)
-    if handler.unary_stream is not None:
-        method = _Method(meters, ("SERVER_STREAMING", service, name), handler.unary_stream)
-        return grpc.unary_stream_rpc_method_handler(method.unary_stream)
-    method = _Method(meters, ("UNARY", service, name), handler.unary_unary)
-    return grpc.unary_unary_rpc_method_handler(method.unary)
-
-
-class _Method:
-    """Records the calls of one method. A method that is never called has no series."""
-
-    def __init__(self, meters: Metrics, labels: tuple[str, str, str], behaviour: Any) -> None:
-        self._behaviour = cast("Behaviour", behaviour)
+    def __init__(self, meters: Metrics, service: str, name: str, handler: Handler) -> None:
         self._meters = meters
-        self._labels = labels
+        self._receives, self._sends = bool(handler.request_streaming), bool(handler.response_streaming)
+        self._labels = _KINDS[self._receives, self._sends], service, name
         self._handled: dict[str, Recorder] = {}
 
     @cached_property
@@ -71,39 +73,53 @@ class _Method:
     def _sent(self) -> Recorder:
         return self._meters.bind(GRPC_SENT, self._labels)
 
-    async def unary(self, request: Any, rpc: Rpc) -> Any:
-        """Call the behaviour and record the call."""
-        began = monotonic_ns()
+    def begin(self) -> None:
+        """Record the start of a call."""
         self._started(1.0)
-        code = "OK"
-        try:
-            return await self._behaviour(request, rpc)
-        except asyncio.CancelledError:
-            code = cancellation_name(rpc)
-            raise
-        except BaseException:
-            code = code_name(rpc)
-            raise
-        finally:
-            record = self._handled.get(code)
-            if record is None:
-                record = self._handled[code] = self._meters.bind(GRPC_HANDLED, (*self._labels, code))
-            record(1.0)
-            self._seconds((monotonic_ns() - began) * _SECOND)
 
-    async def unary_stream(self, request: bytes, rpc: Rpc) -> None:
-        """Call the behaviour with one request, and count the responses that it writes."""
-        self._received(1.0)
-        await self.unary(request, cast("Rpc", _CountingCall(rpc, self._sent)))
+    def end(self, status: str, seconds: float) -> None:
+        """Record the end of a call, by the name of its status code."""
+        record = self._handled.get(status)
+        if record is None:
+            record = self._handled[status] = self._meters.bind(GRPC_HANDLED, (*self._labels, status))
+        record(1.0)
+        self._seconds(seconds)
 
-    async def stream_stream(self, requests: AsyncIterable[bytes], rpc: Rpc) -> None:
-        """Call the behaviour with a stream of requests, and count requests and responses."""
-        await self.unary(self._count_received(requests), cast("Rpc", _CountingCall(rpc, self._sent)))
+    def counted(self, request: Any, rpc: Rpc) -> tuple[Any, Rpc]:
+        """Return what a call is made with, such that the messages of streams are counted.
+
+        Args:
+            request: bytes, or the stream of requests.
+            rpc: the call.
+        """
+        if not self._sends:
+            return request, rpc
+        if isinstance(request, bytes):
+            self._received(1.0)
+        else:
+            request = self._count_received(request)
+        return request, cast("Rpc", _CountingCall(rpc, self._sent))
 
     async def _count_received(self, requests: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
         async for request in requests:
             self._received(1.0)
             yield request
+
+
+class Unmeasured(MethodMetrics):
+    """Records nothing."""
+
+    def __init__(self) -> None:
+        pass
+
+    def begin(self) -> None:
+        pass
+
+    def end(self, status: str, seconds: float) -> None:
+        pass
+
+    def counted(self, request: Any, rpc: Rpc) -> tuple[Any, Rpc]:
+        return request, rpc
 
 
 class _CountingCall:

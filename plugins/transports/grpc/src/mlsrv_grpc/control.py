@@ -14,8 +14,9 @@ from mlsrv.authorization import AccessRequest, action_of, check_repository_api, 
 from mlsrv.errors import InvalidPayload, PermissionDenied, Unsupported
 from mlsrv.kernel_api import KernelAPI
 from mlsrv.settings import KernelSettings
-from mlsrv_grpc.access import host_of, note_model
+from mlsrv_grpc.access import host_of
 from mlsrv_grpc.guarded import check_model, current_admitted, visible
+from mlsrv_grpc.observer import note_model
 from mlsrv_grpc.status import Rpc, refuse
 from mlsrv_protocol.configuration import model_configuration
 from mlsrv_protocol.grpc import INFERENCE, message_class, parse

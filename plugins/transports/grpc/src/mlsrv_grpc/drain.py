@@ -16,7 +16,12 @@ import grpc
 from mlsrv.errors import MLSrvError, Overloaded, ServerNotReady
 from mlsrv.utils import closing
 from mlsrv_grpc.delivery import Delivery
-from mlsrv_grpc.handler_wrapping import CoroutineBehaviour, GeneratorBehaviour, wrap_handler
+from mlsrv_grpc.handler_wrapping import (
+    CoroutineBehaviour,
+    GeneratorBehaviour,
+    WrappedHandlers,
+    wrap_handler,
+)
 from mlsrv_grpc.status import Rpc, refuse
 
 _ABORT_SECONDS: Final = 3.0
@@ -35,7 +40,7 @@ class DrainableRouter(grpc.GenericRpcHandler):
     def __init__(self, handlers: Iterable[grpc.GenericRpcHandler], delivery: Delivery) -> None:
         self._delivery = delivery
         self._handlers = tuple(handlers)
-        self._tracked: dict[str, tuple[Any, Any]] = {}
+        self._tracked = WrappedHandlers(self._track)
         self._calls: set[asyncio.Task[object]] = set()
         self._call_ended = asyncio.Event()
         self._closed = False
@@ -50,7 +55,7 @@ class DrainableRouter(grpc.GenericRpcHandler):
         for source in self._handlers:
             handler = source.service(handler_call_details)
             if handler is not None:
-                return self._track(handler, str(handler_call_details.method))
+                return self._tracked.wrapped(handler, str(handler_call_details.method))
         return None
 
     def close(self) -> None:
@@ -76,11 +81,7 @@ class DrainableRouter(grpc.GenericRpcHandler):
         return True
 
     def _track(self, handler: Any, method: str) -> Any:
-        known, tracked = self._tracked.get(method, (None, None))
-        if known is not handler:
-            tracked = wrap_handler(handler, self._coroutine, self._generator)
-            self._tracked[method] = handler, tracked
-        return tracked
+        return wrap_handler(handler, self._coroutine, self._generator)
 
     def _coroutine(self, behaviour: CoroutineBehaviour) -> CoroutineBehaviour:
         async def tracked(request: Any, rpc: Rpc) -> Any:

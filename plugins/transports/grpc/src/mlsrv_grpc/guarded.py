@@ -19,7 +19,7 @@ from mlsrv.authorization import AccessRequest, Action, Principal, action_of
 from mlsrv.errors import InvalidPayload, Unsupported
 from mlsrv.kernel_api import Guard
 from mlsrv_grpc.access import host_of
-from mlsrv_grpc.handler_wrapping import behaviour_of
+from mlsrv_grpc.handler_wrapping import WrappedHandlers, behaviour_of
 from mlsrv_grpc.metadata import request_headers
 from mlsrv_grpc.status import Rpc, refuse
 
@@ -81,7 +81,7 @@ class GuardedHandlers(grpc.GenericRpcHandler):
         self._handlers = tuple(handlers)
         self._actions = actions
         self._guard = guard
-        self._known: dict[str, tuple[Any, Any]] = {}
+        self._guarded = WrappedHandlers(self._guard_handler)
         self._unknown: Any = grpc.stream_stream_rpc_method_handler(self._refuse_unknown)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
@@ -91,14 +91,10 @@ class GuardedHandlers(grpc.GenericRpcHandler):
             handler: Any = source.service(handler_call_details)
             if handler is None:
                 continue
-            known, guarded = self._known.get(method, (None, None))
-            if known is not handler:
-                guarded = self._guarded(handler, method)
-                self._known[method] = handler, guarded
-            return guarded
+            return self._guarded.wrapped(handler, method)
         return self._unknown
 
-    def _guarded(self, handler: Any, method: str) -> Any:
+    def _guard_handler(self, handler: Any, method: str) -> Any:
         behaviour = behaviour_of(handler)
         action = self._actions[method] if method in self._actions else action_of(behaviour)
         generates, awaits = inspect.isasyncgenfunction(behaviour), inspect.iscoroutinefunction(behaviour)

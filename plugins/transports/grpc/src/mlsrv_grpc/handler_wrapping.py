@@ -11,6 +11,9 @@ from mlsrv_grpc.status import Rpc
 CoroutineBehaviour: TypeAlias = Callable[[Any, Rpc], Awaitable[Any]]
 GeneratorBehaviour: TypeAlias = Callable[[Any, Rpc], AsyncIterator[Any]]
 
+_MOST_HANDLERS = 1000
+"""Methods whose wrapped handlers are kept: where handlers answer to any name, clients choose how many."""
+
 _KINDS: Final = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 
 
@@ -38,3 +41,25 @@ def wrap_handler(
         if inspect.isasyncgenfunction(behaviour):
             return handler._replace(**{kind: generator(behaviour)})
     return handler
+
+
+class WrappedHandlers:
+    """Wraps the handler of each method once.
+
+    Args:
+        wrap: called with a handler and the full name of its method.
+    """
+
+    def __init__(self, wrap: Callable[[Any, str], Any]) -> None:
+        self._wrap = wrap
+        self._known: dict[str, tuple[Any, Any]] = {}
+
+    def wrapped(self, handler: Any, method: str) -> Any:
+        """Return the wrapped handler."""
+        known, wrapped = self._known.get(method, (None, None))
+        if known is not handler:
+            if len(self._known) >= _MOST_HANDLERS:
+                self._known.clear()
+            wrapped = self._wrap(handler, method)
+            self._known[method] = handler, wrapped
+        return wrapped

@@ -11,8 +11,7 @@ from mlsrv.authorization import action_of
 from mlsrv.errors import ConfigurationError
 from mlsrv.kernel_api import KernelAPI
 from mlsrv.settings import KernelSettings
-from mlsrv_grpc.access import AccessInterceptor
-from mlsrv_grpc.call_metrics import measured_methods
+from mlsrv_grpc.call_metrics import MethodMetrics, measured_methods
 from mlsrv_grpc.control import Control
 from mlsrv_grpc.delivery import Delivery
 from mlsrv_grpc.drain import DrainableRouter
@@ -20,6 +19,7 @@ from mlsrv_grpc.guarded import GuardedHandlers
 from mlsrv_grpc.handler_wrapping import behaviour_of
 from mlsrv_grpc.health import Health
 from mlsrv_grpc.infer import Infer
+from mlsrv_grpc.observer import CallObserver
 from mlsrv_grpc.reflection import Reflection
 from mlsrv_grpc.service import Service
 from mlsrv_grpc.settings import GrpcSettings
@@ -40,11 +40,13 @@ class Services:
         router: dispatches calls to all of them; to be added to the server and drained when it stops.
         health: to be closed when the server stops.
         reader: likewise.
+        measured: the metrics of the methods that have some, by their full name.
     """
 
     router: DrainableRouter
     health: Health
     reader: StreamReader
+    measured: Mapping[str, MethodMetrics]
 
 
 def all_services(kernel: KernelAPI) -> Services:
@@ -72,8 +74,7 @@ def all_services(kernel: KernelAPI) -> Services:
     for name in REFLECTION if settings.grpc_reflection else ():
         own[name] = Reflection(name, names, descriptors, reader).methods()
     handlers: list[grpc.GenericRpcHandler] = [
-        grpc.method_handlers_generic_handler(name, measured_methods(kernel.metrics, name, methods))
-        for name, methods in own.items()
+        grpc.method_handlers_generic_handler(name, methods) for name, methods in own.items()
     ]
     handlers += [service.handler for _, service in added.values()]
     if kernel.guard is not None:
@@ -83,18 +84,25 @@ def all_services(kernel: KernelAPI) -> Services:
             for name, handler in methods.items()
         }
         handlers = [GuardedHandlers(handlers, actions, kernel.guard)]
-    return Services(DrainableRouter(handlers, delivery), health, reader)
+    measured = measured_methods(kernel.metrics, own)
+    return Services(DrainableRouter(handlers, delivery), health, reader, measured)
 
 
-def all_interceptors(kernel: KernelAPI) -> list[grpc.aio.ServerInterceptor]:
-    """Return the interceptors of every call, outermost first: the access log, if it is on, then those of
-    plugins.
+def all_interceptors(
+    kernel: KernelAPI, measured: Mapping[str, MethodMetrics]
+) -> list[grpc.aio.ServerInterceptor]:
+    """Return the interceptors of every call, outermost first: the observer, if there are meters or an access
+    log, then those of plugins.
+
+    Args:
+        kernel: has the plugins, meters and access log.
+        measured: the metrics of methods, by their full name.
 
     Raises:
         ConfigurationError: a plugin returned another type.
     """
-    own = [AccessInterceptor(kernel)] if kernel.settings.of(KernelSettings).access_log else []
-    found: list[grpc.aio.ServerInterceptor] = [*own]
+    observes = measured or kernel.settings.of(KernelSettings).access_log
+    found: list[grpc.aio.ServerInterceptor] = [CallObserver(kernel, measured)] if observes else []
     for label, interceptor in _results(kernel, _INTERCEPTORS):
         if not isinstance(interceptor, grpc.aio.ServerInterceptor):
             raise ConfigurationError(

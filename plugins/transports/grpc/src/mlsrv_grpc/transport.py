@@ -40,7 +40,7 @@ class GrpcTransport(Transport):
         tls = GrpcTLS.of(settings, common)
         services = all_services(self.kernel)
         server = grpc.aio.server(
-            interceptors=all_interceptors(self.kernel),
+            interceptors=all_interceptors(self.kernel, services.measured),
             options=channel_arguments(settings),
             maximum_concurrent_rpcs=settings.grpc_max_concurrent_calls,
         )
