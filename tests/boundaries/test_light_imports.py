@@ -90,6 +90,14 @@ def test_the_whole_kernel_touches_nothing() -> None:
     assert "mlsrv.kernel" in found["modules"]
 
 
+def test_what_most_servers_never_need_is_left_out_of_the_transports() -> None:
+    found = after_importing("mlsrv_rest.transport", "mlsrv_rest.servers.combined", "mlsrv_grpc.transport")
+    found["modules"] += after_importing("mlsrv_prometheus.transport")["modules"]
+    assert {"uvicorn", "grpc"} < third_party(found["modules"])
+    heavy = {"hypercorn", "h2", "google.protobuf.descriptor_pb2", "google.protobuf.descriptor_pool"}
+    assert not heavy.intersection(found["modules"])
+
+
 PLUGINS = [(room, name, target) for room in rooms() for name, target in room.entry_points.items()]
 
 

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import socket
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import httpx
 import numpy as np
 import pytest
 import trustme
+from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector
+from prometheus_client import Metric as Samples
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 
@@ -141,13 +145,41 @@ async def test_a_client_that_stays_connected_does_not_hold_up_the_end(serve: Any
     writer.close()
 
 
+@pytest.mark.parametrize("sent", [b"", b"GET /metrics HTT"])
+async def test_a_client_that_sends_no_request_is_cut_off(
+    serve: Any, model: Any, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr("mlsrv_prometheus.transport.KEEP_ALIVE", 0.2)
+    async with serve(model()) as served:
+        address = served.metrics.removeprefix("http://").partition("/")[0].split(":")
+        reader, writer = await asyncio.open_connection(address[0], int(address[1]))
+        writer.write(sent)
+        async with asyncio.timeout(20):
+            assert await reader.read() == b""
+        writer.close()
+        await served.scrape()
+
+
+async def test_what_is_no_http_is_refused_and_logged_by_the_server(
+    serve: Any, model: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serve(model()) as served:
+        address = served.metrics.removeprefix("http://").partition("/")[0].split(":")
+        reader, writer = await asyncio.open_connection(address[0], int(address[1]))
+        writer.write(b"\x16\x03\x01 no HTTP\r\n\r\n")
+        async with asyncio.timeout(20):
+            assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+        writer.close()
+        await served.scrape()
+    assert [record.name for record in caplog.records if "Invalid HTTP" in record.message] == ["mlsrv.metrics"]
+
+
 async def test_a_server_that_ended_is_a_problem_of_the_kernel(serve: Any, model: Any) -> None:
     async with serve(model()) as served:
         await served.scrape()
         transport = served.kernel.transports["prometheus"]
         assert transport.problem is None
-        transport._serving.cancel()
-        await asyncio.wait({transport._serving})
+        transport._listener.close()
         assert "The server of the metrics has ended." in served.kernel.problems()
 
 
@@ -227,6 +259,33 @@ async def test_the_application_alone() -> None:
         async with httpx.AsyncClient(transport=app, base_url="http://test") as client:
             text = (await client.get("/anywhere")).text
     assert 'model_infer_request_success_total{model="echo",version=""} 1.0' in text
+
+
+class Unreadable(Collector):
+    def collect(self) -> Iterator[Samples]:
+        raise OSError("gone")
+        yield
+
+
+async def test_the_registry_of_an_application_is_merged(caplog: pytest.LogCaptureFixture) -> None:
+    registry = CollectorRegistry()
+    Counter("orders", "Orders.", ["shop"], registry=registry).labels("north").inc(3)
+    Gauge("model_infer_request_success_total", "Not the kernel's.", registry=registry).set(77)
+    GCCollector(registry=registry)
+    model = ModelSettings(name="echo", implementation=EchoModel)
+    async with Kernel(plugins=[mlsrv_prometheus.plugin], models=[model], discover=False) as kernel:
+        await kernel.loaded()
+        await kernel.infer(text_request("echo", ["hi"]))
+        texts = []
+        for one in (registry, Unreadable()):
+            app: Any = httpx.ASGITransport(create_app(kernel, registry=one))
+            async with httpx.AsyncClient(transport=app, base_url="http://test") as client:
+                texts.append((await client.get("/")).text)
+    assert 'orders_total{shop="north"} 3.0' in texts[0]
+    assert "77.0" not in texts[0]
+    assert texts[0].count('python_gc_collections_total{generation="0"}') == 1
+    assert 'model_infer_request_success_total{model="echo",version=""} 1.0' in texts[1]
+    assert "The metrics of the application cannot be read" in caplog.text
 
 
 async def test_the_application_is_mounted_before_the_kernel_runs() -> None:

@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from typing import Any
 
-from google.protobuf.descriptor_pb2 import FileDescriptorProto
-from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
 
 
@@ -19,6 +17,10 @@ class Descriptors:
     """
 
     def __init__(self, serialized: Iterable[bytes]) -> None:
+        # Here, because a server without gRPC's clients needs neither.
+        from google.protobuf.descriptor_pb2 import FileDescriptorProto
+        from google.protobuf.descriptor_pool import DescriptorPool
+
         self._pool = DescriptorPool()
         try:
             waiting = {file.name: file for file in map(FileDescriptorProto.FromString, serialized)}

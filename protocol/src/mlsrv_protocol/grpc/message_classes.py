@@ -2,17 +2,19 @@
 
 Every client library of the protocol registers its messages, all of them called `inference.…`, in protobuf's
 default pool, where a name may exist once. A private pool lets any of them be imported beside this package.
+
+The pool is made, and protobuf's machinery imported, when the first class is asked for: a server that is asked
+over REST alone needs neither.
 """
 
+from functools import cache
 from importlib.resources import files
+from threading import Lock
 from typing import Any
 
-from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
-from google.protobuf.message_factory import GetMessageClass
 
 from mlsrv_protocol.errors import InvalidPayload
-from mlsrv_protocol.grpc.proto_parser import parse_proto
 
 INFERENCE = "inference.GRPCInferenceService"
 HEALTH = "grpc.health.v1.Health"
@@ -23,19 +25,36 @@ def _read(name: str) -> str:
     return (files(__package__) / "protos" / name).read_text(encoding="utf-8")
 
 
-_pool = DescriptorPool()
-for _name, _text in (
-    ("open_inference.proto", _read("open_inference.proto")),
-    ("grpc/health/v1/health.proto", _read("health.proto")),
-    ("grpc/reflection/v1/reflection.proto", _read("reflection.proto")),
-    (
-        "grpc/reflection/v1alpha/reflection.proto",
-        _read("reflection.proto").replace("grpc.reflection.v1;", "grpc.reflection.v1alpha;"),
-    ),
-):
-    _pool.AddSerializedFile(parse_proto(_name, _text).SerializeToString())
+_making = Lock()
 
 
+def _pool() -> Any:
+    with _making:  # two threads may ask first, and their classes must fit together
+        return _made_pool()
+
+
+@cache
+def _made_pool() -> Any:
+    from google.protobuf.descriptor_pool import DescriptorPool
+
+    from mlsrv_protocol.grpc.proto_parser import parse_proto
+
+    pool = DescriptorPool()
+    reflection = _read("reflection.proto")
+    for name, text in (
+        ("open_inference.proto", _read("open_inference.proto")),
+        ("grpc/health/v1/health.proto", _read("health.proto")),
+        ("grpc/reflection/v1/reflection.proto", reflection),
+        (
+            "grpc/reflection/v1alpha/reflection.proto",
+            reflection.replace("grpc.reflection.v1;", "grpc.reflection.v1alpha;"),
+        ),
+    ):
+        pool.AddSerializedFile(parse_proto(name, text).SerializeToString())
+    return pool
+
+
+@cache
 def message_class(name: str) -> Any:
     """Return the class of a message.
 
@@ -45,7 +64,9 @@ def message_class(name: str) -> Any:
     Raises:
         KeyError: there is no message of that name.
     """
-    return GetMessageClass(_pool.FindMessageTypeByName(name))
+    from google.protobuf.message_factory import GetMessageClass
+
+    return GetMessageClass(_pool().FindMessageTypeByName(name))
 
 
 def parse(cls: Any, body: bytes) -> Any:
@@ -67,7 +88,4 @@ def file_of(symbol: str) -> bytes:
     Raises:
         KeyError: no file defines it.
     """
-    return bytes(_pool.FindFileContainingSymbol(symbol).serialized_pb)
-
-
-InferTensorContents = message_class("inference.InferTensorContents")
+    return bytes(_pool().FindFileContainingSymbol(symbol).serialized_pb)

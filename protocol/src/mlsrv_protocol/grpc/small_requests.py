@@ -19,7 +19,6 @@ from mlsrv_protocol.raw import from_raw
 from mlsrv_protocol.tensors import numeric
 from mlsrv_protocol.validation import check_name, check_shape
 
-_ModelInferRequest = message_class("inference.ModelInferRequest")
 _DATATYPES = {datatype.value: datatype for datatype in Datatype}
 
 
@@ -31,7 +30,7 @@ def decode_small(body: bytes) -> tuple[InferenceRequest, bool] | None:
     """Return what `decode_request` returns, with data that is not a view of `body`; or None, when the request
     needs the general decoder."""
     try:
-        return _decode(_ModelInferRequest.FromString(body))
+        return _decode(message_class("inference.ModelInferRequest").FromString(body))
     except (DecodeError, InvalidPayload, _FallBack):
         return None
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from mlsrv_protocol.datatypes import Datatype
 from mlsrv_protocol.errors import InvalidPayload, MLSrvError
-from mlsrv_protocol.grpc.message_classes import InferTensorContents, parse
+from mlsrv_protocol.grpc.message_classes import message_class, parse
 from mlsrv_protocol.grpc.parameters import Value, decode_entry, encode_parameters, to_parameters
 from mlsrv_protocol.grpc.wire_format import fields, len_field, len_header, numbers, packed, signed, text, utf8
 from mlsrv_protocol.inference import RequestInput, ResponseOutput
@@ -32,6 +32,7 @@ Parts = tuple[str, list[int], Datatype, TensorData, Parameters | None]
 """The fields of `RequestInput` and `ResponseOutput`, in their order."""
 
 _NAME, _DATATYPE, _SHAPE, _LENGTH, _PARAMETER, _CONTENTS = 0x0A, 0x12, 0x1A, 0x18, 0x22, 0x2A
+_CONTENTS_CLASS = "inference.InferTensorContents"
 _DATATYPES = {datatype.value.encode(): datatype for datatype in Datatype}
 _DATATYPE_FIELDS = {datatype: len_field(_DATATYPE, datatype.value.encode()) for datatype in Datatype}
 TYPED = {
@@ -235,7 +236,7 @@ def _from_contents(tensor: _Tensor) -> tuple[list[int], TensorData]:
             array = np.frombuffer(body, datatype.dtype, expected, at)
             if datatype is not Datatype.BOOL or array.view(np.uint8).max(initial=0) <= 1:
                 return tensor.shape, array
-    contents = parse(InferTensorContents, body[start:stop])
+    contents = parse(message_class(_CONTENTS_CLASS), body[start:stop])
     given = [field.name for field, _ in contents.ListFields()]
     if given != [name]:
         raise InvalidPayload(f"it has {' and '.join(given)}; {datatype} takes {name} alone.")
@@ -258,14 +259,14 @@ def _to_contents(data: TensorData, datatype: Datatype, shape: list[int], expecte
     if datatype is Datatype.BYTES:
         elements = octets(data)
         check_count(len(elements), shape, expected)
-        return [InferTensorContents(bytes_contents=elements).SerializeToString()]
+        return [message_class(_CONTENTS_CLASS)(bytes_contents=elements).SerializeToString()]
     array = numeric(data, datatype)
     check_count(len(array), shape, expected)
     if not expected:
         return []
     if datatype in _IN_MEMORY:
         return [len_header(_IN_MEMORY[datatype], array.nbytes), array.data]
-    return [InferTensorContents(**{name: array.tolist()}).SerializeToString()]
+    return [message_class(_CONTENTS_CLASS)(**{name: array.tolist()}).SerializeToString()]
 
 
 def _tensor_fields(tensor: RequestInput | ResponseOutput, datatype: Datatype, shape: list[int]) -> bytes:

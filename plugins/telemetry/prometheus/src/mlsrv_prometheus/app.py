@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, MutableMapping, Sequence
 from typing import Any, TypeAlias
 
 from prometheus_client import Metric as Samples
@@ -25,6 +26,8 @@ Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Readings: TypeAlias = list[tuple[Family, list[tuple[Sequence[str], float]]]]
 
 
+logger = logging.getLogger("mlsrv.metrics")
+
 _STATUS = {Code.PERMISSION_DENIED: 403, Code.RATE_LIMITED: 429}
 
 PIECE = 50
@@ -40,11 +43,13 @@ class MetricsApp:
     Args:
         kernel: has the meter, and the guard, while it runs.
         path: the only one that is answered; any one when None.
+        registry: further metrics, of the application around the kernel.
     """
 
-    def __init__(self, kernel: KernelAPI, path: str | None = None) -> None:
+    def __init__(self, kernel: KernelAPI, path: str | None = None, registry: Collector | None = None) -> None:
         self._kernel = kernel
         self._path = None if path is None else _bare(path)
+        self._registry = registry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -85,7 +90,7 @@ class MetricsApp:
         compress = b"gzip" in asked.get(b"accept-encoding", b"")
 
         def body(readings: Readings) -> bytes:
-            text = encode(_Everything(meter, readings))
+            text = encode(_Everything(meter, readings, self._registry))
             return gzip.compress(text, 3, mtime=0) if compress else text
 
         # Writing thousands of series takes long, so it must not block the event loop.
@@ -99,14 +104,29 @@ class MetricsApp:
 class _Everything(Collector):
     """A collector for the writers of `prometheus_client`."""
 
-    def __init__(self, meter: PrometheusMeter, readings: Readings) -> None:
+    def __init__(self, meter: PrometheusMeter, readings: Readings, registry: Collector | None) -> None:
         self._meter = meter
         self._readings = readings
+        self._registry = registry
 
     def collect(self) -> Iterator[Samples]:
+        names: set[str] = set()
         for family in self._meter.collect(self._readings):
+            names |= {sample.name for sample in family.samples}
             family.samples = _Yielding(family.samples)
             yield family
+        yield from self._others(names)
+
+    def _others(self, taken: Collection[str]) -> Iterator[Samples]:
+        """Yield the metrics of the application, but for names that are taken."""
+        try:
+            families = [] if self._registry is None else list(self._registry.collect())
+        except Exception:  # it is code of the application
+            logger.exception("The metrics of the application cannot be read")
+            return
+        for family in families:
+            if not any(sample.name in taken for sample in family.samples):
+                yield family
 
 
 class _Yielding(list[Any]):

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
-import ssl
 from collections.abc import Sequence
 from typing import Any, ClassVar, cast
 
-from hypercorn.asyncio import serve
-from hypercorn.config import Config, Sockets
-from hypercorn.logging import Logger
+from uvicorn.config import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
 from mlsrv.kernel_api import KernelAPI
 from mlsrv.settings import KernelSettings
@@ -22,8 +20,8 @@ from mlsrv_transport_kit import ServerTLS, TLSFiles, bind, url
 
 logger = logging.getLogger("mlsrv.metrics")
 
-KEEP_ALIVE = 75.0
-"""Seconds after which an idle connection is closed: longer than scrapes are apart."""
+KEEP_ALIVE = 75
+"""Seconds after which a connection is closed that has sent no request: longer than scrapes are apart."""
 
 CLOSING_SECONDS = 1.0
 
@@ -36,13 +34,13 @@ class MetricsTransport(Transport):
     def __init__(self, kernel: KernelAPI) -> None:
         super().__init__(kernel)
         self._settings = kernel.settings.of(PrometheusSettings)
-        self._stop = asyncio.Event()
-        self._serving: asyncio.Task[None] | None = None
+        self._listener: asyncio.Server | None = None
+        self._state = ServerState()
         self._endpoints: tuple[str, ...] = ()
         self._tls: ServerTLS | None = None
 
     async def start(self) -> None:
-        if self._serving is not None:
+        if self._listener is not None:
             return
         path = self._settings.metrics_endpoint or "/"
         own, port = self.kernel.settings.of(KernelSettings), self._settings.metrics_port
@@ -50,22 +48,30 @@ class MetricsTransport(Transport):
         self._tls = None if files is None else ServerTLS(files)
         bound = bind(host, port, server="Prometheus's endpoint", setting="metrics_port")
         self._endpoints = (url(bound, "http" if self._tls is None else "https") + path,)
-        self._stop.clear()
-        app = cast("Any", MetricsApp(self.kernel, path))
-        self._serving = asyncio.create_task(
-            serve(app, _config(bound, self._tls), shutdown_trigger=self._stop.wait), name="mlsrv-metrics"
+        config = _config(MetricsApp(self.kernel, path))
+        self._state = state = ServerState()
+        self._listener = await asyncio.get_running_loop().create_server(
+            lambda: _Connection(config, state, {}),
+            sock=bound,
+            ssl=None if self._tls is None else self._tls.context,
         )
 
     async def stop(self, grace: float) -> None:
-        serving, self._serving = self._serving, None
+        listener, self._listener = self._listener, None
         self._endpoints = ()
-        self._stop.set()
-        if serving is None:
+        if listener is None:
             return
-        _, hung = await asyncio.wait({serving}, timeout=min(grace, CLOSING_SECONDS))
-        if hung:
-            serving.cancel()
-            await asyncio.wait({serving}, timeout=CLOSING_SECONDS)
+        listener.close()
+        connections = [
+            connection for connection in self._state.connections if isinstance(connection, _Connection)
+        ]
+        for connection in connections:
+            connection.shutdown()
+        if connections:
+            lost = [connection.lost for connection in connections]
+            await asyncio.wait(lost, timeout=min(grace, CLOSING_SECONDS))
+        for connection in connections:
+            connection.transport.abort()
 
     async def reload(self) -> None:
         if self._tls is not None:
@@ -77,43 +83,55 @@ class MetricsTransport(Transport):
 
     @property
     def problem(self) -> str | None:
-        if self._serving is None or not self._serving.done():
+        if self._listener is None or self._listener.is_serving():
             return None
         return "The server of the metrics has ended."
 
 
-class _QuietLogger(Logger):
-    """Suppresses the log line about the address: the server itself reports where it listens."""
-
-    async def info(self, message: str, *args: Any, **kwargs: Any) -> None:
-        await self.debug(message, *args, **kwargs)
-
-
-class _Config(Config):
-    """Serves on a socket that listens already. Hypercorn's own would be inherited by child processes of the
-    server or a model, which may outlive it and would hold the port."""
-
-    def __init__(self, bound: socket.socket, tls: ServerTLS | None) -> None:
-        super().__init__()
-        self._bound = bound
-        self._tls = tls
-
-    def create_sockets(self) -> Sockets:
-        return Sockets([], [self._bound], []) if self._tls is None else Sockets([self._bound], [], [])
-
-    @property
-    def ssl_enabled(self) -> bool:
-        return self._tls is not None
-
-    def create_ssl_context(self) -> ssl.SSLContext | None:
-        return None if self._tls is None else self._tls.context
-
-
-def _config(bound: socket.socket, tls: ServerTLS | None) -> Config:
-    config = _Config(bound, tls)
-    config.errorlog = logger
-    config.logger_class = _QuietLogger
-    config.include_server_header = False
-    config.keep_alive_timeout = KEEP_ALIVE
-    config.graceful_timeout = CLOSING_SECONDS
+def _config(app: MetricsApp) -> Config:
+    config = Config(
+        cast("Any", app),
+        http=_Connection,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE,
+    )
+    config.load()
     return config
+
+
+class _Connection(H11Protocol):
+    """Uvicorn's connection without its access log, which must send the head of each request in time."""
+
+    def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
+        super().__init__(config, server_state, app_state)
+        self.access_log = False
+        self.logger = logger
+        self.lost: asyncio.Future[None] = self.loop.create_future()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base
+        super().connection_made(transport)
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
+
+    def data_received(self, data: bytes) -> None:
+        # Uvicorn stops the timer at the first byte of a request, this one at the end of its head.
+        timer, self.timeout_keep_alive_task = self.timeout_keep_alive_task, None
+        super().data_received(data)
+        if timer is not None:
+            latest: Any = self.cycle  # None before the first request
+            if latest is None or latest.response_complete:
+                self.timeout_keep_alive_task = timer
+            else:
+                timer.cancel()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+        if not self.lost.done():
+            self.lost.set_result(None)

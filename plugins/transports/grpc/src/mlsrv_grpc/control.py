@@ -24,7 +24,6 @@ from mlsrv_protocol.grpc import INFERENCE, message_class, parse
 Respond = Callable[[Any], Awaitable[dict[str, Any]]]
 
 _CONTROL = ("RepositoryModelLoad", "RepositoryModelUnload")
-_PARAMETER = message_class("inference.InferParameter")
 _FIELDS = ((bool, "bool_param"), (int, "int64_param"), (float, "double_param"), (str, "string_param"))
 
 _UNSUPPORTED = {
@@ -170,22 +169,19 @@ class Control:
 
 
 def _handler(kernel: KernelAPI, name: str, respond: Respond) -> grpc.RpcMethodHandler[bytes, bytes]:
-    request_class, response_class = (
-        message_class(f"inference.{name}Request"),
-        message_class(f"inference.{name}Response"),
-    )
+    request_name, response_name = f"inference.{name}Request", f"inference.{name}Response"
 
     @requires(action_of(respond))
     async def handle(body: bytes, rpc: Rpc) -> bytes:
         try:
-            request = parse(request_class, body)
+            request = parse(message_class(request_name), body)
             note_model(_name_in(request))
             if name not in _CONTROL or kernel.audit is None:
                 fields = await respond(request)
             else:
                 with kernel.audit.control(*_noted(request, name, rpc)):
                     fields = await respond(request)
-            return bytes(response_class(**fields).SerializeToString())
+            return bytes(message_class(response_name)(**fields).SerializeToString())
         except Exception as error:
             problem = error
         await refuse(rpc, problem)
@@ -228,7 +224,7 @@ def _parameter(value: object) -> Any:
         return None
     for kind, name in _FIELDS:
         if isinstance(value, kind):
-            return _PARAMETER(**{name: value})
+            return message_class("inference.InferParameter")(**{name: value})
     return None
 
 

@@ -24,8 +24,8 @@ _SERVING: Final = 1
 _NOT_SERVING: Final = 2
 _SERVICE_UNKNOWN: Final = 3
 
-_Request = message_class("grpc.health.v1.HealthCheckRequest")
-_Response = message_class("grpc.health.v1.HealthCheckResponse")
+_REQUEST: Final = "grpc.health.v1.HealthCheckRequest"
+_RESPONSE: Final = "grpc.health.v1.HealthCheckResponse"
 
 
 class Health:
@@ -66,20 +66,20 @@ class Health:
     @requires("health")
     async def _check(self, body: bytes, rpc: Rpc) -> bytes:
         try:
-            service = parse(_Request, body).service
+            service = parse(message_class(_REQUEST), body).service
             status = self._status(service)
         except Exception as error:
             problem = error
         else:
             if status == _SERVICE_UNKNOWN:
                 await rpc.abort(grpc.StatusCode.NOT_FOUND, "There is no service of this name.")
-            return bytes(_Response(status=status).SerializeToString())
+            return bytes(message_class(_RESPONSE)(status=status).SerializeToString())
         await refuse(rpc, problem)
 
     @requires("health")
     async def _watch(self, body: bytes, rpc: Rpc) -> None:
         try:
-            service = parse(_Request, body).service
+            service = parse(message_class(_REQUEST), body).service
         except Exception as error:
             problem: Exception = error
         else:
@@ -97,7 +97,7 @@ class Health:
                 changed.clear()
                 status = self._status(service)
                 if status != written:
-                    await rpc.write(_Response(status=status).SerializeToString())
+                    await rpc.write(message_class(_RESPONSE)(status=status).SerializeToString())
                     written = status
                 if self._closed:
                     return

@@ -5,7 +5,7 @@ Source: "gRPC Server Reflection Protocol", grpc.github.io.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable
 from typing import Any
 
 import grpc
@@ -25,16 +25,20 @@ class Reflection:
     Args:
         service: its full name, which determines the version of the messages.
         services: the names of all services of the server.
-        descriptors: the files of these services.
+        descriptors: gives the files of these services.
         reader: reads the requests until the server stops.
     """
 
     def __init__(
-        self, service: str, services: Iterable[str], descriptors: Descriptors, reader: StreamReader
+        self,
+        service: str,
+        services: Iterable[str],
+        descriptors: Callable[[], Descriptors],
+        reader: StreamReader,
     ) -> None:
         package = service.rpartition(".")[0]
-        self._request = message_class(f"{package}.ServerReflectionRequest")
-        self._response = message_class(f"{package}.ServerReflectionResponse")
+        self._request = f"{package}.ServerReflectionRequest"
+        self._response = f"{package}.ServerReflectionResponse"
         self._services = sorted(services)
         self._descriptors = descriptors
         self._reader = reader
@@ -47,9 +51,11 @@ class Reflection:
     async def _info(self, requests: AsyncIterable[bytes], rpc: Rpc) -> None:
         try:
             async for body in self._reader.read(requests):
-                request = parse(self._request, body)
+                request = parse(message_class(self._request), body)
                 answer = self._answer(request)
-                response = self._response(valid_host=request.host, original_request=request, **answer)
+                response = message_class(self._response)(
+                    valid_host=request.host, original_request=request, **answer
+                )
                 await rpc.write(response.SerializeToString())
         except Exception as error:
             problem = error
@@ -63,9 +69,9 @@ class Reflection:
             return {"list_services_response": {"service": [{"name": name} for name in self._services]}}
         try:
             if kind == "file_by_filename":
-                files = self._descriptors.by_name(request.file_by_filename)
+                files = self._descriptors().by_name(request.file_by_filename)
             elif kind == "file_containing_symbol":
-                files = self._descriptors.by_symbol(request.file_containing_symbol)
+                files = self._descriptors().by_symbol(request.file_containing_symbol)
             elif kind is None:
                 return _error(_INVALID, "The request asks nothing.")
             else:

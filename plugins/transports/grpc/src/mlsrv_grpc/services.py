@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache, partial
 
 import grpc.aio
 from attrs import frozen
@@ -60,7 +61,9 @@ def all_services(kernel: KernelAPI) -> Services:
     settings = kernel.settings.of(GrpcSettings)
     delivery = Delivery(settings.grpc_send_timeout, settings.grpc_max_unsent_bytes)
     reader, health = StreamReader(), Health(kernel, names)
-    descriptors = _descriptors(added)
+    descriptors = cache(partial(_descriptors, added))
+    if added:
+        descriptors()  # files that do not fit stop the start
     own: dict[str, dict[str, grpc.RpcMethodHandler[bytes, bytes]]] = {
         INFERENCE: Control(kernel).methods()
         | {

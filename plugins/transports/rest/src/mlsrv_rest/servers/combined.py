@@ -3,44 +3,58 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mlsrv_rest.app import RestApp
-from mlsrv_rest.servers.hypercorn import HypercornServer
 from mlsrv_rest.servers.request_head import offers_h2c
 from mlsrv_rest.servers.uvicorn import Connection, UvicornServer
 from mlsrv_rest.settings import RestSettings
+
+if TYPE_CHECKING:
+    from mlsrv_rest.servers.hypercorn import HypercornServer
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 class CombinedServer(UvicornServer):
     """Accepts connections as `UvicornServer`, and gives those that speak HTTP/2 to a `HypercornServer`: by
-    ALPN, by prior knowledge, or because a request without TLS offers it."""
+    ALPN, by prior knowledge, or because a request without TLS offers it.
 
-    protocols: ClassVar[list[str]] = HypercornServer.protocols
+    That server is made, and imported, for the first such connection: most servers never have one.
+    """
+
+    protocols: ClassVar[list[str]] = ["h2", "http/1.1"]
 
     def __init__(self, app: RestApp, settings: RestSettings) -> None:
         super().__init__(app, settings)
-        self.http2 = HypercornServer(app, settings)
+        self._http2: HypercornServer | None = None
 
     @property
     def size(self) -> int:
-        return super().size + self.http2.size
+        return super().size + (0 if self._http2 is None else self._http2.size)
 
-    def begin(self) -> None:
-        super().begin()
-        self.http2.begin()
+    @property
+    def http2(self) -> HypercornServer:
+        """The server of the connections that speak HTTP/2."""
+        if self._http2 is None:
+            from mlsrv_rest.servers.hypercorn import HypercornServer
+
+            self._http2 = HypercornServer(self.app, self.settings)
+            self._http2.is_draining = self.is_draining
+            self._http2.begin()
+        return self._http2
 
     def make_connection(self) -> Connection:
         return _SwitchingConnection(self, self._config, self._state)
 
     async def drain(self) -> None:
         self.stop_accepting()
-        await asyncio.gather(super().drain(), self.http2.drain())
+        others = () if self._http2 is None else (self._http2.drain(),)
+        await asyncio.gather(super().drain(), *others)
 
     async def close(self, timeout: float) -> None:
-        await asyncio.gather(super().close(timeout), self.http2.close(timeout))
+        others = () if self._http2 is None else (self._http2.close(timeout),)
+        await asyncio.gather(super().close(timeout), *others)
 
 
 class _SwitchingConnection(Connection):
