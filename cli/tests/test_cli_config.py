@@ -182,3 +182,14 @@ def test_check_of_a_model_without_its_artifact(mlsrv, folder: Path, add_model) -
     assert f"sklearn  {folder / 'empty' / 'model.joblib'}" in " ".join(good.stdout.split(" ")).replace(
         "   ", "  "
     )
+
+
+def test_the_path_may_be_in_the_environment(mlsrv, only_tiny, folder: Path, add_model) -> None:
+    add_model("echo")
+    found = mlsrv("config", "check", *only_tiny, env={"MLSRV_MODELS_DIR": str(folder)})
+    assert found.returncode == 0, found.stderr
+    assert f"{folder}: no problems." in found.stdout
+    missing = mlsrv("config", "check", *only_tiny, env={"MLSRV_MODELS_DIR": str(folder / "missing")})
+    assert missing.returncode == 2
+    assert f'There is no file or folder "{folder / "missing"}"' in missing.stderr
+    assert "Missing argument" in mlsrv("config", "check", *only_tiny).stderr

@@ -9,7 +9,7 @@ import pytest
 
 from mlsrv.errors import ConfigurationError
 from mlsrv.settings import Owner, Settings, setting, settings_class
-from mlsrv_cli.sources import assignments, read_settings, without_service_links
+from mlsrv_cli.sources import assignments, read_settings, settings_variables
 from mlsrv_cli.targets import Target
 
 
@@ -58,7 +58,7 @@ def test_assignments() -> None:
     assert 'bad: expected "key=value"' in caught.value.problems[0]
 
 
-def test_service_links_are_left_out_and_settings_are_not() -> None:
+def test_service_links_and_the_path_are_left_out_and_settings_are_not() -> None:
     links = {
         "MLSRV_SERVICE_HOST": "10.0.0.1",
         "MLSRV_SERVICE_PORT": "8080",
@@ -68,10 +68,11 @@ def test_service_links_are_left_out_and_settings_are_not() -> None:
         "MLSRV_PORT_8080_TCP_ADDR": "10.0.0.1",
         "MLSRV_CANARY_SERVICE_HOST": "10.0.0.2",
         "MLSRV_CANARY_PORT": "tcp://10.0.0.2:8080",
+        "MLSRV_MODELS_DIR": "/mnt/models",
     }
     settings = {"MLSRV_HTTP_PORT": "8080", "MLSRV_MODEL_NAME": "m", "MLSRV_PORT": "8080", "PATH": "/bin"}
-    assert without_service_links(links) == {}
-    assert without_service_links(settings) == settings
+    assert settings_variables(links) == {}
+    assert settings_variables(settings) == settings
 
 
 def test_paths_count_from_the_file_that_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

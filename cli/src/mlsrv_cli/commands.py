@@ -84,5 +84,6 @@ def own_commands() -> CommandTable:
     )
     table.add("dockerfile", "mlsrv_cli.image.command:dockerfile", help="Print a Dockerfile for a folder.")
     table.add("build", "mlsrv_cli.image.command:build", help="Build a container image of a folder.")
+    table.add("export", "mlsrv_cli.export.command:export", help="Print manifests for the image of a folder.")
     table.add("completion", "mlsrv_cli.completion:completion", help="Print the completion script of a shell.")
     return table

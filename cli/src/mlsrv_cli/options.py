@@ -23,7 +23,7 @@ from mlsrv.settings.model_environment import model_fields
 from mlsrv.settings.server import KERNEL_DISTRIBUTION
 from mlsrv_cli import hookspecs
 from mlsrv_cli.foreign import merged
-from mlsrv_cli.sources import assignments, read_settings
+from mlsrv_cli.sources import MODELS_DIR, assignments, read_settings
 from mlsrv_cli.targets import Target, target_of
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -110,7 +110,17 @@ def settings_options(function: _F) -> _F:
         help="Set any server setting; lists and objects as JSON. May be repeated.",
     )(function)
     function = plugin_options(function)
-    return click.argument("target", metavar="PATH", type=TargetPath())(function)
+    return click.argument("target", cls=PathArgument, metavar="PATH", type=TargetPath())(function)
+
+
+class PathArgument(click.Argument):
+    """The argument PATH; without it, the variable `MODELS_DIR` has it."""
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        loaded: LoadedPlugins | None = ctx.meta.get(_LOADED)
+        if loaded is None:  # shell completion
+            return None
+        return merged(os.environ, loaded.foreign(os.environ)).get(MODELS_DIR) or None
 
 
 class TargetPath(click.Path):

@@ -15,6 +15,8 @@ from mlsrv_cli.foreign import told_of_model
 from mlsrv_cli.targets import Target
 
 SETTINGS_FILE = "settings.json"
+MODELS_DIR = "MLSRV_MODELS_DIR"
+"""Variable that has the argument PATH where the command line has none. It is no setting."""
 _IDENTITY = {"name", "implementation", "uri", "parameters"}
 """Keys by which the environment describes a model."""
 
@@ -46,7 +48,7 @@ def read_settings(
     Raises:
         ConfigurationError: the ``settings.json`` cannot be read.
     """
-    server, models = environment_layers(without_service_links(environ))
+    server, models = environment_layers(settings_variables(environ))
     described = not _IDENTITY.isdisjoint(models.values)
     layers = [Layer("plugins", defaults)] if defaults else []
     layers.append(Layer("PATH", target.values(repositories, described)))
@@ -76,11 +78,13 @@ def assignments(texts: Iterable[str]) -> dict[str, str]:
     return {key.strip(): value for key, _, value in pairs}
 
 
-def without_service_links(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment without the addresses that Kubernetes adds for a service named "mlsrv"."""
+def settings_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment without what is no setting: `MODELS_DIR`, and the addresses that Kubernetes adds
+    for a service named "mlsrv"."""
     return {
         name: value
         for name, value in environ.items()
-        if not _SERVICE_LINK.fullmatch(name)
+        if name != MODELS_DIR
+        and not _SERVICE_LINK.fullmatch(name)
         and not (name.startswith("MLSRV") and name.endswith("_PORT") and _SERVICE_ADDRESS.match(value))
     }

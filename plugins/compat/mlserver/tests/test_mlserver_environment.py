@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ def test_variables_are_those_of_mlsrv_with_another_prefix() -> None:
 
 
 def test_variables_of_images_and_other_commands_set_nothing() -> None:
-    names = ["MLSERVER_MODELS_DIR", "MLSERVER_ENV_TARBALL", "MLSERVER_PATH", "MLSERVER_INFER_WORKERS"]
+    names = ["MLSERVER_ENV_TARBALL", "MLSERVER_PATH", "MLSERVER_INFER_WORKERS"]
     found, read = translated(dict.fromkeys(names, "x"))
     assert found == {}
     assert read == set(names)
@@ -84,3 +86,18 @@ def test_without_the_plugin_they_are_refused() -> None:
     with pytest.raises(mlsrv.errors.ConfigurationError, match='unknown key "_comment"'):
         settings.resolve([])
     assert settings.resolve([Owner("x", plugin.TolerantSettings)]).ignored
+
+
+def test_the_folder_that_mlservers_images_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLSRV_MODELS_DIR", raising=False)
+    monkeypatch.setenv("MLSERVER_MODELS_DIR", str(tmp_path / "missing"))
+    done = subprocess.run(
+        [sys.executable, "-m", "mlsrv_cli", "config", "check"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert f'There is no file or folder "{tmp_path / "missing"}"' in done.stderr

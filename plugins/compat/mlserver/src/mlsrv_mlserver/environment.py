@@ -10,7 +10,7 @@ from typing import Any
 PREFIX = "MLSERVER_"
 _OURS = "MLSRV_"
 
-_OF_IMAGES = frozenset(["MLSERVER_MODELS_DIR", "MLSERVER_ENV_TARBALL", "MLSERVER_PATH"])
+_OF_IMAGES = frozenset(["MLSERVER_ENV_TARBALL", "MLSERVER_PATH"])
 """Variables of MLServer's images and their scripts, which set nothing in the server."""
 
 _OF_OTHERS = ("MLSERVER_INFER_",)

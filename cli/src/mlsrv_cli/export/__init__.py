@@ -1,0 +1,1 @@
+"""Export: manifests that run the image of a folder of models elsewhere."""
