@@ -18,7 +18,11 @@ from mlsrv import ModelSettings
 from mlsrv.settings import Owner
 from mlsrv_huggingface.runtime import HuggingFaceRuntime
 from mlsrv_huggingface.settings import HuggingFaceSettings
+from tiny_media import MEDIA_MODELS
 from tiny_models import MODELS
+
+KNOWN = MODELS | {task: (task, make) for task, make in MEDIA_MODELS.items()}
+"""Every tiny model: its task, and what saves it."""
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +32,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
     def folder(name: str) -> Path:
         path = root / name
-        return path if path.is_dir() else MODELS[name][1](path)
+        return path if path.is_dir() else KNOWN[name][1](path)
 
     return folder
 
@@ -49,7 +53,7 @@ def load(folders: Callable[[str], Path]) -> Iterator[Callable[..., HuggingFaceRu
 
     def make(which: str | Path, task: str | None = None, **extra: Any) -> HuggingFaceRuntime:
         if isinstance(which, str):
-            task = MODELS[which][0] if task is None else task
+            task = KNOWN[which][0] if task is None else task
             which = folders(which)
         settings = ModelSettings(
             name="m",

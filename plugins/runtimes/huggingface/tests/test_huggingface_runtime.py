@@ -99,7 +99,7 @@ def test_wrong_settings(extra: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("which", "extra", "message"),
     [
-        ("classifier", {"task": "fil-mask"}, "'fil-mask' is not known; known are audio-classification"),
+        ("classifier", {"task": "fil-mask"}, "'fil-mask' is not known; known are any-to-any, audio-"),
         ("classifier", {"framework": "tf"}, "must be pt or onnx, not 'tf'"),
         ("classifier", {"device": "cuda:7"}, "'cuda:7' is not a device of this machine"),
         ("classifier", {"optimum_model": True}, "has no model.onnx; export"),

@@ -11,56 +11,17 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from PIL import Image
 
 from mlsrv.codecs import NumpyCodec
 from mlsrv.types import InferenceRequest, Parameters, RequestInput, RequestOutput
 from mlsrv_huggingface import ImageCodec, JSONListCodec, NumpyListCodec
 from tiny_models import MODELS, TEXTS
+from tiny_requests import ask, close, picture, texts
 
 VERSION = int(transformers.__version__.split(".")[0])
 MASKED = ["a [MASK] house", "the [MASK] river is [MASK] old"]
 QUESTIONS = ["who lives in paris?", "where is the red house?"]
 CONTEXTS = [TEXTS[3], " ".join(["the red house is in london, not in berlin."] * 9)]
-
-
-def texts(name: str, values: list[str]) -> RequestInput:
-    return RequestInput(name, [len(values)], "BYTES", list(values))
-
-
-def ask(model: Any, *inputs: RequestInput, outputs: Any = None, **options: Any) -> Any:
-    """The answers of a model, or its tensors by name where outputs are named."""
-    wanted = None if outputs is None else [RequestOutput(name) for name in outputs]
-    response = model.predict(
-        InferenceRequest(inputs=list(inputs), parameters=Parameters(**options), outputs=wanted)
-    )
-    if outputs is None:
-        (output,) = response.outputs
-        assert (output.name, output.datatype.value) == ("output", "BYTES")
-        found = JSONListCodec.decode_output(output)
-        assert output.shape == [len(found), 1]
-        return found
-    return {
-        output.name: NumpyCodec.decode_output(output).reshape(output.shape) for output in response.outputs
-    }
-
-
-def close(found: Any, expected: Any, tolerance: float = 2e-5) -> None:
-    """Compare two JSON values, numbers within a tolerance."""
-    if isinstance(expected, dict):
-        assert sorted(found) == sorted(expected)
-        for key, value in expected.items():
-            close(found[key], value, tolerance)
-    elif isinstance(expected, list | tuple):
-        assert len(found) == len(expected)
-        for one, other in zip(found, expected, strict=True):
-            close(one, other, tolerance)
-    elif isinstance(expected, np.ndarray | np.generic):
-        close(found, expected.tolist(), tolerance)
-    elif isinstance(expected, float):
-        assert found == pytest.approx(expected, abs=tolerance, rel=tolerance)
-    else:
-        assert found == expected
 
 
 @pytest.fixture
@@ -283,11 +244,6 @@ def test_conversations(load: Any, library: Any) -> None:
     )
     found = JSONListCodec.decode_output(response.outputs[0])
     assert found == [pipe(messages, max_new_tokens=6, do_sample=False)[0]]
-
-
-def picture(shade: int) -> Image.Image:
-    pixels = np.arange(32 * 32 * 3, dtype=np.uint8).reshape(32, 32, 3)
-    return Image.fromarray((pixels + shade).astype(np.uint8))
 
 
 def test_image_classification(load: Any, library: Any) -> None:

@@ -159,6 +159,21 @@ class Source:
         model = self._read(getattr(transformers, auto_class), self.folder, **kwargs)
         return (model if hasattr(model, "hf_device_map") else model.to(self.device)).eval()
 
+    def processor(self, *auto_classes: str) -> Any:
+        """Return what prepares the inputs of a model: the first of several kinds that its folder has.
+
+        Raises:
+            ModelLoadError: there is none.
+        """
+        import transformers
+
+        for name in auto_classes[:-1]:
+            try:
+                return self._read(getattr(transformers, name), self.folder)
+            except ModelLoadError:
+                logger.debug("Model %s has no %s", self.name, name)
+        return self._read(getattr(transformers, auto_classes[-1]), self.folder)
+
     def pipeline(self, task: str) -> Any:
         """Return a pipeline of transformers. Raises as `model`."""
         import transformers

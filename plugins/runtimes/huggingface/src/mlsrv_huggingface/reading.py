@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from mlsrv.codecs import StringCodec
+from mlsrv.codecs import NumpyCodec, StringCodec
 from mlsrv.errors import CodecError, InferenceError, InputsNotFound
 from mlsrv.model import MLModel
 from mlsrv.types import Datatype, InferenceRequest, MetadataTensor, Parameters, RequestInput
 from mlsrv_huggingface.codecs import ImageCodec, JSONCodec, NumpyListCodec, image_of, is_image
 from mlsrv_huggingface.options import checked, parsed, plain_option
-from mlsrv_huggingface.tasks import Field, Task
+from mlsrv_huggingface.task import Field, Task
 
 _LISTS = ("candidate_labels", "targets", "ignore_labels", "stop")
 """Options that are lists, also with one element."""
@@ -89,12 +89,13 @@ def _field(task: Task, name: str) -> Field | None:
 
 
 def _declared(one: Field) -> MetadataTensor:
+    optional: dict[str, Any] = {"optional": True} if one.optional else {}
     if one.kind == "audio":
-        return MetadataTensor(one.name, Datatype.FP32, [-1, -1], Parameters("nplist"))
-    content_type = {"text": "str", "json": "str", "image": "pillow_image"}[one.kind]
-    if one.name in ("table", "word_boxes"):
-        content_type = "hg_jsonlist"
-    return MetadataTensor(one.name, Datatype.BYTES, [-1], Parameters(content_type))
+        return MetadataTensor(one.name, Datatype.FP32, [-1, -1], Parameters("nplist", **optional))
+    if one.kind == "video":
+        return MetadataTensor(one.name, Datatype.UINT8, [-1, -1, -1, -1, 3], Parameters("np", **optional))
+    content_type = one.content_type or {"text": "str", "json": "str", "image": "pillow_image"}[one.kind]
+    return MetadataTensor(one.name, Datatype.BYTES, [-1], Parameters(content_type, **optional))
 
 
 def _joined(
@@ -105,8 +106,8 @@ def _joined(
         if columns:
             raise InferenceError(f'Model {model.name}: send "messages" or "args", not both.')
         return []
-    optional = {"word_boxes"}
-    if missing := [name for name in _names(task) if name not in columns and name not in optional]:
+    needed = [one.name for one in task.fields if not one.optional]
+    if missing := [name for name in needed if name not in columns]:
         raise InputsNotFound.missing(model.name, missing, _names(task))
     if len(task.fields) == 1:
         return columns[task.fields[0].name]
@@ -126,6 +127,8 @@ def _rows(model: MLModel, one: Field, tensor: RequestInput) -> list[Any]:
         return [_image(tensor.name, value) for value in _listed(model.decode(tensor, ImageCodec))]
     if one.kind == "audio":
         return _waveforms(tensor.name, model.decode(tensor, NumpyListCodec))
+    if one.kind == "video":
+        return _films(tensor.name, model.decode(tensor, NumpyCodec))
     found = _listed(model.decode(tensor, StringCodec))
     if one.kind == "text" and not all(isinstance(value, str) for value in found):
         raise CodecError(f'Input "{tensor.name}": its elements must be texts.')
@@ -164,6 +167,17 @@ def _waveforms(name: str, value: Any) -> list[Any]:
     if any(array.ndim != 1 or array.dtype.kind not in "fiu" for array in arrays):
         raise CodecError(f'Input "{name}": sounds come as numbers of the shape [samples] or [rows, samples].')
     return [_scaled(array) for array in arrays]
+
+
+def _films(name: str, value: Any) -> list[Any]:
+    array = np.asarray(value)
+    array = array[np.newaxis] if array.ndim == 4 else array
+    if array.ndim != 5 or array.shape[-1] != 3 or array.dtype != np.uint8 or 0 in array.shape[1:]:
+        raise CodecError(
+            f'Input "{name}": films come as UINT8 of the shape [frames, height, width, 3], or with '
+            "rows before that."
+        )
+    return list(array)
 
 
 def _scaled(array: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,7 +32,8 @@ from mlsrv_huggingface.loading import Source
 from mlsrv_huggingface.location import model_folder
 from mlsrv_huggingface.reading import Given, declared_inputs, read
 from mlsrv_huggingface.runners.base import OUTPUT, Runner
-from mlsrv_huggingface.tasks import ALIASES, TASKS, TENSORS_FIRST, Task, task_of_architecture
+from mlsrv_huggingface.task import Task
+from mlsrv_huggingface.tasks import ALIASES, TASKS, TENSORS_FIRST, task_of_architecture
 
 
 class HuggingFaceRuntime(MLModel):
@@ -58,6 +60,7 @@ class HuggingFaceRuntime(MLModel):
         source = Source(self.settings, options)
         named, self._task = self._task_of(source)
         self._tensors = options.raw_outputs if options.raw_outputs is not None else named in TENSORS_FIRST
+        self._check_needs()
         self._runner = _runner_class(self._task.runner)(source, self._task)
         if not self.outputs:
             self.outputs = self._runner.outputs
@@ -107,6 +110,13 @@ class HuggingFaceRuntime(MLModel):
         parameters.task = self._task.name
         found.parameters = parameters
         return found
+
+    def _check_needs(self) -> None:
+        for module in self._task.needs:
+            if importlib.util.find_spec(module) is None:
+                raise ModelLoadError(
+                    f"Model {self.name}: the task {self._task.name} needs {module} (pip install {module})."
+                )
 
     def _prompted(self, payload: InferenceRequest) -> Given:
         given = read(self, self._task, payload)

@@ -11,7 +11,7 @@ from mlsrv.errors import Unsupported
 from mlsrv.types import Datatype, InferenceRequest, MetadataTensor, Parameters
 from mlsrv_huggingface.loading import Source
 from mlsrv_huggingface.reading import Given
-from mlsrv_huggingface.tasks import Task
+from mlsrv_huggingface.task import Task
 
 OUTPUT = "output"
 """The output that has the answers of a pipeline, as JSON."""

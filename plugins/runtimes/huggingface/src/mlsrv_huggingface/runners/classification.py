@@ -13,7 +13,7 @@ from mlsrv_huggingface.encoders import open_encoder
 from mlsrv_huggingface.loading import Source
 from mlsrv_huggingface.reading import Given
 from mlsrv_huggingface.runners.base import OUTPUT, Runner
-from mlsrv_huggingface.tasks import Task
+from mlsrv_huggingface.task import Task
 from mlsrv_huggingface.tokenizing import Tokenizing
 
 Function = Literal["sigmoid", "softmax", "none"]

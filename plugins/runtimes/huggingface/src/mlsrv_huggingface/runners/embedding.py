@@ -15,7 +15,7 @@ from mlsrv_huggingface.location import read_json
 from mlsrv_huggingface.reading import Given
 from mlsrv_huggingface.runners.base import OUTPUT, Runner
 from mlsrv_huggingface.sentence_files import SentenceFiles
-from mlsrv_huggingface.tasks import Task
+from mlsrv_huggingface.task import Task
 from mlsrv_huggingface.tokenizing import Tokenizing
 
 

@@ -14,7 +14,7 @@ from mlsrv_huggingface.generate import ends_early, generation_arguments, seeded
 from mlsrv_huggingface.loading import Source
 from mlsrv_huggingface.reading import Given
 from mlsrv_huggingface.runners.base import OUTPUT, Runner
-from mlsrv_huggingface.tasks import Task
+from mlsrv_huggingface.task import Task
 from mlsrv_huggingface.tokenizing import longest
 
 _KEYS = {"summarization": "summary_text", "translation": "translation_text"}
