@@ -76,6 +76,9 @@ def describe(name: str, version: str | None, connection: Connection, timeout: fl
     versions = metadata.get("versions")
     if versions:
         print(f"versions: {', '.join(versions)}")
+    verification = (metadata.get("parameters") or {}).get("verification")
+    if verification:
+        print(f"verification: {verification}")
     rows = [_tensor_row(kind, tensor) for kind in ("inputs", "outputs") for tensor in metadata.get(kind, [])]
     if rows:
         print_table(("", "name", "datatype", "shape"), rows)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import builtins
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from attrs import frozen
 
 from mlsrv.settings import ModelSettings
 
-__all__ = ["BrokenModel", "Listing", "ModelRepository"]
+__all__ = ["BrokenModel", "Listing", "ModelRepository", "VerifiedFolder"]
 
 
 @frozen
@@ -29,6 +30,19 @@ class BrokenModel:
     source: str
     reason: str
     version: str | None = None
+
+
+@frozen
+class VerifiedFolder:
+    """A copy of a model's folder that a plugin has checked; see the hook ``mlsrv_verified_folder``.
+
+    Attributes:
+        path: the copy.
+        found: what the check found, a sentence for the operator and for clients, such as ``"signed by …"``.
+    """
+
+    path: Path
+    found: str = ""
 
 
 Listing: TypeAlias = "ModelSettings | BrokenModel"

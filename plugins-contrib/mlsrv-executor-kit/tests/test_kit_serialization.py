@@ -16,6 +16,7 @@ from mlsrv.executor import ModelInfo
 from mlsrv.handlers import HandlerOptions
 from mlsrv.timeline import Timeline
 from mlsrv_executor_kit import serialization
+from mlsrv_executor_kit.plain_data import load_plain
 from mlsrv_executor_kit.plain_values import dump
 from mlsrv_executor_kit.serialization import BUFFER_THRESHOLD
 from mlsrv_protocol.types import (
@@ -108,7 +109,7 @@ def test_requests_round_trip(values: list[Any], request_id: str | None, outputs:
 def test_data_of_responses_round_trips(data: Any) -> None:
     response = InferenceResponse("m", [ResponseOutput("o", [2], Datatype.BYTES, data)], "1", "id")
     buffers: serialization.Buffers = []
-    (plain,) = pickle.loads(serialization.dump_response(response, buffers))
+    (plain,) = load_plain(serialization.dump_response(response, buffers))
     back = serialization.load_response(*through(plain, buffers))
     assert (back.model_name, back.model_version, back.id) == ("m", "1", "id")
     got = back.outputs[0].data
@@ -138,7 +139,7 @@ def test_arrays_can_be_written_to_and_are_aligned(size: int) -> None:
 def test_an_unknown_datatype_is_refused() -> None:
     output = ResponseOutput("o", [1], Datatype.FP64, np.zeros(1))
     output.datatype = "FP65"  # type: ignore[assignment]  # models may
-    (plain,) = pickle.loads(serialization.dump_response(InferenceResponse("m", [output]), []))
+    (plain,) = load_plain(serialization.dump_response(InferenceResponse("m", [output]), []))
     with pytest.raises(InvalidPayload, match='"FP65" is not a datatype'):
         serialization.load_response(plain, [])
 

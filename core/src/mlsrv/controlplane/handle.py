@@ -23,6 +23,7 @@ class ModelHandle:
         state: see `mlsrv_protocol.types.State`.
         full_reason: why it is UNAVAILABLE, or why its last reload failed; else empty.
         failure: the error that `full_reason` ends with, if it is one.
+        verification: what a check of the files of its instance found, a sentence; empty without one.
         settings: the latest settings, or None if the repository could not even describe it.
         wanted: whether the server counts as ready only with it: it was loaded, or should have been at the
             start, and was not unloaded since.
@@ -37,6 +38,7 @@ class ModelHandle:
         self.state = State.UNAVAILABLE
         self.full_reason = ""
         self.failure: MLSrvError | None = None
+        self.verification = ""
         self._details = details or ErrorDetails()
         self.settings: ModelSettings | None = None
         self.wanted = False
@@ -59,6 +61,11 @@ class ModelHandle:
     @reason.setter
     def reason(self, reason: str) -> None:
         self.full_reason, self.failure = reason, None
+
+    @property
+    def remark(self) -> str:
+        """The remark of the index: `reason`, or what a check of the files of its instance found."""
+        return self.reason or (self.verification if self.instance is not None else "")
 
     @property
     def info(self) -> ModelInfo | None:

@@ -285,7 +285,7 @@ class Loader:
             logger.warning("Model %s: %s; it is ignored", shown.name, sentence)
         async with AsyncExitStack() as stack:
             check = self._plugins.verified_folder(self._api, shown)
-            settings = await verified_settings(stack, check, shown, self._resolve)
+            settings, found_in_files = await verified_settings(stack, check, shown, self._resolve)
             if settings.implementation is None:
                 settings = settings.copy(implementation=await asyncio.to_thread(self._select, settings))
             own = settings.of(KernelModelSettings)
@@ -304,6 +304,7 @@ class Loader:
             )
             # Others see the model's own folder, not the private copy.
             handle.settings = settings if settings.source == shown.source else shown
+            handle.verification = found_in_files
             admission = Admission(
                 f"Model {settings.name}",
                 "model",

@@ -116,7 +116,7 @@ class ModelControl:
                 self._registry.forget(handle)
         return [
             RepositoryIndexResponseItem(
-                name=handle.name, version=handle.version, state=handle.state, reason=handle.reason
+                name=handle.name, version=handle.version, state=handle.state, reason=handle.remark
             )
             for handle in self._registry
             if ready is None or handle.ready is ready

@@ -57,6 +57,7 @@ from mlsrv_protocol.types import (
     InferenceResponse,
     MetadataModelResponse,
     MetadataServerResponse,
+    Parameters,
     RepositoryIndexResponseItem,
 )
 
@@ -423,7 +424,8 @@ class Kernel:
 
     def model_metadata(self, name: str, version: str | None = None) -> MetadataModelResponse:
         """Return the metadata of a loaded model. Raises as `handle`, and `ModelNotReady`."""
-        info = self.handle(name, version).loaded().placement.info
+        handle = self.handle(name, version)
+        info = handle.loaded().placement.info
         loaded = [other.version for other in self.registry.versions(name) if other.instance and other.version]
         return MetadataModelResponse(
             name=name,
@@ -431,7 +433,7 @@ class Kernel:
             versions=list(info.versions) or loaded,
             inputs=list(info.inputs),
             outputs=list(info.outputs),
-            parameters=info.parameters,
+            parameters=_with_verification(info.parameters, handle.verification),
         )
 
     def statistics(self, name: str | None = None, version: str | None = None) -> list[dict[str, Any]]:
@@ -560,3 +562,10 @@ async def _enter(stack: AsyncExitStack, part: AbstractAsyncContextManager[object
     except Exception as error:
         raise PluginError(f"{what} failed to start: {type(error).__name__}: {error}") from error
     stack.push_async_callback(leave)
+
+
+def _with_verification(parameters: Parameters | None, found: str) -> Parameters | None:
+    """Return a model's parameters with what a check of its files found, if there was one."""
+    if not found:
+        return parameters
+    return Parameters(**({} if parameters is None else parameters.dict()) | {"verification": found})

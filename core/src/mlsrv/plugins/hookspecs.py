@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         SettingsOffer,
         TransportOffer,
     )
+    from mlsrv.repository import VerifiedFolder
     from mlsrv.settings import ModelSettings
     from mlsrv_protocol.types import State
 
@@ -355,7 +356,9 @@ def mlsrv_authorize(kernel: KernelAPI) -> Authorizer:
 
 
 @hookspec
-def mlsrv_verified_folder(kernel: KernelAPI, model: ModelSettings) -> AbstractContextManager[Path | None]:
+def mlsrv_verified_folder(
+    kernel: KernelAPI, model: ModelSettings
+) -> AbstractContextManager[VerifiedFolder | None]:
     """Check a model's files, and give the load a copy that does not change any more.
 
     Called for each load and reload of a model, in the main process, before anything of its folder but the
@@ -368,8 +371,9 @@ def mlsrv_verified_folder(kernel: KernelAPI, model: ModelSettings) -> AbstractCo
 
     Returns:
         A context manager, entered in a thread before the load and left once the model is unloaded. It gives
-        the folder to load in place of the model's, or None for its own, and raises to refuse the model. None
-        in place of it means that the plugin has nothing to check. Two plugins that check one model refuse it.
+        the folder to load in place of the model's, or None for its own, and raises to refuse the model. What
+        it found is shown in the index and in the model's metadata. None in place of it means that the plugin
+        has nothing to check. Two plugins that check one model refuse it.
 
     Example:
         >>> import contextlib, mlsrv

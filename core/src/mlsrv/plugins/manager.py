@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mlsrv.metrics import Metric
     from mlsrv.placement import ModelInfo
     from mlsrv.plugin_resources import Shared
+    from mlsrv.repository import VerifiedFolder
     from mlsrv.settings import ModelSettings
     from mlsrv_protocol.types import State
 
@@ -191,14 +192,14 @@ class Plugins:
 
     def verified_folder(
         self, kernel: KernelAPI, model: ModelSettings
-    ) -> AbstractContextManager[Path | None] | None:
+    ) -> AbstractContextManager[VerifiedFolder | None] | None:
         """Return the check of a model's files, or None if no plugin has one.
 
         Raises:
             PluginError: an implementation raised, or returned something else.
             OfferClash: two plugins check it.
         """
-        found: list[tuple[PluginRow, AbstractContextManager[Path | None]]] = []
+        found: list[tuple[PluginRow, AbstractContextManager[VerifiedFolder | None]]] = []
         for row, result in self._each("mlsrv_verified_folder", kernel=kernel, model=model):
             if result is None:
                 continue

@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
-import pickle
+import inspect
+import math
 import traceback
+from collections.abc import Callable
 from typing import Any
 
-from mlsrv.errors import Code, MLSrvError
+from mlsrv import errors
+from mlsrv.errors import Code, ConfigurationError, MLSrvError, ModelAnswered, ModelsFailed
+from mlsrv_executor_kit.plain_values import plain_value
+from mlsrv_protocol.errors import InvalidOutput
 
 __all__ = [
     "RemoteTraceback",
     "dump_error",
     "load_error",
 ]
+
+_CLASSES: dict[str, type[MLSrvError]] = {
+    name: found
+    for name, found in {**vars(errors), "InvalidOutput": InvalidOutput}.items()
+    if inspect.isclass(found) and issubclass(found, MLSrvError)
+}
+"""The errors that keep their class; others become the nearest of these."""
+
+_ATTRIBUTES: dict[str, Callable[[Any], bool]] = {
+    "what": lambda value: type(value) is str,
+    "raised": lambda value: type(value) is str,
+    "reason": lambda value: type(value) is str,
+    "retry_after": lambda value: type(value) in (int, float) and 0 <= value < math.inf,
+    "status": lambda value: type(value) is int and 400 <= value <= 599,
+    "problems": lambda value: type(value) is list and all(type(item) is str for item in value),
+}
+"""The attributes that an error keeps, and what their values must be."""
+
+_NEEDED: dict[str, Any] = {"status": ModelAnswered, "problems": (ConfigurationError, ModelsFailed)}
+"""The attributes that errors of these classes always have."""
 
 
 class RemoteTraceback(Exception):
@@ -25,34 +50,35 @@ class RemoteTraceback(Exception):
 def dump_error(error: MLSrvError) -> tuple[Any, ...]:
     """Return an error as plain values.
 
-    They are the pickled error, its text and code for a server that lacks its class, and its traceback unless
-    the client caused it.
+    They are the name of its class, or of the nearest one of `mlsrv.errors`, its text and code, its attributes
+    and its traceback unless the client caused it.
     """
-    try:
-        pickled = pickle.dumps(error)
-    except Exception:  # a model's error may hold any object; text and code are enough
-        pickled = None
+    name = next(each.__name__ for each in type(error).__mro__ if _CLASSES.get(each.__name__) is each)
+    held = {key: plain_value(getattr(error, key, None)) for key in _ATTRIBUTES}
     trace = None
     if error.code is Code.INTERNAL:
         trace = "".join(traceback.format_exception(error.__cause__ or error))
-    return pickled, str(error), error.code.value, trace
+    return name, str(error), error.code.value, held, trace
 
 
 def load_error(plain: tuple[Any, ...]) -> MLSrvError:
-    """Return the error that `dump_error` took apart, caused by a `RemoteTraceback` if it has one."""
-    pickled, text, code, trace = plain
-    error = _unpickle(pickled) if pickled is not None else None
-    if error is None:
-        error = MLSrvError(text)
-        error.code = Code(code)
+    """Return the error that `dump_error` took apart, caused by a `RemoteTraceback` if it has one.
+
+    Raises:
+        ValueError: the values are not those of an error.
+    """
+    name, text, code, held, trace = plain
+    if type(name) is not str or type(text) is not str or type(held) is not dict:
+        raise ValueError("the values are not those of an error")
+    kind = _CLASSES.get(name, MLSrvError)
+    error = kind.__new__(kind, text)
+    error.code = Code(code)
+    for key, fits in _ATTRIBUTES.items():
+        value = held.get(key)
+        if value is not None and fits(value) and not isinstance(getattr(kind, key, None), property):
+            setattr(error, key, value)
+    if any(isinstance(error, kinds) and not hasattr(error, key) for key, kinds in _NEEDED.items()):
+        raise ValueError(f"the values of a {name} are not complete")
     if trace is not None:
-        error.__cause__ = RemoteTraceback(trace)
+        error.__cause__ = RemoteTraceback(str(trace))
     return error
-
-
-def _unpickle(pickled: bytes) -> MLSrvError | None:
-    try:
-        error = pickle.loads(pickled)
-    except Exception:  # its class exists in the worker only; text and code are enough
-        return None
-    return error if isinstance(error, MLSrvError) else None

@@ -17,6 +17,11 @@ __all__ = [
 
 
 _formatter = logging.Formatter()
+_TYPES = {"name": str, "levelno": int, "levelname": str, "msg": str, "created": float, "msecs": float}
+_NEVER = frozenset({"args", "exc_info", "stack_info"})
+_OF_SERVER = frozenset({"mlsrv.audit", "mlsrv.access"})
+"""Loggers whose records the server alone makes: who has called it."""
+
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
@@ -51,8 +56,17 @@ def _short(value: object) -> object:
 
 
 def handle_record(values: dict[str, Any], worker: int) -> None:
-    """Pass a worker's log record to the server's logging."""
-    record = logging.makeLogRecord({**values, "args": None, "worker": worker})
+    """Pass a worker's log record to the server's logging.
+
+    Raises:
+        ValueError: the values are not those of a record.
+    """
+    if any(type(values.get(name)) is not kind for name, kind in _TYPES.items()):
+        raise ValueError("the values are not those of a log record")
+    plain = {name: value for name, value in values.items() if name not in _NEVER}
+    record = logging.makeLogRecord({**plain, "worker": worker})
+    if record.name in _OF_SERVER:
+        record.name = "mlsrv.workers"
     logger = logging.getLogger(record.name)
     if logger.isEnabledFor(record.levelno):
         logger.handle(record)

@@ -1,21 +1,22 @@
-"""Plain values: responses without values of classes that only the worker has.
+"""Plain values: responses without values of classes that are no plain data.
 
-A model may put values of its own classes into a response: members of enumerations, dataclasses, named tuples,
-subclasses of built-in types. The server cannot import the model's module. Such values become what the wire
-forms would have written of them: a member of an enumeration its value, a dataclass its fields, an instance of
-a subclass the built-in value. What has no wire form becomes a stand-in that fails as the value itself would.
+A model may put values of any classes into a response: members of enumerations, dataclasses, named tuples,
+subclasses of built-in types. The server takes nothing of them but plain data (see `plain_data`). Such values
+become what the wire forms would have written of them: a member of an enumeration its value, a dataclass its
+fields, an instance of a subclass the built-in value. What has no wire form becomes a stand-in that fails as
+the value itself would.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import io
 import pickle
-import sys
 from enum import Enum
-from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
+import numpy as np
+
+from mlsrv_executor_kit.plain_data import NotPlain, StandIn, dump_plain
 from mlsrv_protocol import strings
 from mlsrv_protocol.datatypes import Datatype
 from mlsrv_protocol.errors import InvalidOutput, InvalidPayload
@@ -26,52 +27,20 @@ from mlsrv_protocol.types import InferenceResponse, Parameters, ResponseOutput
 from mlsrv_protocol.verbatim import Verbatim
 
 __all__ = [
-    "NotShared",
-    "StandIn",
     "dump",
-    "dump_shared",
+    "dump_value",
     "make_plain",
     "plain_data",
     "plain_value",
+    "refuse_stand_ins",
 ]
 
-
-_SHARED = (sys.stdlib_module_names - {"__main__"}) | {"numpy", "mlsrv", "mlsrv_protocol"}
-"""Top-level packages that the server has, too."""
 
 _PLAIN = frozenset({str, int, float, bool, bytes, bytearray, type(None)})
 
 
-class NotShared(Exception):
-    """A value is of a class, or is a function, that the server may not be able to import."""
-
-
-class StandIn:
-    """A value of a class that the server lacks and that has no wire form; it is unpickled under the name of
-    its class, which error messages show."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __reduce__(self) -> tuple[Any, tuple[str]]:
-        return _stand_in, (self._name,)
-
-
-def _stand_in(name: str) -> object:
-    return type(name, (), {})()
-
-
-class _SharedPickler(pickle.Pickler):
-    """Pickles values of classes that the server has; called back for others than built-in ones only."""
-
-    def reducer_override(self, value: Any) -> Any:
-        if not _is_shared(value):
-            raise NotShared
-        return NotImplemented
-
-
 def dump(payload: Any) -> bytes:
-    """Pickle a payload.
+    """Pickle a payload for a worker, which trusts the server.
 
     Raises:
         Exception: the errors of pickling.
@@ -79,16 +48,16 @@ def dump(payload: Any) -> bytes:
     return pickle.dumps(payload, protocol=5)
 
 
-def dump_shared(payload: Any) -> bytes:
-    """Pickle a payload as `dump` does.
+def dump_value(value: Any) -> bytes:
+    """Return a value as bytes for `load_plain`; what is no plain data in it becomes its wire form.
 
     Raises:
-        NotShared: it holds a value of a class that the server may lack.
-        Exception: the errors of pickling.
+        Exception: the value is nested too deep.
     """
-    file = io.BytesIO()
-    _SharedPickler(file, protocol=5).dump(payload)
-    return file.getvalue()
+    try:
+        return dump_plain(value)
+    except Exception:  # of any kind: whatever cannot be sent as it is
+        return dump_plain(plain_value(value))
 
 
 def make_plain(response: InferenceResponse) -> InferenceResponse:
@@ -125,30 +94,41 @@ def plain_data(index: int, output: ResponseOutput) -> Any:
 
 
 def plain_value(value: Any) -> Any:
-    """Return a value of parameters as built-in values where its class is not shared with the server."""
-    if type(value) in _PLAIN:
+    """Return a value of parameters as plain data."""
+    if type(value) in _PLAIN or isinstance(value, StandIn):
         return value
-    if isinstance(value, Enum) and not _is_shared(value):
-        return plain_value(value.value)
-    for kind in (str, int, float, bytes):
-        if isinstance(value, kind):
-            return value if _is_shared(value) else _base_value(value, kind)
     if isinstance(value, dict):
         return {plain_value(key): plain_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         made = [plain_value(item) for item in value]
         return tuple(made) if isinstance(value, tuple) else made
+    if _is_plain(value):
+        return value
+    if isinstance(value, Enum):
+        return plain_value(value.value)
+    for kind in (str, int, float, bytes):
+        if isinstance(value, kind):
+            return _base_value(value, kind)
+    if hasattr(type(value), "to_plain"):
+        return plain_value(value.to_plain())
+    if isinstance(value, np.ndarray):
+        return plain_value(value.tolist())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {name: plain_value(item) for name, item in _fields(value).items()}
-    if not _is_shared(value) and hasattr(type(value), "to_plain"):
-        return plain_value(value.to_plain())
-    if _is_shared(value):
-        try:
-            pickle.loads(dump_shared(value))
-        except Exception:  # it has no plain form, such as a lock or a generator
-            return StandIn(type(value).__name__)
-        return value
     return StandIn(type(value).__name__)
+
+
+def refuse_stand_ins(plain: Any) -> None:
+    """Refuse plain values with stand-ins in them.
+
+    Raises:
+        NotPlain: there is one.
+    """
+    if isinstance(plain, StandIn):
+        raise NotPlain(f"a {plain.name} has no plain form")
+    if isinstance(plain, list | tuple | dict):
+        for item in (*plain, *plain.values()) if isinstance(plain, dict) else plain:
+            refuse_stand_ins(item)
 
 
 def _plain_output(index: int, output: ResponseOutput) -> ResponseOutput:
@@ -184,7 +164,9 @@ def _fields(value: Any) -> dict[str, Any]:
     return {name: item for name, item in found.items() if not name.startswith("_")}
 
 
-def _is_shared(value: Any) -> bool:
-    """Return True if the server can import the class of a value, or the class or function that it is."""
-    named = value if isinstance(value, type | FunctionType | BuiltinFunctionType) else type(value)
-    return str(named.__module__).partition(".")[0] in _SHARED
+def _is_plain(value: Any) -> bool:
+    try:
+        dump_plain(value)
+    except Exception:  # of any kind: whatever cannot be sent as it is
+        return False
+    return True

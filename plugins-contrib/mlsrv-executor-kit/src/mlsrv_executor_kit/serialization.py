@@ -1,7 +1,7 @@
 """Serialization: requests and responses as plain values and buffers.
 
 Neither arrays nor classes of this project are pickled, because the other process may have another version of
-numpy.
+numpy. What comes from a worker is plain data (see `plain_data`), of which nothing is taken on trust.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from attrs import astuple, fields_dict
 from mlsrv.authorization import Principal
 from mlsrv.context import CallContext
 from mlsrv.executor import ModelInfo
-from mlsrv.handlers import HandlerOptions
+from mlsrv.handlers import HandlerOptions, Reply
 from mlsrv.metrics import Metric
 from mlsrv.timeline import Spans, Timeline
-from mlsrv_executor_kit.plain_values import dump, dump_shared, make_plain, plain_value
+from mlsrv_executor_kit.plain_data import dump_plain
+from mlsrv_executor_kit.plain_makers import numeric_dtype
+from mlsrv_executor_kit.plain_values import dump_value, make_plain, plain_value, refuse_stand_ins
 from mlsrv_protocol.converters import to_datatype
 from mlsrv_protocol.plain_arrays import plain_array, plain_text
 from mlsrv_protocol.tensors import numeric
@@ -41,12 +43,14 @@ __all__ = [
     "dump_metadata",
     "dump_request",
     "dump_response",
+    "dump_result",
     "dump_timeline",
     "load_context",
     "load_info",
     "load_metadata",
     "load_request",
     "load_response",
+    "load_result",
     "load_timeline",
 ]
 
@@ -88,16 +92,16 @@ def load_request(plain: tuple[Any, ...], views: list[memoryview]) -> InferenceRe
 def dump_response(response: InferenceResponse, buffers: Buffers, *more: Any) -> bytes:
     """Return a response, and more plain values, as bytes for `load_response`.
 
-    Its large numeric arrays are appended to `buffers`. Values of classes that the server lacks become plain.
+    Its large numeric arrays are appended to `buffers`. Values that are no plain data become their wire forms.
 
     Raises:
         InvalidOutput: the data of an output does not fit its datatype; as without workers.
     """
     try:
-        return dump_shared((_dump_response(response, buffers), *more))
-    except Exception:  # of any kind: whatever cannot be pickled as it is
+        return dump_plain((_dump_response(response, buffers), *more))
+    except Exception:  # of any kind: whatever cannot be sent as it is
         buffers.clear()
-        return dump((_dump_response(make_plain(response), buffers), *more))
+        return dump_plain((_dump_response(make_plain(response), buffers), *more))
 
 
 def _dump_response(response: InferenceResponse, buffers: Buffers) -> tuple[Any, ...]:
@@ -115,6 +119,42 @@ def load_response(plain: tuple[Any, ...], views: list[memoryview]) -> InferenceR
     name, version, request_id, parameters, outputs = plain
     loaded = [_load_tensor(ResponseOutput, tensor, views) for tensor in outputs]
     return InferenceResponse.construct(name, loaded, version, request_id, _joined(parameters))
+
+
+def dump_result(result: Any, buffers: Buffers) -> bytes:
+    """Return the result of a custom handler as bytes for `load_plain`, whose value `load_result` takes.
+
+    Large numeric arrays of a response are appended to `buffers`.
+
+    Raises:
+        NotPlain: it holds a value that has no plain form.
+    """
+    if isinstance(result, Reply):
+        return dump_value(((result.body, result.status, dict(result.headers)), "reply"))
+    if isinstance(result, InferenceResponse):
+        return dump_response(result, buffers, "response")
+    try:
+        return dump_plain((result, "value"))
+    except Exception:  # of any kind: whatever cannot be sent as it is
+        plain = plain_value(result)
+        refuse_stand_ins(plain)
+        return dump_plain((plain, "value"))
+
+
+def load_result(plain: tuple[Any, ...], views: list[memoryview]) -> Any:
+    """Return the result that `dump_result` took apart.
+
+    Raises:
+        ValueError: it is none.
+    """
+    value, kind = plain
+    if kind == "reply":
+        return Reply(*value)
+    if kind == "response":
+        return load_response(value, views)
+    if kind != "value":
+        raise ValueError("this is no result of a handler")
+    return value
 
 
 def dump_context(context: CallContext) -> tuple[Any, ...]:
@@ -257,5 +297,5 @@ def _load_tensor(cls: type[_T], plain: tuple[Any, ...], views: list[memoryview])
     name, shape, datatype, parameters, array_type, data, nested = plain
     if array_type is not None:
         dtype, array_shape = array_type
-        data = np.ndarray(array_shape, dtype, views[data] if isinstance(data, int) else data)
+        data = np.ndarray(array_shape, numeric_dtype(dtype), views[data] if type(data) is int else data)
     return cls.construct(name, shape, to_datatype(datatype), data, _joined(parameters), nested)

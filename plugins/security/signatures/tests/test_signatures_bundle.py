@@ -13,16 +13,22 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from signing import KEY, PEM, sign_statement, statement_of
 
 from mlsrv.errors import ConfigurationError
-from mlsrv_signatures.bundle import InvalidBundle, read_keys, signed_digests
+from mlsrv_signatures.bundle import InvalidBundle, read_bundle
+from mlsrv_signatures.trust import Trust, fingerprint, read_keys
 
+TRUST = Trust([KEY.public_key()])
 DATA = Path(__file__).parent / "data"
 """A model that ``model_signing sign key`` of model-signing 1.1.1 has signed, and the public key."""
 
 
 def test_a_signature_of_model_signing_itself() -> None:
     text = (DATA / "signed-model/model.sig").read_bytes()
-    found = signed_digests(text, read_keys(DATA / "public.pem"))
-    assert found == {
+    keys = read_keys(DATA / "public.pem")
+    found = read_bundle(text, Trust(keys))
+    # The bundle has the digest of its key as a hint.
+    assert json.loads(text)["verificationMaterial"]["publicKey"]["hint"] == fingerprint(keys[0])
+    assert found.signer == f"key {fingerprint(keys[0])[:16]}"
+    assert found.digests == {
         name: hashlib.sha256((DATA / "signed-model" / name).read_bytes()).hexdigest()
         for name in ("model-settings.json", "notes.txt", "weights/w.bin")
     }
@@ -32,9 +38,9 @@ def test_a_signature_of_model_signing_itself() -> None:
 def test_each_curve(curve: ec.EllipticCurve) -> None:
     key = ec.generate_private_key(curve)
     text = sign_statement(statement_of({"a": "0" * 64}), key)
-    assert signed_digests(text, [KEY.public_key(), key.public_key()]) == {"a": "0" * 64}
+    assert read_bundle(text, Trust([KEY.public_key(), key.public_key()])).digests == {"a": "0" * 64}
     with pytest.raises(InvalidBundle, match="none of the keys"):
-        signed_digests(text, [KEY.public_key()])
+        read_bundle(text, TRUST)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +50,7 @@ def test_each_curve(curve: ec.EllipticCurve) -> None:
 )
 def test_texts_that_are_no_bundles(text: bytes) -> None:
     with pytest.raises(InvalidBundle):
-        signed_digests(text, [KEY.public_key()])
+        read_bundle(text, TRUST)
 
 
 def test_a_changed_payload_is_not_signed() -> None:
@@ -52,7 +58,7 @@ def test_a_changed_payload_is_not_signed() -> None:
     payload = base64.b64decode(bundle["dsseEnvelope"]["payload"]).replace(b'"a"', b'"b"')
     bundle["dsseEnvelope"]["payload"] = base64.b64encode(payload).decode()
     with pytest.raises(InvalidBundle, match="none of the keys"):
-        signed_digests(json.dumps(bundle).encode(), [KEY.public_key()])
+        read_bundle(json.dumps(bundle).encode(), TRUST)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +85,7 @@ def test_other_statements_are_refused_even_if_they_are_signed(change: Callable[[
     statement = statement_of({"a": "0" * 64})
     change(statement)
     with pytest.raises(InvalidBundle, match="is not one of model signing"):
-        signed_digests(sign_statement(statement), [KEY.public_key()])
+        read_bundle(sign_statement(statement), TRUST)
 
 
 def test_files_of_keys(tmp_path: Path) -> None:

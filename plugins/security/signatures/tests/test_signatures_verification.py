@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pickle
+import signal
 import zipfile
 import zlib
 from collections.abc import AsyncIterator
@@ -14,7 +15,8 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from signing import PEM, sign_folder
+from cryptography.hazmat.primitives.serialization import Encoding
+from signing import KEY, PEM, certify, sign_folder
 
 import mlsrv_files.plugin
 import mlsrv_signatures.plugin
@@ -22,6 +24,7 @@ import mlsrv_workers.plugin
 from mlsrv import Kernel, ModelSettings
 from mlsrv.errors import ConfigurationError, ModelLoadError, ModelNotReady
 from mlsrv.testing import EchoModel, text_request
+from mlsrv_signatures.trust import fingerprint
 
 CODE = """
 from pathlib import Path
@@ -171,6 +174,68 @@ async def test_a_model_in_a_worker_has_the_same_copy(folder: Path) -> None:
         assert kernel.handle("m").loaded().placement.info is not None
 
 
+async def test_whatever_a_check_found_is_in_the_index_and_the_metadata(folder: Path) -> None:
+    async def shown(kernel: Kernel) -> tuple[str | None, str | None]:
+        (item,) = await kernel.index()
+        parameters = kernel.model_metadata("m").parameters
+        return item.reason, None if parameters is None else parameters.extra.get("verification")
+
+    async with running(folder, allow_pickle=False) as kernel:
+        found = f"signed: key {fingerprint(KEY.public_key())[:16]}; no pickles"
+        assert await shown(kernel) == (found, found)
+        await kernel.unload("m")
+        (item,) = await kernel.index()
+        assert item.reason == ""
+    (folder / "weights/w.txt").write_text("new")
+    async with running(folder, model_signatures="warn") as kernel:
+        found = "no valid signature: weights/w.txt was changed since it was signed"
+        assert await shown(kernel) == (found, found)
+    async with running(folder, model_signatures="off") as kernel:
+        assert await shown(kernel) == ("", None)
+
+
+async def test_the_holder_of_a_certificate_may_sign(folder: Path) -> None:
+    root = certify("root", authority=True)
+    signer = certify("signer", root)
+    authorities = folder.parent.parent / "authorities.pem"
+    authorities.write_bytes(root[0].public_bytes(Encoding.PEM))
+    sign_folder(folder, signer[1], [signer[0]])
+    given = {"model_signature_keys": None, "model_signature_authorities": str(authorities)}
+    async with running(folder, **given, model_signature_signers=["signer"]) as kernel:
+        assert (await answer(kernel))[0] == "good"
+        (item,) = await kernel.index()
+        assert item.reason == "signed: certificate of signer"
+    async with running(folder, **given, model_signature_signers=["another"]) as kernel:
+        assert "signer is not among model_signature_signers" in reason(kernel)
+    (folder / "weights/w.txt").write_text("evil")
+    async with running(folder, **given) as kernel:
+        assert "weights/w.txt was changed" in reason(kernel)
+
+
+async def test_a_model_in_a_worker_that_was_replaced_or_polled_has_what_was_checked(folder: Path) -> None:
+    """A worker that is started again has the same copy; a new version is checked before it serves."""
+    async with running(folder, mlsrv_workers.plugin, parallel_workers=1, model_repository_poll=0.1) as kernel:
+        weights, file = await answer(kernel)
+        assert weights == "good"
+        (folder / "weights/w.txt").write_text("evil")
+        async with asyncio.timeout(60):
+            while "weights/w.txt was changed" not in reason(kernel):
+                await asyncio.sleep(0.05)
+            executor: Any = kernel._executors["workers"]
+            (pid,) = executor.pids
+            os.kill(pid, signal.SIGKILL)
+            while executor.pids in ([], [pid]):
+                await asyncio.sleep(0.05)
+            while not kernel.handle("m").ready:
+                await asyncio.sleep(0.05)
+        assert await answer(kernel) == ("good", file)
+        sign_folder(folder)
+        async with asyncio.timeout(60):
+            while reason(kernel):
+                await asyncio.sleep(0.05)
+        assert (await answer(kernel))[0] == "evil"
+
+
 async def test_an_artifact_outside_the_folder_is_refused(folder: Path) -> None:
     settings = {"name": "m", "implementation": "models.Mine", "parameters": {"uri": str(folder.parent)}}
     (folder / "model-settings.json").write_text(json.dumps(settings))
@@ -243,6 +308,7 @@ async def test_pickles_can_be_refused(folder: Path, name: str, how: str) -> None
 async def test_wrong_settings_stop_the_start(tmp_path: Path) -> None:
     for settings, says in (
         ({"model_signatures": "required"}, "model_signature_keys"),
+        ({"model_signature_signers": ["a"]}, "model_signature_authorities"),
         ({"model_signature_file": "../x"}, "model_signature_file"),
         ({"model_signatures": "sometimes"}, "model_signatures"),
     ):

@@ -76,7 +76,7 @@ async def test_buffers_arrive_as_they_were_sent() -> None:
     async with connected() as (here, there):
         here.connection.send(FrameKind.INFER, 7, dump({"a": [1, None, "ä"]}), list(ARRAYS))
         frame = await there.next()
-        assert (frame.kind, frame.call, frame.payload()) == (FrameKind.INFER, 7, {"a": [1, None, "ä"]})
+        assert (frame.kind, frame.call, frame.unpickled()) == (FrameKind.INFER, 7, {"a": [1, None, "ä"]})
         for sent, got in zip(ARRAYS, frame.buffers, strict=True):
             array = np.frombuffer(got, sent.dtype)
             assert array.tobytes() == sent.tobytes()

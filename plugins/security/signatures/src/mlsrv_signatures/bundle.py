@@ -9,16 +9,12 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from attrs import frozen
 
-from mlsrv.errors import ConfigurationError
+from mlsrv_signatures.trust import NotTrusted, Trust
 
 LONGEST_BUNDLE = 2**26
 """Bytes of a signature; it has about 150 for each file."""
@@ -26,75 +22,62 @@ LONGEST_BUNDLE = 2**26
 _PAYLOAD_TYPE = "application/vnd.in-toto+json"
 _STATEMENT = "https://in-toto.io/Statement/v1"
 _PREDICATE = "https://model_signing/signature/v1.0"
-_PEM = re.compile(rb"-----BEGIN [A-Z ]+-----.*?-----END [A-Z ]+-----", re.DOTALL)
-_HASHES: dict[int, hashes.HashAlgorithm] = {
-    256: hashes.SHA256(),
-    384: hashes.SHA384(),
-    512: hashes.SHA512(),
-}
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class InvalidBundle(Exception):
-    """The signature is wrong, or none of the keys has made it; the text says why."""
+    """The signature is wrong, or no trusted signer has made it; the text says why."""
 
 
-def read_keys(path: Path) -> list[ec.EllipticCurvePublicKey]:
-    """Return the public keys of a PEM file.
+@frozen
+class Signed:
+    """The digests that a bundle vouches for.
 
-    Raises:
-        ConfigurationError: it cannot be read, or has something else.
+    Attributes:
+        digests: SHA-256 digest of each file by its name.
+        signer: who has signed.
     """
-    try:
-        blocks = _PEM.findall(path.read_bytes())
-        keys = [load_pem_public_key(block) for block in blocks]
-    except OSError as error:
-        raise ConfigurationError(f"model_signature_keys {path}: cannot be read: {error.strerror}") from error
-    except (ValueError, UnsupportedAlgorithm):
-        keys = []
-    found = [key for key in keys if isinstance(key, ec.EllipticCurvePublicKey)]
-    if not found or len(found) != len(keys):
-        raise ConfigurationError(
-            f"model_signature_keys {path}: expected public keys of elliptic curves in PEM form"
-        )
-    return found
+
+    digests: Mapping[str, str]
+    signer: str
 
 
-def signed_digests(text: bytes, keys: Iterable[ec.EllipticCurvePublicKey]) -> dict[str, str]:
-    """Return the SHA-256 digest of each signed file by its name, once the signature is verified.
+def read_bundle(text: bytes, trust: Trust) -> Signed:
+    """Return what a bundle vouches for, once its signature is verified.
 
     Args:
         text: the bundle.
-        keys: of those who may sign; one of them must have.
+        trust: who may sign.
 
     Raises:
-        InvalidBundle: the bundle is malformed, or none of the keys has made it.
+        InvalidBundle: the bundle is malformed, or none of them has made it.
     """
     try:
-        envelope = json.loads(text)["dsseEnvelope"]
+        bundle = json.loads(text)
+        envelope = bundle["dsseEnvelope"]
         kind, payload = envelope["payloadType"], base64.b64decode(envelope["payload"], validate=True)
         signatures = [base64.b64decode(one["sig"], validate=True) for one in envelope["signatures"]]
-    except (ValueError, TypeError, KeyError, RecursionError):
+        material = bundle.get("verificationMaterial") or {}
+        certificates = (material.get("x509CertificateChain") or {}).get("certificates", ())
+        chain = [base64.b64decode(one["rawBytes"], validate=True) for one in certificates]
+        keyless = "certificate" in material
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise InvalidBundle("it is not a Sigstore bundle with a DSSE envelope") from None
+    if keyless:
+        raise InvalidBundle(
+            "it is keyless, which only the services of Sigstore vouch for; sign with a key or a certificate"
+        )
     if kind != _PAYLOAD_TYPE:
         raise InvalidBundle("it does not hold an in-toto statement")
     signed = b"DSSEv1 %d %s %d %s" % (len(kind), kind.encode(), len(payload), payload)
-    if not any(_is_of(key, one, signed) for key in keys for one in signatures):
-        raise InvalidBundle("none of the keys in model_signature_keys has made it")
     try:
-        return _digests(json.loads(payload))
+        signer = trust.signer(signatures, signed, chain)
+    except NotTrusted as error:
+        raise InvalidBundle(str(error)) from None
+    try:
+        return Signed(_digests(json.loads(payload)), signer)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise InvalidBundle("its statement is not one of model signing v1.0") from None
-
-
-def _is_of(key: ec.EllipticCurvePublicKey, signature: bytes, signed: bytes) -> bool:
-    # The hash is as strong as the curve, as model-signing does it.
-    strength = next(bits for bits in (256, 384, 512) if key.key_size <= bits or bits == 512)
-    try:
-        key.verify(signature, signed, ec.ECDSA(_HASHES[strength]))
-    except InvalidSignature:
-        return False
-    return True
 
 
 def _digests(statement: Any) -> dict[str, str]:

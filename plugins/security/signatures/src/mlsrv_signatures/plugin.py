@@ -9,9 +9,8 @@ import mlsrv
 from mlsrv_signatures.settings import SignaturesModelSettings, SignaturesSettings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mlsrv.kernel_api import KernelAPI
+    from mlsrv.repository import VerifiedFolder
 
 
 @mlsrv.hookimpl
@@ -26,7 +25,7 @@ def mlsrv_settings() -> tuple[mlsrv.SettingsOffer, ...]:
 @mlsrv.hookimpl
 def mlsrv_verified_folder(
     kernel: KernelAPI, model: mlsrv.ModelSettings
-) -> AbstractContextManager[Path | None] | None:
+) -> AbstractContextManager[VerifiedFolder | None] | None:
     """Give models that must prove something a private copy of their folder, which is checked."""
     settings, pins = kernel.settings.of(SignaturesSettings), model.of(SignaturesModelSettings).sha256
     if settings.level == "off" and settings.allow_pickle and not pins:

@@ -17,10 +17,17 @@ class SignaturesSettings:
     model_signature_keys: str | None = setting(
         None, help="PEM file with the public keys of those who may sign models.", path=True
     )
+    model_signature_authorities: str | None = setting(
+        None, help="PEM file with certificates of authorities, whose holders may sign models.", path=True
+    )
+    model_signature_signers: list[str] = setting(
+        factory=list,
+        help="Names (common name, mail, URI or host) of the certificates that may sign; all when empty.",
+    )
     model_signatures: Literal["required", "warn", "off"] | None = setting(
         None,
         help="Models without a valid signature: refuse them, or load them with a warning. Default: required "
-        "if there are keys, else off.",
+        "if there are keys or authorities, else off.",
     )
     model_signature_file: str = setting("model.sig", help="Name of the signature in a model's folder.")
     allow_pickle: bool = setting(
@@ -34,15 +41,24 @@ class SignaturesSettings:
     )
 
     def __attrs_post_init__(self) -> None:
-        if self.model_signatures in ("required", "warn") and self.model_signature_keys is None:
-            raise ValueError("model_signature_keys: expected a file, because model_signatures is set")
+        if self.model_signatures in ("required", "warn") and not self._names_signers:
+            raise ValueError(
+                "model_signature_keys, model_signature_authorities: expected a file, because "
+                "model_signatures is set"
+            )
+        if self.model_signature_signers and self.model_signature_authorities is None:
+            raise ValueError("model_signature_authorities: expected a file with model_signature_signers")
         if "/" in self.model_signature_file or not self.model_signature_file:
             raise ValueError("model_signature_file: expected the name of a file in the model's folder")
 
     @property
     def level(self) -> Literal["required", "warn", "off"]:
         """Return what holds for models without a valid signature."""
-        return self.model_signatures or ("off" if self.model_signature_keys is None else "required")
+        return self.model_signatures or ("required" if self._names_signers else "off")
+
+    @property
+    def _names_signers(self) -> bool:
+        return self.model_signature_keys is not None or self.model_signature_authorities is not None
 
 
 @settings_class

@@ -12,11 +12,13 @@ from pathlib import Path
 
 from mlsrv import ModelSettings
 from mlsrv.errors import ModelLoadError
+from mlsrv.repository import VerifiedFolder
 from mlsrv.utils import local_path
-from mlsrv_signatures.bundle import LONGEST_BUNDLE, InvalidBundle, read_keys, signed_digests
+from mlsrv_signatures.bundle import LONGEST_BUNDLE, InvalidBundle, Signed, read_bundle
 from mlsrv_signatures.pickles import is_pickle
 from mlsrv_signatures.settings import SignaturesSettings
 from mlsrv_signatures.staging import UnsafeFile, copy_hashed
+from mlsrv_signatures.trust import Trust
 
 logger = logging.getLogger("mlsrv.signatures")
 
@@ -24,7 +26,7 @@ logger = logging.getLogger("mlsrv.signatures")
 @contextmanager
 def verified_copy(
     settings: SignaturesSettings, pins: Mapping[str, str], model: ModelSettings
-) -> Iterator[Path | None]:
+) -> Iterator[VerifiedFolder | None]:
     """Copy a model's folder and check the copy; it is removed when the model is unloaded.
 
     Args:
@@ -33,11 +35,11 @@ def verified_copy(
         model: resolved.
 
     Yields:
-        The copy; None for a model without files of its own, which need not be signed.
+        The copy, and what was found; None for a model without files of its own, which need not be signed.
 
     Raises:
         ModelLoadError: a check fails; the sentence has the name of the file.
-        ConfigurationError: the keys cannot be read.
+        ConfigurationError: the keys or certificates cannot be read.
     """
     folder = _folder_of(model)
     if folder is None:
@@ -58,11 +60,13 @@ def verified_copy(
                 f"Model {model.name}: its folder cannot be copied to be checked: {error.strerror}"
             ) from error
         _check_pins(model.name, pins, digests)
-        if settings.level != "off":
-            _check_signature(settings, model.name, copy, digests)
+        found = [] if settings.level == "off" else [_check_signature(settings, model.name, copy, digests)]
+        if pins:
+            found.append(f"{len(pins)} digests of its settings match")
         if not settings.allow_pickle:
             _refuse_pickles(model.name, copy, digests)
-        yield copy
+            found.append("no pickles")
+        yield VerifiedFolder(copy, "; ".join(found))
     finally:
         shutil.rmtree(staging, onerror=_report)
 
@@ -97,37 +101,42 @@ def _check_pins(name: str, pins: Mapping[str, str], digests: Mapping[str, str]) 
             raise ModelLoadError(f"Model {name}: {file} has another SHA-256 digest than in its settings.")
 
 
-def _check_signature(settings: SignaturesSettings, name: str, copy: Path, digests: Mapping[str, str]) -> None:
-    problem = _problem(settings, copy, digests)
-    if problem is None:
-        logger.info("Model %s: the signature of its %d files is valid", name, len(digests) - 1)
-    elif settings.level == "required":
-        raise ModelLoadError(f"Model {name} is refused: {problem}.")
-    else:
+def _check_signature(settings: SignaturesSettings, name: str, copy: Path, digests: Mapping[str, str]) -> str:
+    """Return a sentence about the signature of a copy."""
+    try:
+        signer = _signer(settings, copy, digests)
+    except InvalidBundle as problem:
+        if settings.level == "required":
+            raise ModelLoadError(f"Model {name} is refused: {problem}.") from None
         logger.warning("Model %s is loaded although %s", name, problem)
+        return f"no valid signature: {problem}"
+    logger.info("Model %s: the signature of its %d files is valid: %s", name, len(digests) - 1, signer)
+    return f"signed: {signer}"
 
 
-def _problem(settings: SignaturesSettings, copy: Path, digests: Mapping[str, str]) -> str | None:
-    """Return what is wrong with the signature of a copy, or None."""
+def _signer(settings: SignaturesSettings, copy: Path, digests: Mapping[str, str]) -> str:
+    """Return who has signed a copy just as it is.
+
+    Raises:
+        InvalidBundle: no trusted signer has.
+    """
     file = settings.model_signature_file
     if file not in digests:
-        return f"it has no signature {file}"
+        raise InvalidBundle(f"it has no signature {file}")
     if (copy / file).stat().st_size > LONGEST_BUNDLE:
-        return f"its signature {file} has more than {LONGEST_BUNDLE} bytes"
+        raise InvalidBundle(f"its signature {file} has more than {LONGEST_BUNDLE} bytes")
     try:
-        signed = signed_digests(
-            (copy / file).read_bytes(), read_keys(Path(settings.model_signature_keys or ""))
-        )
+        signed: Signed = read_bundle((copy / file).read_bytes(), Trust.of(settings))
     except InvalidBundle as error:
-        return f"its signature {file} is not valid: {error}"
-    for name in sorted(signed.keys() | digests.keys() - {file}):
+        raise InvalidBundle(f"its signature {file} is not valid: {error}") from None
+    for name in sorted(signed.digests.keys() | digests.keys() - {file}):
         if name not in digests:
-            return f"{name} was signed and is missing"
-        if name not in signed:
-            return f"{name} is not signed"
-        if digests[name] != signed[name]:
-            return f"{name} was changed since it was signed"
-    return None
+            raise InvalidBundle(f"{name} was signed and is missing")
+        if name not in signed.digests:
+            raise InvalidBundle(f"{name} is not signed")
+        if digests[name] != signed.digests[name]:
+            raise InvalidBundle(f"{name} was changed since it was signed")
+    return signed.signer
 
 
 def _refuse_pickles(name: str, copy: Path, digests: Mapping[str, str]) -> None:

@@ -102,7 +102,7 @@ class Connection(asyncio.Protocol):
         Args:
             kind: meaning of the frame.
             call: id of the call, or 0.
-            body: the payload, from `mlsrv_executor_kit.plain_values.dump`.
+            body: the payload, from `mlsrv_executor_kit.plain_values`: of `dump` for a worker, else of others.
             buffers: C-contiguous arrays; the list is emptied.
         """
         transport = self._transport

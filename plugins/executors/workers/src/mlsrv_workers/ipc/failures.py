@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from mlsrv.errors import Code, MLSrvError
+from mlsrv.errors import Code, MLSrvError, ModelFailed
 
 
 class WorkerEnded(MLSrvError):
@@ -18,6 +18,14 @@ class WorkerReplaced(WorkerEnded):
 
     code = Code.OVERLOADED
     reason = "worker_replaced"
+
+
+def unreadable(error: Exception) -> MLSrvError:
+    """Return the error for an answer that is not what a worker sends; the process is not to be trusted."""
+    made = ModelFailed(f"The answer of a worker process cannot be read: {error}"[:300])
+    made.what, made.raised = "The answer of a worker process cannot be read", type(error).__name__
+    made.__cause__ = error
+    return made
 
 
 def describe_exit(status: int | None) -> str:

@@ -1,9 +1,10 @@
 """Frames: the format of the connection between the server and a worker.
 
-A frame is a header, a table of its buffers, a pickled payload of plain Python values, and the buffers
-themselves. Small tensors are part of the payload. Large ones are buffers: they lie in shared memory, so that
-only their locations are sent, or follow in the stream when there is no room for them. Both ends are the same
-version of this package, so the format is private and has no version.
+A frame is a header, a table of its buffers, a payload, and the buffers themselves. The payload is pickled by
+the server, which workers trust; from a worker it is plain data (see `mlsrv_executor_kit.plain_data`). Small
+tensors are part of the payload. Large ones are buffers: they lie in shared memory, so that only their
+locations are sent, or follow in the stream when there is no room for them. Both ends are the same version of
+this package, so the format is private and has no version.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from enum import IntEnum
 from typing import Any
 
 from attrs import define
+
+from mlsrv_executor_kit.plain_data import load_plain
 
 HEADER = struct.Struct("<QQQIB3x")
 """Length of the payload, length of the buffers in the stream, call id, number of buffers, kind."""
@@ -69,7 +72,7 @@ class Frame:
     Attributes:
         kind: its meaning.
         call: id of the call that it belongs to.
-        body: the pickled payload.
+        body: the payload as bytes.
         buffers: writable views over memory of the frame, or over shared memory.
     """
 
@@ -78,8 +81,16 @@ class Frame:
     body: bytes | bytearray
     buffers: list[memoryview]
 
-    def payload(self) -> Any:
-        """Unpickle the payload.
+    def plain(self) -> Any:
+        """Return the payload of a worker's frame.
+
+        Raises:
+            NotPlain: it is no plain data.
+        """
+        return load_plain(self.body)
+
+    def unpickled(self) -> Any:
+        """Return the payload of the server's frame; only workers may call it.
 
         Raises:
             Exception: the errors of unpickling, since a payload may name classes that are missing here.

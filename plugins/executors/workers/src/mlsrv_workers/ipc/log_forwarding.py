@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from mlsrv_executor_kit.log_records import record_fields
-from mlsrv_executor_kit.plain_values import dump
+from mlsrv_executor_kit.plain_values import dump_value
 from mlsrv_workers.ipc.frames import FrameKind
 
 if TYPE_CHECKING:
@@ -22,6 +22,6 @@ class ForwardingHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._connection.send_threadsafe(FrameKind.LOG, dump(record_fields(record)))
+            self._connection.send_threadsafe(FrameKind.LOG, dump_value(record_fields(record)))
         except Exception:  # a record's arguments may not fit its text; `handleError` reports it
             self.handleError(record)

@@ -8,6 +8,7 @@ from mlsrv.context import CallContext
 from mlsrv.errors import MLSrvError
 from mlsrv_executor_kit import serialization
 from mlsrv_executor_kit.failures import load_error
+from mlsrv_workers.ipc.failures import unreadable
 from mlsrv_workers.ipc.frames import STREAM_WINDOW, Frame, FrameKind
 from mlsrv_workers.pool.slot import Slot
 
@@ -33,12 +34,19 @@ class PendingCall:
     def settle(self, frame: Frame) -> None:
         """Set the result from the last frame."""
         if frame.kind is FrameKind.ERROR:
-            error, spans = frame.payload()
-            if self.context is not None:
-                serialization.load_timeline(spans, self.context)
-            self.fail(load_error(error))
+            self.fail(self._error_of(frame))
         elif not self.future.done():
             self.future.set_result(frame)
+
+    def _error_of(self, frame: Frame) -> MLSrvError:
+        try:
+            plain, spans = frame.plain()
+            error = load_error(plain)
+            if self.context is not None:
+                serialization.load_timeline(spans, self.context)
+        except Exception as problem:  # of any kind: the worker decides what it sends
+            error = unreadable(problem)
+        return error
 
     def fail(self, error: MLSrvError) -> None:
         """Fail the call, because no answer will come."""

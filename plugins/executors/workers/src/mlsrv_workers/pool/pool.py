@@ -12,7 +12,7 @@ from typing import Any
 from attrs import frozen
 
 from mlsrv.context import CallContext
-from mlsrv.errors import InferenceError, MLSrvError
+from mlsrv.errors import InferenceError
 from mlsrv.handlers import Arguments, HandlerRequest
 from mlsrv.metrics import ProcessMetric, Recorder, nothing
 from mlsrv.settings import ModelSettings
@@ -20,6 +20,7 @@ from mlsrv_executor_kit import serialization
 from mlsrv_executor_kit.plain_values import dump
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 from mlsrv_workers.ipc.frames import CREDIT_INTERVAL, Frame, FrameKind
+from mlsrv_workers.pool.answers import add_spans, response_of, result_of
 from mlsrv_workers.pool.crashes import PERIOD, Crashes
 from mlsrv_workers.pool.pending_calls import PendingCall, PendingStream
 from mlsrv_workers.pool.replicated_models import ReplicatedModel, ReplicatedModels
@@ -201,9 +202,7 @@ class Pool:
         buffers: serialization.Buffers = []
         payload = serialization.dump_request(request, buffers)
         frame = await self._run(FrameKind.INFER, model, (payload,), context, buffers)
-        answer, spans = frame.payload()
-        serialization.load_timeline(spans, context)
-        return serialization.load_response(answer, frame.buffers)
+        return response_of(frame, context)
 
     async def process_metrics(self) -> dict[int, list[ProcessMetric] | None]:
         """Return the metrics that code in the workers made with `prometheus_client` alone, by process id."""
@@ -217,12 +216,7 @@ class Pool:
         """Call a custom handler."""
         payload = arguments if isinstance(arguments, HandlerRequest) else dict(arguments)
         frame = await self._run(FrameKind.CALL, model, (method, payload), context)
-        try:
-            return frame.payload()
-        except Exception as error:  # its class may exist in the worker only
-            raise MLSrvError(
-                f"Model {model.name}: the result of {method} cannot be sent to the server: {error}"
-            ) from error
+        return result_of(frame)
 
     async def _run(
         self,
@@ -255,14 +249,13 @@ class Pool:
         consumed = 0
         try:
             while (frame := await pending.items.get()) is not None:
-                (answer,) = frame.payload()
-                yield serialization.load_response(answer, frame.buffers)
+                yield response_of(frame)
                 consumed += 1
                 if consumed % CREDIT_INTERVAL == 0:
                     worker.send_to_call(FrameKind.STREAM_CREDIT, call, dump(CREDIT_INTERVAL))
             if feeder.done() and not feeder.cancelled() and feeder.exception() is not None:
                 await feeder
-            serialization.load_timeline((await pending.future).payload(), context)
+            add_spans(await pending.future, context)
         finally:
             # First, because another cancellation may interrupt the wait below.
             self._cancel(worker, call, context)

@@ -15,9 +15,9 @@ from mlsrv.errors import MLSrvError, ModelLoadError
 from mlsrv.executor import ModelInfo
 from mlsrv.settings import ModelSettings
 from mlsrv.threads import run_in_own_thread
-from mlsrv_executor_kit import serialization
 from mlsrv_workers.ipc.failures import WorkerEnded
 from mlsrv_workers.ipc.frames import FrameKind
+from mlsrv_workers.pool.answers import info_of
 from mlsrv_workers.pool.model_files import ModelFiles, artifact_stamp
 from mlsrv_workers.pool.slot import Slot
 from mlsrv_workers.pool.supervisor import Supervisor
@@ -174,7 +174,7 @@ class ReplicatedModels:
         started_at = asyncio.get_running_loop().time()
         payload = await self._load_on(model, first)
         model.load_seconds = asyncio.get_running_loop().time() - started_at
-        model.info = serialization.load_info(payload, self._supervisor.size)
+        model.info = info_of(payload, self._supervisor.size)
         model.slot = Slot.ASYNCHRONOUS if model.info.asynchronous else Slot.SYNCHRONOUS
         loads = [asyncio.create_task(self._load_on(model, worker)) for worker in others]
         try:

@@ -27,8 +27,9 @@ from mlsrv_workers.environments import shared_packages
 from mlsrv_workers.environments.environments import Environment
 from mlsrv_workers.ipc.connection import Connection
 from mlsrv_workers.ipc.failures import WorkerEnded, WorkerReplaced, describe_exit
-from mlsrv_workers.ipc.frames import Frame, FrameKind
+from mlsrv_workers.ipc.frames import STREAM_WINDOW, Frame, FrameKind
 from mlsrv_workers.ipc.shared_memory import create_shared_file
+from mlsrv_workers.pool.answers import plain_of
 from mlsrv_workers.pool.child_process import ChildProcess
 from mlsrv_workers.pool.pending_calls import PendingCall, PendingStream
 from mlsrv_workers.pool.slot import Slot
@@ -274,7 +275,7 @@ class WorkerProcess:
         pending = PendingCall(None)
         call = self.begin(kind, pending, dump(payload))
         try:
-            return (await pending.future).payload()
+            return plain_of(await pending.future)
         except asyncio.CancelledError:
             self.cancel(call)
             raise
@@ -360,20 +361,22 @@ class WorkerProcess:
             self._settle(frame)
         elif kind is FrameKind.STREAM_ITEM:
             if isinstance(stream := self._calls.get(frame.call), PendingStream):
+                if stream.items.qsize() > STREAM_WINDOW:
+                    self.kill("It sent more responses of a stream than it may.")
                 stream.items.put_nowait(frame)
         elif kind is FrameKind.STREAM_CREDIT:
             if isinstance(stream := self._calls.get(frame.call), PendingStream):
-                for _ in range(frame.payload()):
+                for _ in range(min(frame.plain(), STREAM_WINDOW)):
                     stream.credit.release()
         elif kind is FrameKind.RELEASE:
             assert self._connection is not None  # a frame came from it
             self._connection.release(frame.call)
         elif kind is FrameKind.LOG:
-            log_records.handle_record(frame.payload(), self.number)
+            log_records.handle_record(frame.plain(), self.number)
         elif kind is FrameKind.RECORD:
-            self._record(*frame.payload())
+            self._record(*frame.plain())
         elif kind is FrameKind.SHORT:
-            placement, is_short = frame.payload()
+            placement, is_short = frame.plain()
             (self.short.add if is_short else self.short.discard)(placement)
         elif kind is FrameKind.PONG:
             self.pinged_at = None
@@ -385,7 +388,7 @@ class WorkerProcess:
         pending = self._calls.pop(frame.call, None)
         if pending is None:
             if frame.kind is FrameKind.ERROR and not self._started.done():
-                self._fail_start(load_error(frame.payload()[0]))
+                self._fail_start(load_error(frame.plain()[0]))
             return
         pending.settle(frame)
         if pending.slot is not None:

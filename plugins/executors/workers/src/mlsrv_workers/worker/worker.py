@@ -33,7 +33,8 @@ from mlsrv.telemetry.default_registry import read_default_registry
 from mlsrv.telemetry.request_logging import thread_failed
 from mlsrv_executor_kit import serialization
 from mlsrv_executor_kit.failures import dump_error
-from mlsrv_executor_kit.plain_values import dump, dump_shared, plain_value
+from mlsrv_executor_kit.plain_data import dump_plain
+from mlsrv_executor_kit.plain_values import dump_value
 from mlsrv_executor_kit.plugin_specs import PluginSpecs
 from mlsrv_protocol.types import InferenceRequest
 from mlsrv_workers.ipc.connection import Connection
@@ -90,7 +91,7 @@ class Worker:
             self._add_input(call, frame)
         elif kind is FrameKind.STREAM_CREDIT:
             if call in self._streams:
-                for _ in range(frame.payload()):
+                for _ in range(frame.unpickled()):
                     self._streams[call].credit.release()
         else:
             self._start_call(frame)
@@ -105,7 +106,7 @@ class Worker:
         """Start a call. Every failure is reported to the server as the end of the call."""
         kind, call = frame.kind, frame.call
         try:
-            payload = frame.payload()
+            payload = frame.unpickled()
             context: CallContext | None = None
             if kind in (FrameKind.INFER, FrameKind.STREAM, FrameKind.CALL):
                 *payload, plain_context = payload
@@ -129,7 +130,7 @@ class Worker:
             return self._call(call, placement, method, arguments, context)
         if kind is FrameKind.STREAM:
             self._streams[call] = _StreamState(
-                lambda count: self.connection.send(FrameKind.STREAM_CREDIT, call, dump(count))
+                lambda count: self.connection.send(FrameKind.STREAM_CREDIT, call, dump_plain(count))
             )
             (placement,) = payload
             return self._stream(call, placement, context)
@@ -157,7 +158,7 @@ class Worker:
 
     def _fail(self, call: int, error: MLSrvError, context: CallContext | None) -> None:
         spans = None if context is None else serialization.dump_timeline(context)
-        self.connection.send(FrameKind.ERROR, call, dump((dump_error(error), spans)))
+        self.connection.send(FrameKind.ERROR, call, dump_value((dump_error(error), spans)))
 
     def _cancel(self, call: int) -> None:
         task, context = self._calls.get(call, (None, None))
@@ -169,7 +170,7 @@ class Worker:
     def _add_input(self, call: int, frame: Frame) -> None:
         if call not in self._streams:
             return
-        plain = frame.payload()
+        plain = frame.unpickled()
         request = None if plain is None else serialization.load_request(plain, frame.buffers)
         self._streams[call].inputs.put_nowait(request)
 
@@ -206,10 +207,10 @@ class Worker:
         host = ModelHost(settings, self._catalog, self._threads, self._record, snapshot, short_calls)
         info = await host.load()
         self._hosts[placement] = host
-        self.connection.send(FrameKind.RESULT, call, dump(serialization.dump_info(info)))
+        self.connection.send(FrameKind.RESULT, call, dump_value(serialization.dump_info(info)))
 
     def _on_short(self, placement: int, is_short: bool) -> None:
-        self.connection.send_threadsafe(FrameKind.SHORT, dump((placement, is_short)))
+        self.connection.send_threadsafe(FrameKind.SHORT, dump_plain((placement, is_short)))
 
     async def _unload(self, call: int, placement: int) -> None:
         host = self._hosts.pop(placement, None)
@@ -235,7 +236,9 @@ class Worker:
         self, call: int, placement: int, method: str, arguments: dict[str, Any], context: CallContext
     ) -> None:
         result = await self._host(placement).call(method, arguments, context)
-        self.connection.send(FrameKind.RESULT, call, dump(result))
+        buffers: serialization.Buffers = []
+        body = serialization.dump_result(result, buffers)
+        self.connection.send(FrameKind.RESULT, call, body, buffers)
 
     async def _stream(self, call: int, placement: int, context: CallContext) -> None:
         stream = self._streams[call]
@@ -248,18 +251,14 @@ class Worker:
                 self.connection.send(FrameKind.STREAM_ITEM, call, body, buffers)
         finally:
             await responses.aclose()  # type: ignore[attr-defined]  # an async generator
-        self.connection.send(FrameKind.RESULT, call, dump(serialization.dump_timeline(context)))
+        self.connection.send(FrameKind.RESULT, call, dump_value(serialization.dump_timeline(context)))
 
     async def _metrics(self, call: int) -> None:
         metrics = await asyncio.to_thread(read_default_registry)
-        self.connection.send(FrameKind.RESULT, call, dump(metrics))
+        self.connection.send(FrameKind.RESULT, call, dump_value(metrics))
 
     def _record(self, metric: Metric, value: float, labels: Sequence[str]) -> None:
-        record = (astuple(metric), value, tuple(labels))
-        try:
-            body = dump_shared(record)
-        except Exception:  # a value or a label is of a class of the model's own
-            body = dump(plain_value(record))
+        body = dump_value((astuple(metric), value, tuple(labels)))
         self.connection.send_threadsafe(FrameKind.RECORD, body)
 
 

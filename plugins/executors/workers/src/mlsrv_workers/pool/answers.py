@@ -1,0 +1,63 @@
+"""Answers: what workers send, taken apart; whatever is wrong with it is an error of that call alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from mlsrv.context import CallContext
+from mlsrv.executor import ModelInfo
+from mlsrv_executor_kit import serialization
+from mlsrv_protocol.errors import InvalidPayload
+from mlsrv_protocol.types import InferenceResponse
+from mlsrv_workers.ipc.failures import unreadable
+from mlsrv_workers.ipc.frames import Frame
+
+_T = TypeVar("_T")
+
+
+def response_of(frame: Frame, context: CallContext | None = None) -> InferenceResponse:
+    """Return the response in a frame; `context` gets the spans that come with it.
+
+    Raises:
+        ModelFailed: the frame has something else.
+        InvalidPayload: the model gave a datatype that does not exist.
+    """
+    try:
+        answer, *spans = frame.plain()
+        if context is not None:
+            serialization.load_timeline(spans[0], context)
+        return serialization.load_response(answer, frame.buffers)
+    except InvalidPayload:
+        raise
+    except Exception as error:  # of any kind: the worker decides what it sends
+        raise unreadable(error) from error
+
+
+def result_of(frame: Frame) -> Any:
+    """Return the result of a custom handler. Raises as `response_of` does."""
+    return _read(lambda: serialization.load_result(frame.plain(), frame.buffers))
+
+
+def info_of(plain: Any, replicas: int) -> ModelInfo:
+    """Return the description of a model that was loaded. Raises as `response_of` does."""
+    return _read(lambda: serialization.load_info(plain, replicas))
+
+
+def plain_of(frame: Frame) -> Any:
+    """Return the plain data of a frame. Raises as `response_of` does."""
+    return _read(frame.plain)
+
+
+def add_spans(frame: Frame, context: CallContext) -> None:
+    """Add the spans in the last frame of a stream to those of its context. Raises as `response_of` does."""
+    _read(lambda: serialization.load_timeline(frame.plain(), context))
+
+
+def _read(read: Callable[[], _T]) -> _T:
+    try:
+        return read()
+    except InvalidPayload:
+        raise
+    except Exception as error:  # of any kind: the worker decides what it sends
+        raise unreadable(error) from error
