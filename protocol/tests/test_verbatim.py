@@ -1,5 +1,7 @@
 """Data that is nested in JSON, and data that is written as it is."""
 
+import pickle
+
 import numpy as np
 import orjson
 import pytest
@@ -36,6 +38,14 @@ def test_verbatim_data_need_not_fit() -> None:
     data = Verbatim([{"label": "A"}, None, 1.5])
     written = orjson.loads(response(ResponseOutput("y", [1], "BYTES", data)))
     assert written["outputs"] == [{"name": "y", "shape": [1], "datatype": "BYTES", "data": list(data)}]
+
+
+@pytest.mark.parametrize("value", ["text", 5, None, {"a": 1}, [1], []])
+def test_a_bare_value_has_no_list_around_it(value: object) -> None:
+    data = pickle.loads(pickle.dumps(Verbatim.of(value)))
+    written = orjson.loads(response(ResponseOutput("y", [1], "BYTES", data)))
+    assert written["outputs"][0]["data"] == value
+    assert list(data) == (value if isinstance(value, list) else [value])
 
 
 def test_verbatim_data_must_have_a_form_in_json() -> None:

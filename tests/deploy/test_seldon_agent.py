@@ -120,6 +120,8 @@ def test_a_model_comes_goes_and_comes_again(
     assert states(stub)[name] == "READY"
     answer = stub.ModelInfer(question(name), timeout=SECONDS)
     assert (answer.model_name, answer.model_version) == (name, "1")
+    (streamed,) = stub.ModelStreamInfer(iter([question(name)]), timeout=SECONDS)
+    assert streamed.outputs == answer.outputs
 
     unload(stub, name)
     assert states(stub)[name] == "UNAVAILABLE"

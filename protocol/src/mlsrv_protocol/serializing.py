@@ -66,7 +66,7 @@ def serialize_verbatim(
     }
     if parameters is not None and (extra := parameters.dict()):
         plain["parameters"] = extra
-    plain["data"] = list(data)
+    plain["data"] = data.value
     return plain
 
 

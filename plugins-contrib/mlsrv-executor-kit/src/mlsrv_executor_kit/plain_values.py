@@ -84,7 +84,7 @@ def plain_data(index: int, output: ResponseOutput) -> Any:
     """
     datatype = Datatype(output.datatype)
     if type(output.data) is Verbatim:
-        return Verbatim(plain_value(list(output.data)))
+        return Verbatim.of(plain_value(output.data.value))
     try:
         if datatype is Datatype.BYTES:
             return [plain_text(element) for element in strings.elements(output.data)]

@@ -55,7 +55,7 @@ def test_the_hook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".env").write_text("MLSERVER_HTTP_PORT=1\nMLSERVER_GRPC_PORT=2\n", encoding="utf-8")
     found = plugin.mlsrv_cli_environment({"MLSERVER_HTTP_PORT": "3"})
     assert found.variables == {"MLSRV_HTTP_PORT": "3", "MLSRV_GRPC_PORT": "2"}
-    assert found.defaults == {"unloaded_models": "not_found"}
+    assert found.defaults == {"unloaded_models": "not_found", "grpc_stream_responses": "plain"}
 
 
 def test_unknown_keys_are_told_of_and_no_reason_to_stop(caplog: pytest.LogCaptureFixture) -> None:

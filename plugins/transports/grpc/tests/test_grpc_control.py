@@ -177,3 +177,13 @@ def test_an_invalid_message_is_refused(served: Any, name: str) -> None:
 )
 def test_an_unsupported_call_is_unimplemented(served: Any, name: str) -> None:
     assert failure(served, name)[0] is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_the_old_service_of_the_repository_answers(served: Any) -> None:
+    old = "inference.model_repository.ModelRepositoryService"
+    body = served.method("RepositoryIndex", old)(b"", timeout=20)
+    assert body == served.method("RepositoryIndex")(b"", timeout=20)
+    asked = message_class("inference.RepositoryModelLoadRequest")(model_name="none").SerializeToString()
+    with pytest.raises(grpc.RpcError) as caught:
+        served.method("RepositoryModelLoad", old)(asked, timeout=20)
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND

@@ -16,6 +16,7 @@ from mlsrv.testing import SlowModel
 from mlsrv_protocol.grpc import encode_request, message_class
 from mlsrv_protocol.types import InferenceRequest, Parameters, RequestInput
 
+InferResponse = message_class("inference.ModelInferResponse")
 StreamResponse = message_class("inference.ModelStreamInferResponse")
 METHOD = "/inference.GRPCInferenceService/ModelStreamInfer"
 SECONDS = 20
@@ -65,6 +66,25 @@ def converse(served: Any) -> Iterator[Any]:
     for conversation in opened:
         conversation.end()
         conversation.call.cancel()
+
+
+def test_plain_responses_and_a_failure_that_ends_the_stream(
+    serve: Any, converse: Any, counting: type[MLModel]
+) -> None:
+    plain = serve([ModelSettings(name="counting", implementation=counting)], grpc_stream_responses="plain")
+    conversation = converse(plain)
+    conversation.send(asking("counting", 2, id="a"))
+    conversation.end()
+    found = [InferResponse.FromString(body) for body in conversation.call]
+    assert [(one.model_name, one.id) for one in found] == [("counting", "a")] * 2
+    assert "triton_final_response" not in found[-1].parameters
+
+    failing = converse(plain)
+    failing.send(asking("counting", -1))
+    assert InferResponse.FromString(next(failing.call)).model_name == "counting"
+    with pytest.raises(grpc.RpcError) as caught:
+        next(failing.call)
+    assert caught.value.code() is grpc.StatusCode.INTERNAL
 
 
 class Ordinary(SlowModel):

@@ -19,7 +19,7 @@ _OF_OTHERS = ("MLSERVER_INFER_",)
 _OF_RUNTIMES = ("MODEL_HUGGINGFACE_", "MODEL_ALIBI_DETECT_", "MODEL_ALIBI_EXPLAIN_")
 """Prefixes of variables that become keys of ``parameters.extra``."""
 
-DEFAULTS: Mapping[str, Any] = {"unloaded_models": "not_found"}
+DEFAULTS: Mapping[str, Any] = {"unloaded_models": "not_found", "grpc_stream_responses": "plain"}
 """Server settings with the values that MLServer has by default, where clients depend on them."""
 
 

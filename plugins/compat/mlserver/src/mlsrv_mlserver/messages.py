@@ -28,6 +28,9 @@ from mlsrv_protocol.verbatim import Verbatim
 
 Tensor = RequestInput | ResponseOutput
 
+_BARE = (str, bytes, int, float, dict, type(None))
+"""Kinds of data that MLServer writes without a list around it."""
+
 
 # --- from mlsrv ---------------------------------------------------------------------------------------------
 
@@ -155,16 +158,16 @@ def our_input(tensor: types.RequestInput) -> RequestInput:
 
 
 def our_output(tensor: types.ResponseOutput) -> ResponseOutput:
-    """Return an output as mlsrv has it; data that does not fit its shape or datatype is `Verbatim`."""
+    """Return an output as mlsrv has it; data that is no list, or does not fit its shape or datatype, is
+    `Verbatim`."""
+    given = TensorData.model_validate(tensor.data)
     try:
+        if given.array is None and isinstance(given.root, _BARE):
+            return _verbatim(tensor, given.root)
         made: ResponseOutput = _our_tensor(ResponseOutput, tensor)
         return made
     except InvalidPayload:
-        root = TensorData.model_validate(tensor.data).root
-        data = Verbatim(root if isinstance(root, list | tuple) else [root])
-        return ResponseOutput(
-            tensor.name, tensor.shape, _datatype(tensor.datatype), data, our_parameters(tensor.parameters)
-        )
+        return _verbatim(tensor, given.root)
 
 
 def our_requested(output: types.RequestOutput) -> RequestOutput:
@@ -235,6 +238,11 @@ def _texts(data: Any, shape: list[int]) -> list[str | bytes]:
     if len(flat) != math.prod(shape):
         raise InvalidPayload(f"shape {shape} does not fit {len(flat)} elements.")
     return flat
+
+
+def _verbatim(tensor: types.ResponseOutput, value: Any) -> ResponseOutput:
+    datatype, parameters = _datatype(tensor.datatype), our_parameters(tensor.parameters)
+    return ResponseOutput(tensor.name, tensor.shape, datatype, Verbatim.of(value), parameters)
 
 
 def _datatype(value: Any) -> Datatype:

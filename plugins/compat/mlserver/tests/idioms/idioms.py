@@ -196,6 +196,35 @@ class TextRequest(MLModel):
         return StringRequestCodec.encode_response(self.name, [text[::-1] for text in found])
 
 
+@asked(
+    request({"name": "text", "shape": [5], "datatype": "BYTES", "data": "hello"}),
+    request({"name": "text", "shape": [0], "datatype": "BYTES", "data": ""}),
+    request(texts("a", "b")),
+)
+class Echo(MLModel):
+    """Answers with the data of its input."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        first = payload.inputs[0]
+        same = ResponseOutput(name="same", shape=first.shape, datatype=first.datatype, data=first.data)
+        root = ResponseOutput(name="root", shape=first.shape, datatype=first.datatype, data=first.data.root)
+        return answer(self, same, root)
+
+
+@asked(request(MATRIX))
+class Bare(MLModel):
+    """Writes data that is no list."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        values = [("BYTES", "hello"), ("BYTES", ""), ("INT64", 5), ("FP64", 1.5), ("BOOL", True)]
+        values += [("BYTES", {"label": "a"}), ("BYTES", b"abc")]
+        outputs = [
+            ResponseOutput(name=f"o{number}", shape=[1], datatype=datatype, data=data)
+            for number, (datatype, data) in enumerate(values)
+        ]
+        return answer(self, *outputs)
+
+
 @asked(request({"name": "text", "shape": [5], "datatype": "BYTES", "data": "hello"}))
 class Scalar(MLModel):
     """Reads a text that is no list."""

@@ -31,6 +31,9 @@ from mlsrv_protocol.grpc import HEALTH, INFERENCE, REFLECTION, Descriptors, file
 _SERVICES = "mlsrv_grpc_services"
 _INTERCEPTORS = "mlsrv_grpc_interceptors"
 _OWN = (INFERENCE, HEALTH, *REFLECTION)
+_OF_REPOSITORY = ("RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload")
+_OLD_REPOSITORY = "inference.model_repository.ModelRepositoryService"
+"""The service that had the methods of the repository in early versions of MLServer; clients still ask it."""
 
 
 @frozen
@@ -64,15 +67,19 @@ def all_services(kernel: KernelAPI) -> Services:
     descriptors = cache(partial(_descriptors, added))
     if added:
         descriptors()  # files that do not fit stop the start
+    control = Control(kernel).methods()
     own: dict[str, dict[str, grpc.RpcMethodHandler[bytes, bytes]]] = {
-        INFERENCE: Control(kernel).methods()
+        INFERENCE: control
         | {
             "ModelInfer": grpc.unary_unary_rpc_method_handler(Infer(kernel).__call__),
             "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(
-                StreamInfer(kernel, reader, delivery).__call__
+                StreamInfer(
+                    kernel, reader, delivery, plain=settings.grpc_stream_responses == "plain"
+                ).__call__
             ),
         },
         HEALTH: health.methods(),
+        _OLD_REPOSITORY: {name: control[name] for name in _OF_REPOSITORY},
     }
     for name in REFLECTION if settings.grpc_reflection else ():
         own[name] = Reflection(name, names, descriptors, reader).methods()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from mlsrv.settings.fields import setting, settings_class
 
 _MAX_INT32 = 2**31 - 1
@@ -24,6 +26,11 @@ class GrpcSettings:
         help="Seconds that a client may take to read an answer, and one more for each 256 KiB of it; then "
         "its connection is closed.",
         at_least=0.001,
+    )
+    grpc_stream_responses: Literal["triton", "plain"] = setting(
+        "triton",
+        help="Messages of ModelStreamInfer: as Triton's clients expect them, or plain ones as of ModelInfer, "
+        "as clients of MLServer and Seldon do; the first failure then ends the stream.",
     )
     grpc_reflection: bool = setting(True, help="Describe services and messages to tools (reflection).")
     grpc_max_unsent_bytes: int = setting(

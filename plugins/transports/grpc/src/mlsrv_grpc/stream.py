@@ -36,16 +36,26 @@ _ERROR_AS_STATUS: Final = "triton_grpc_error"
 
 
 class StreamInfer:
-    """Answers a stream of requests with a stream of responses."""
+    """Answers a stream of requests with a stream of responses.
 
-    def __init__(self, kernel: KernelAPI, reader: StreamReader, delivery: Delivery) -> None:
+    Args:
+        kernel: answers the requests.
+        reader: reads them.
+        delivery: notes what clients have not read yet.
+        plain: whether a response is a message of its own, instead of a field of one.
+    """
+
+    def __init__(
+        self, kernel: KernelAPI, reader: StreamReader, delivery: Delivery, *, plain: bool = False
+    ) -> None:
         self._kernel = kernel
         self._reader = reader
         self._delivery = delivery
+        self._plain = plain
 
     @requires("infer")
     async def __call__(self, requests: AsyncIterable[bytes], rpc: Rpc) -> None:
-        await _Stream(self._kernel, self._reader, self._delivery, rpc).run(requests)
+        await _Stream(self._kernel, self._reader, self._delivery, rpc, plain=self._plain).run(requests)
 
 
 @frozen
@@ -58,13 +68,17 @@ class _Call:
 
 
 class _Stream:
-    def __init__(self, kernel: KernelAPI, reader: StreamReader, delivery: Delivery, rpc: Rpc) -> None:
+    def __init__(
+        self, kernel: KernelAPI, reader: StreamReader, delivery: Delivery, rpc: Rpc, *, plain: bool
+    ) -> None:
         self._delivery = delivery
         self._kernel = kernel
         self._reader = reader
         self._rpc = rpc
         self._contexts = ContextFactory(rpc)
-        self._error_as_status = self._contexts.headers.get(_ERROR_AS_STATUS) == "true"
+        self._plain = plain
+        # A plain message has no field for an error.
+        self._error_as_status = plain or self._contexts.headers.get(_ERROR_AS_STATUS) == "true"
         self._send_queue: asyncio.Queue[bytes | Failure | None] = asyncio.Queue(_QUEUE_SIZE)
         self._slots = asyncio.Semaphore(_MAX_CONCURRENT)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -171,6 +185,8 @@ class _Stream:
     async def _encode(self, response: InferenceResponse, call: _Call, *, final: bool) -> bytes:
         if response.parameters is not None and response.parameters.headers:
             self._trailing |= trailing_metadata(response.parameters.headers)
+        if self._plain:
+            return await encode(response, call.typed)
         return await encode(response, call.typed, stream=True, final=final)
 
     def _error_message(self, error: Exception, context: CallContext) -> bytes | Failure:

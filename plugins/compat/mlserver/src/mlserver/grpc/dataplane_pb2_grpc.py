@@ -26,12 +26,17 @@ class GRPCInferenceServiceStub:
             call = getattr(channel, streams)(
                 f"/{INFERENCE}/{method.name}",
                 request_serializer=message_class(method.input_type.lstrip(".")).SerializeToString,
-                response_deserializer=message_class(method.output_type.lstrip(".")).FromString,
+                response_deserializer=message_class(_output(method)).FromString,
             )
             setattr(self, method.name, call)
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"The service {INFERENCE} has no method {name}.")
+
+
+def _output(method: Any) -> str:
+    """Return the name of the message of a response; those of a stream are the same as single ones."""
+    return str(method.output_type).lstrip(".").replace("ModelStreamInferResponse", "ModelInferResponse")
 
 
 def _arity(streaming: bool) -> str:
