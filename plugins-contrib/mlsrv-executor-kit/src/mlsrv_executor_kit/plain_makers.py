@@ -107,10 +107,8 @@ def make_uuid(text: str) -> UUID:
     return UUID(_text(text))
 
 
-def make_verbatim(values: list[Any]) -> Verbatim:
-    if type(values) is not list:
-        raise NotPlain("data is no list")
-    return Verbatim(values)
+def make_verbatim(value: Any) -> Verbatim:
+    return Verbatim.of(value)
 
 
 def _text(value: Any) -> str:
@@ -161,7 +159,7 @@ def _array_arguments(value: npt.NDArray[Any]) -> tuple[Callable[..., Any], tuple
 _APART: dict[type, Callable[[Any], tuple[Callable[..., Any], tuple[Any, ...]]]] = {
     np.ndarray: _array_arguments,
     StandIn: lambda value: (make_stand_in, (value.name,)),
-    Verbatim: lambda value: (make_verbatim, (list(value),)),
+    Verbatim: lambda value: (make_verbatim, (value.value,)),
     complex: lambda value: (make_complex, (value.real, value.imag)),
     date: lambda value: (make_date, (value.isoformat(),)),
     datetime: lambda value: (make_datetime, (value.isoformat(),)),

@@ -30,7 +30,7 @@ def test_commands() -> None:
 
 def test_infer_takes_options_and_variables() -> None:
     found = translated(
-        "infer", "-m", "iris", "-i", "in.txt", "-w", "3", "-H", "a=b", "-t", "grpc", "-u", "h:8081",
+        "infer", "-m", "iris", "-i", "in.txt", "-w", "3", "-H", "a: b:c", "-t", "grpc", "-u", "h:8081",
         MLSERVER_INFER_OUTPUT_DATA_PATH="out.txt", MLSERVER_INFER_BATCH_SIZE="7",
     )  # fmt: skip
     assert found[:3] == ["infer", "iris", "in.txt"]
@@ -38,7 +38,30 @@ def test_infer_takes_options_and_variables() -> None:
     assert options["--url"] == "grpc://h:8081"
     assert options["--output"] == "out.txt"
     assert (options["--parallel"], options["--batch"], options["--retries"]) == ("3", "7", "3")
-    assert options["--header"] == "a: b"
+    assert options["--header"] == "a: b:c"
+
+
+def test_every_variable_of_infer_that_the_manual_names() -> None:
+    values = {
+        "URL": "h:1", "MODEL_NAME": "m", "INPUT_DATA_PATH": "i", "OUTPUT_DATA_PATH": "o", "WORKERS": "2",
+        "RETRIES": "1", "BATCH_SIZE": "4", "BINARY_DATA": "true", "VERBOSE": "1", "EXTRA_VERBOSE": "0",
+        "TRANSPORT": "rest", "REQUEST_HEADERS": "a:b c:d", "CONNECTION_TIMEOUT": "9", "USE_SSL": "yes",
+        "BATCH_INTERVAL": "0.5", "BATCH_JITTER": "0.1", "INSECURE": "on",
+    }  # fmt: skip
+    found = translated("infer", **{f"MLSERVER_INFER_{name}": value for name, value in values.items()})
+    assert found[:3] == ["infer", "m", "i"]
+    assert "--json" not in found
+    assert "--insecure" in found
+    assert found[found.index("--url") + 1] == "https://h:1"
+    assert [found[at + 1] for at, word in enumerate(found) if word == "--header"] == ["a: b", "c: d"]
+    assert found[found.index("--timeout") + 1] == "9"
+
+
+def test_a_server_with_a_certificate() -> None:
+    given = ("infer", "-m", "m", "-i", "i", "-o", "o", "--use-ssl", "--insecure", "-u", "h:1")
+    found = translated(*given)
+    assert found[found.index("--url") + 1] == "https://h:1"
+    assert "--insecure" in found
 
 
 def test_what_is_missing_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,15 @@ from importlib import import_module
 import mlserver
 
 _INFER = "MLSERVER_INFER_"
+_SWITCHES = {
+    "binary-data": ["-b"],
+    "verbose": ["-v"],
+    "extra-verbose": ["-vv"],
+    "use-ssl": [],
+    "insecure": [],
+}
+"""Switches of ``infer``, with their short forms."""
+_TRUE = ("1", "true", "t", "yes", "y", "on")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,12 +70,12 @@ def _add_infer(infer: argparse.ArgumentParser, environ: Mapping[str, str]) -> No
     option("--timeout", variable="CONNECTION_TIMEOUT", default="60")
     headers = environ.get(_INFER + "REQUEST_HEADERS")
     infer.add_argument("-H", "--request-headers", action="append", default=headers.split() if headers else [])
-    for names in (("-b", "--binary-data"), ("-v", "--verbose"), ("-vv", "--extra-verbose")):
-        infer.add_argument(*names, action="store_true")
+    for name, letters in _SWITCHES.items():
+        variable = _INFER + name.upper().replace("-", "_")
+        on = environ.get(variable, "").strip().lower() in _TRUE
+        infer.add_argument(*letters, f"--{name}", action="store_true", default=on)
     for ignored in ("--batch-interval", "--batch-jitter"):
         infer.add_argument(ignored, help="not used: the server says when it has room")
-    infer.add_argument("--use-ssl", action="store_true")
-    infer.add_argument("--insecure", action="store_true")
     infer.set_defaults(translate=_infer)
 
 
@@ -85,8 +94,8 @@ def _infer(given: argparse.Namespace) -> list[str]:
     made += ["--output", given.output_data_path, "--parallel", given.workers, "--retries", given.retries]
     made += ["--batch", given.batch_size, "--timeout", given.timeout]
     for header in given.request_headers:
-        name, _, value = header.partition("=")
-        made += ["--header", f"{name}: {value}"]
+        name, _, value = header.partition(":")
+        made += ["--header", f"{name.strip()}: {value.strip()}"]
     if given.insecure:
         made.append("--insecure")
     if given.transport == "rest" and not given.binary_data:
