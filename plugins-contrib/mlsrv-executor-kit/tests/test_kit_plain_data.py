@@ -159,7 +159,6 @@ def test_functions_of_the_list_cannot_be_changed(name: str) -> None:
         ("make_scalar", ("f8", b"")),
         ("make_stand_in", (5,)),
         ("make_stand_in", ("\0",)),
-        ("make_verbatim", ("text",)),
         ("make_uuid", ("text",)),
         ("make_decimal", ("text",)),
         ("make_datetime", ("text",)),
