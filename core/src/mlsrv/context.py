@@ -21,14 +21,17 @@ __all__ = ["Batch", "CallContext", "current_context", "new_request_id"]
 logger = logging.getLogger("mlsrv.kernel")
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+_DIGITS_12 = 1 << 44
+"""The least number of 12 hexadecimal digits."""
+
 _prefix = os.urandom(10).hex()
-_counter = itertools.count(int.from_bytes(os.urandom(5), "big"))
+_counter = itertools.count(_DIGITS_12 + int.from_bytes(os.urandom(5), "big"))
 
 
 def _new_prefix() -> None:
     global _prefix, _counter
     _prefix = os.urandom(10).hex()
-    _counter = itertools.count(int.from_bytes(os.urandom(5), "big"))
+    _counter = itertools.count(_DIGITS_12 + int.from_bytes(os.urandom(5), "big"))
 
 
 os.register_at_fork(after_in_child=_new_prefix)
@@ -36,7 +39,7 @@ os.register_at_fork(after_in_child=_new_prefix)
 
 def new_request_id() -> str:
     """Return a request id of 32 hexadecimal digits, unique across processes, without a system call."""
-    return f"{_prefix}{next(_counter) & 0xFFFFFFFFFFFF:012x}"
+    return f"{_prefix}{next(_counter):x}"
 
 
 @frozen(eq=False)

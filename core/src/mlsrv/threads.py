@@ -142,10 +142,11 @@ class Threads:
         """Note the end of a job, before its caller learns of it. Returns whether its thread goes on."""
         with self._lock:
             job.ended = True
-            self._overdue.discard(job)
-            if self._started - min(len(self._overdue), self._spare) > self.size:
-                self._started -= 1  # another one has taken its place
-                return False
+            if self._overdue or self._started > self.size:
+                self._overdue.discard(job)
+                if self._started - min(len(self._overdue), self._spare) > self.size:
+                    self._started -= 1  # another one has taken its place
+                    return False
             self._idle.append(None)
             return True
 

@@ -33,16 +33,34 @@ T = TypeVar("T", bound="Tensor")
 _SAME = cmp_using(eq=same_data, require_same_type=False)
 
 
-@define(on_setattr=NO_OP)
+@define(on_setattr=NO_OP, init=False)
 class Tensor(Message):
     """Base of `RequestInput` and `ResponseOutput`, which have the same fields."""
 
-    name: str = field(converter=plain_text)
-    shape: list[int] = field(converter=to_shape)
-    datatype: Datatype = field(converter=to_datatype)
+    name: str
+    shape: list[int]
+    datatype: Datatype
     data: TensorData = field(eq=_SAME)
-    parameters: Parameters | None = field(default=None, converter=to_parameters)
+    parameters: Parameters | None = None
     nested: bool = field(default=False, eq=False, repr=False, kw_only=True)
+
+    def __init__(
+        self,
+        name: str,
+        shape: Iterable[int],
+        datatype: Datatype | str,
+        data: TensorData,
+        parameters: Parameters | dict[str, Any] | None = None,
+        *,
+        nested: bool = False,
+    ) -> None:
+        # Not made by attrs, which would call a converter for each field, needed or not.
+        self.name = name if type(name) is str else plain_text(name)
+        self.shape = shape if type(shape) is list else to_shape(shape)
+        self.datatype = datatype if type(datatype) is Datatype else to_datatype(datatype)
+        self.data = data
+        self.parameters = None if parameters is None else to_parameters(parameters)
+        self.nested = nested
 
     @classmethod
     def construct(
@@ -85,7 +103,7 @@ class Tensor(Message):
         return nest(plain) if self.nested else plain
 
 
-@define(on_setattr=NO_OP)
+@define(on_setattr=NO_OP, init=False)
 class RequestInput(Tensor):
     """One input tensor.
 
@@ -212,7 +230,7 @@ class InferenceRequest(Message):
         return cls.parse_obj(loads_message(text, "inputs"))
 
 
-@define(on_setattr=NO_OP)
+@define(on_setattr=NO_OP, init=False)
 class ResponseOutput(Tensor):
     """One output tensor; the fields are those of `RequestInput`."""
 

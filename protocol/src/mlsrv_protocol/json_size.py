@@ -6,6 +6,8 @@ that the bytes of a text alone bound neither the memory nor the time that it tak
 
 from typing import Final
 
+import numpy as np
+
 from mlsrv_protocol.errors import InvalidPayload
 
 MAX_CONTAINERS: Final = 2**20
@@ -16,32 +18,43 @@ MAX_VALUES: Final = 2**25
 """The most values of one text, counted by the commas between them."""
 
 _PIECE: Final = 2**18
+_LONG: Final = 2**14
 _SHORTEST: Final = min(2 * MAX_CONTAINERS, 4 * MAX_KEYS)
 
 
-def check_json_size(text: bytes | bytearray | memoryview) -> None:
+def check_json_size(text: bytes | bytearray | memoryview) -> int | None:
     """Check that a JSON text holds no more than `MAX_CONTAINERS` arrays and objects, `MAX_KEYS` keys and
     `MAX_VALUES` values.
 
     The time is that of a few searches for a byte. What is inside strings does not count.
 
+    Returns:
+        How many opening brackets ``[`` there are, those inside strings included; None for a text that is too
+        short to hold that much, which is not searched.
+
     Raises:
         InvalidPayload: it holds more.
     """
-    if len(text) < _SHORTEST:
-        return
-    view = memoryview(text)
-    containers = keys = values = 0
-    for start in range(0, len(view), _PIECE):
-        piece = bytes(view[start : start + _PIECE])
-        containers += piece.count(b"[") + piece.count(b"{")
-        keys += piece.count(b":")
-        values += piece.count(b",")
-        if containers > MAX_CONTAINERS or keys > MAX_KEYS or values > MAX_VALUES:
-            break
-    else:
-        return
-    _check_outside_strings(view)
+    size = len(text)
+    if size < _SHORTEST:
+        return None
+    brackets = count_byte(text, b"[")
+    if (
+        brackets + count_byte(text, b"{") > MAX_CONTAINERS
+        or count_byte(text, b":") > MAX_KEYS
+        or (size > MAX_VALUES and count_byte(text, b",") > MAX_VALUES)
+    ):
+        _check_outside_strings(memoryview(text))
+    return brackets
+
+
+def count_byte(text: bytes | bytearray | memoryview, byte: bytes) -> int:
+    """Return how often a byte is in a text; for long texts several times as fast as `bytes.count`."""
+    if len(text) < _LONG and not isinstance(text, memoryview):
+        return text.count(byte)
+    octets, wanted = np.frombuffer(text, np.uint8), ord(byte)
+    pieces = range(0, len(octets), _PIECE)  # that stay in the processor's cache
+    return sum(int(np.count_nonzero(octets[start : start + _PIECE] == wanted)) for start in pieces)
 
 
 def _check_outside_strings(view: memoryview) -> None:

@@ -56,9 +56,8 @@ def loads_message(body: Body, tensors: str) -> Any:
     """
     if len(body) >= _LARGE:
         body = _bytes(body)
-        if tensors == "inputs":
-            check_json_size(body)
-        message = load_arrays(body, tensors)
+        brackets = check_json_size(body) if tensors == "inputs" else None
+        message = load_arrays(body, tensors, brackets)
         if message is not None:
             return message
     try:

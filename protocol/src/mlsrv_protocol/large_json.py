@@ -15,6 +15,7 @@ import orjson
 import simdjson
 
 from mlsrv_protocol.datatypes import Datatype
+from mlsrv_protocol.json_size import count_byte
 
 _KINDS: dict[Any, tuple[Literal["d", "i", "u"], type[np.generic]]] = {
     datatype.value: ("d", np.float64)
@@ -46,13 +47,14 @@ class _FallBack(ValueError):
     """The message needs the general parser."""
 
 
-def load_arrays(body: bytes, key: str) -> dict[str, Any] | None:
+def load_arrays(body: bytes, key: str, brackets: int | None = None) -> dict[str, Any] | None:
     """Parse a message into plain data, numeric `data` as flat arrays of float64, int64 or uint64; return None
     when it needs the general parser. A tensor whose data was nested has the key `NESTED`.
 
     Args:
         body: JSON text.
         key: of the tensors, `inputs` or `outputs`.
+        brackets: how many opening brackets ``[`` the text has, if that is known.
     """
     if body.startswith(b"\xef\xbb\xbf"):  # simdjson would skip a byte order mark
         return None
@@ -61,7 +63,7 @@ def load_arrays(body: bytes, key: str) -> dict[str, Any] | None:
     except IndexError:
         parser = simdjson.Parser()
     try:
-        message = _load(parser, body, key)
+        message = _load(parser, body, key, brackets)
     except _REFUSALS:
         return None
     if len(body) <= _KEEP and not _spare:
@@ -69,7 +71,7 @@ def load_arrays(body: bytes, key: str) -> dict[str, Any] | None:
     return message
 
 
-def _load(parser: simdjson.Parser, body: bytes, key: str) -> dict[str, Any]:
+def _load(parser: simdjson.Parser, body: bytes, key: str, brackets: int | None) -> dict[str, Any]:
     message = _fields(parser.parse(body))
     tensors = message.pop(key, None)
     if not isinstance(tensors, simdjson.Array) or len(tensors) * _BYTES_PER_TENSOR > len(body):
@@ -91,7 +93,7 @@ def _load(parser: simdjson.Parser, body: bytes, key: str) -> dict[str, Any]:
         arrays += _unwrap(tensor)
     # as_buffer flattens arrays of any nesting. Each array that was counted has one bracket in the text, so an
     # equal number of brackets means that no array was overlooked (a bracket in a string only adds to them).
-    if body.count(b"[") != arrays:
+    if (count_byte(body, b"[") if brackets is None else brackets) != arrays:
         raise _FallBack
     message[key] = found
     return message

@@ -41,7 +41,7 @@ def plain_array(values: Any) -> npt.NDArray[Any]:
 def plain_text(value: Any) -> Any:
     """Return a text of a subclass of `str`, such as a member of an enumeration, as the plain text of its
     value; anything else as it is."""
-    return str.__str__(value) if isinstance(value, str) and type(value) is not str else value
+    return value if type(value) is str or not isinstance(value, str) else str.__str__(value)
 
 
 def as_text(value: Any) -> str:

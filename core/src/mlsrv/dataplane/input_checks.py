@@ -85,7 +85,10 @@ def _optional(tensor: MetadataTensor) -> bool:
 
 def _fits(shape: Sequence[int], declared: Sequence[int]) -> bool:
     if len(shape) == len(declared):
-        return all(wanted in (-1, size) for size, wanted in zip(shape, declared, strict=True))
+        for size, wanted in zip(shape, declared, strict=True):  # noqa: SIM110  # all() costs twice as much
+            if wanted not in (size, -1):
+                return False
+        return True
     shorter, longer = (shape, declared) if len(shape) < len(declared) else (declared, shape)
     if len(shorter) != 1 or len(longer) != 2 or longer[1] not in (1, -1):
         return False

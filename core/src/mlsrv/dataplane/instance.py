@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from time import perf_counter_ns
@@ -69,7 +69,13 @@ class Instance:
         self._meter = meter
         self._limit = None if request_timeout is None else TimeLimit(request_timeout)
         self._observed = meter is not None or any(interceptor.observes for interceptor in interceptors)
-        self._infer = compile_infer(interceptors, self._statistics.measured(placement.infer))
+        # Without interceptors, a request and its execution last equally long.
+        self._is_bare = not interceptors
+        self._infer = (
+            compile_infer(interceptors, self._statistics.measured(placement.infer))
+            if interceptors
+            else placement.infer
+        )
         self._stream = compile_stream(interceptors, placement)
         self._call = compile_call(interceptors, placement)
         if meter is not None:
@@ -90,20 +96,24 @@ class Instance:
         if request.parameters is not None:
             apply_schedule(request, context)
         size, rows = size_of(request.inputs), rows_of(request)
-        self._enter(size, context)
-        outer = context.timeline, context.batches, context.deadline
+        try:
+            self._admission.enter(size, context.principal)
+        except MLSrvError as error:
+            raise self._refused(error)  # noqa: B904  # it is that error
         if self._observed:
+            # Model code may call another model with its own context, whose timeline must stay its own.
+            outer = context.timeline, context.batches
             context.timeline, context.batches = Timeline(), ()
         started = perf_counter_ns()
-        limit = self._limit
-        running = None if limit is None else limit.start(context)
+        deadline = context.deadline
+        limit = self._limit if self._limit is not None and self._limit.start(context) else None
         try:
             answer = self._infer(request, context)
-            if running is None and context.deadline is not None:
+            if limit is None and deadline is not None:
                 answer = self._in_time(answer, context)
             response = await answer
         except BaseException as error:
-            late = running is not None and running.stop() and isinstance(error, asyncio.CancelledError)
+            late = limit is not None and limit.stop(context) and isinstance(error, asyncio.CancelledError)
             if late:
                 error = self._late(context)
             ns = perf_counter_ns() - started
@@ -116,19 +126,21 @@ class Instance:
                 context.cancel()
             raise
         else:
-            if running is not None:
-                running.stop()
+            if limit is not None:
+                limit.stop(context)
             ns = perf_counter_ns() - started
-            self._statistics.answered(ns, rows)
+            self._statistics.answered(ns, rows, self._is_bare)
             if self._meter is not None:
                 self._meter.answered(context.timeline, ns, size, size_of(response.outputs))
             return response
         finally:
-            # Model code may call another model with its own context, whose timeline must stay its own.
-            context.timeline, context.batches, deadline = outer
-            if not context.given_up:
+            if self._observed:
+                context.timeline, context.batches = outer
+            if limit is not None and not context.given_up:
                 context.deadline = deadline
-            self._leave(size, context)
+            self._admission.leave(size, context.principal)
+            if self._idle is not None:
+                self._left()
 
     async def stream(
         self,
@@ -143,7 +155,10 @@ class Instance:
         if first is not None:
             apply_schedule(first, context)
             size = size_of(first.inputs)
-        self._enter(size, context)
+        try:
+            self._admission.enter(size, context.principal)
+        except MLSrvError as error:
+            raise self._refused(error)  # noqa: B904  # it is that error
         steps = None if self._limit is None else StreamTime(self._limit)
         if steps is not None:
             requests = steps.requests(requests)
@@ -171,7 +186,10 @@ class Instance:
         """Call a custom handler; see `Placement.call`."""
         context.model, context.version = self._name, self._version
         size = size_of_arguments(arguments)
-        self._enter(size, context)
+        try:
+            self._admission.enter(size, context.principal)
+        except MLSrvError as error:
+            raise self._refused(error)  # noqa: B904  # it is that error
         outer, deadline = (context.timeline, context.batches), context.deadline
         if self._observed:
             context.timeline, context.batches = Timeline(), ()
@@ -210,20 +228,19 @@ class Instance:
 
     def _within(self, answer: Awaitable[_T], context: CallContext) -> Awaitable[_T]:
         """Return an answer that is awaited until the deadline of the client, or the limit of the model."""
-        running = None if self._limit is None else self._limit.start(context)
-        if running is not None:
-            return self._limited(answer, context, running)
+        if self._limit is not None and self._limit.start(context):
+            return self._limited(answer, context, partial(self._limit.stop, context))
         return answer if context.deadline is None else self._in_time(answer, context)
 
-    async def _limited(self, answer: Awaitable[_T], context: CallContext, running: Running) -> _T:
+    async def _limited(self, answer: Awaitable[_T], context: CallContext, stop: Callable[[], bool]) -> _T:
         try:
             return await answer
         except asyncio.CancelledError:
-            if not running.stop():
+            if not stop():
                 raise
             raise self._late(context) from None
         finally:
-            running.stop()
+            stop()
 
     def _late(self, context: CallContext) -> DeadlineExceeded:
         context.cancel()
@@ -236,7 +253,7 @@ class Instance:
     async def _step_within(self, steps: StreamTime, coming: Awaitable[_T], context: CallContext) -> _T:
         running = steps.start()
         try:
-            return await self._limited(coming, context, running)
+            return await self._limited(coming, context, running.stop)
         except DeadlineExceeded:
             if context.deadline is None:
                 context.deadline = running.deadline  # so that executors know that it is late
@@ -258,20 +275,22 @@ class Instance:
             timer.cancel()
             running.stop()
 
-    def _enter(self, size: int, context: CallContext) -> None:
-        try:
-            self._admission.enter(size, context.principal)
-        except MLSrvError as error:
-            if isinstance(error, Overloaded) and not isinstance(error, RateLimited):
-                # As long as a request takes now: by then, those that are in have made room.
-                error.retry_after = min(max(self._statistics.success.mean, 1.0), LONGEST_RETRY)
-            if self._meter is not None:
-                self._meter.refused(error)
-            for interceptor in self.interceptors:
-                interceptor.refused(error)
-            raise
+    def _refused(self, error: MLSrvError) -> MLSrvError:
+        """Return the error of a request that was not let in, once it is noted."""
+        if isinstance(error, Overloaded) and not isinstance(error, RateLimited):
+            # As long as a request takes now: by then, those that are in have made room.
+            error.retry_after = min(max(self._statistics.success.mean, 1.0), LONGEST_RETRY)
+        if self._meter is not None:
+            self._meter.refused(error)
+        for interceptor in self.interceptors:
+            interceptor.refused(error)
+        return error
 
     def _leave(self, size: int, context: CallContext) -> None:
         self._admission.leave(size, context.principal)
+        if self._idle is not None:
+            self._left()
+
+    def _left(self) -> None:
         if self._idle is not None and not self.in_flight:
             self._idle.set()

@@ -22,7 +22,8 @@ def rows_of(request: InferenceRequest) -> int:
     if not inputs:
         return 1
     shape = inputs[0].shape
-    return max(1, int(shape[0])) if shape else 1
+    rows = shape[0] if shape else 1
+    return rows if type(rows) is int and rows > 0 else max(1, int(rows))
 
 
 @define(eq=False)
@@ -42,9 +43,20 @@ class Statistics:
     rows: int = 0
     last_inference: int = 0
 
-    def answered(self, ns: int, rows: int = 1) -> None:
-        """A request of so many rows got its answer after so many nanoseconds."""
-        self.success.add(ns)
+    def answered(self, ns: int, rows: int = 1, executed: bool = False) -> None:
+        """Count a request that got its answer.
+
+        Args:
+            ns: nanoseconds from its arrival.
+            rows: its rows.
+            executed: whether it was an execution of its own, which nothing else counts.
+        """
+        success = self.success
+        success.count += 1
+        success.ns += ns
+        if executed:
+            self.execution.count += 1
+            self.execution.ns += ns
         self.rows += rows
         self.last_inference = time.time_ns() // 1_000_000
 

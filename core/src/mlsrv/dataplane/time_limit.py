@@ -6,6 +6,7 @@ import asyncio
 from asyncio import current_task
 from collections.abc import AsyncIterator
 from time import monotonic
+from typing import Any
 
 from mlsrv.context import CallContext
 from mlsrv_protocol.types import InferenceRequest
@@ -21,26 +22,37 @@ class TimeLimit:
         seconds: the time of each request.
     """
 
-    __slots__ = ("_running", "_timer", "seconds")
+    __slots__ = ("_expired", "_running", "_timer", "seconds")
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._running: dict[Running, None] = {}
+        # Requests are their contexts, each with its task: an object for each would cost more than all else.
+        self._running: dict[CallContext | Running, asyncio.Task[Any] | None] = {}
+        self._expired: dict[CallContext, asyncio.Task[Any]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def start(self, context: CallContext) -> Running | None:
-        """Give a request its deadline, and watch the current task until `Running.stop`.
+    def start(self, context: CallContext) -> bool:
+        """Give a request its deadline, and watch the current task until `stop`.
 
         Returns:
-            What is watched; None if the client gave an earlier deadline.
+            True if it is watched; False if it has an earlier deadline.
         """
         deadline = monotonic() + self.seconds
         if context.deadline is not None and context.deadline <= deadline:
-            return None
+            return False
         context.deadline = deadline
         if self._timer is None:
             self._set_timer(self.seconds)
-        return Running(deadline, self._running)
+        self._running[context] = current_task()
+        return True
+
+    def stop(self, context: CallContext) -> bool:
+        """Watch a request no more. Returns True if its task was cancelled because its time was over, and for
+        no other reason."""
+        if self._running.pop(context, None) is not None:
+            return False
+        task = self._expired.pop(context, None)
+        return task is not None and task.uncancel() == 0
 
     def step(self) -> Running:
         """Watch the current task until `Running.stop`, for one step of a stream."""
@@ -50,9 +62,15 @@ class TimeLimit:
 
     def renew(self, running: Running) -> None:
         """Let the time begin anew."""
-        if self._running.pop(running, running) is None:
+        if running in self._running:
+            del self._running[running]
             running.deadline = monotonic() + self.seconds
             self._running[running] = None
+
+    def _expire(self, context: CallContext, task: asyncio.Task[Any] | None) -> None:
+        if task is not None and not task.cancelling():
+            self._expired[context] = task
+            task.cancel()
 
     def close(self) -> None:
         """End the timer."""
@@ -68,10 +86,12 @@ class TimeLimit:
         now = monotonic()
         while self._running:
             running = next(iter(self._running))
-            if running.deadline > now:
+            if running.deadline is not None and running.deadline > now:
                 self._set_timer(running.deadline - now)
                 return
-            if running.paused:
+            if isinstance(running, CallContext):
+                self._expire(running, self._running.pop(running))
+            elif running.paused:
                 self.renew(running)
             else:
                 del self._running[running]
@@ -79,7 +99,7 @@ class TimeLimit:
 
 
 class Running:
-    """A request that is answered now, or one step of a stream.
+    """One step of a stream, or a request with a timer of its own.
 
     Args:
         deadline: see below.
@@ -90,14 +110,14 @@ class Running:
         paused: whether its time does not count now.
     """
 
-    __slots__ = ("_all", "_cancelling", "_expired", "_task", "deadline", "paused")
+    # Of the class, as few requests change them: setting them for each would cost more.
+    paused = False
+    _expired = False
 
-    def __init__(self, deadline: float, among: dict[Running, None]) -> None:
+    def __init__(self, deadline: float, among: dict[Any, Any]) -> None:
         self.deadline = deadline
-        self.paused = False
         self._task = task = current_task()
         self._cancelling = 0 if task is None else task.cancelling()
-        self._expired = False
         self._all = among
         among[self] = None
 

@@ -38,6 +38,7 @@ from mlsrv.placement import ModelInfo, Placement
 from mlsrv.settings import ModelSettings
 from mlsrv.telemetry.request_logging import current_fields, fields_of
 from mlsrv.threads import Threads, run_in_own_thread
+from mlsrv_protocol.converters import to_parameters
 from mlsrv_protocol.datatypes import Datatype
 from mlsrv_protocol.errors import InvalidPayload
 from mlsrv_protocol.strings import fitting_shape
@@ -339,15 +340,15 @@ class ModelHost(Placement):
         for output in outputs:
             if output.datatype is Datatype.BYTES:
                 _settle_shape(output)
-            elif isinstance(output.data, np.ma.MaskedArray):
+            elif type(output.data) is not np.ndarray and isinstance(output.data, np.ma.MaskedArray):
                 self._fill(output)
         # A new message: a model may answer several requests with one object.
-        return InferenceResponse(
+        return InferenceResponse.construct(
             self._code.name,
-            outputs,
+            [*outputs],
             self._code.version,
             (request.id if request is not None else None) or context.request_id,
-            response.parameters,
+            to_parameters(response.parameters),
         )
 
     def _chosen(

@@ -66,7 +66,8 @@ class UserCodeCall:
         code = self._code
         self._metrics = current_metrics.set(code.metrics)
         self._call = current_context.set(self._context)
-        self._modules = current_code.set(code.modules)
+        # Setting a variable is costly; most models have no modules, nor are they called by one that has some.
+        self._modules = None if current_code.get() is code.modules else current_code.set(code.modules)
         timeline = self._context.timeline
         self._stopwatch: Token[Stopwatch | None] | None = None
         if timeline is not None or current_stopwatch.get() is not None:
@@ -88,7 +89,8 @@ class UserCodeCall:
             if (stopwatch := current_stopwatch.get()) is not None:
                 stopwatch.stop()
             current_stopwatch.reset(self._stopwatch)
-        current_code.reset(self._modules)
+        if self._modules is not None:
+            current_code.reset(self._modules)
         current_context.reset(self._call)
         current_metrics.reset(self._metrics)
         if error is None or is_shutdown(error) or (isinstance(error, MLSrvError) and not is_of_model(error)):

@@ -297,7 +297,8 @@ class Kernel:
             MLSrvError: with a transport-neutral code and a sentence for the client; never anything else. The
                 log has the traceback then, if the request is not to blame.
         """
-        self._check_loop()
+        if get_running_loop() is not self._loop:
+            self._check_loop()
         if context is None:
             context = CallContext(request_id=request.id or new_request_id())
         if context.principal is not None:
