@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from asyncio import get_running_loop
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from mlsrv.authorization import AccessRequest, Principal
-from mlsrv.context import CallContext, new_request_id
 from mlsrv.controlplane.gauges import show_models
 from mlsrv.controlplane.handle import ModelHandle
 from mlsrv.controlplane.loader import Loader
@@ -18,23 +15,19 @@ from mlsrv.controlplane.model_control import ModelControl
 from mlsrv.controlplane.model_sources import ModelSources
 from mlsrv.controlplane.registry import Registry
 from mlsrv.dataplane.admission import Admission
-from mlsrv.dataplane.instance import Instance
-from mlsrv.dataplane.model_meter import reason_of
 from mlsrv.errors import (
     ConfigurationError,
-    InvalidPayload,
     MLSrvError,
-    ModelNotReady,
     PluginError,
     ServerNotReady,
 )
 from mlsrv.executor import Executor
-from mlsrv.handlers import Arguments
 from mlsrv.hosting.catalog import Catalog
-from mlsrv.hosting.streams import only, then
 from mlsrv.kernel.builtin import kernel_plugin, kernel_version
 from mlsrv.kernel.certificates import watching
 from mlsrv.kernel.guard import RequestGuard
+from mlsrv.kernel.model_views import ModelViews
+from mlsrv.kernel.request_calls import RequestCalls
 from mlsrv.kernel.serving import Serving
 from mlsrv.metrics import Meter
 from mlsrv.plugins.factory import make_offered
@@ -47,17 +40,10 @@ from mlsrv.settings.sections import FlatSettings
 from mlsrv.telemetry.access_log import AccessLog
 from mlsrv.telemetry.audit_log import AuditLog
 from mlsrv.telemetry.error_details import ErrorDetails, is_loopback
-from mlsrv.telemetry.kernel_metrics import REJECTED
 from mlsrv.telemetry.meters import Meters
-from mlsrv.telemetry.request_logging import reported
 from mlsrv.transport import Transport
-from mlsrv.utils import closing
 from mlsrv_protocol.types import (
-    InferenceRequest,
-    InferenceResponse,
-    MetadataModelResponse,
     MetadataServerResponse,
-    Parameters,
     RepositoryIndexResponseItem,
 )
 
@@ -82,7 +68,7 @@ class _Switchable(Protocol):
 _S = TypeVar("_S", bound=_Switchable)
 
 
-class Kernel:
+class Kernel(RequestCalls, ModelViews):
     """A model server without a socket; see `serve` for one with.
 
     Several kernels may live in one process; they share nothing. Making one touches no socket, signal,
@@ -288,98 +274,6 @@ class Kernel:
 
         return BlockingKernel(self)
 
-    # --- data plane ---------------------------------------------------------------------------------------
-
-    async def infer(self, request: InferenceRequest, context: CallContext | None = None) -> InferenceResponse:
-        """Answer one request to the model that ``request.model_name`` and ``request.model_version`` name.
-
-        Raises:
-            MLSrvError: with a transport-neutral code and a sentence for the client; never anything else. The
-                log has the traceback then, if the request is not to blame.
-        """
-        if get_running_loop() is not self._loop:
-            self._check_loop()
-        if context is None:
-            context = CallContext(request_id=request.id or new_request_id())
-        if context.principal is not None:
-            self._permit(context, context.principal, request.model_name)
-        instance = self.registry.live.get((request.model_name, request.model_version))
-        if instance is None:
-            instance = self._instance(request.model_name, request.model_version)
-        try:
-            return await instance.infer(request, context)
-        except Exception as error:
-            raise self._details.told(reported(error, context), context)  # noqa: B904  # it is that error, or has it as its cause
-
-    async def stream(
-        self, requests: InferenceRequest | AsyncIterator[InferenceRequest], context: CallContext | None = None
-    ) -> AsyncIterator[InferenceResponse]:
-        """Answer with any number of responses. The first request names the model for the whole stream;
-        closing the iterator stops it.
-
-        Raises:
-            MLSrvError: as `infer`; before the first response for everything that is known by then.
-        """
-        self._check_loop()
-        given = only(requests) if isinstance(requests, InferenceRequest) else requests
-        first = await anext(given, None)
-        if first is None:
-            raise InvalidPayload("The stream ended before its first request.")
-        if context is None:
-            context = CallContext(request_id=first.id or new_request_id())
-        if context.principal is not None:
-            self._permit(context, context.principal, first.model_name)
-        instance = self._instance(first.model_name, first.model_version)
-        try:
-            async with closing(instance.stream(then(first, given), context, first)) as responses:
-                async for response in responses:
-                    yield response
-        except Exception as error:
-            raise self._details.told(reported(error, context), context)  # noqa: B904  # it is that error, or has it as its cause
-
-    async def call(
-        self,
-        name: str,
-        version: str | None,
-        method: str,
-        arguments: Arguments,
-        context: CallContext | None = None,
-    ) -> Any:
-        """Call a custom handler of a model by its attribute name, with arguments or with the request of a
-        transport (see `mlsrv.handlers`). Raises as `infer`."""
-        self._check_loop()
-        context = context or CallContext()
-        if context.principal is not None:
-            self._permit(context, context.principal, name)
-        instance = self._instance(name, version)
-        try:
-            return await instance.call(method, arguments, context)
-        except Exception as error:
-            raise self._details.told(reported(error, context), context)  # noqa: B904  # it is that error, or has it as its cause
-
-    def _instance(self, name: str, version: str | None) -> Instance:
-        # An empty version is how protobuf says that there is none.
-        instance = self.registry.live.get((name, version or None))
-        if instance is None:
-            raise self._refusal(name, version or None)
-        return instance
-
-    def _permit(self, context: CallContext, principal: Principal, model: str) -> None:
-        if principal.allows("infer", model):
-            return
-        access = AccessRequest("infer", context.headers, transport=context.transport)
-        if self.guard is not None:
-            self.guard.check(access, principal, model)
-        else:
-            principal.check("infer", model)
-
-    def _refusal(self, name: str, version: str | None) -> MLSrvError:
-        error = self.registry.why_not(name, version)
-        # Whatever clients ask for must not become a label.
-        labels = (name, version or "") if isinstance(error, ModelNotReady) else ("", "")
-        self.metrics.record(REJECTED, 1.0, (*labels, reason_of(error)))
-        return error
-
     # --- control plane ------------------------------------------------------------------------------------
 
     @property
@@ -405,50 +299,6 @@ class Kernel:
             version=own.server_version or kernel_version(),
             extensions=list(dict.fromkeys([*own.extensions, *sorted([*self._extensions, *served])])),
         )
-
-    def model_names(self) -> list[str]:
-        """Return the names of all known models, sorted."""
-        return self.registry.names()
-
-    def handle(self, name: str, version: str | None = None) -> ModelHandle:
-        """Return the handle of a model; without a version, of its default.
-
-        Raises:
-            ModelNotFound: the model or the version is unknown.
-            ServerNotReady: the server does not know yet which models there are.
-        """
-        return self.registry.handle(name, version or None)
-
-    def model_ready(self, name: str, version: str | None = None) -> bool:
-        """Return True if the model answers requests now. Raises as `handle`."""
-        return self.handle(name, version).ready
-
-    def model_metadata(self, name: str, version: str | None = None) -> MetadataModelResponse:
-        """Return the metadata of a loaded model. Raises as `handle`, and `ModelNotReady`."""
-        handle = self.handle(name, version)
-        info = handle.loaded().placement.info
-        loaded = [other.version for other in self.registry.versions(name) if other.instance and other.version]
-        return MetadataModelResponse(
-            name=name,
-            platform=info.platform,
-            versions=list(info.versions) or loaded,
-            inputs=list(info.inputs),
-            outputs=list(info.outputs),
-            parameters=_with_verification(info.parameters, handle.verification),
-        )
-
-    def statistics(self, name: str | None = None, version: str | None = None) -> list[dict[str, Any]]:
-        """Return statistics in the form of the statistics extension.
-
-        They are of all models, of all versions of one, or of one version. Raises as `handle`.
-        """
-        if name is None:
-            handles = list(self.registry)
-        elif version is None:
-            handles = self.registry.versions(name)
-        else:
-            handles = [self.handle(name, version)]
-        return [handle.statistics_plain() for handle in handles]
 
     async def index(self, ready: bool | None = None) -> list[RepositoryIndexResponseItem]:
         """Return every version of every model, loaded or in the repository, with state and reason; sorted.
@@ -524,14 +374,6 @@ class Kernel:
         # The time of requests in flight began when the transports stopped, if there were any.
         await control.close(None if self._serving is None else self._serving.end)
 
-    def _check_loop(self) -> None:
-        if get_running_loop() is not self._loop and self._loop is not None:
-            if self._loop.is_closed():
-                which, advice = "an event loop that has ended", "use it within one asyncio.run()"
-            else:
-                which, advice = "another event loop", "asyncio.run_coroutine_threadsafe() reaches it there"
-            raise ServerNotReady(f"This kernel was entered in {which}; {advice}.")
-
     def _running(self) -> ModelControl:
         self._check_loop()
         if self._control is None or self._stack is None:
@@ -563,10 +405,3 @@ async def _enter(stack: AsyncExitStack, part: AbstractAsyncContextManager[object
     except Exception as error:
         raise PluginError(f"{what} failed to start: {type(error).__name__}: {error}") from error
     stack.push_async_callback(leave)
-
-
-def _with_verification(parameters: Parameters | None, found: str) -> Parameters | None:
-    """Return a model's parameters with what a check of its files found, if there was one."""
-    if not found:
-        return parameters
-    return Parameters(**({} if parameters is None else parameters.dict()) | {"verification": found})
