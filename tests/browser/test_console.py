@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
+import httpx
 import numpy as np
 import pytest
 from browsing import SIZES, assert_accessible, browsing, look, served
@@ -12,10 +14,12 @@ from playwright.async_api import Page, expect
 
 import mlsrv
 import mlsrv_console.plugin
+import mlsrv_drift.plugin
 import mlsrv_numpy.plugin
 import mlsrv_rest.plugin
 import mlsrv_text.plugin
 from mlsrv import MLModel, ModelSettings
+from mlsrv.testing import EchoModel
 from mlsrv.types import InferenceRequest, InferenceResponse, ResponseOutput
 
 PLUGINS = [mlsrv_rest.plugin, mlsrv_numpy.plugin, mlsrv_text.plugin, mlsrv_console.plugin]
@@ -146,3 +150,27 @@ async def test_activity_is_drawn_and_a_server_that_goes_is_told() -> None:
             await open_model(page, url, "shop")
             await expect(page.locator(".card b").first).to_have_text("0/s", timeout=20_000)
         await expect(page.get_by_role("alert")).to_contain_text("cannot be reached", timeout=20_000)
+
+
+@pytest.mark.timeout(120)
+async def test_drift_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where the state of drift is kept
+    fields = {"drift_enabled": True, "drift_learn": 20, "drift_window": 20}
+    models = [ModelSettings(name="watched", implementation=EchoModel, **fields), MODELS[2]]
+    async with (
+        served(models, *PLUGINS, mlsrv_drift.plugin) as url,
+        browsing("phone") as page,
+        httpx.AsyncClient(base_url=url, timeout=60) as client,
+    ):
+        for first in (0, 0, 100):
+            data = [float(first + number) for number in range(20)]
+            tensor = {"name": "price", "shape": [20], "datatype": "FP64", "data": data}
+            await client.post("/v2/models/watched/infer", json={"inputs": [tensor]})
+        await open_model(page, url, "watched")
+        await expect(page.locator("#drift-words")).to_contain_text(
+            "price: mean 9.5 before, 109.5 now", timeout=30_000
+        )
+        await expect(page.locator("#drift-rows")).to_contain_text("price")
+        await assert_accessible(page)
+        await page.get_by_role("button", name="shop").first.click()
+        await expect(page.locator("#drift")).to_be_hidden()

@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import mlsrv_batching.plugin
 import mlsrv_cache.plugin
+import mlsrv_drift.plugin
 import mlsrv_grpc.plugin
 import mlsrv_kafka.plugin
 import mlsrv_prometheus.plugin
@@ -29,6 +30,7 @@ from mlsrv_protocol.grpc import INFERENCE, encode_request
 PLUGINS = (
     mlsrv_batching.plugin,
     mlsrv_cache.plugin,
+    mlsrv_drift.plugin,
     mlsrv_grpc.plugin,
     mlsrv_kafka.plugin,
     mlsrv_prometheus.plugin,

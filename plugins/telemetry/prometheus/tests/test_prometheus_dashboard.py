@@ -32,6 +32,9 @@ EXPRESSIONS = [
     *(expression for row in ROWS for panel in row.panels for expression, _ in panel.queries),
     *(alert.expression for alert in ALERTS),
 ]
+LAST = ("mlsrv_kafka_errors_total", "mlsrv_drift_distance")
+"""Metrics that are there once records and windows have been worked on."""
+
 WORDS = {"sum", "by", "rate", "increase", "histogram_quantile", "le"}
 
 
@@ -95,18 +98,21 @@ def send_records(broker: Mock) -> None:
     broker.send(*map(encode_request, requests), mlsrv_model="m")
 
 
-async def test_every_expression_names_metrics_and_labels_that_exist(serve: Any, model: Any) -> None:
-    batched = model(fields={"max_batch_size": 4, "max_batch_time": 0.01, "cache_enabled": True})
+async def test_every_expression_names_metrics_and_labels_that_exist(
+    serve: Any, model: Any, tmp_path: Path
+) -> None:
+    batched = {"max_batch_size": 4, "max_batch_time": 0.01, "cache_enabled": True}
+    watched = {"drift_enabled": True, "drift_learn": 2, "drift_window": 2}
     broker = Mock()
     await asyncio.to_thread(send_records, broker)
-    settings = broker.settings(cache_enabled=True, parallel_workers=1)
-    async with serve(batched, **settings) as served:
+    settings = broker.settings(cache_enabled=True, parallel_workers=1, drift_dir=str(tmp_path / "drift"))
+    async with serve(model(fields=batched | watched), **settings) as served:
         for value in (1.0, 1.0, -1.0):
             request = tensor_request("m", np.array([value], np.float32))
             await served.post(request)
             await served.call(request)
         async with asyncio.timeout(60):
-            while not (found := await served.scrape()).value("mlsrv_kafka_errors_total"):
+            while not all(map((found := await served.scrape()).series, LAST)):
                 await asyncio.sleep(0.1)
     seen = {
         sample.name: set(sample.labels) for family in found.families.values() for sample in family.samples

@@ -7,6 +7,8 @@ import json
 from attrs import frozen
 
 from mlsrv_prometheus.names import (
+    DRIFT_DETECTED,
+    DRIFT_DROPPED,
     DURATION,
     FAILURE,
     KAFKA_CONNECTED,
@@ -126,6 +128,21 @@ ALERTS = (
         "5m",
         "warning",
         "Records of {{ $labels.topic }} cannot be answered ({{ $labels.code }}).",
+    ),
+    Alert(
+        "DataDrifts",
+        f"{gauge(DRIFT_DETECTED)} == 1",
+        "15m",
+        "warning",
+        "The {{ $labels.part }} of {{ $labels.model_name }} differ from its reference; "
+        "GET /v2/models/{{ $labels.model_name }}/drift says how.",
+    ),
+    Alert(
+        "DriftNotWatched",
+        f"{rate(DRIFT_DROPPED, 'model_name', 'reason', window=WINDOW)} > 0",
+        "15m",
+        "warning",
+        "Requests to {{ $labels.model_name }} are not watched for drift ({{ $labels.reason }}).",
     ),
 )
 

@@ -14,6 +14,11 @@ from mlsrv_prometheus.names import (
     BATCH_WAITING,
     CACHE_HITS,
     CACHE_MISSES,
+    DRIFT_DETECTED,
+    DRIFT_DISTANCE,
+    DRIFT_DROPPED,
+    DRIFT_ROWS,
+    DRIFT_SHARE,
     DURATION,
     FAILURE,
     GRPC_HANDLED,
@@ -240,6 +245,39 @@ ROWS = (
                 ],
             ),
             Panel("Time to an answer (p95)", "s", [(quantile(0.95, KAFKA_SECONDS, "topic"), "{{topic}}")]),
+        ],
+    ),
+    Row(
+        "Drift",
+        [
+            Panel(
+                "Latest window drifted",
+                "bool_yes_no",
+                [(gauge(DRIFT_DETECTED, **_MODEL), "{{model_name}} {{model_version}} {{part}}")],
+            ),
+            Panel(
+                "Features that drifted",
+                "percentunit",
+                [(gauge(DRIFT_SHARE, **_MODEL), "{{model_name}} {{model_version}} {{part}}")],
+            ),
+            Panel(
+                "Stability index",
+                "short",
+                [
+                    (
+                        gauge(DRIFT_DISTANCE, **_MODEL, statistic=equals("psi")),
+                        "{{model_name}} {{part}} {{feature}}",
+                    )
+                ],
+            ),
+            Panel(
+                "Rows looked at, requests dropped",
+                "reqps",
+                [
+                    (rate(DRIFT_ROWS, "model_name", **_MODEL), "{{model_name}}"),
+                    (rate(DRIFT_DROPPED, "model_name", "reason", **_MODEL), "{{model_name}}, {{reason}}"),
+                ],
+            ),
         ],
     ),
 )

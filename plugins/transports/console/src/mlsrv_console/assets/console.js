@@ -1,11 +1,13 @@
 // Console: the list of models, and what can be done with the chosen one.
 import { call, key, modelPath, root } from "./api.js";
 import { Activity } from "./activity.js";
+import { Drift } from "./drift.js";
 import { makeFields } from "./form.js";
 
 const SECONDS = 2;
 const at = (id) => document.getElementById(id);
 const activity = new Activity(at("activity"));
+const drift = new Drift(at("drift"), at("drift-words"), at("drift-rows"));
 let models = [];
 let chosen = null;
 let shown = "";
@@ -93,6 +95,8 @@ async function drawModel() {
   at("model-reason").hidden = !model.reason;
   at("form").hidden = !isReady;
   activity.draw(countedAs(model));
+  if (isReady) await drift.draw(model);
+  else at("drift").hidden = true;
   if (shown === `${chosen} ${model.state}`) return;
   shown = `${chosen} ${model.state}`;
   drawActions(model, isReady);
@@ -191,6 +195,7 @@ async function begin() {
     const { body } = await call("");
     at("server").textContent = `${body.name} ${body.version || ""}`;
     document.title = `${body.name} · Console`;
+    drift.isOffered = body.extensions.includes("drift");
   } catch (error) {
     tell(error instanceof TypeError ? "The server cannot be reached." : error.message);
   }

@@ -1,0 +1,1 @@
+"""Drift: compares what models get and predict with a reference, beside the way of the answers."""
