@@ -1,4 +1,4 @@
-"""What watching for drift costs on the way of an answer: one request to a model that does nothing, in this
+"""Costs of watching for drift on the way of an answer: one request to a model that does nothing, in this
 process, with the watch and without, in turns; and the same while the watch cannot follow.
 
 Run it as a plain script. "off again" shows how much two equal models differ. What counts is the time of one

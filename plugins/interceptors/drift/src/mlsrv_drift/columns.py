@@ -32,7 +32,7 @@ standard deviation of each row."""
 
 
 class Cut(NamedTuple):
-    """What is looked at of one tensor: a copy, since models may write into a request and memory of answers
+    """The part of one tensor that is looked at: a copy, since models may write into a request and memory of answers
     is used again.
 
     Attributes:
@@ -65,7 +65,7 @@ class Column:
 
     @property
     def is_text(self) -> bool:
-        """Whether the values are categories: texts or booleans."""
+        """True if the values are categories: texts or booleans."""
         return self.values.dtype == object
 
 

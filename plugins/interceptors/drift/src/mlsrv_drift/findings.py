@@ -71,7 +71,7 @@ class Findings:
 
     @property
     def drifted(self) -> bool:
-        """Whether any feature drifted."""
+        """True if any feature drifted."""
         return any(feature.drifted for feature in self.features)
 
     @property

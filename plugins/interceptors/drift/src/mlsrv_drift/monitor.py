@@ -34,7 +34,7 @@ TURN_SECONDS = 1.0
 
 @frozen
 class Subject:
-    """What is watched.
+    """The subject of a watch.
 
     Attributes:
         model, version: of the model.

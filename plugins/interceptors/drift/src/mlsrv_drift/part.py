@@ -58,7 +58,7 @@ class Part:
 
     @property
     def is_learning(self) -> bool:
-        """Whether rows still become the reference."""
+        """True while rows still become the reference."""
         return not self.features
 
     def take(self, columns: Sequence[Column], is_matrix: bool, now: float) -> dict[str, int]:

@@ -32,7 +32,7 @@ _OTHER = "(other)"
 
 @frozen(eq=False)
 class Comparison:
-    """How a window differs from the reference in one feature.
+    """The difference of a window from the reference, in one feature.
 
     Attributes:
         rows: values of the window, without those that are missing.

@@ -77,5 +77,5 @@ class DriftModelSettings:
 
     @property
     def threshold(self) -> float:
-        """What a feature is compared with."""
+        """The number that p-values or distances are compared with."""
         return THRESHOLDS[self.drift_decides] if self.drift_threshold is None else self.drift_threshold
