@@ -32,8 +32,8 @@ standard deviation of each row."""
 
 
 class Cut(NamedTuple):
-    """The part of one tensor that is looked at: a copy, since models may write into a request and memory of answers
-    is used again.
+    """The part of one tensor that is looked at: a copy, since models may write into a request, and memory of
+    answers is used again.
 
     Attributes:
         name, datatype: of the tensor.
