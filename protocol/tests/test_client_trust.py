@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
-from mlsrv_protocol.client.trust import trusted, trusted_bytes, unreachable
+from mlsrv_protocol.client.trust import certificate_bytes, trusted, trusted_bytes, unreachable
 from mlsrv_protocol.errors import InvalidPayload
 
 
@@ -52,3 +54,29 @@ def test_a_failure_of_tls_is_told_from_a_server_that_is_not_there(text: str, sen
     message = str(unreachable("h:1", text))
     assert sentence in message
     assert ("is it running" in message) == (text == "Connection refused")
+
+
+def test_certificates_of_clients(tmp_path: Path) -> None:
+    authority, both, key = trustme.CA(), tmp_path / "both.pem", tmp_path / "key.pem"
+    own = authority.issue_cert("robot.invalid")
+    own.private_key_and_cert_chain_pem.write_to_path(str(both))
+    own.private_key_pem.write_to_path(str(key))
+    for cert in (str(both), (str(both), str(key))):
+        for verify in (True, False):
+            assert isinstance(trusted(verify, cert), ssl.SSLContext)
+    assert certificate_bytes((str(both), str(key))) == (key.read_bytes(), both.read_bytes())
+    with pytest.raises(InvalidPayload, match=r"absent\.pem cannot be read .*: No such file"):
+        trusted(True, str(tmp_path / "absent.pem"))
+    other = tmp_path / "other.pem"
+    authority.issue_cert("other.invalid").private_key_pem.write_to_path(str(other))
+    with pytest.raises(InvalidPayload, match=r"both\.pem and .*other\.pem cannot be read"):
+        certificate_bytes((str(both), str(other)))
+
+
+def test_no_password_is_asked_for(tmp_path: Path) -> None:
+    locked = tmp_path / "locked.pem"
+    key = ec.generate_private_key(ec.SECP256R1())
+    form = (Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    locked.write_bytes(key.private_bytes(*form))
+    with pytest.raises(InvalidPayload, match="without a password"):
+        trusted(True, str(locked))

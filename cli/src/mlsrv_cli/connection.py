@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 import rich_click as click
 from attrs import field, frozen
 
+_ENCRYPTED = ("https", "grpcs", "kafkas")
+
 
 @frozen
 class Connection:
@@ -21,12 +23,13 @@ class Connection:
     Attributes:
         url: its address.
         headers: sent with each call.
-        verify: as for `mlsrv_protocol.client.Client`.
+        verify, cert: as for `mlsrv_protocol.client.Client`.
     """
 
     url: str
-    headers: Mapping[str, str] = field(factory=dict)
+    headers: Mapping[str, str] = field(factory=dict, repr=False)
     verify: str | bool = True
+    cert: str | tuple[str, str] | None = None
 
     def client(self, timeout: float, *, of: Any = None, **options: Any) -> Any:
         """Return a client of the server.
@@ -44,7 +47,12 @@ class Connection:
 
         try:
             return (of or Client)(
-                self.url, timeout=timeout, headers=self.headers, verify=self.verify, **options
+                self.url,
+                timeout=timeout,
+                headers=self.headers,
+                verify=self.verify,
+                cert=self.cert,
+                **options,
             )
         except ImportError as error:
             raise click.ClickException(
@@ -52,8 +60,11 @@ class Connection:
             ) from error
 
     def headers_for(self, url: str) -> Mapping[str, str]:
-        """Return the headers for another address: those of the server if it is on the same host."""
-        return self.headers if urlsplit(url).hostname == urlsplit(self.url).hostname else {}
+        """Return the headers for another address: those of the server if it is on the same host, and no less
+        encrypted."""
+        here, there = urlsplit(self.url), urlsplit(url)
+        is_clear = here.scheme in _ENCRYPTED and there.scheme not in _ENCRYPTED
+        return self.headers if there.hostname == here.hostname and not is_clear else {}
 
 
 class Seconds(click.FloatRange):
@@ -86,6 +97,8 @@ def connection_options(function: Callable[..., Any]) -> Callable[..., Any]:
         insecure: bool,
         key: str | None,
         header: Sequence[str],
+        cert: str | None,
+        cert_key: str | None,
         **rest: Any,
     ) -> Any:
         verify: str | bool = not insecure
@@ -94,7 +107,10 @@ def connection_options(function: Callable[..., Any]) -> Callable[..., Any]:
         headers = _headers(header)
         if key is not None:
             headers["Authorization"] = f"Bearer {_key(key)}"
-        return function(*args, connection=Connection(url, headers, verify), **rest)
+        if cert is None and cert_key is not None:
+            raise click.UsageError("--cert-key: name the certificate, too, with --cert.")
+        own = cert if cert is None or cert_key is None else (cert, cert_key)
+        return function(*args, connection=Connection(url, headers, verify, own), **rest)
 
     decorated: Callable[..., Any] = call
     for option in _OPTIONS:
@@ -102,23 +118,57 @@ def connection_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return decorated
 
 
+class _Lines(click.ParamType):
+    """A text; a variable of the environment may have several, one in a line."""
+
+    name = "text"
+    envvar_list_splitter = "\n"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return str(value)
+
+
+_FILE = click.Path(exists=True, dir_okay=False)
+
 _OPTIONS = (
     click.option(
+        "--cert-key",
+        type=_FILE,
+        envvar="MLSRV_CLIENT_CERT_KEY",
+        show_envvar=True,
+        help="PEM file with the private key of --cert, if that does not have it.",
+    ),
+    click.option(
+        "--cert",
+        type=_FILE,
+        envvar="MLSRV_CLIENT_CERT",
+        show_envvar=True,
+        help="PEM file with a certificate of your own, and its private key, for servers that ask for one.",
+    ),
+    click.option(
         "--header",
+        type=_Lines(),
         multiple=True,
         metavar="NAME:VALUE",
-        help='Sent with each call, for example "Authorization: Bearer …". May be repeated.',
+        envvar="MLSRV_CLIENT_HEADERS",
+        show_envvar=True,
+        help='Sent with each call, for example "Authorization: Bearer …". May be repeated; in the variable '
+        "there is one in a line.",
     ),
     click.option(
         "--key",
         metavar="KEY|@FILE",
+        envvar="MLSRV_CLIENT_KEY",
+        show_envvar=True,
         help='Sent as "Authorization: Bearer KEY". As @FILE it is read from a file, and no list of processes '
         "shows it.",
     ),
     click.option("--insecure", is_flag=True, help="Do not check the certificate of an https:// server."),
     click.option(
         "--ca",
-        type=click.Path(exists=True, dir_okay=False),
+        type=_FILE,
+        envvar="MLSRV_CLIENT_CA",
+        show_envvar=True,
         help="PEM file with the authorities that sign the server's certificate.  "
         "[default: SSL_CERT_FILE, else common ones]",
     ),
@@ -127,6 +177,8 @@ _OPTIONS = (
         "-u",
         default="http://localhost:8080",
         show_default=True,
+        envvar="MLSRV_CLIENT_URL",
+        show_envvar=True,
         help="The server: http://, https://, grpc:// or grpcs://, host and port; for mlsrv infer also "
         "kafka://HOST:PORT/INPUT/OUTPUT.",
     ),
@@ -135,7 +187,7 @@ _OPTIONS = (
 
 def _headers(texts: Sequence[str]) -> dict[str, str]:
     found = {}
-    for text in texts:
+    for text in filter(None, texts):
         name, colon, value = text.partition(":")
         if not colon or not name.strip() or not (name.strip() + value).isprintable():
             raise click.UsageError('--header: expected "NAME: VALUE".')

@@ -34,6 +34,19 @@ class Rest:
 OWNERS = [Owner("mlsrv-rest", Rest)]
 
 
+def test_fields_of_servers_that_begin_with_model_and_variables_of_clients() -> None:
+    server, model = environment_layers(
+        {
+            "MLSRV_MODEL_REPOSITORY_ROOT": "r",
+            "MLSRV_MODEL_SIGNATURES": "warn",
+            "MLSRV_MODEL_NAME": "m",
+            "MLSRV_CLIENT_KEY": "secret",
+        }
+    )
+    assert server.values == {"model_repository_root": "r", "model_signatures": "warn"}
+    assert model.values == {"name": "m"}
+
+
 def test_the_order_is_command_line_environment_file_default(tmp_path: Path) -> None:
     path = tmp_path / "settings.json"
     path.write_text('{"http_port": 1, "server_name": "file", "debug": "true"}')

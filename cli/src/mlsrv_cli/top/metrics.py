@@ -63,7 +63,11 @@ class Metrics:
 
 
 def fetch(
-    url: str, timeout: float, headers: Mapping[str, str] | None = None, verify: str | bool = True
+    url: str,
+    timeout: float,
+    headers: Mapping[str, str] | None = None,
+    verify: str | bool = True,
+    cert: str | tuple[str, str] | None = None,
 ) -> Metrics:
     """Return the metrics at an address.
 
@@ -71,7 +75,7 @@ def fetch(
         url: the address.
         timeout: seconds to wait.
         headers: sent with the request.
-        verify: as for `mlsrv_protocol.client.Client`.
+        verify, cert: as for `mlsrv_protocol.client.Client`.
 
     Raises:
         MetricsMissing: there are none.
@@ -85,7 +89,7 @@ def fetch(
             url,
             timeout=timeout,
             headers={**(headers or {}), "accept": "text/plain;version=0.0.4"},
-            verify=trusted(verify) if url.startswith("https") else True,
+            verify=trusted(verify, cert) if url.startswith("https") else True,
         )
     except (httpx.HTTPError, httpx.InvalidURL):
         raise MetricsMissing(

@@ -99,7 +99,10 @@ class Source:
         models = [_model(item.dict(), done) for item in index]
         try:
             headers = connection.headers_for(self.metrics_url)
-            metrics, missing = fetch(self.metrics_url, self.timeout, headers, connection.verify), ""
+            metrics, missing = (
+                fetch(self.metrics_url, self.timeout, headers, connection.verify, connection.cert),
+                "",
+            )
         except MetricsMissing as error:
             metrics, missing = None, str(error)
         server = f"{metadata.name} {metadata.version}"

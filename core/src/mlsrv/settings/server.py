@@ -9,10 +9,13 @@ from typing import Any, Literal
 
 from mlsrv.errors import ConfigurationError
 from mlsrv.settings.fields import setting, settings_class
+from mlsrv.settings.known_plugins import owner_of
 from mlsrv.settings.sections import FlatSettings, Layer, Owner, resolve
 
 ENVIRONMENT_PREFIX = "MLSRV_"
 MODEL_ENVIRONMENT_PREFIX = "MLSRV_MODEL_"
+CLIENT_ENVIRONMENT_PREFIX = "MLSRV_CLIENT_"
+"""Of variables for commands that ask a server, which are no settings of one."""
 KERNEL_DISTRIBUTION = "mlsrv-core"
 
 
@@ -252,11 +255,12 @@ def environment_layers(environ: Mapping[str, str]) -> tuple[Layer, Layer]:
     names: dict[str, str] = {}
     for name, value in sorted(environ.items()):
         upper = name.upper()
+        if upper.startswith(CLIENT_ENVIRONMENT_PREFIX):
+            continue
         if upper.startswith(MODEL_ENVIRONMENT_PREFIX):
             key = upper.removeprefix(MODEL_ENVIRONMENT_PREFIX).lower()
-            # The server has fields of its own that begin with "model_": model_repository_root and its
-            # siblings.
-            if key.startswith("repository_"):
+            # Servers have fields that begin with "model_", too: model_repository_root, model_signatures.
+            if key.startswith("repository_") or owner_of("settings", f"model_{key}") is not None:
                 server["model_" + key] = value
                 names["model_" + key] = name
             else:

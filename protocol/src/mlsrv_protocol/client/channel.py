@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from mlsrv_protocol.client.calls import Call
 from mlsrv_protocol.client.http_channel import HttpChannel
+from mlsrv_protocol.client.trust import Certificate
 from mlsrv_protocol.errors import InvalidPayload
 
 T = TypeVar("T")
@@ -47,22 +48,28 @@ def check_url(url: str) -> tuple[str, str]:
     return parts.scheme, parts.netloc
 
 
-def make_channel(url: str, timeout: float, headers: Mapping[str, str], verify: Any) -> Channel:
+def make_channel(
+    url: str,
+    timeout: float,
+    headers: Mapping[str, str],
+    verify: str | bool,
+    cert: Certificate | None = None,
+) -> Channel:
     """Return the channel for a URL; it connects with its first call. The arguments are those of `Client`.
 
     Raises:
-        InvalidPayload: the URL is not that of a server.
+        InvalidPayload: the URL is not that of a server, or a certificate cannot be read.
     """
     scheme, target = check_url(url)
     if scheme.startswith("http"):
-        return HttpChannel(url, timeout, headers, verify)
+        return HttpChannel(url, timeout, headers, verify, cert)
     # Imported by name and only here, as their libraries are extras that no other URL needs.
     if scheme.startswith("kafka"):
         made: Channel = import_module("mlsrv_protocol.client.kafka_channel").KafkaChannel(
-            url, timeout, headers, verify
+            url, timeout, headers, verify, cert
         )
     else:
         made = import_module("mlsrv_protocol.client.grpc_channel").GrpcChannel(
-            target, scheme == "grpcs", timeout, headers, verify
+            target, scheme == "grpcs", timeout, headers, verify, cert
         )
     return made

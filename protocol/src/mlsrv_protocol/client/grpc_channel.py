@@ -10,7 +10,7 @@ import grpc.aio
 
 from mlsrv_protocol.client.calls import Call
 from mlsrv_protocol.client.errors import ServerError
-from mlsrv_protocol.client.trust import trusted_bytes, unreachable
+from mlsrv_protocol.client.trust import Certificate, certificate_bytes, trusted_bytes, unreachable
 from mlsrv_protocol.errors import Code
 from mlsrv_protocol.grpc.inference import decode_response, encode_request
 from mlsrv_protocol.grpc.message_classes import message_class, parse
@@ -48,16 +48,24 @@ class GrpcChannel:
         timeout: seconds for one call.
         headers: sent with each call as metadata.
         verify: for TLS: the path of a PEM file with authorities; True takes gRPC's own.
+        cert: for TLS: the client's certificate and key, as for `Client`.
     """
 
     def __init__(
-        self, target: str, tls: bool, timeout: float, headers: Mapping[str, str], verify: Any
+        self,
+        target: str,
+        tls: bool,
+        timeout: float,
+        headers: Mapping[str, str],
+        verify: str | bool,
+        cert: Certificate | None = None,
     ) -> None:
         self._target = target
         self._timeout = timeout
         self._metadata = tuple((name.lower(), value) for name, value in headers.items())
         self._tls = tls
         self._verify = verify
+        self._cert = cert
         self._channel: Any = None
 
     def run(self, call: Call[T]) -> T:
@@ -96,8 +104,9 @@ class GrpcChannel:
         options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
         if not self._tls:
             return module.insecure_channel(self._target, options=options)
-        authorities = trusted_bytes(self._verify)
-        return module.secure_channel(self._target, grpc.ssl_channel_credentials(authorities), options=options)
+        key, chain = (None, None) if self._cert is None else certificate_bytes(self._cert)
+        credentials = grpc.ssl_channel_credentials(trusted_bytes(self._verify), key, chain)
+        return module.secure_channel(self._target, credentials, options=options)
 
     def _raise_error(self, error: grpc.RpcError) -> NoReturn:
         name, text = error.code().name, str(error.details())

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from mlsrv_protocol.client.calls import Call, HttpResponse
 from mlsrv_protocol.client.errors import ConnectionFailed, ServerError, code_of
-from mlsrv_protocol.client.trust import trusted, unreachable
+from mlsrv_protocol.client.trust import Certificate, trusted, unreachable
 from mlsrv_protocol.errors import Code, InvalidPayload
 from mlsrv_protocol.json_text import loads
 
@@ -21,12 +21,19 @@ T = TypeVar("T")
 class HttpChannel:
     """A channel over HTTP; its connections stay open between calls. The arguments are those of `Client`."""
 
-    def __init__(self, url: str, timeout: float, headers: Mapping[str, str], verify: Any) -> None:
+    def __init__(
+        self,
+        url: str,
+        timeout: float,
+        headers: Mapping[str, str],
+        verify: str | bool,
+        cert: Certificate | None = None,
+    ) -> None:
         self._options: dict[str, Any] = {
             "base_url": url,
             "timeout": timeout,
             "headers": dict(headers),
-            "verify": trusted(verify) if url.startswith("https") else verify is not False,
+            "verify": trusted(verify, cert) if url.startswith("https") else verify is not False,
             # A proxy of the environment would receive requests to servers on this machine.
             "trust_env": False,
         }

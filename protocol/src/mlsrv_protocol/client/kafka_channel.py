@@ -20,6 +20,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from mlsrv_protocol.client.calls import Call, HttpResponse
 from mlsrv_protocol.client.errors import ConnectionFailed, ServerError
+from mlsrv_protocol.client.trust import Certificate, files_of
 from mlsrv_protocol.errors import Code, InvalidPayload
 from mlsrv_protocol.inference import InferenceRequest
 
@@ -49,7 +50,7 @@ class Place:
     config: Mapping[str, Any]
 
 
-def read_url(url: str, verify: Any) -> Place:
+def read_url(url: str, verify: str | bool, cert: Certificate | None = None) -> Place:
     """Return what a URL ``kafka://HOST:PORT[,…][/INPUT/OUTPUT][?errors=TOPIC&KEY=VALUE…]`` says. Keys are
     those of librdkafka; with ``kafkas://`` the connection is encrypted.
 
@@ -66,6 +67,10 @@ def read_url(url: str, verify: Any) -> Place:
         config.setdefault("security.protocol", "SSL")
         if isinstance(verify, str):
             config.setdefault("ssl.ca.location", verify)
+        if cert is not None:
+            chain, key = files_of(cert)
+            config.setdefault("ssl.certificate.location", chain)
+            config.setdefault("ssl.key.location", key)
     return Place(parts.netloc, topics[0], topics[1], errors, config)
 
 
@@ -77,13 +82,21 @@ class KafkaChannel:
         timeout: seconds until an answer must have come.
         headers: sent with each request.
         verify: for ``kafkas://``: the path of a PEM file with authorities; True takes common ones.
+        cert: for ``kafkas://``: the client's certificate and key, as for `Client`.
 
     Raises:
         InvalidPayload: the URL cannot be used, or the client library does not know a key in it.
     """
 
-    def __init__(self, url: str, timeout: float, headers: Mapping[str, str], verify: Any) -> None:
-        self._place = read_url(url, verify)
+    def __init__(
+        self,
+        url: str,
+        timeout: float,
+        headers: Mapping[str, str],
+        verify: str | bool,
+        cert: Certificate | None = None,
+    ) -> None:
+        self._place = read_url(url, verify, cert)
         self._timeout = timeout
         self._headers = dict(headers)
         self._waiting: dict[str, Future[Message]] = {}

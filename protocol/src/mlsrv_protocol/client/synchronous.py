@@ -10,6 +10,7 @@ from mlsrv_protocol.client import calls
 from mlsrv_protocol.client.channel import make_channel
 from mlsrv_protocol.client.result import Result
 from mlsrv_protocol.client.retries import run
+from mlsrv_protocol.client.trust import Certificate
 from mlsrv_protocol.metadata import MetadataModelResponse, MetadataServerResponse
 from mlsrv_protocol.repository import RepositoryIndexResponseItem
 
@@ -27,9 +28,11 @@ class Client:
         headers: sent with each call.
         verify: for TLS: the path of a PEM file with authorities; True takes common ones;
             False, for HTTP alone, checks nothing.
+        cert: for TLS: the client's own certificate, as the path of a PEM file with the chain and the private
+            key, or as a tuple of the paths of two.
 
     Raises:
-        InvalidPayload: the URL is not that of a server.
+        InvalidPayload: the URL is not that of a server, or a certificate cannot be read.
     """
 
     def __init__(
@@ -40,8 +43,9 @@ class Client:
         retries: int = 2,
         headers: Mapping[str, str] | None = None,
         verify: str | bool = True,
+        cert: Certificate | None = None,
     ) -> None:
-        self._channel = make_channel(url, timeout, headers or {}, verify)
+        self._channel = make_channel(url, timeout, headers or {}, verify, cert)
         self._retries = retries
 
     def __enter__(self) -> Self:

@@ -6,7 +6,7 @@ import gzip
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, MutableMapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from prometheus_client import Metric as Samples
 from prometheus_client.exposition import choose_encoder
@@ -29,6 +29,9 @@ Readings: TypeAlias = list[tuple[Family, list[tuple[Sequence[str], float]]]]
 logger = logging.getLogger("mlsrv.metrics")
 
 _STATUS = {Code.PERMISSION_DENIED: 403, Code.RATE_LIMITED: 429}
+
+CERTIFICATE: Final = "mlsrv_prometheus.certificate"
+"""Key of the scope's ``state``: the subject of the client's certificate, by field."""
 
 PIECE = 50
 """Samples that are written at a time."""
@@ -74,7 +77,9 @@ class MetricsApp:
             return None
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         operation, client = f"{scope['method']} {scope['path']}", scope.get("client")
-        access = AccessRequest("metrics", headers, None, "metrics", operation, client[0] if client else "")
+        certificate = (scope.get("state") or {}).get(CERTIFICATE, {})
+        peer = client[0] if client else ""
+        access = AccessRequest("metrics", headers, None, "metrics", operation, peer, certificate)
         try:
             await guard.admit(access)
         except Unauthenticated as error:

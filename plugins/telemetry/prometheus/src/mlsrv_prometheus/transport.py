@@ -14,9 +14,9 @@ from uvicorn.server import ServerState
 from mlsrv.kernel_api import KernelAPI
 from mlsrv.settings import KernelSettings
 from mlsrv.transport import Transport
-from mlsrv_prometheus.app import MetricsApp
+from mlsrv_prometheus.app import CERTIFICATE, MetricsApp
 from mlsrv_prometheus.settings import PrometheusSettings
-from mlsrv_transport_kit import ServerTLS, TLSFiles, bind, url
+from mlsrv_transport_kit import ServerTLS, TLSFiles, bind, subject_of, url
 
 logger = logging.getLogger("mlsrv.metrics")
 
@@ -115,6 +115,7 @@ class _Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base
         super().connection_made(transport)
+        self.app_state[CERTIFICATE] = subject_of(transport.get_extra_info("ssl_object"))
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler
         )
