@@ -10,7 +10,7 @@ holds nothing but a link to each folder of `tests/examples` that it names:
   are not compared, and neither is run what stands before it on its line (`pip install … && uv run mlsrv start
   …`). Other `mlsrv` commands, `python` and `curl` run and must print the lines below them, if there are any:
   JSON is compared as JSON, and in other text `...` stands for anything. Behind a `>` they write a file.
-  `pip`, `uv`, `uvx` and `git` do not run;
+  `rm -r FOLDER` removes it. `pip`, `uv`, `uvx` and `git` do not run;
 * every other block is only shown.
 
 Port 8080 of this machine stands for a free port, everywhere.
@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 
 from snippets import Player
-from workspace import ROOT, is_installed, rooms, text_files
+from workspace import ROOT, is_installed, kit_guides, rooms, text_files
 
 ABSENT = {room.folder for room in rooms() if not is_installed(room)}
 """Rooms with a heavy framework: their examples run in the session that has it."""
@@ -34,6 +34,7 @@ if any(not is_installed(room) for room in rooms() if (TOGETHER / room.folder.nam
 
 READMES = [path for path in text_files() if path.name == "README.md" and path.parent not in ABSENT]
 GUIDES = [page for room in rooms() if room.folder not in ABSENT for page in room.pages()[1:]]
+GUIDES += kit_guides()
 
 
 def name_of(page: Path) -> str:

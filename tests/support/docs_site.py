@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from workspace import ROOT, Room, rooms, text_files
+from workspace import ROOT, Room, kit_guides, rooms, text_files
 
 LINK = re.compile(r"(?<!!)\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<target>[^()\s]+)\)")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
@@ -41,7 +41,7 @@ PUBLIC = ROOT / "tests/boundaries/public_names.txt"
 def pages() -> list[Path]:
     """Every page of the site: READMEs, guides, the map of the kernel, the changelog, how to contribute."""
     found = [path for path in text_files() if path.name == "README.md"]
-    found += [page for room in rooms() for page in room.pages()[1:]]
+    found += [page for room in rooms() for page in room.pages()[1:]] + kit_guides()
     return sorted({*found, *PROJECT})
 
 
@@ -100,14 +100,29 @@ def navigation(known: Mapping[Path, str], api: list[dict[str, str]]) -> list[dic
     def of(found: Iterable[Room]) -> list[dict[str, Any]]:
         return [{room.distribution: known[room.folder / "README.md"]} for room in found]
 
-    def guides(folder: str) -> list[str]:
-        return [known[page] for page in sorted((ROOT / folder / "guides").glob("*.md"))]
+    def guides(folder: str, *first: str) -> list[str]:
+        """The guides of a folder, those that are read first before the others."""
+        pages = sorted((ROOT / folder / "guides").glob("*.md"))
+        order = sorted(pages, key=lambda page: first.index(page.stem) if page.stem in first else len(first))
+        return [known[page] for page in order]
 
     every = rooms()
     kits = [room for room in every if room.folder.parent.name == "plugins-contrib"]
     return [
-        {"Start": [known[ROOT / "README.md"], *guides("cli"), known[ROOT / "cli/README.md"]]},
-        {"Guides": [*guides("core"), known[ROOT / "plugins-contrib/README.md"], *guides("plugins-contrib")]},
+        {
+            "Start": [
+                known[ROOT / "README.md"],
+                *guides("cli", "install", "first-model", "testing"),
+                known[ROOT / "cli/README.md"],
+            ]
+        },
+        {
+            "Guides": [
+                *guides("core", "models", "handlers", "embedding"),
+                known[ROOT / "plugins-contrib/README.md"],
+                *guides("plugins-contrib", "author"),
+            ]
+        },
         {"Plugins": of(room for room in every if room.is_plugin)},
         {"Libraries": of(room for room in every if room.where in ("protocol", "core"))},
         {"Kits": of(kits)},

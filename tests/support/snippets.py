@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,6 +77,8 @@ class Player:
                 (self.folder / words[-1]).write_text(self.run(words[:-2]), encoding="utf-8")
             else:
                 compare(self.run(words), expected)
+        elif words[:2] == ["rm", "-r"]:
+            shutil.rmtree(self.folder / words[2])
         else:
             assert words[0] in NOT_RUN, f"a console block has a command that is not known here: {line}"
 
@@ -114,10 +117,13 @@ class Player:
             time.sleep(0.05)
 
     def answers(self) -> bool:
-        try:
-            return httpx.get(f"http://127.0.0.1:{self.port}/v2/health/ready").status_code == 200
-        except httpx.TransportError:
-            return False
+        for scheme in ("http", "https"):
+            url = f"{scheme}://127.0.0.1:{self.port}/v2/health/ready"
+            try:
+                return httpx.get(url, verify=False).status_code == 200
+            except httpx.TransportError:
+                pass
+        return False
 
     def stop(self) -> None:
         """Press ctrl-C. The server must end well."""

@@ -130,6 +130,11 @@ def is_installed(room: Room) -> bool:
     return importlib.util.find_spec(room.package) is not None
 
 
+def kit_guides() -> list[Path]:
+    """The guides beside the kits, for authors of plugins; those of a room are among its `pages`."""
+    return sorted((ROOT / "plugins-contrib/guides").glob("*.md"))
+
+
 def make_importable() -> list[str]:
     """Let rooms that are not installed here be imported from their sources. Returns the folders added."""
     absent = [str(room.source.parent) for room in rooms() if not is_installed(room)]

@@ -90,3 +90,17 @@ async def test_code_in_the_working_directory_of_the_server_is_found(
     async with serve(tiny(environment_path="env")) as kernel:
         assert kernel.problems() == []
         assert (await answer(kernel))[0] == [10.0, 20.0]
+
+
+async def test_the_kits_of_the_server_are_there(
+    serve: Any, tiny: Any, tmp_path: Path, answer: Any, site_packages: Path
+) -> None:
+    site = tmp_path / "tiny" / "env" / site_packages
+    site.mkdir(parents=True)
+    (site / "tinydep.py").write_text("FACTOR = 3.0")
+    code = tmp_path / "tiny" / "models.py"
+    kits = "import mlsrv_runtime_kit\nfrom mlsrv.codecs import decode_args\n"
+    code.write_text(kits + code.read_text(encoding="utf-8"))
+    async with serve(tiny(environment_path="env")) as kernel:
+        assert kernel.problems() == []
+        assert (await answer(kernel))[0] == [3.0, 6.0]

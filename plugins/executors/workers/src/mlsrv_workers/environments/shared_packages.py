@@ -7,8 +7,16 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-PINNED = ("mlsrv", "mlsrv_executor_kit", "mlsrv_protocol", "mlsrv_workers")
-"""Packages that always come from the server, besides those of its plugins."""
+PINNED = (
+    "mlsrv",
+    "mlsrv_arguments",
+    "mlsrv_executor_kit",
+    "mlsrv_protocol",
+    "mlsrv_runtime_kit",
+    "mlsrv_workers",
+)
+"""Packages that always come from the server, where it has them, besides those of its plugins: the
+kernel, and the kits that models and runtimes import."""
 
 NEWEST = {
     "attrs": ("attr", "attrs"),
