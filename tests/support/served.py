@@ -95,7 +95,8 @@ class Served:
 
         from mlsrv_protocol.grpc import INFERENCE, decode_response, encode_request
 
-        with grpc.insecure_channel(self.grpc) as channel:
+        sizes = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+        with grpc.insecure_channel(self.grpc, options=sizes) as channel:
             call = channel.unary_unary(f"/{INFERENCE}/ModelInfer")
             return decode_response(call(encode_request(request), timeout=SECONDS))
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mlsrv.errors import ModelLoadError
+from mlsrv.hosting.free_memory import returning_free_memory
 from mlsrv.hosting.garbage import freeze_libraries
 from mlsrv.kernel import Kernel
 from mlsrv.settings import KernelSettings
@@ -84,7 +85,7 @@ async def serve(kernel: Kernel, reporter: Reporter, stop: StopSignals) -> None:
         StartFailed: models failed to load and ``on_load_failure`` is "exit".
     """
     freeze_libraries()  # now, while no model exists
-    async with kernel:
+    async with returning_free_memory(), kernel:
         loading = asyncio.create_task(_when_loaded(kernel, reporter))
         try:
             await kernel.serve(stop.wait, started=lambda: reporter.listening(kernel))

@@ -12,6 +12,7 @@ from attrs import define
 from mlsrv_protocol.datatypes import Datatype
 from mlsrv_protocol.errors import InvalidOutput, InvalidPayload
 from mlsrv_protocol.inference import InferenceRequest, InferenceResponse, RequestInput, ResponseOutput
+from mlsrv_protocol.json_pieces import LISTS, PIECE, write_in_pieces
 from mlsrv_protocol.json_text import dumps, loads_message
 from mlsrv_protocol.message import TensorData
 from mlsrv_protocol.metadata import MetadataTensor
@@ -254,11 +255,15 @@ def _add_binary(tensor: RequestInput | ResponseOutput, pieces: list[Raw]) -> dic
 def _body_pieces(
     plain: dict[str, Any], pieces: list[Raw], failure: type[InvalidPayload] | type[InvalidOutput]
 ) -> tuple[int, list[Raw]]:
+    group = "inputs" if failure is InvalidPayload else "outputs"
     try:
+        for tensor in plain[group]:
+            data = tensor.get("data")
+            if isinstance(data, LISTS) and len(data) > PIECE:
+                tensor["data"] = write_in_pieces(data)
         text = dumps(plain)
     except TypeError as error:
         problem = str(error)
     else:
         return len(text), [text, *pieces]
-    group = "inputs" if failure is InvalidPayload else "outputs"
     raise failure(without_json_form(plain, group, problem))

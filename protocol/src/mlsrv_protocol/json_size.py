@@ -17,14 +17,17 @@ MAX_KEYS: Final = 2**18
 MAX_VALUES: Final = 2**25
 """The most values of one text, counted by the commas between them."""
 
+MAX_STRINGS: Final = 2**22
+"""The most strings of one text, keys among them."""
+
 _PIECE: Final = 2**18
 _LONG: Final = 2**14
 _SHORTEST: Final = min(2 * MAX_CONTAINERS, 4 * MAX_KEYS)
 
 
 def check_json_size(text: bytes | bytearray | memoryview) -> int | None:
-    """Check that a JSON text holds no more than `MAX_CONTAINERS` arrays and objects, `MAX_KEYS` keys and
-    `MAX_VALUES` values.
+    """Check that a JSON text holds no more than `MAX_CONTAINERS` arrays and objects, `MAX_KEYS` keys,
+    `MAX_VALUES` values and `MAX_STRINGS` strings.
 
     The time is that of a few searches for a byte. What is inside strings does not count.
 
@@ -43,6 +46,7 @@ def check_json_size(text: bytes | bytearray | memoryview) -> int | None:
         brackets + count_byte(text, b"{") > MAX_CONTAINERS
         or count_byte(text, b":") > MAX_KEYS
         or (size > MAX_VALUES and count_byte(text, b",") > MAX_VALUES)
+        or (size > 3 * MAX_STRINGS and count_byte(text, b'"') > 2 * MAX_STRINGS)
     ):
         _check_outside_strings(memoryview(text))
     return brackets
@@ -58,7 +62,7 @@ def count_byte(text: bytes | bytearray | memoryview, byte: bytes) -> int:
 
 
 def _check_outside_strings(view: memoryview) -> None:
-    containers = keys = values = 0
+    containers = keys = values = quotes = 0
     inside, carry = False, b""
     for start in range(0, len(view), _PIECE):
         piece = carry + bytes(view[start : start + _PIECE])
@@ -70,6 +74,7 @@ def _check_outside_strings(view: memoryview) -> None:
         parts = piece.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
         outside = b"".join(parts[1 if inside else 0 :: 2])
         inside ^= len(parts) % 2 == 0
+        quotes += len(parts) - 1
         containers += outside.count(b"[") + outside.count(b"{")
         keys += outside.count(b":")
         values += outside.count(b",")
@@ -82,3 +87,5 @@ def _check_outside_strings(view: memoryview) -> None:
             raise InvalidPayload(f"The JSON text has more than {MAX_KEYS} keys; send fewer objects.")
         if values > MAX_VALUES:
             raise InvalidPayload(f"The JSON text has more than {MAX_VALUES} values; send binary tensors.")
+        if quotes > 2 * MAX_STRINGS:
+            raise InvalidPayload(f"The JSON text has more than {MAX_STRINGS} strings; send binary tensors.")

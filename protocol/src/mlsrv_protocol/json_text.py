@@ -12,6 +12,7 @@ import numpy.typing as npt
 import orjson
 
 from mlsrv_protocol.errors import InvalidPayload
+from mlsrv_protocol.json_literals import has_literals, loads_literals
 from mlsrv_protocol.json_size import check_json_size
 from mlsrv_protocol.large_json import load_arrays
 from mlsrv_protocol.plain_arrays import plain_text
@@ -65,8 +66,13 @@ def loads_message(body: Body, tensors: str) -> Any:
     except orjson.JSONDecodeError as error:
         problem = _problem_of(error)
     body = _bytes(body)
-    if b"NaN" in body or b"Infinity" in body:
-        return _loads_literals(body)
+    if has_literals(body):
+        try:
+            return loads_literals(body)
+        except orjson.JSONDecodeError as error:
+            problem = _problem_of(error)
+        except RecursionError:
+            problem = "it is nested too deep"
     raise _not_json(body, problem)
 
 
@@ -172,21 +178,6 @@ def _with_infinities(array: Array) -> bytes:
     joined[::2] = pieces
     joined[1::2] = words
     return b"".join(joined)
-
-
-def _loads_literals(body: bytes) -> Any:
-    """Parse a text with bare NaN or Infinity, which some clients send; slower, and as strict otherwise."""
-    try:
-        # Python's parser takes the literals, but also numbers and strings that orjson refuses: run both.
-        orjson.loads(body.replace(b"NaN", b"0  ").replace(b"Infinity", b"1       "))
-        return json.loads(body)
-    except json.JSONDecodeError as error:
-        problem = _problem_of(error)
-    except ValueError:
-        problem = "an integer has too many digits"
-    except RecursionError:
-        problem = "it is nested too deep"
-    raise _not_json(body, problem)
 
 
 def _problem_of(error: json.JSONDecodeError) -> str:

@@ -122,7 +122,10 @@ def _unwrap(fields: dict[str, Any]) -> int:
 def _count_lists(value: Any) -> int:
     if isinstance(value, dict):
         return sum(map(_count_lists, value.values()))
-    return 1 + sum(map(_count_lists, value)) if isinstance(value, list) else 0
+    if not isinstance(value, list):
+        return 0
+    # Most lists hold plain values, and may be long.
+    return 1 + (sum(map(_count_lists, value)) if {list, dict} & set(map(type, value)) else 0)
 
 
 def _count_arrays(data: simdjson.Array) -> int:

@@ -7,14 +7,13 @@ interpreter looks for them only once enough new objects exist: too late for arra
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
-import sys
+
+from mlsrv.hosting.free_memory import return_free_memory
 
 DELAY = 0.2
 """Seconds after an unload before garbage is collected, so that several unloads need one collection."""
 
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 _pending: asyncio.TimerHandle | None = None
 
 
@@ -42,14 +41,4 @@ def collect_pending() -> None:
         _pending.cancel()
         _pending = None
         gc.collect()
-        _return_memory()
-
-
-def _return_memory() -> None:
-    """Give memory that was freed back to the operating system, where glibc is the C library.
-
-    It keeps blocks below 32 MiB for later allocations, each time up to twice their size.
-    """
-    trim = getattr(_libc, "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+        return_free_memory()

@@ -51,6 +51,7 @@ from mlsrv_protocol.types import (
     ResponseOutput,
 )
 from mlsrv_protocol.verbatim import Verbatim
+from mlsrv_protocol.workload import holds_many_values
 
 logger = logging.getLogger("mlsrv.model")
 
@@ -278,7 +279,10 @@ class ModelHost(Placement):
             given = await asyncio.to_thread(handler.arguments, arguments, context)
         with UserCodeCall(self._code, context):
             answer = await as_async(handler.method, self._threads)(**given)
-            return (answer if isinstance(answer, Reply) else Reply(answer)).encoded()
+            reply = answer if isinstance(answer, Reply) else Reply(answer)
+            return (
+                await asyncio.to_thread(reply.encoded) if holds_many_values(reply.body) else reply.encoded()
+            )
 
     # --- inside ---------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from mlsrv.executor import ModelInfo
 from mlsrv.handlers import HandlerOptions, Reply
 from mlsrv.metrics import Metric
 from mlsrv.timeline import Spans, Timeline
+from mlsrv_executor_kit.packed_texts import PACKED, pack_texts, unpack_texts
 from mlsrv_executor_kit.plain_data import dump_plain
 from mlsrv_executor_kit.plain_makers import numeric_dtype
 from mlsrv_executor_kit.plain_values import dump_value, make_plain, plain_value, refuse_stand_ins
@@ -262,8 +263,8 @@ def _joined(parts: tuple[Any, ...] | None) -> Parameters | None:
 def _dump_tensor(tensor: RequestInput | ResponseOutput, buffers: Buffers) -> tuple[Any, ...]:
     """Return a tensor as a tuple.
 
-    Its last but one item holds the elements of a numeric array as bytes, or the index of a large array in
-    `buffers`.
+    Its last but one item holds the elements of a numeric array as bytes, the index of a large array in
+    `buffers`, or a long list of texts in packed form.
     """
     data = tensor.data
     datatype = tensor.datatype
@@ -281,6 +282,10 @@ def _dump_tensor(tensor: RequestInput | ResponseOutput, buffers: Buffers) -> tup
                 buffers.append(array)
         else:
             data = data.tolist()
+    if type(data) is list:
+        packed = pack_texts(data)
+        if packed is not None:
+            array_type, data = PACKED, packed
     return (
         tensor.name if type(tensor.name) is str else plain_text(tensor.name),
         tensor.shape if type(tensor.shape) is list else list(tensor.shape),
@@ -295,7 +300,9 @@ def _dump_tensor(tensor: RequestInput | ResponseOutput, buffers: Buffers) -> tup
 def _load_tensor(cls: type[_T], plain: tuple[Any, ...], views: list[memoryview]) -> _T:
     """Return the tensor that `_dump_tensor` took apart."""
     name, shape, datatype, parameters, array_type, data, nested = plain
-    if array_type is not None:
+    if array_type == PACKED:
+        data = unpack_texts(data)
+    elif array_type is not None:
         dtype, array_shape = array_type
         data = np.ndarray(array_shape, numeric_dtype(dtype), views[data] if type(data) is int else data)
     return cls.construct(name, shape, to_datatype(datatype), data, _joined(parameters), nested)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-import numpy as np
-
 from mlsrv_protocol import InferenceRequest, InferenceResponse
+from mlsrv_protocol.bodies import SLOW_BYTES
 from mlsrv_protocol.grpc import decode_request, encode_response
+from mlsrv_protocol.workload import is_large
 
 _THREAD_BYTES: Final = 2**20
-_THREAD_ELEMENTS: Final = 2**16
 
 
 async def decode(body: bytes) -> tuple[InferenceRequest, bool]:
     """Return the request of a message, and whether its contents are typed. Raises as `decode_request`."""
-    if len(body) < _THREAD_BYTES:
+    # The elements of BYTES are decoded one by one.
+    if len(body) < SLOW_BYTES or (len(body) < _THREAD_BYTES and b"BYTES" not in body):
         return decode_request(body)
     return await asyncio.to_thread(decode_request, body)
 
@@ -25,9 +25,7 @@ async def encode(
     response: InferenceResponse, typed: bool, *, stream: bool = False, final: bool | None = None
 ) -> bytes:
     """Return the message of a response. Raises as `encode_response`."""
-    for output in response.outputs:
-        data = output.data
-        count = data.size if isinstance(data, np.ndarray) else len(data) if isinstance(data, list) else 0
-        if count >= _THREAD_ELEMENTS:
-            return await asyncio.to_thread(encode_response, response, typed=typed, stream=stream, final=final)
+    # Writing an array is copying, but of megabytes.
+    if is_large(response, as_text=True):
+        return await asyncio.to_thread(encode_response, response, typed=typed, stream=stream, final=final)
     return encode_response(response, typed=typed, stream=stream, final=final)

@@ -25,6 +25,7 @@ from mlsrv_kafka.settings import KafkaSettings
 from mlsrv_kafka.topics import filled
 from mlsrv_kafka.verdicts import Attempts, Verdict
 from mlsrv_protocol.types import InferenceResponse
+from mlsrv_protocol.workload import is_large
 
 logger = logging.getLogger("mlsrv.kafka")
 
@@ -91,7 +92,7 @@ class RecordHandler:
                     await self._stream(record, asked)
                 else:
                     response = await self._kernel.infer(asked.request, context)
-                    self._send_answer(record, asked, response)
+                    await self._send_answer(record, asked, response)
                 return
             except Exception as error:
                 problem = reported(error, context or CallContext())
@@ -107,8 +108,8 @@ class RecordHandler:
                 self._settle(record, False)
                 return
 
-    def _send_answer(self, record: Record, asked: Asked, response: InferenceResponse) -> None:
-        value, headers = self._writer.answer(record, asked, response)
+    async def _send_answer(self, record: Record, asked: Asked, response: InferenceResponse) -> None:
+        value, headers = await self._written(record, asked, response)
         if record.partition.lost:
             self._settle(record, False)
             return
@@ -139,7 +140,7 @@ class RecordHandler:
                     name, version = response.model_name, response.model_version
                     if len(unconfirmed) == _UNCONFIRMED:
                         await unconfirmed.popleft()
-                    unconfirmed.append(self._deliver(record, asked, response, sequence))
+                    unconfirmed.append(await self._deliver(record, asked, response, sequence))
                     sequence += 1
             while unconfirmed:
                 await unconfirmed.popleft()
@@ -150,7 +151,7 @@ class RecordHandler:
         for left in unconfirmed:
             left.cancel()
         end = InferenceResponse(name, [], version, asked.context.request_id)
-        confirmed = self._deliver(record, asked, end, sequence, problem)
+        confirmed = await self._deliver(record, asked, end, sequence, problem)
         if problem is None:
             await confirmed
             self._settle(record, True)
@@ -159,7 +160,19 @@ class RecordHandler:
         else:
             self._fail(record, problem, asked.context)
 
-    def _deliver(
+    async def _written(
+        self,
+        record: Record,
+        asked: Asked,
+        response: InferenceResponse,
+        sequence: int | None = None,
+        error: MLSrvError | None = None,
+    ) -> tuple[bytes, RawHeaders]:
+        """Return value and headers of an answer; one with very many values is written in a thread."""
+        write = partial(self._writer.answer, record, asked, response, sequence, error)
+        return await asyncio.to_thread(write) if is_large(response, as_text=True) else write()
+
+    async def _deliver(
         self,
         record: Record,
         asked: Asked,
@@ -170,7 +183,7 @@ class RecordHandler:
         """Hand a response of a stream over. Returns a future that is done when it is confirmed; its error is
         that the response can never be written."""
         future: asyncio.Future[None] = self._loop.create_future()
-        value, headers = self._writer.answer(record, asked, response, sequence, error)
+        value, headers = await self._written(record, asked, response, sequence, error)
         topic = filled(self._settings.kafka_topic_output, response.model_name, response.model_version)
 
         def refused(reason: str) -> None:

@@ -20,7 +20,7 @@ from mlsrv_kafka.partition import Record
 from mlsrv_kafka.records import RawHeaders
 from mlsrv_kafka.topics import InputTopics
 from mlsrv_protocol.binary import HEADER
-from mlsrv_protocol.bodies import decode_request, is_quick
+from mlsrv_protocol.bodies import SLOW_BYTES, decode_request, is_quick
 
 MAX_ID_LENGTH: Final = 200
 """Characters that a request id from a header or a key may have; a longer one is ignored."""
@@ -79,7 +79,11 @@ class RequestReader:
         headers = texts_of(record.headers)
         event: Event | None = None
         if cloudevents.is_structured(headers):
-            event, value = cloudevents.structured_event(value)
+            if len(value) < SLOW_BYTES:
+                event, value = cloudevents.structured_event(value)
+            else:
+                found = await self._threads.run(cloudevents.structured_event, value)
+                event, value = found
         else:
             event = cloudevents.binary_event(headers)
         name, version = self._model_of(record, headers, event)

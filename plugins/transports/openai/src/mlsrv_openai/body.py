@@ -16,6 +16,9 @@ PASSED = (
 )
 """Numbers that become parameters of the request to the model, under the same names."""
 
+MOST_MESSAGES = 2**14
+"""Messages that one conversation may have."""
+
 _UNSUPPORTED = {
     "tools": None,
     "functions": None,
@@ -65,10 +68,10 @@ def texts(body: Mapping[str, Any], field: str, most: int) -> list[str]:
     """Return a field that is a text or a list of texts. Raises `BadField`."""
     value = body.get(field)
     found = [value] if isinstance(value, str) else value
+    if isinstance(found, list) and len(found) > most:
+        raise BadField.of(field, f"has {len(found)} texts, more than {most}")
     if not isinstance(found, list) or not found or not all(isinstance(one, str) for one in found):
         raise BadField.of(field, "must be a text, or a list of texts; lists of tokens are not supported")
-    if len(found) > most:
-        raise BadField.of(field, f"has {len(found)} texts, more than {most}")
     return found
 
 
@@ -106,6 +109,8 @@ def messages(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     value = body.get("messages")
     if not isinstance(value, list) or not value:
         raise BadField.of("messages", "must be a list of messages, with one at least")
+    if len(value) > MOST_MESSAGES:
+        raise BadField.of("messages", f"has {len(value)} messages, more than {MOST_MESSAGES}")
     return [_message(one, f"messages.{index}") for index, one in enumerate(value)]
 
 

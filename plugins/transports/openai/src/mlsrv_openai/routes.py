@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -22,7 +23,9 @@ from mlsrv_openai.body import flag, messages, model_of, sampling, text, texts, w
 from mlsrv_openai.errors import BadField
 from mlsrv_openai.event_stream import EventStream
 from mlsrv_openai.tensors import Piece, Roles, array_of, counted, piece_of
-from mlsrv_protocol.json import decode_json_object
+from mlsrv_protocol.bodies import SLOW_BYTES
+from mlsrv_protocol.json import decode_json_object, dumps
+from mlsrv_protocol.workload import holds_many_values
 
 CALL = "mlsrv_rest.call"
 """Key of the scope: the call of REST, which begins contexts and waits for models."""
@@ -100,14 +103,17 @@ class OpenAI:
             )
         if dimensions is not None and dimensions > found.shape[1]:
             raise BadField.of("dimensions", f"must be at most {found.shape[1]}, the size of the vectors")
-        return JSONResponse(
-            {
+
+        def written() -> Response:
+            body = {
                 "object": "list",
                 "data": answers.vectors(found, form == "base64", dimensions),
                 "model": model,
                 "usage": answers.usage(counted(response)),
             }
-        )
+            return Response(dumps(body), media_type="application/json")
+
+        return await asyncio.to_thread(written) if holds_many_values(found) else written()
 
     @requires("infer")
     async def rerank(self, request: Request) -> Response:
@@ -216,7 +222,10 @@ def _begin(request: Request) -> CallContext:
 
 
 async def _body(request: Request) -> dict[str, Any]:
-    return decode_json_object(await request.body())
+    body = await request.body()
+    if len(body) < SLOW_BYTES:
+        return decode_json_object(body)
+    return await asyncio.to_thread(decode_json_object, body)
 
 
 async def _all(pieces: AsyncIterator[Piece]) -> list[Piece]:

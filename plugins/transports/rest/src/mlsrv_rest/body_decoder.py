@@ -1,4 +1,4 @@
-"""Body decoder: decodes large bodies in a thread, so that the event loop goes on."""
+"""Body decoder: decodes and encodes large bodies in a thread, so that the event loop goes on."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class BodyDecoder:
             return decode(body, *args)
         return await self.run_in_thread(decode, body, *args)
 
-    async def run_in_thread(self, decode: Callable[..., _T], body: Body, /, *args: object) -> _T:
-        """Return ``decode(body, *args)``, which runs in a thread. Raises as `decode`."""
-        return await self._threads.run(decode, body, *args)
+    async def run_in_thread(self, convert: Callable[..., _T], /, *args: object) -> _T:
+        """Return ``convert(*args)``, which runs in a thread. Raises as `convert`."""
+        return await self._threads.run(convert, *args)
 
     def close(self) -> None:
         """End the thread."""

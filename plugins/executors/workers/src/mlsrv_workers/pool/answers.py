@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from mlsrv.context import CallContext
 from mlsrv.executor import ModelInfo
@@ -13,7 +14,18 @@ from mlsrv_protocol.types import InferenceResponse
 from mlsrv_workers.ipc.failures import unreadable
 from mlsrv_workers.ipc.frames import Frame
 
+_LARGE: Final = 2**18
+"""Bytes of a frame beside its arrays from which it holds very many values."""
+
 _T = TypeVar("_T")
+
+
+async def read(reader: Callable[..., _T], frame: Frame, *arguments: Any) -> _T:
+    """Return ``reader(frame, *arguments)``, of one of the functions below. A frame with very many values is
+    read in a thread, so that the event loop goes on. Raises as the function does."""
+    if len(frame.body) < _LARGE:
+        return reader(frame, *arguments)
+    return await asyncio.to_thread(reader, frame, *arguments)
 
 
 def response_of(frame: Frame, context: CallContext | None = None) -> InferenceResponse:

@@ -12,7 +12,6 @@ from typing import Any
 from attrs import frozen
 
 from mlsrv.context import CallContext
-from mlsrv.errors import InferenceError
 from mlsrv.handlers import Arguments, HandlerRequest
 from mlsrv.metrics import ProcessMetric, Recorder, nothing
 from mlsrv.settings import ModelSettings
@@ -20,8 +19,9 @@ from mlsrv_executor_kit import serialization
 from mlsrv_executor_kit.plain_values import dump
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 from mlsrv_workers.ipc.frames import CREDIT_INTERVAL, Frame, FrameKind
-from mlsrv_workers.pool.answers import add_spans, response_of, result_of
+from mlsrv_workers.pool.answers import add_spans, read, response_of, result_of
 from mlsrv_workers.pool.crashes import PERIOD, Crashes
+from mlsrv_workers.pool.packing import pack_call, pack_input, pack_request
 from mlsrv_workers.pool.pending_calls import PendingCall, PendingStream
 from mlsrv_workers.pool.replicated_models import ReplicatedModel, ReplicatedModels
 from mlsrv_workers.pool.scheduler import Scheduler
@@ -200,9 +200,9 @@ class Pool:
     ) -> InferenceResponse:
         """Answer one request."""
         buffers: serialization.Buffers = []
-        payload = serialization.dump_request(request, buffers)
-        frame = await self._run(FrameKind.INFER, model, (payload,), context, buffers)
-        return response_of(frame, context)
+        body = await pack_request(model, request, context, buffers)
+        frame = await self._run(FrameKind.INFER, model, body, context, buffers)
+        return await read(response_of, frame, context)
 
     async def process_metrics(self) -> dict[int, list[ProcessMetric] | None]:
         """Return the metrics that code in the workers made with `prometheus_client` alone, by process id."""
@@ -215,18 +215,18 @@ class Pool:
     ) -> Any:
         """Call a custom handler."""
         payload = arguments if isinstance(arguments, HandlerRequest) else dict(arguments)
-        frame = await self._run(FrameKind.CALL, model, (method, payload), context)
-        return result_of(frame)
+        body = pack_call(model, (method, payload), context)
+        frame = await self._run(FrameKind.CALL, model, body, context)
+        return await read(result_of, frame)
 
     async def _run(
         self,
         kind: FrameKind,
         model: ReplicatedModel,
-        values: tuple[Any, ...],
+        body: bytes,
         context: CallContext,
         buffers: serialization.Buffers | None = None,
     ) -> Frame:
-        body = _pack_call(model, values, context)
         slot = self._slot(model) if kind is FrameKind.INFER else model.slot
         worker = self._reserve(model, slot, context) or await self._wait(model, slot, context)
         pending = PendingCall(slot, context, model.id)
@@ -241,7 +241,7 @@ class Pool:
         self, model: ReplicatedModel, requests: AsyncIterator[InferenceRequest], context: CallContext
     ) -> AsyncIterator[InferenceResponse]:
         """Answer a stream. The consumer's pace limits the worker, and the worker's limits the producer."""
-        body = _pack_call(model, (), context)
+        body = pack_call(model, (), context)
         worker = self._reserve(model, model.slot, context) or await self._wait(model, model.slot, context)
         pending = PendingStream(model.slot, context, model.id)
         call = worker.begin(FrameKind.STREAM, pending, body)
@@ -249,7 +249,7 @@ class Pool:
         consumed = 0
         try:
             while (frame := await pending.items.get()) is not None:
-                yield response_of(frame)
+                yield await read(response_of, frame)
                 consumed += 1
                 if consumed % CREDIT_INTERVAL == 0:
                     worker.send_to_call(FrameKind.STREAM_CREDIT, call, dump(CREDIT_INTERVAL))
@@ -384,16 +384,6 @@ class Pool:
         self._scheduler.refuse(reason, model.id)
 
 
-def _pack_call(model: ReplicatedModel, values: tuple[Any, ...], context: CallContext) -> bytes:
-    """Pickle a call, before a slot is reserved: parameters and arguments may fail to pickle."""
-    try:
-        return dump((model.id, *values, serialization.dump_context(context)))
-    except Exception as error:
-        raise InferenceError(
-            f"Model {model.name}: the request cannot be sent to a worker process: {error}"
-        ) from error
-
-
 async def _feed(
     worker: WorkerProcess, call: int, pending: PendingStream, requests: AsyncIterator[InferenceRequest]
 ) -> None:
@@ -401,7 +391,7 @@ async def _feed(
         async for request in requests:
             await pending.credit.acquire()
             buffers: serialization.Buffers = []
-            body = dump(serialization.dump_request(request, buffers))
+            body = await pack_input(request, buffers)
             worker.send_to_call(FrameKind.STREAM_INPUT, call, body, buffers)
     except Exception:
         # An interceptor or the transport refused a request: its error ends the stream.

@@ -24,6 +24,7 @@ from mlsrv.context import CallContext
 from mlsrv.errors import MLSrvError, ModelFailed, ModelLoadError, RequestCancelled
 from mlsrv.hosting.catalog import Catalog
 from mlsrv.hosting.code_snapshot import CodeSnapshot
+from mlsrv.hosting.free_memory import returning_free_memory
 from mlsrv.hosting.garbage import freeze_libraries
 from mlsrv.hosting.model_host import ModelHost
 from mlsrv.hosting.short_calls import ShortCalls
@@ -36,11 +37,15 @@ from mlsrv_executor_kit.failures import dump_error
 from mlsrv_executor_kit.plain_data import dump_plain
 from mlsrv_executor_kit.plain_values import dump_value
 from mlsrv_executor_kit.plugin_specs import PluginSpecs
-from mlsrv_protocol.types import InferenceRequest
+from mlsrv_protocol.types import InferenceRequest, InferenceResponse
+from mlsrv_protocol.workload import is_large
 from mlsrv_workers.ipc.connection import Connection
 from mlsrv_workers.ipc.frames import CREDIT_INTERVAL, STREAM_WINDOW, Frame, FrameKind
 from mlsrv_workers.ipc.log_forwarding import ForwardingHandler
 from mlsrv_workers.worker.joining_threads import JoiningThreads
+
+_LARGE = 2**18
+"""Bytes of a request beside its arrays from which it holds very many values."""
 
 
 class _StreamState:
@@ -124,7 +129,7 @@ class Worker:
         kind, call = frame.kind, frame.call
         if kind is FrameKind.INFER:
             placement, plain = payload
-            return self._infer(call, placement, serialization.load_request(plain, frame.buffers), context)
+            return self._infer(call, placement, plain, frame, context)
         if kind is FrameKind.CALL:
             placement, method, arguments = payload
             return self._call(call, placement, method, arguments, context)
@@ -224,12 +229,18 @@ class Worker:
         return self._hosts[placement]
 
     async def _infer(
-        self, call: int, placement: int, request: InferenceRequest, context: CallContext
+        self, call: int, placement: int, plain: tuple[Any, ...], frame: Frame, context: CallContext
     ) -> None:
+        request = await _request_of(plain, frame)
         response = await self._host(placement).infer(request, context)
         buffers: serialization.Buffers = []
-        body = serialization.dump_response(response, buffers, serialization.dump_timeline(context))
-        del request, response  # so that `send` drops the last references and releases blocks with the result
+        body = await _dump(response, buffers, serialization.dump_timeline(context))
+        del (
+            plain,
+            frame,
+            request,
+            response,
+        )  # so that `send` drops the last references and releases blocks with the result
         self.connection.send(FrameKind.RESULT, call, body, buffers)
 
     async def _call(
@@ -247,7 +258,7 @@ class Worker:
             async for response in responses:
                 await stream.credit.acquire()
                 buffers: serialization.Buffers = []
-                body = serialization.dump_response(response, buffers)
+                body = await _dump(response, buffers)
                 self.connection.send(FrameKind.STREAM_ITEM, call, body, buffers)
         finally:
             await responses.aclose()  # type: ignore[attr-defined]  # an async generator
@@ -260,6 +271,21 @@ class Worker:
     def _record(self, metric: Metric, value: float, labels: Sequence[str]) -> None:
         body = dump_value((astuple(metric), value, tuple(labels)))
         self.connection.send_threadsafe(FrameKind.RECORD, body)
+
+
+async def _request_of(plain: tuple[Any, ...], frame: Frame) -> InferenceRequest:
+    """Return the request in a frame; one with very many values is made in a thread, so that the server sees
+    that this process is alive."""
+    if len(frame.body) < _LARGE:
+        return serialization.load_request(plain, frame.buffers)
+    return await asyncio.to_thread(serialization.load_request, plain, frame.buffers)
+
+
+async def _dump(response: InferenceResponse, buffers: serialization.Buffers, *more: Any) -> bytes:
+    """Return a response as bytes; one with very many values likewise."""
+    if is_large(response):
+        return await asyncio.to_thread(serialization.dump_response, response, buffers, *more)
+    return serialization.dump_response(response, buffers, *more)
 
 
 def _internal_error(message: str, error: BaseException) -> MLSrvError:
@@ -279,7 +305,8 @@ async def serve(sock: socket.socket, memory_in: int, memory_out: int) -> None:
     worker.connection = await Connection.open(sock, worker.on_frame, worker.on_lost, memory_out, memory_in)
     os.close(memory_in)
     os.close(memory_out)
-    await worker.ended.wait()
+    async with returning_free_memory():
+        await worker.ended.wait()
     try:
         sys.stdout.flush()
         sys.stderr.flush()

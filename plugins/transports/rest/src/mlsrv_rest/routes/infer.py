@@ -8,8 +8,9 @@ from typing import Final
 
 from mlsrv.kernel_api import KernelAPI
 from mlsrv_protocol import Parameters
-from mlsrv_protocol.binary import HEADER
+from mlsrv_protocol.binary import HEADER, NONE
 from mlsrv_protocol.bodies import DeclaredInputs, decode_request, is_quick
+from mlsrv_protocol.workload import is_large
 from mlsrv_rest.asgi import Body
 from mlsrv_rest.body_decoder import BodyDecoder
 from mlsrv_rest.buffered_response import BufferedResponse
@@ -63,7 +64,10 @@ class Infer:
         request.id = context.request_id
         context.principal = call.principal
         answer = await call.wait_for(context, self._kernel.infer(request, context))
-        response = encode(answer, wanted)
+        if is_large(answer, as_text=wanted == NONE):
+            response = await self._decoder.run_in_thread(encode, answer, wanted)
+        else:
+            response = encode(answer, wanted)
         if self._gzip and len(response.body) >= MIN_GZIP_BYTES and accepts_gzip(headers):
             return await _compress(response)
         return response

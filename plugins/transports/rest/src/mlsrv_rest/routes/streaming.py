@@ -22,6 +22,7 @@ from mlsrv.kernel_api import KernelAPI
 from mlsrv.types import InferenceRequest, InferenceResponse, MetadataModelResponse, Parameters
 from mlsrv_protocol.bodies import headers_of, without_headers
 from mlsrv_protocol.json import decode_json_object, decode_request, encode_error, encode_response
+from mlsrv_protocol.workload import is_large
 from mlsrv_rest.body_decoder import BodyDecoder
 from mlsrv_rest.errors import client_message
 from mlsrv_rest.headers import response_headers
@@ -70,7 +71,7 @@ class Streaming:
         )
         result = await request.scope[CALL].wait_for(context, answer)
         headers = response_headers(headers_of(result))
-        response = Response(encode(without_headers(result)), media_type="application/json")
+        response = Response(await _encoded(result, encode), media_type="application/json")
         response.raw_headers.extend(headers)
         return response
 
@@ -103,7 +104,7 @@ class Streaming:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(aclosing(responses))  # type: ignore[type-var]  # an async generator
             first = await request.scope[CALL].wait_for(context, anext(responses, None))
-            begin = None if first is None else encode(without_headers(first))
+            begin = None if first is None else await _encoded(first, encode)
             response = _EventStream(_events(begin, responses, encode, context), responses)
             response.raw_headers.append((b"content-type", b"text/event-stream; charset=utf-8"))
             response.raw_headers.append((b"cache-control", b"no-cache"))
@@ -167,7 +168,7 @@ async def _events(
                 if first is not None:
                     await put(first)
                 async for response in responses:
-                    await put(encode(without_headers(response)))
+                    await put(await _encoded(response, encode))
         except Exception as error:
             await put(encode_error(client_message(error, context)))
         await ready.put(None)
@@ -190,6 +191,12 @@ async def _events(
         # cancelled several times, which must not reach the producer.
         producer.cancel()
         await asyncio.wait({producer})
+
+
+async def _encoded(response: InferenceResponse, encode: Encode) -> bytes:
+    """Return a response without its headers as JSON; what holds very many values is written in a thread."""
+    plain = without_headers(response)
+    return await asyncio.to_thread(encode, plain) if is_large(plain, as_text=True) else encode(plain)
 
 
 def _event(body: bytes) -> bytes:

@@ -1,0 +1,53 @@
+"""Free memory: what a burst of large blocks leaves with the C library goes back to the operating system."""
+
+import asyncio
+import sys
+
+import psutil
+import pytest
+
+from mlsrv.hosting import free_memory
+from mlsrv.hosting.free_memory import returning_free_memory
+
+MIB = 2**20
+
+pytestmark = [
+    pytest.mark.timeout(60),
+    pytest.mark.skipif(
+        not hasattr(free_memory._libc, "mallinfo2"), reason="the C library tells nothing of free memory"
+    ),
+]
+
+
+def resident() -> int:
+    return psutil.Process().memory_info().rss
+
+
+def burst() -> list[bytearray]:
+    """Return what stays of blocks that the C library does not map each by itself: one byte after each."""
+    blocks = []
+    for _ in range(4000):
+        blocks.append(bytearray(b"x" * 60_000))
+        blocks.append(bytearray(b"x" * 600))
+    return blocks[1::2]
+
+
+async def test_what_was_freed_below_blocks_in_use_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(free_memory, "INTERVAL", 0.05)
+    before = resident()
+    async with returning_free_memory():
+        await asyncio.sleep(0)  # the watch begins
+        kept = burst()
+        assert sys.getsizeof(kept[0]) > 600
+        async with asyncio.timeout(30):
+            while resident() > before + 60 * MIB:
+                await asyncio.sleep(0.05)
+
+
+async def test_without_the_watch_it_stays() -> None:
+    before = resident()
+    kept = burst()
+    assert resident() > before + 150 * MIB
+    del kept
+    free_memory.return_free_memory()
+    assert resident() < before + 60 * MIB
