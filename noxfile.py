@@ -381,5 +381,5 @@ for _room in HEAVY:
 def huggingface_4(session: nox.Session) -> None:
     """The tests of plugins/runtimes/huggingface with version 4 of transformers."""
     (room,) = WITH_PIP
-    install_with_pip(session, room, "transformers<5", "pandas<3")
+    install_with_pip(session, room, "transformers<5", "pandas<3", "optimum-onnx>=0.1")
     run_heavy_tests(session, room)

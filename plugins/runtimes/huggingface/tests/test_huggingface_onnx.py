@@ -7,58 +7,18 @@ import os
 import shutil
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime.quantization
 import pytest
-import torch
-import transformers
 
 from mlsrv.errors import ModelLoadError
 from mlsrv.types import InferenceRequest, Parameters, RequestInput, RequestOutput
 from mlsrv_huggingface.onnx_encoder import OnnxEncoder
+from onnx_exports import exported
 from tiny_models import TEXTS
-
-NAMES = ["input_ids", "attention_mask", "token_type_ids"]
-
-
-class Graph(torch.nn.Module):
-    """A model with positional inputs and plain outputs, as the exporter takes it."""
-
-    def __init__(self, model: Any, outputs: list[str]) -> None:
-        super().__init__()
-        self.model = model
-        self.outputs = outputs
-
-    def forward(self, *tensors: Any) -> Any:
-        found = self.model(**dict(zip(NAMES, tensors, strict=True)))
-        return tuple(found[name] for name in self.outputs)
-
-
-def exported(source: Path, folder: Path, auto_class: str, *outputs: str, weights: bool = False) -> Path:
-    """A copy of a model's folder with an exported graph, and without weights unless they are wanted."""
-    ignored = () if weights else ("*.safetensors",)
-    shutil.copytree(source, folder, ignore=shutil.ignore_patterns(*ignored))
-    model = getattr(transformers, auto_class).from_pretrained(source, attn_implementation="eager").eval()
-    ids = torch.ones(2, 6, dtype=torch.long)
-    axes = {name: {0: "texts", 1: "tokens"} for name in NAMES}
-    axes |= {name: {0: "texts"} if name == "logits" else {0: "texts", 1: "tokens"} for name in outputs}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter about itself
-        torch.onnx.export(
-            Graph(model, list(outputs)),
-            (ids, ids, ids * 0),
-            str(folder / "model.onnx"),
-            input_names=NAMES,
-            output_names=list(outputs),
-            dynamic_axes=axes,
-            opset_version=17,
-            dynamo=False,
-        )
-    return folder
 
 
 def asked(values: list[str], *outputs: str) -> InferenceRequest:
@@ -182,8 +142,3 @@ def test_damaged_graphs(load: Any, folders: Any, tmp_path: Path, content: bytes,
     (folder / "model.onnx").write_bytes(content)
     with pytest.raises(ModelLoadError, match=message):
         load(folder, "text-classification", optimum_model=True)
-
-
-def test_texts_are_not_generated_with_it(load: Any, folders: Any) -> None:
-    with pytest.raises(ModelLoadError, match="text generation with ONNX Runtime is not supported"):
-        load("writer", optimum_model=True)

@@ -13,6 +13,7 @@ import torch
 import transformers
 
 from mlsrv.codecs import NumpyCodec
+from mlsrv.errors import InferenceError
 from mlsrv.types import InferenceRequest, Parameters, RequestInput, RequestOutput
 from mlsrv_huggingface import ImageCodec, JSONListCodec, NumpyListCodec
 from tiny_models import MODELS, TEXTS
@@ -219,6 +220,61 @@ def test_sequences(load: Any, folders: Any, task: str, key: str) -> None:
         several = generated(TEXTS[0], num_return_sequences=2)
     assert ask(model, texts("args", TEXTS), max_new_tokens=8) == expected
     assert ask(model, texts("args", TEXTS[:1]), max_new_tokens=8, num_return_sequences=2) == [several]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"repetition_penalty": 1.5}, {"no_repeat_ngram_size": 2}, {"min_new_tokens": 8}], ids=str
+)
+def test_streams_of_sequences(load: Any, folders: Any, options: dict[str, Any]) -> None:
+    """They have the texts of a search with one beam."""
+    folder = str(folders("sequences"))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    direct = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
+    model = load("sequences")
+    for text in TEXTS:
+        encoded = tokenizer(text, return_tensors="pt")
+        made = direct.generate(
+            encoded.input_ids, attention_mask=encoded.attention_mask, max_new_tokens=12, **options
+        )[0]
+        parameters = Parameters(max_new_tokens=12, **options)
+        asked = InferenceRequest(inputs=[texts("args", [text])], parameters=parameters)
+        pieces = [
+            {output.name: output.data for output in response.outputs}
+            for response in model.predict_stream([asked])
+        ]
+        found = "".join(piece["text_output"][0] for piece in pieces)
+        assert found == tokenizer.decode(made, skip_special_tokens=True)
+        ends = made[-1] == tokenizer.eos_token_id
+        assert pieces[-1]["finish_reason"] == ["stop" if ends else "length"]
+        assert pieces[-1]["completion_tokens"][0] == len(made) - 1
+        assert pieces[-1]["prompt_tokens"][0] == encoded.input_ids.shape[1]
+        # The same as a whole, with its tensors.
+        parameters.num_beams = 1
+        asked.inputs[0].name = "text_input"
+        whole = {output.name: output.data for output in model.predict(asked).outputs}
+        assert whole["text_output"] == [found]
+        assert whole["finish_reason"] == pieces[-1]["finish_reason"]
+        assert whole["completion_tokens"][0] == pieces[-1]["completion_tokens"][0]
+
+
+def test_sequences_stop_at_texts(load: Any) -> None:
+    model = load("sequences")
+    (whole,) = ask(model, texts("args", TEXTS[:1]), max_new_tokens=12, num_beams=1)
+    text = whole["generated_text"]
+    stop = text[2:4]
+    expected = text[: text.index(stop)]
+    (cut,) = ask(model, texts("args", TEXTS[:1]), max_new_tokens=12, num_beams=1, stop=[stop])
+    assert cut["generated_text"] == expected
+    parameters = Parameters(max_new_tokens=12, stop=[stop])
+    asked = InferenceRequest(inputs=[texts("args", TEXTS[:1])], parameters=parameters)
+    pieces = [response.outputs[0].data[0] for response in model.predict_stream([asked])]
+    assert "".join(pieces) == expected
+    with pytest.raises(InferenceError, match='a stream has one text; leave "num_beams" out'):
+        next(
+            model.predict_stream([InferenceRequest(inputs=asked.inputs, parameters=Parameters(num_beams=2))])
+        )
+    with pytest.raises(InferenceError, match="a stream takes one prompt, not 2"):
+        next(model.predict_stream([InferenceRequest(inputs=[texts("args", TEXTS[:2])])]))
 
 
 def test_generation(load: Any, library: Any) -> None:

@@ -12,6 +12,7 @@ from mlsrv.errors import MLSrvError, ModelLoadError
 from mlsrv.settings import ModelSettings
 from mlsrv_huggingface.configuration import Options
 from mlsrv_huggingface.location import check_weights, model_folder, read_json, tokenizer_folder
+from mlsrv_huggingface.optimum_models import is_installed, open_model, parts_of
 
 logger = logging.getLogger("mlsrv.huggingface")
 
@@ -73,15 +74,23 @@ class Source:
     def onnx_file(self) -> Path | None:
         """The exported graph, where the model is to run in ONNX Runtime."""
         found = next((path for name in ONNX_FILES for path in sorted(self.folder.glob(name))), None)
-        wanted = self.options.optimum_model or self.options.framework in ("onnx", "ort")
-        if wanted and found is None:
+        if self._wants_onnx and found is None and not self.uses_optimum:
             raise ModelLoadError(
                 f"Model {self.name}: the folder {self.folder} has no model.onnx; export the model to "
                 "ONNX, or "
                 "leave parameters.extra.optimum_model out."
             )
         has_weights = any(self.folder.glob("*.safetensors")) or any(self.folder.glob("*.bin"))
-        return found if wanted or (not has_weights and self.options.framework is None) else None
+        return found if self._wants_onnx or (not has_weights and self.options.framework is None) else None
+
+    @property
+    def uses_optimum(self) -> bool:
+        """True if the model runs in ONNX Runtime by way of optimum, which exports it if need be."""
+        return self.options.optimum_model and is_installed()
+
+    @property
+    def _wants_onnx(self) -> bool:
+        return self.options.optimum_model or self.options.framework in ("onnx", "ort")
 
     def torch(self) -> Any:
         """Return the module torch, with the threads that the settings ask for.
@@ -148,6 +157,8 @@ class Source:
         import transformers
 
         torch = self.torch()
+        if self._wants_onnx:
+            return self._by_optimum(auto_class)
         check_weights(self.name, self.folder, self.options)
         kwargs = dict(self.options.model_kwargs)
         if "torch_dtype" in kwargs:
@@ -179,10 +190,16 @@ class Source:
         import transformers
 
         torch = self.torch()
+        named: dict[str, Any] = {}
+        if self._tokenizer_folder != self.folder:
+            named["tokenizer"] = str(self._tokenizer_folder)
+        if self._wants_onnx:
+            auto_class, parts = parts_of(self.name, task)
+            model = self._by_optimum(auto_class)
+            return transformers.pipeline(task, model, **{**dict.fromkeys(parts, str(self.folder)), **named})
         check_weights(self.name, self.folder, self.options)
         kwargs: dict[str, Any] = dict(self.options.model_kwargs)
         dtype = kwargs.pop("dtype", kwargs.pop("torch_dtype", "float32" if self.device == "cpu" else "auto"))
-        named = {} if self._tokenizer_folder == self.folder else {"tokenizer": str(self._tokenizer_folder)}
         try:
             with _READING:
                 made = transformers.pipeline(
@@ -198,6 +215,24 @@ class Source:
             raise self._unreadable(error) from error
         made.model.eval()
         return made
+
+    def _by_optimum(self, auto_class: str) -> Any:
+        """Return a model of a class of transformers in ONNX Runtime."""
+        if not self.uses_optimum:
+            raise ModelLoadError(
+                f"Model {self.name}: this task runs in ONNX Runtime with optimum-onnx only "
+                "(pip install optimum-onnx, which needs transformers 4, and parameters.extra.optimum_model)."
+            )
+        exported = self.onnx_file
+        if exported is None:
+            check_weights(self.name, self.folder, self.options)
+        try:
+            with _READING:
+                return open_model(self.name, self.options, self.folder, auto_class, exported)
+        except MLSrvError:
+            raise
+        except Exception as error:  # optimum refuses models and tasks in many ways
+            raise self._unreadable(error) from error
 
     def _read(self, cls: Any, folder: Path, **kwargs: Any) -> Any:
         try:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from mlsrv.errors import ModelFailed, ModelLoadError
+from mlsrv.errors import ModelLoadError
 from mlsrv_huggingface.encoder import Encoder
 from mlsrv_huggingface.loading import Source
-from mlsrv_runtime_kit import share_of_cores, unreadable
+from mlsrv_huggingface.onnx_session import absent, open_session
 
 _ALIASES = {"token_embeddings": "last_hidden_state", "hidden_states": "last_hidden_state"}
 
@@ -28,21 +28,7 @@ class OnnxEncoder(Encoder):
     """
 
     def __init__(self, source: Source, path: Path) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise ModelLoadError(
-                f"Model {source.name} needs ONNX Runtime (pip install mlsrv-huggingface[onnx])."
-            ) from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = source.options.intra_op_threads or share_of_cores()
-        options.inter_op_num_threads = source.options.inter_op_threads or 1
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=onnxruntime.get_available_providers()
-            )
-        except Exception as error:  # ONNX Runtime's exceptions have no base of their own
-            raise unreadable(source.name, path, "an ONNX model", error, "export it again") from error
+        self._session = open_session(source.name, source.options, path)
         self._name = source.name
         self._inputs = {node.name: node.type for node in self._session.get_inputs()}
         self._outputs = [node.name for node in self._session.get_outputs()]
@@ -58,21 +44,10 @@ class OnnxEncoder(Encoder):
         for name, kind in self._inputs.items():
             array = arrays.get(name)
             if array is None:
-                array = self._absent(name, arrays["input_ids"])
+                array = absent(self._name, name, arrays["input_ids"])
             feeds[name] = array.astype(np.int32) if kind == "tensor(int32)" else array
         found = self._session.run(self._outputs, feeds)
         return {
             _ALIASES.get(name, name): np.asarray(array, np.float32)
             for name, array in zip(self._outputs, found, strict=True)
         }
-
-    def _absent(self, name: str, ids: Any) -> Any:
-        if name == "attention_mask":
-            return np.ones_like(ids)
-        if name == "token_type_ids":
-            return np.zeros_like(ids)
-        if name == "position_ids":
-            return np.broadcast_to(np.arange(ids.shape[1]), ids.shape).copy()
-        raise ModelFailed(
-            f'Model {self._name}: its graph needs the input "{name}", which no tokenizer gives.'
-        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -61,7 +61,7 @@ class HuggingFaceRuntime(MLModel):
         named, self._task = self._task_of(source)
         self._tensors = options.raw_outputs if options.raw_outputs is not None else named in TENSORS_FIRST
         self._check_needs()
-        self._runner = _runner_class(self._task.runner)(source, self._task)
+        self._runner = _runner_of(self._task.runner)(source, self._task)
         if not self.outputs:
             self.outputs = self._runner.outputs
         if not self.inputs:
@@ -197,9 +197,11 @@ def _found_task(source: Source) -> str:
     )
 
 
-def _runner_class(target: str) -> type[Runner]:
+def _runner_of(target: str) -> Callable[[Source, Task], Runner]:
     module, _, name = target.partition(":")
-    found: type[Runner] = getattr(importlib.import_module(f"mlsrv_huggingface.runners.{module}"), name)
+    found: Callable[[Source, Task], Runner] = getattr(
+        importlib.import_module(f"mlsrv_huggingface.runners.{module}"), name
+    )
     return found
 
 

@@ -76,7 +76,7 @@ class Task:
         options: what a request may set, with checks.
         required: options that it must set.
         gives: whether the answer for a row is one object, or a list of them.
-        runner: the class that does it, ``module:Class`` in `mlsrv_huggingface.runners`.
+        runner: what makes its runner, ``module:name`` in `mlsrv_huggingface.runners`.
         needs: modules beside the framework without which it cannot be done.
     """
 

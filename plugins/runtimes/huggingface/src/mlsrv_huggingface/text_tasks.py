@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from mlsrv_huggingface.options import choice, flag, number, text, texts, whole
+from mlsrv_huggingface.options import Check, choice, flag, number, text, texts, whole
 from mlsrv_huggingface.task import CUT, GENERATION, LABELS, POSITIONAL, SEARCH, TEXT, TOP, Field, Task
 
 _MAYBE_PAIR = (Field("args", "json", (*POSITIONAL, "text", "texts")),)
 _SEQUENCE = "seq2seq:SequenceRunner"
+_STREAMED: dict[str, Check] = {"stop": texts, "logprobs": whole(0, 20)}
+_SEQUENCES: dict[str, Check] = {**GENERATION, **SEARCH, **_STREAMED, "truncation": flag}
 
 TEXT_TASKS = (
     Task(
@@ -51,14 +53,13 @@ TEXT_TASKS = (
         {
             **GENERATION,
             **SEARCH,
-            "stop": texts,
+            **_STREAMED,
             "return_full_text": flag,
-            "logprobs": whole(0, 20),
             "frequency_penalty": number(-2.0, 2.0),
             "presence_penalty": number(-2.0, 2.0),
         },
         gives="list",
-        runner="generation:GenerationRunner",
+        runner="generators:open_generator",
     ),
     Task(
         "question-answering",
@@ -80,14 +81,14 @@ TEXT_TASKS = (
         {"sequential": flag},
         needs=("pandas",),
     ),
-    Task("summarization", TEXT, {**GENERATION, **SEARCH, "truncation": flag}, runner=_SEQUENCE),
+    Task("summarization", TEXT, {**_SEQUENCES}, runner=_SEQUENCE),
     Task(
         "translation",
         TEXT,
-        {**GENERATION, **SEARCH, "truncation": flag, "src_lang": text, "tgt_lang": text},
+        {**_SEQUENCES, "src_lang": text, "tgt_lang": text},
         runner=_SEQUENCE,
     ),
-    Task("text2text-generation", TEXT, {**GENERATION, **SEARCH, "truncation": flag}, runner=_SEQUENCE),
+    Task("text2text-generation", TEXT, {**_SEQUENCES}, runner=_SEQUENCE),
     Task(
         "decision",
         (Field("args", "json", (*POSITIONAL, "requests"), content_type="hg_jsonlist"),),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +30,15 @@ class Token:
     top: tuple[tuple[int, float], ...] = ()
 
 
-class TokenLoop:
+class Loop(ABC):
+    """Makes tokens."""
+
+    @abstractmethod
+    def next(self) -> Token:
+        """Return the next token."""
+
+
+class TokenLoop(Loop):
     """Makes tokens that continue a prompt: the likeliest, or drawn ones, as the options say.
 
     Args:
@@ -60,16 +69,10 @@ class TokenLoop:
             self._generator.manual_seed(seed)
 
     def next(self) -> Token:
-        """Return the next token."""
         torch = self._torch
         with torch.inference_mode():
             known = self._ids if self._cache is None else self._ids[:, -1:]
-            found = self._model(
-                input_ids=known,
-                attention_mask=torch.ones_like(self._ids),
-                use_cache=True,
-                **{self._cache_name: self._cache},
-            )
+            found = self._forward(known)
             # Models with another kind of memory read everything again.
             self._cache = found.get(self._cache_name)
             scores = found.logits[:, -1].float()
@@ -82,6 +85,15 @@ class TokenLoop:
             self._ids = torch.cat([self._ids, made], dim=1)
             return self._token(int(made), scores)
 
+    def _forward(self, known: Any) -> Any:
+        """Return what the model makes of the tokens that it has not seen yet."""
+        return self._model(
+            input_ids=known,
+            attention_mask=self._torch.ones_like(self._ids),
+            use_cache=True,
+            **{self._cache_name: self._cache},
+        )
+
     def _token(self, number: int, scores: Any) -> Token:
         if self._logprobs is None:
             return Token(number)
@@ -89,6 +101,57 @@ class TokenLoop:
         best = logs.topk(min(self._logprobs, len(logs)))
         top = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         return Token(number, float(logs[number]), tuple(top))
+
+
+class SequenceLoop(TokenLoop):
+    """Makes the tokens of a text that an encoder has read another text for.
+
+    Args:
+        torch, model, options, logprobs: as of `TokenLoop`.
+        encoded: tokens of the other text: ``input_ids`` and ``attention_mask``.
+        forced: the token that comes first, or None.
+    """
+
+    def __init__(
+        self,
+        torch: Any,
+        model: Any,
+        encoded: dict[str, Any],
+        options: dict[str, Any],
+        logprobs: int | None = None,
+        forced: int | None = None,
+    ) -> None:
+        config = model.generation_config
+        start = config.decoder_start_token_id
+        start = config.bos_token_id if start is None else start
+        super().__init__(torch, model, [start], options, logprobs)
+        self._processors.extend(_of_sequences(config, forced))
+        self._mask = encoded["attention_mask"]
+        with torch.inference_mode():
+            self._read = model.get_encoder()(**encoded)
+
+    def _forward(self, known: Any) -> Any:
+        return self._model(
+            encoder_outputs=self._read,
+            attention_mask=self._mask,
+            decoder_input_ids=known,
+            use_cache=True,
+            **{self._cache_name: self._cache},
+        )
+
+
+def _of_sequences(config: Any, forced: int | None) -> list[Any]:
+    """Return what changes scores beside `processors_of`, for a model with an encoder."""
+    import transformers as library
+
+    found: list[Any] = []
+    first = config.forced_bos_token_id if forced is None else forced
+    ends = config.eos_token_id
+    if config.min_length and ends is not None:
+        found.append(library.MinLengthLogitsProcessor(config.min_length, ends))
+    if first is not None:
+        found.append(library.ForcedBOSTokenLogitsProcessor(first))
+    return found
 
 
 def cache_name(model: Any) -> str:

@@ -37,8 +37,9 @@ class LibraryRunner(Runner):
         if task.name == "table-question-answering":
             _check_pandas(source.name)
         self._library_tensors = TENSORS.get(task.name, ())
-        self.tensors = tuple(one.declared for one in self._library_tensors)
         self.pipeline = source.pipeline(task.name)
+        if hasattr(self.pipeline.model, "register_forward_hook"):  # else it is no model of PyTorch
+            self.tensors = tuple(one.declared for one in self._library_tensors)
         if getattr(self.pipeline, "tokenizer", None) is not None and self.pipeline.tokenizer.is_fast:
             self._pads = self.pipeline.tokenizer.pad_token_id is not None
         else:
