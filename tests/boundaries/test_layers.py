@@ -16,6 +16,10 @@ from workspace import ROOT, Room, rooms
 
 CORE = ROOT / "core/src"
 MOST_ENTRIES = 30
+MOST_LINES = 13_600
+"""Lines of the kernel. What makes it grow beyond that belongs in a plugin or a kit."""
+MOST_CODE_LINES = 8_200
+"""Those without blank lines, comments and docstrings."""
 
 LAYERS = """
 [importlinter]
@@ -63,6 +67,12 @@ def test_a_newcomer_sees_few_entries() -> None:
     assert len(entries) <= MOST_ENTRIES, sorted(path.name for path in entries)
 
 
+def test_the_kernel_stays_small() -> None:
+    sources = [path.read_text(encoding="utf-8") for path in sorted((CORE / "mlsrv").rglob("*.py"))]
+    assert sum(len(source.splitlines()) for source in sources) <= MOST_LINES
+    assert sum(map(code_lines, sources)) <= MOST_CODE_LINES
+
+
 @pytest.mark.parametrize("room", rooms(), ids=lambda room: room.where)
 def test_no_imports_of_a_room_run_in_a_circle(room: Room) -> None:
     graph = imports_of(dict(room.modules()))
@@ -82,6 +92,22 @@ def test_a_circle_is_found_wherever_its_imports_stand(tmp_path: Path) -> None:
         modules[name] = tmp_path / f"{name}.py"
         modules[name].write_text(text, encoding="utf-8")
     assert circles(imports_of(modules)) == [{"room.one", "room.two", "room.three"}]
+
+
+def code_lines(source: str) -> int:
+    """Return how many lines of a module hold code."""
+    lines = dict(enumerate(source.splitlines(), 1))
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str())):
+                for number in range(node.lineno, (node.end_lineno or node.lineno) + 1):
+                    lines.pop(number, None)
+    return sum(bool(line.strip()) and not line.strip().startswith("#") for line in lines.values())
+
+
+def test_lines_of_code_are_counted_without_prose() -> None:
+    source = '"""Doc."""\n\nx = 1  # why\n# no code\ndef f():\n    """A\n    b."""\n    return """\n"""\n'
+    assert code_lines(source) == 4
 
 
 def imports_of(modules: Mapping[str, Path]) -> dict[str, set[str]]:

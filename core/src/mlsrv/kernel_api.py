@@ -256,14 +256,8 @@ class KernelAPI(Protocol):
         """True from the moment when the server is asked to stop."""
 
     def each(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
-        """Call a hook that a plugin added with ``mlsrv_addhooks``.
-
-        Returns:
-            (label of the plugin, result) pairs, without None; empty for a hook that no plugin added.
-
-        Raises:
-            PluginError: an implementation raised.
-        """
+        """Call a hook that a plugin added with ``mlsrv_addhooks``: (label of the plugin, result) pairs,
+        without None; none for an unknown hook. Raises `PluginError` if an implementation raised."""
 
     # --- data plane ---------------------------------------------------------------------------------------
 
@@ -304,12 +298,8 @@ class KernelAPI(Protocol):
         """Return the names of all known models, sorted."""
 
     def handle(self, name: str, version: str | None = None) -> ModelStatus:
-        """Return the status of a model; without a version, of its default.
-
-        Raises:
-            ModelNotFound: the model or the version is unknown.
-            ServerNotReady: the server does not know yet which models there are.
-        """
+        """Return the status of a model; without a version, of its default. Raises `ModelNotFound`, and
+        `ServerNotReady` while the server does not know yet which models there are."""
 
     def model_ready(self, name: str, version: str | None = None) -> bool:
         """Return whether the model answers requests now. Raises as `handle`."""
@@ -318,25 +308,16 @@ class KernelAPI(Protocol):
         """Return the metadata of a loaded model. Raises as `handle`, and `ModelNotReady`."""
 
     def statistics(self, name: str | None = None, version: str | None = None) -> list[dict[str, Any]]:
-        """Return counts in the form of the statistics extension.
-
-        They are those of all models, of all versions of one, or of one version. Raises as `handle`.
-        """
+        """Return counts of all models, all versions of one, or one version, in the form of the statistics
+        extension. Raises as `handle`."""
 
     async def index(self, ready: bool | None = None) -> list[RepositoryIndexResponseItem]:
-        """Return every version of every model; only those that are ready (True) or not (False).
-
-        Raises:
-            MLSrvError: the kernel is not running, or the repository cannot be read.
-        """
+        """Return every version of every model; only those that are ready (True) or not (False). Raises
+        `mlsrv.errors.MLSrvError` if the kernel is not running, or the repository cannot be read."""
 
     async def load(self, name: str, version: str | None = None) -> Sequence[ModelStatus]:
-        """Load or reload a model: every version that the repository has, or one.
-
-        Raises:
-            ModelNotFound: the repository has no such model or version.
-            MLSrvError: a version failed to load; the others are loaded all the same.
-        """
+        """Load or reload a model: every version that the repository has, or one. Raises `ModelNotFound`, or
+        the error of a version that failed; the others are loaded all the same."""
 
     async def unload(self, name: str, version: str | None = None) -> None:
         """Unload a model: all versions, or one. Raises `ModelNotFound`."""

@@ -1,14 +1,17 @@
 """The executor of the kernel itself."""
 
 import asyncio
+import sys
 import threading
+from typing import Any
 
 import pytest
 from kernel_parts import ask, model
 
-from mlsrv import Kernel, MLModel
+from mlsrv import Kernel, MLModel, ModelSettings
+from mlsrv.errors import ConfigurationError
 from mlsrv.hosting.inline_executor import SPARE, InlineExecutor
-from mlsrv.testing import EchoModel
+from mlsrv.testing import EchoModel, make_kernel, text_request
 from mlsrv.types import InferenceRequest, InferenceResponse
 
 
@@ -91,3 +94,30 @@ async def test_requests_that_hang_cost_threads_and_then_readiness(
         Hanging.release.set()
         assert await asyncio.wait_for(ask(kernel), 20) == "done"
         assert kernel.ready
+
+
+async def test_without_the_kit_the_setting_for_short_calls_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mlsrv_executor_kit"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "mlsrv_executor_kit", None)
+    with pytest.raises(ConfigurationError, match=r"^inline_short_calls: .*pip install mlsrv-executor-kit\.$"):
+        async with make_kernel(inline_short_calls=True):
+            pass
+
+
+async def test_short_calls_run_on_the_event_loop_if_the_settings_say_so() -> None:
+    loop_thread, seen = threading.get_ident(), set()
+
+    class Plain(MLModel):
+        def predict(self, payload: Any) -> InferenceResponse:  # type: ignore[override]  # authors may
+            seen.add(threading.get_ident() == loop_thread)
+            return InferenceResponse(outputs=[])
+
+    async with make_kernel(ModelSettings(name="m", implementation=Plain), inline_short_calls=True) as kernel:
+        await kernel.loaded()
+        async with asyncio.timeout(60):
+            while True not in seen:
+                await kernel.infer(text_request("m", ["a"]))
+    assert seen == {False, True}

@@ -6,11 +6,13 @@ import os
 from typing import ClassVar, Protocol
 
 from mlsrv.context import current_context
+from mlsrv.errors import ConfigurationError
 from mlsrv.executor import Executor, Placement
 from mlsrv.hosting.catalog import Catalog
 from mlsrv.hosting.model_host import ModelHost
-from mlsrv.hosting.short_calls import ShortCalls
+from mlsrv.hosting.user_call import SyncCalls
 from mlsrv.kernel_api import KernelAPI
+from mlsrv.lazy import kit_exports
 from mlsrv.settings import KernelSettings, ModelSettings
 from mlsrv.threads import Threads
 
@@ -39,7 +41,7 @@ class InlineExecutor(Executor):
         settings = kernel.settings.of(KernelSettings)
         size = settings.inline_threads or (os.cpu_count() or 1) + 4
         self._threads = Threads(size, "mlsrv-inline", spare=SPARE * size, label=_request)
-        self._short_calls = ShortCalls() if settings.inline_short_calls else None
+        self._sync_calls = _short_calls() if settings.inline_short_calls else None
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._threads.close()
@@ -57,9 +59,17 @@ class InlineExecutor(Executor):
         return True
 
     async def load(self, model: ModelSettings) -> Placement:
-        host = ModelHost(model, self._catalog, self._threads, self._record, short_calls=self._short_calls)
+        host = ModelHost(model, self._catalog, self._threads, self._record, sync_calls=self._sync_calls)
         await host.load()
         return host
+
+
+def _short_calls() -> SyncCalls:
+    try:
+        made: SyncCalls = kit_exports(__name__, "mlsrv_executor_kit.short_calls")("ShortCalls")()
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f"inline_short_calls: {error}.") from None
+    return made
 
 
 def _request() -> str:

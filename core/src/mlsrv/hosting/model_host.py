@@ -28,9 +28,8 @@ from mlsrv.hosting.fault import is_shutdown
 from mlsrv.hosting.garbage import collect_pending, collect_soon
 from mlsrv.hosting.handler_arguments import Handler, compile_handlers
 from mlsrv.hosting.pickle_aliases import current_code
-from mlsrv.hosting.short_calls import ShortCalls
 from mlsrv.hosting.streams import StreamRequests, ThreadedIterator, only
-from mlsrv.hosting.user_call import UserCode, UserCodeCall, as_async, predict_as_async, run_once
+from mlsrv.hosting.user_call import SyncCalls, UserCode, UserCodeCall, as_async, predict_as_async, run_once
 from mlsrv.hosting.warmup import warm_up_requests
 from mlsrv.metrics import ModelMetrics, Record, current_metrics, discard
 from mlsrv.model import MLModel
@@ -70,7 +69,7 @@ class ModelHost(Placement):
             thread.
         record: where user code's metrics go.
         snapshot: the code of the model's folder; None imports what is there.
-        short_calls: given if a synchronous ``predict`` runs on the event loop while its calls are short.
+        sync_calls: chooses where a synchronous ``predict`` runs; None for a thread each time.
     """
 
     def __init__(
@@ -80,10 +79,10 @@ class ModelHost(Placement):
         threads: Threads,
         record: Record = discard,
         snapshot: CodeSnapshot | None = None,
-        short_calls: ShortCalls | None = None,
+        sync_calls: SyncCalls | None = None,
     ) -> None:
         self._snapshot = snapshot
-        self._short_calls = short_calls
+        self._sync_calls = sync_calls
         self.settings = settings
         self.info = ModelInfo()
         self.metrics = ModelMetrics(settings.name, settings.version, record)
@@ -164,7 +163,7 @@ class ModelHost(Placement):
         handlers = model.custom_handlers()
         self._handlers = compile_handlers(model, handlers)
         model.ready = True
-        self._predict = predict_as_async(model.predict, self._threads, name, self._short_calls)
+        self._predict = predict_as_async(model.predict, self._threads, name, self._sync_calls)
         self._chooses_outputs = _chooses(cls)
         self._code.scopes = self._catalog.scopes(self.settings)
         self.info = self._info_of(model, metadata, handlers, plans)

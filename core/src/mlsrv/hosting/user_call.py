@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from contextvars import Token
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import define
 
@@ -17,10 +17,24 @@ from mlsrv.hosting.call_scope import CallScope, CallScopes
 from mlsrv.hosting.code_importer import CodeImporter
 from mlsrv.hosting.fault import is_of_model, is_shutdown
 from mlsrv.hosting.pickle_aliases import current_code
-from mlsrv.hosting.short_calls import ShortCalls, with_short_calls
 from mlsrv.metrics import ModelMetrics, current_metrics
 from mlsrv.threads import Threads, run_in_own_thread
 from mlsrv.timeline import Stopwatch, current_stopwatch
+
+
+class SyncCalls(Protocol):
+    """Chooses where the calls of a synchronous ``predict`` run."""
+
+    def __call__(
+        self, function: Callable[[Any], Any], in_thread: Callable[..., Awaitable[Any]], name: str
+    ) -> Callable[[Any], Awaitable[Any]]:
+        """Return the function in a form to be awaited.
+
+        Args:
+            function: takes one argument.
+            in_thread: calls a function in a thread, with the arguments behind it.
+            name: of the model.
+        """
 
 
 @define(eq=False)
@@ -106,17 +120,17 @@ def as_async(method: Callable[..., Any], threads: Threads) -> Callable[..., Awai
 
 
 def predict_as_async(
-    method: Callable[[Any], Any], threads: Threads, name: str, short_calls: ShortCalls | None
+    method: Callable[[Any], Any], threads: Threads, name: str, sync_calls: SyncCalls | None
 ) -> Callable[[Any], Awaitable[Any]]:
     """Return the method `predict` of the model `name` in a form to be awaited, as `as_async` does.
 
     Args:
-        short_calls: given if a synchronous method runs on the loop while its calls are short.
+        sync_calls: chooses where a synchronous method runs; None for a thread each time.
     """
     made = as_async(method, threads)
-    if made is method or short_calls is None:
+    if made is method or sync_calls is None:
         return made
-    return with_short_calls(method, functools.partial(_in_thread, threads), name, short_calls)
+    return sync_calls(method, functools.partial(_in_thread, threads), name)
 
 
 async def run_once(method: Callable[[], Any]) -> Any:

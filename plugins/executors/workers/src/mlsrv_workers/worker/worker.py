@@ -27,7 +27,6 @@ from mlsrv.hosting.code_snapshot import CodeSnapshot
 from mlsrv.hosting.free_memory import returning_free_memory
 from mlsrv.hosting.garbage import freeze_libraries
 from mlsrv.hosting.model_host import ModelHost
-from mlsrv.hosting.short_calls import ShortCalls
 from mlsrv.metrics import Metric
 from mlsrv.plugin_resources import Shared
 from mlsrv.telemetry.default_registry import read_default_registry
@@ -37,6 +36,7 @@ from mlsrv_executor_kit.failures import dump_error
 from mlsrv_executor_kit.plain_data import dump_plain
 from mlsrv_executor_kit.plain_values import dump_value
 from mlsrv_executor_kit.plugin_specs import PluginSpecs
+from mlsrv_executor_kit.short_calls import ShortCalls
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 from mlsrv_protocol.workload import is_large
 from mlsrv_workers.ipc.connection import Connection

@@ -11,8 +11,11 @@ import pytest
 
 from mlsrv.context import CallContext
 from mlsrv.errors import RequestCancelled
-from mlsrv.hosting import short_calls
-from mlsrv.hosting.short_calls import (
+from mlsrv.hosting.user_call import UserCode, UserCodeCall, predict_as_async
+from mlsrv.metrics import ModelMetrics, discard
+from mlsrv.threads import Threads
+from mlsrv_executor_kit import short_calls
+from mlsrv_executor_kit.short_calls import (
     CALLS,
     FORGET,
     LONG_NS,
@@ -23,9 +26,6 @@ from mlsrv.hosting.short_calls import (
     CallCost,
     ShortCalls,
 )
-from mlsrv.hosting.user_call import UserCode, UserCodeCall, predict_as_async
-from mlsrv.metrics import ModelMetrics, discard
-from mlsrv.threads import Threads
 
 
 @pytest.fixture

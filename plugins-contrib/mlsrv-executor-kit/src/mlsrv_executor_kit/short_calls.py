@@ -41,7 +41,7 @@ FORGET: Final = 16
 
 @frozen
 class ShortCalls:
-    """The treatment of short calls by an executor.
+    """The treatment of short calls by an executor, for `mlsrv.hosting.model_host.ModelHost`.
 
     Attributes:
         gate: limits how many calls run at once; None if something else does.
@@ -51,6 +51,12 @@ class ShortCalls:
 
     gate: asyncio.Semaphore | None = None
     on_change: Callable[[bool], None] = lambda _: None
+
+    def __call__(
+        self, function: Callable[[Any], Any], in_thread: Callable[..., Awaitable[Any]], name: str
+    ) -> Callable[[Any], Awaitable[Any]]:
+        """See `mlsrv.hosting.user_call.SyncCalls`."""
+        return _with_short_calls(function, in_thread, name, self)
 
 
 class CallCost:
@@ -128,7 +134,7 @@ class CallCost:
         )
 
 
-def with_short_calls(
+def _with_short_calls(
     function: Callable[[Any], Any],
     in_thread: Callable[..., Awaitable[Any]],
     name: str,
