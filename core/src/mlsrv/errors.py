@@ -359,7 +359,22 @@ class ModelsFailed(ModelLoadError):
 
 
 class RepositoryError(MLSrvError):
-    """The model repository cannot be read."""
+    """The model repository cannot be read.
+
+    Attributes:
+        what, raised: for an unexpected exception, what failed and the name of its class; else empty.
+    """
+
+    what: str = ""
+    raised: str = ""
+
+    @classmethod
+    def of_unexpected(cls, error: BaseException, sentence: str | None = None) -> RepositoryError:
+        """Return the error for an exception; `sentence` says it with details, such as the path."""
+        what = "The model repository cannot be read"
+        made = cls(sentence or f"{what}: {type(error).__name__}: {error}")
+        made.what, made.raised = what, type(error).__name__
+        return made
 
 
 class ConfigurationError(MLSrvError):

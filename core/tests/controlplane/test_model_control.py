@@ -183,6 +183,23 @@ async def test_a_repository_that_cannot_be_read(caplog: pytest.LogCaptureFixture
             await kernel.load("m")
 
 
+async def test_paths_of_a_repository_are_held_back_as_error_details_says() -> None:
+    contents: list[Any] = [OSError("/secret/models"), BrokenModel("m", "/secret", "/secret/m: no JSON", "v1")]
+    async with shelved(contents, error_details="class") as kernel:
+        await kernel.loaded()
+        assert kernel.problems() == ["The model repository cannot be read: OSError; the log has the details"]
+        for call in (kernel.index(), kernel.load("m")):
+            with pytest.raises(RepositoryError) as caught:
+                await call
+            assert "secret" not in str(caught.value)
+        del contents[0]
+        told = "Model m: its description cannot be used: ConfigurationError; the log has the details"
+        assert await index(kernel) == [("m", "v1", "UNAVAILABLE", told)]
+        with pytest.raises(ModelLoadError, match="description cannot be used") as failed:
+            await kernel.load("m")
+        assert "secret" not in str(failed.value)
+
+
 async def test_a_kernel_that_is_not_running() -> None:
     kernel = Kernel(discover=False)
     for call in (kernel.loaded(), kernel.index(), kernel.load("m"), kernel.unload("m")):

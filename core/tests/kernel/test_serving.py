@@ -187,11 +187,21 @@ async def test_cancelled_requests_are_logged(events: list[str], caplog: pytest.L
 
 
 async def test_a_dead_transport_is_a_problem(events: list[str]) -> None:
-    async with kernel_of(Dead) as kernel:
+    async with kernel_of(Dead, host="127.0.0.1") as kernel:
         await kernel.loaded()
         problems: list[str] = []
         await kernel.serve(at_once, started=lambda: problems.extend(kernel.problems()))
     assert problems == ["The broker closed the connection."]
+
+
+async def test_clients_are_told_of_a_dead_transport_as_error_details_says(events: list[str]) -> None:
+    async with kernel_of(Dead) as kernel:
+        await kernel.loaded()
+        problems: list[str] = []
+        await kernel.serve(at_once, started=lambda: problems.extend(kernel.problems()))
+    assert len(problems) == 1
+    assert problems[0].startswith("The transport ")
+    assert problems[0].endswith(" does not work; the log has the details.")
 
 
 async def test_cancelling_stops_the_transports(events: list[str]) -> None:

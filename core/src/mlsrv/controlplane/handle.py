@@ -56,7 +56,12 @@ class ModelHandle:
         """Why it is UNAVAILABLE, or why its last reload failed, as clients are told; else empty."""
         if self.failure is None:
             return self.full_reason
-        return self.full_reason.replace(str(self.failure), str(self._details.told(self.failure)))
+        told = self._details.told(self.failure)
+        if told is self.failure:
+            return self.full_reason
+        if str(self.failure) in self.full_reason:
+            return self.full_reason.replace(str(self.failure), str(told))
+        return str(told)
 
     @reason.setter
     def reason(self, reason: str) -> None:

@@ -278,7 +278,7 @@ class Loader:
 
     async def _make(self, handle: ModelHandle, found: Listing) -> Instance:
         if isinstance(found, BrokenModel):
-            raise ModelLoadError(f"Model {found.name}: {found.reason}")
+            raise broken(found)
         check_name(found.name)
         handle.settings = shown = self._resolve(found)
         for sentence in shown.ignored:
@@ -439,3 +439,10 @@ def check_name(name: str) -> None:
         or any(character in "/\\" or category(character) in ("Cc", "Cs") for character in name)
     ):
         raise ModelLoadError(f"{name!r} cannot be the name of a model.")
+
+
+def broken(found: BrokenModel) -> ModelLoadError:
+    """Return the error of a model that its repository cannot describe. Its text may have paths."""
+    error = ModelLoadError(f"Model {found.name}: {found.reason}")
+    error.what, error.raised = f"Model {found.name}: its description cannot be used", "ConfigurationError"
+    return error

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Hashable, Mapping
 
 from mlsrv.controlplane.handle import ModelHandle
-from mlsrv.controlplane.loader import Loader, check_name
+from mlsrv.controlplane.loader import Loader, broken, check_name
 from mlsrv.controlplane.model_sources import ModelSources
 from mlsrv.controlplane.registry import Registry
 from mlsrv.controlplane.repository_watch import RepositoryWatch
@@ -47,7 +47,7 @@ class ModelControl:
         self._watch = RepositoryWatch(sources, registry, loader, self._load_all)
         self._startup: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
-        self._problem: list[str] = []
+        self._problem: MLSrvError | None = None
 
     # --- start and end ------------------------------------------------------------------------------------
 
@@ -93,7 +93,7 @@ class ModelControl:
         models = [handle for handle in self._registry if handle.wanted and not handle.ready]
         unserved = [] if self._unread is None or self._registry.names() else [self._unread]
         return [
-            *self._problem,
+            *([] if self._problem is None else [str(self._registry.details.told(self._problem))]),
             *unserved,
             *loading,
             *(_sentence(handle, str(handle.problem)) for handle in models),
@@ -102,7 +102,8 @@ class ModelControl:
     def failures(self) -> list[str]:
         """Why not every model that should be loaded is, one sentence each."""
         models = [handle for handle in self._registry if handle.wanted and handle.instance is None]
-        return [*self._problem, *(_sentence(handle, str(handle.full_problem)) for handle in models)]
+        found = [] if self._problem is None else [str(self._problem)]
+        return found + [_sentence(handle, str(handle.full_problem)) for handle in models]
 
     # --- the repository API -------------------------------------------------------------------------------
 
@@ -154,13 +155,13 @@ class ModelControl:
         try:
             await self._load_all()
         except MLSrvError as error:
-            self._problem = [str(error)]
+            self._problem = error
             logger.error("%s", error, exc_info=error.__cause__)
 
     async def _load_all(self) -> None:
         stamps = await self._stamps()
         found = await self._sources.listing()
-        self._problem = []
+        self._problem = None
         self._note(found)
         self._watch.note(found, stamps, held=not self._load_at_start)
         self._registry.complete = True
@@ -179,7 +180,7 @@ class ModelControl:
         for model in found:
             handle = self._registry.ensure(model.name, model.version)
             if isinstance(model, BrokenModel) and handle.state is State.UNAVAILABLE:
-                handle.reason = model.reason
+                handle.full_reason, handle.failure = model.reason, broken(model)
 
     async def _unload_others(self, name: str, found: list[Listing]) -> None:
         kept = {model.version for model in found}

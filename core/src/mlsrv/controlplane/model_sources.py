@@ -137,9 +137,7 @@ async def _ask(answer: Awaitable[_T]) -> _T:
     except MLSrvError:
         raise
     except Exception as error:
-        raise RepositoryError(
-            f"The model repository cannot be read: {type(error).__name__}: {error}"
-        ) from error
+        raise RepositoryError.of_unexpected(error) from error
 
 
 def _first_of_each(found: Sequence[Listing], left_out: bool = False) -> list[Listing]:

@@ -39,7 +39,7 @@ class Registry:
     """
 
     def __init__(self, details: ErrorDetails | None = None, hides_unloaded: bool = False) -> None:
-        self._details = details
+        self.details = details or ErrorDetails()
         self._hides_unloaded = hides_unloaded
         self._models: dict[str, dict[str | None, ModelHandle]] = {}
         self.live: dict[tuple[str, str | None], Instance] = {}
@@ -69,7 +69,7 @@ class Registry:
         """The handle of a model's version, made if it is new."""
         versions = self._models.setdefault(name, {})
         if version not in versions:
-            versions[version] = ModelHandle(name, version, self._details)
+            versions[version] = ModelHandle(name, version, self.details)
         return versions[version]
 
     def forget(self, handle: ModelHandle) -> None:

@@ -287,8 +287,11 @@ class Kernel(RequestCalls, ModelViews):
             return ["The server is stopping."]
         if self._control is None:
             return ["The server has not started."]
-        parts: list[Executor | Transport] = [*self._executors.values(), *self.transports.values()]
-        return [part.problem for part in parts if part.problem] + self._control.problems()
+        problems = [part.problem for part in self._executors.values() if part.problem]
+        for name, transport in self.transports.items():
+            if transport.problem:
+                problems.append(self._details.problem(f"The transport {name}", transport.problem))
+        return problems + self._control.problems()
 
     def server_metadata(self) -> MetadataServerResponse:
         """Return name, version and extensions: those of the settings first, then those that work, by name."""
@@ -309,7 +312,10 @@ class Kernel(RequestCalls, ModelViews):
         Raises:
             MLSrvError: the kernel is not running, or the repository cannot be read.
         """
-        return await self._running().index(ready)
+        try:
+            return await self._running().index(ready)
+        except MLSrvError as error:
+            raise self._details.told(error)  # noqa: B904  # it is that error, or has it as its cause
 
     async def load(self, name: str, version: str | None = None) -> list[ModelHandle]:
         """Load or reload a model: every version that the repository has, or one. Versions that are loaded but

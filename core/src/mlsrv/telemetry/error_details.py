@@ -9,9 +9,12 @@ from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
 from mlsrv.context import CallContext
-from mlsrv.errors import MLSrvError, ModelFailed, ModelLoadError
+from mlsrv.errors import MLSrvError, ModelFailed, ModelLoadError, RepositoryError
 
 Details: TypeAlias = Literal["full", "class", "none"]
+
+
+_WITH_DETAILS = (ModelFailed, ModelLoadError, RepositoryError)
 
 
 class ErrorDetails:
@@ -38,12 +41,21 @@ class ErrorDetails:
         finally:
             self.level = self._chosen or "full"
 
+    def problem(self, of: str, sentence: str) -> str:
+        """Return what a client is told of a problem of a part that may name other machines, such as brokers.
+
+        Args:
+            of: the part, to begin a sentence with.
+            sentence: the problem, with all details.
+        """
+        return sentence if self.level == "full" else f"{of} does not work; the log has the details."
+
     def told(self, error: MLSrvError, context: CallContext | None = None) -> MLSrvError:
         """Return what a client is told of an error: the error, or a copy with a shorter text, caused by it.
 
         Sentences of mlsrv, and what a model refuses on purpose, stay as they are.
         """
-        if self.level == "full" or not isinstance(error, ModelFailed | ModelLoadError) or not error.raised:
+        if self.level == "full" or not isinstance(error, _WITH_DETAILS) or not error.raised:
             return error
         text = f"{error.what}: {error.raised}" if self.level == "class" else error.what
         where = "" if context is None else f" (request {context.request_id})"

@@ -3,7 +3,7 @@
 Every fault of an address or a file is reported before a request is served.
 """
 
-from mlsrv_transport_kit.sockets import BACKLOG, bind, host_and_port, unusable, url
+from mlsrv_transport_kit.sockets import BACKLOG, bind, bind_all, host_and_port, unusable, url
 from mlsrv_transport_kit.tls import ServerTLS, TLSFiles, subject_of, tls_context
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "ServerTLS",
     "TLSFiles",
     "bind",
+    "bind_all",
     "host_and_port",
     "subject_of",
     "tls_context",

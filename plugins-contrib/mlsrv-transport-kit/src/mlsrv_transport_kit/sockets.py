@@ -6,16 +6,18 @@ import errno
 import os
 import socket
 import time
-from typing import Any
+from typing import Any, TypeAlias
 
 from mlsrv.errors import ConfigurationError
 
-__all__ = ["BACKLOG", "bind", "host_and_port", "unusable", "url"]
+__all__ = ["BACKLOG", "bind", "bind_all", "host_and_port", "unusable", "url"]
 
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
 
 _EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+_NOT_HERE = frozenset((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT))
+_Address: TypeAlias = tuple[int, int, int, Any]
 _PAUSE_SECONDS = 0.5
 """Less than the second after which asyncio accepts again."""
 
@@ -37,8 +39,37 @@ class _ListeningSocket(socket.socket):
             raise
 
 
+def bind_all(host: str, port: int, *, server: str, setting: str) -> list[socket.socket]:
+    """Return TCP sockets that listen and do not block, on one port: one for each address of the host.
+
+    A name such as ``localhost`` may have an address of IPv4 and one of IPv6, of which clients try either
+    first. Addresses that this machine does not have are left out, if it has another one.
+
+    Args and raises: as `bind`.
+    """
+    bound: list[socket.socket] = []
+    missing: OSError | None = None
+    try:
+        for family, kind, protocol, address in _addresses(host, port):
+            if bound and not port:
+                address = (address[0], bound[0].getsockname()[1], *address[2:])
+            try:
+                bound.append(_listening(family, kind, protocol, address))
+            except OSError as error:
+                if error.errno not in _NOT_HERE:
+                    raise
+                missing = missing or error
+        if not bound and missing is not None:
+            raise missing
+    except OSError as error:
+        for each in bound:
+            each.close()
+        raise unusable(host, port, _reason(error), server, setting) from error
+    return bound
+
+
 def bind(host: str, port: int, *, server: str, setting: str) -> socket.socket:
-    """Return a TCP socket that listens and does not block.
+    """Return a TCP socket that listens on the first address of a host and does not block.
 
     Args:
         host: a name or an address, IPv4 or IPv6.
@@ -50,22 +81,33 @@ def bind(host: str, port: int, *, server: str, setting: str) -> socket.socket:
         ConfigurationError: the address cannot be used; the sentence has it and the reason.
     """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        bound = _ListeningSocket(family, kind, protocol)
-        try:
-            if os.name == "posix":
-                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound.setblocking(False)
-            bound.bind(address)
-            # Not later: two sockets may be bound to one port, but only one may listen.
-            bound.listen(BACKLOG)
-        except OSError:
-            bound.close()
-            raise
+        return _listening(*_addresses(host, port)[0])
     except OSError as error:
         raise unusable(host, port, _reason(error), server, setting) from error
+
+
+def _addresses(host: str, port: int) -> list[_Address]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return list(
+        dict.fromkeys((family, kind, protocol, address) for family, kind, protocol, _, address in found)
+    )
+
+
+def _listening(family: int, kind: int, protocol: int, address: Any) -> socket.socket:
+    bound = _ListeningSocket(family, kind, protocol)
+    try:
+        if os.name == "posix":
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                # The address of IPv4 has a socket of its own.
+                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address[0] != "::"))
+        bound.setblocking(False)
+        bound.bind(address)
+        # Not later: two sockets may be bound to one port, but only one may listen.
+        bound.listen(BACKLOG)
+    except OSError:
+        bound.close()
+        raise
     return bound
 
 
@@ -76,10 +118,10 @@ def unusable(host: str, port: int, reason: str, server: str, setting: str) -> Co
     )
 
 
-def url(bound: socket.socket, scheme: str) -> str:
-    """Return the URL of a listening socket."""
+def url(bound: socket.socket, scheme: str, name: str | None = None) -> str:
+    """Return the URL of a listening socket, with the name of its host if one is given."""
     host, port = bound.getsockname()[:2]
-    return f"{scheme}://{host_and_port(host, port)}"
+    return f"{scheme}://{host_and_port(name or host, port)}"
 
 
 def host_and_port(host: str, port: int) -> str:

@@ -179,7 +179,7 @@ async def test_a_server_that_ended_is_a_problem_of_the_kernel(serve: Any, model:
         await served.scrape()
         transport = served.kernel.transports["prometheus"]
         assert transport.problem is None
-        transport._listener.close()
+        transport._listeners[0].close()
         assert "The server of the metrics has ended." in served.kernel.problems()
 
 

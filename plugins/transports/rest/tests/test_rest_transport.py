@@ -54,6 +54,31 @@ async def test_ipv6(serve: Any) -> None:
         assert (await served.client.get("/v2/health/live")).status_code == 200
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere loopback has one address")
+async def test_a_name_is_served_at_each_of_its_addresses(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve = socket.getaddrinfo
+
+    def found(host: Any, port: Any, *args: Any, **more: Any) -> Any:
+        if host != "both.test":
+            return resolve(host, port, *args, **more)
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
+            for address in ("127.0.0.1", "127.0.0.2")
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+    async with serve(host="both.test") as served:
+        [url] = served.kernel.transports["rest"].endpoints
+        host, _, port = url.removeprefix("http://").partition(":")
+        assert host == "both.test"
+        async with httpx.AsyncClient() as client:
+            for address in ("127.0.0.1", "127.0.0.2"):
+                answer = await client.post(f"http://{address}:{port}{ECHO}", content=BODY)
+                assert answer.status_code == 200
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.2", int(port)), timeout=5)
+
+
 async def test_a_port_in_use_is_one_sentence(serve: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

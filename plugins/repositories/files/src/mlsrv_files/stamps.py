@@ -47,8 +47,10 @@ class Stamps:
             unreadable: dict[str, OSError] = {}
             found = {str(path): self._stamp(path) for path in settings_files(root, unreadable.__setitem__)}
             if str(root.absolute()) in unreadable:
-                reason = unreadable[str(root.absolute())].strerror
-                raise RepositoryError(f"The model repository {root.absolute()} cannot be read: {reason}")
+                error = unreadable[str(root.absolute())]
+                raise RepositoryError.of_unexpected(
+                    error, f"The model repository {root.absolute()} cannot be read: {error.strerror}"
+                )
             self._warn(unreadable)
             lost = tuple(f"{folder}{os.sep}" for folder in unreadable)
             kept = {source: stamp for source, stamp in self._last.items() if source.startswith(lost)}

@@ -16,7 +16,7 @@ from mlsrv.settings import KernelSettings
 from mlsrv.transport import Transport
 from mlsrv_prometheus.app import CERTIFICATE, MetricsApp
 from mlsrv_prometheus.settings import PrometheusSettings
-from mlsrv_transport_kit import ServerTLS, TLSFiles, bind, subject_of, url
+from mlsrv_transport_kit import ServerTLS, TLSFiles, bind_all, subject_of, url
 
 logger = logging.getLogger("mlsrv.metrics")
 
@@ -34,34 +34,38 @@ class MetricsTransport(Transport):
     def __init__(self, kernel: KernelAPI) -> None:
         super().__init__(kernel)
         self._settings = kernel.settings.of(PrometheusSettings)
-        self._listener: asyncio.Server | None = None
+        self._listeners: list[asyncio.Server] = []
         self._state = ServerState()
         self._endpoints: tuple[str, ...] = ()
         self._tls: ServerTLS | None = None
 
     async def start(self) -> None:
-        if self._listener is not None:
+        if self._listeners:
             return
         path = self._settings.metrics_endpoint or "/"
         own, port = self.kernel.settings.of(KernelSettings), self._settings.metrics_port
         host, files = own.admin_host or own.host, TLSFiles.of(None, None, None, "tls", own)
         self._tls = None if files is None else ServerTLS(files)
-        bound = bind(host, port, server="Prometheus's endpoint", setting="metrics_port")
-        self._endpoints = (url(bound, "http" if self._tls is None else "https") + path,)
+        bound = bind_all(host, port, server="Prometheus's endpoint", setting="metrics_port")
+        scheme, name = "http" if self._tls is None else "https", host if len(bound) > 1 else None
+        self._endpoints = (url(bound[0], scheme, name) + path,)
         config = _config(MetricsApp(self.kernel, path))
         self._state = state = ServerState()
-        self._listener = await asyncio.get_running_loop().create_server(
-            lambda: _Connection(config, state, {}),
-            sock=bound,
-            ssl=None if self._tls is None else self._tls.context,
-        )
+        for each in bound:
+            listener = await asyncio.get_running_loop().create_server(
+                lambda: _Connection(config, state, {}),
+                sock=each,
+                ssl=None if self._tls is None else self._tls.context,
+            )
+            self._listeners.append(listener)
 
     async def stop(self, grace: float) -> None:
-        listener, self._listener = self._listener, None
+        listeners, self._listeners = self._listeners, []
         self._endpoints = ()
-        if listener is None:
+        if not listeners:
             return
-        listener.close()
+        for listener in listeners:
+            listener.close()
         connections = [
             connection for connection in self._state.connections if isinstance(connection, _Connection)
         ]
@@ -83,7 +87,7 @@ class MetricsTransport(Transport):
 
     @property
     def problem(self) -> str | None:
-        if self._listener is None or self._listener.is_serving():
+        if all(listener.is_serving() for listener in self._listeners):
             return None
         return "The server of the metrics has ended."
 

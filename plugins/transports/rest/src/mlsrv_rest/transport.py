@@ -14,7 +14,7 @@ from mlsrv.transport import Transport
 from mlsrv_rest.app import RestApp, rest_settings
 from mlsrv_rest.servers.base import Server
 from mlsrv_rest.settings import RestSettings
-from mlsrv_transport_kit import ServerTLS, TLSFiles, bind, url
+from mlsrv_transport_kit import ServerTLS, TLSFiles, bind_all, url
 
 _CLOSE_SECONDS = 1.0
 _SERVERS = {
@@ -70,16 +70,21 @@ class RestTransport(Transport):
         try:
             server = _make_server(app, self._settings)
             tls = _make_tls(self._settings, own, server.protocols)
-            bound = bind(host, port, server="REST", setting=setting)
+            bound = bind_all(host, port, server="REST", setting=setting)
             try:
-                await server.start(bound, None if tls is None else tls.context)
+                for each in bound:
+                    await server.start(each, None if tls is None else tls.context)
             except BaseException:
-                bound.close()
+                server.stop_accepting()
+                for each in bound:
+                    each.close()
                 raise
         except BaseException:
             app.close()
             raise
-        self._listeners.append(_Listener(app, server, tls, url(bound, "http" if tls is None else "https")))
+        scheme = "http" if tls is None else "https"
+        shown = url(bound[0], scheme, host if len(bound) > 1 else None)
+        self._listeners.append(_Listener(app, server, tls, shown))
 
     async def stop(self, grace: float) -> None:
         listeners, self._listeners = self._listeners, []

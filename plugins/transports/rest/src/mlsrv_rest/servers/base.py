@@ -20,7 +20,7 @@ already."""
 
 
 class Server(ABC):
-    """Serves an application on one socket. It installs no signal handlers and leaves logging alone.
+    """Serves an application on listening sockets. It installs no signal handlers and leaves logging alone.
 
     From the moment when the kernel is stopping, each response is the last one of its connection, and says so.
     """
@@ -32,7 +32,7 @@ class Server(ABC):
         self.app = app
         self.settings = settings
         self.is_draining = False
-        self._listener: asyncio.Server | None = None
+        self._listeners: list[asyncio.Server] = []
 
     @property
     def is_last_response(self) -> bool:
@@ -40,21 +40,23 @@ class Server(ABC):
         return self.is_draining or self.app.kernel.stopping
 
     async def start(self, bound: socket.socket, tls: ssl.SSLContext | None) -> None:
-        """Accept connections on a listening socket."""
-        self.begin()
-        self._listener = await asyncio.get_running_loop().create_server(
+        """Accept connections on a listening socket, beside those before."""
+        if not self._listeners:
+            self.begin()
+        listener = await asyncio.get_running_loop().create_server(
             self.make_connection,
             sock=bound,
             ssl=tls,
             backlog=BACKLOG,
             ssl_handshake_timeout=HANDSHAKE_SECONDS if tls else None,
         )
+        self._listeners.append(listener)
 
     def stop_accepting(self) -> None:
-        """Close the listening socket. Idempotent."""
+        """Close the listening sockets. Idempotent."""
         self.is_draining = True
-        if self._listener is not None:
-            self._listener.close()
+        for listener in self._listeners:
+            listener.close()
 
     @abstractmethod
     def begin(self) -> None:
