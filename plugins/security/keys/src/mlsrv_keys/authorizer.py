@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from attrs import frozen
@@ -65,7 +66,7 @@ class KeysAuthorizer(Authorizer):
         }
         # Compared with in place of an unknown key, so that it takes as long as a wrong secret.
         self._nobody, _ = Key.make("nobody", {})
-        self._watching: asyncio.Task[None] | None = None
+        self._watching: list[asyncio.Task[None]] = []
         if self._path is not None:
             self._stamp = stamp_of(self._path)
             self._keys = _read(self._path)
@@ -73,14 +74,18 @@ class KeysAuthorizer(Authorizer):
     async def __aenter__(self) -> KeysAuthorizer:
         if self._tokens is not None:
             await self._tokens.refresh()
-        self._watching = asyncio.create_task(self._watch(), name="mlsrv-keys")
+        # One for each, so that keys are revoked in time whatever the server of a key set does.
+        self._watching = [
+            asyncio.create_task(self._watch(look)) for look in (self._look, self._look_at_tokens)
+        ]
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.wait({self._watching})
-            self._watching = None
+        watching, self._watching = self._watching, []
+        for task in watching:
+            task.cancel()
+        if watching:
+            await asyncio.wait(watching)
 
     def close(self) -> None:
         """Do nothing: the kernel has left the authorizer by then."""
@@ -128,19 +133,21 @@ class KeysAuthorizer(Authorizer):
             raise Unauthenticated(_MISSING)
         return text[len(_BEARER) :].strip()
 
-    async def _watch(self) -> None:
+    async def _watch(self, look: Callable[[], Awaitable[None]]) -> None:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
-                await self._look()
+                await look()
             except ConfigurationError as error:
                 logger.error("%s; the keys that were read before stay in use", error)
             except Exception:  # whatever it is, the next look may be better
                 logger.exception("The keys that were read before stay in use")
 
-    async def _look(self) -> None:
+    async def _look_at_tokens(self) -> None:
         if self._tokens is not None and self._tokens.is_due:
             await self._tokens.refresh()
+
+    async def _look(self) -> None:
         if self._path is None:
             return
         stamp = await run_in_own_thread(stamp_of, self._path)

@@ -6,10 +6,8 @@ import hashlib
 import json
 import logging
 import time
-import urllib.request
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
 
 import jwt
 
@@ -17,6 +15,7 @@ from mlsrv.authorization import Principal
 from mlsrv.errors import ConfigurationError, Unauthenticated
 from mlsrv.threads import run_in_own_thread
 from mlsrv_keys.key_file import stamp_of
+from mlsrv_keys.key_sets import fetch_set, read_set
 from mlsrv_keys.rights import parse_rights
 from mlsrv_keys.settings import KeysSettings
 
@@ -25,9 +24,8 @@ logger = logging.getLogger("mlsrv.keys")
 CACHED = 10_000
 """Tokens whose signatures are not checked again while they are valid."""
 LONGEST_TOKEN = 16_384
-LONGEST_SET = 2**20
-"""Bytes of a key set."""
-FETCH_SECONDS = 10.0
+EARLY_SECONDS = 10.0
+"""Seconds after which a key set is read again for a token that names a key which is not in it."""
 
 _WRONG = "The token is wrong or has expired."
 
@@ -48,17 +46,19 @@ class Tokens:
         self._is_remote = settings.jwt_jwks_url is not None
         self._keys: dict[str | None, jwt.PyJWK] = {}
         self._read_at = 0.0
+        self._lacks_a_key = False
         self._stamp: object = None
         self._cache: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
         if not self._is_remote:
-            self._take(_read_file(self._source))
+            self._take(read_set(self._source))
             self._stamp = self._newest_stamp()
 
     @property
     def is_due(self) -> bool:
         """True if the key set should be read again."""
         if self._is_remote:
-            return time.monotonic() - self._read_at >= self._settings.jwt_refresh
+            age = time.monotonic() - self._read_at
+            return age >= self._settings.jwt_refresh or (self._lacks_a_key and age >= EARLY_SECONDS)
         return self._newest_stamp() != self._stamp
 
     async def refresh(self) -> None:
@@ -68,9 +68,10 @@ class Tokens:
             ConfigurationError: there is none before.
         """
         self._read_at = time.monotonic()
+        self._lacks_a_key = False
         self._stamp = self._newest_stamp()
         try:
-            read = _fetch if self._is_remote else _read_file
+            read = fetch_set if self._is_remote else read_set
             self._take(await run_in_own_thread(read, self._source))
         except ConfigurationError as error:
             if not self._keys:
@@ -101,6 +102,7 @@ class Tokens:
         try:
             key = self._keys.get(jwt.get_unverified_header(token).get("kid"))
             if key is None:
+                self._lacks_a_key = True
                 raise Unauthenticated(_WRONG)
             claims = jwt.decode(
                 token,
@@ -135,23 +137,3 @@ class Tokens:
 
     def _newest_stamp(self) -> object:
         return None if self._is_remote else stamp_of(Path(self._source))
-
-
-def _read_file(source: str) -> bytes:
-    try:
-        with open(source, "rb") as file:
-            return file.read(LONGEST_SET)
-    except OSError as error:
-        raise ConfigurationError(f"jwt_jwks {source}: cannot be read: {error.strerror}") from error
-
-
-def _fetch(source: str) -> bytes:
-    try:
-        # Not another scheme: the settings take https:// alone, and redirects that leave it fail.
-        with urllib.request.urlopen(source, timeout=FETCH_SECONDS) as answer:
-            if not answer.geturl().startswith("https://"):
-                raise ConfigurationError(f"jwt_jwks_url {source}: leads to an address without TLS")
-            text: Any = answer.read(LONGEST_SET)
-            return bytes(text)
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"jwt_jwks_url {source}: cannot be read: {error}") from error
