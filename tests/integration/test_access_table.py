@@ -13,26 +13,36 @@ import grpc
 import httpx
 import pytest
 from attrs import frozen
+from confluent_kafka import Message
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from mlsrv import Kernel, ModelSettings
 from mlsrv.authorization import ACTIONS, Action
+from mlsrv.handlers import custom_handler
 from mlsrv.testing import EchoModel
 from mlsrv_keys.key_file import Key, write_keys
 from mlsrv_protocol.grpc import HEALTH, INFERENCE, REFLECTION, file_of
 from mlsrv_rest.app import RestApp
+from mock_broker import Mock
 
 TENSOR = b'{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","data":[1]}]}'
 SECONDS = 20
 
 OWN: dict[str, Action | None] = {
+    "/v1/chat/completions": "infer",
+    "/v1/completions": "infer",
+    "/v1/embeddings": "infer",
+    "/v1/models": "metadata",
+    "/v1/rerank": "infer",
     "/v2": "metadata",
+    "/v2/console": "health",
     "/v2/docs": "docs",
     "/v2/health/live": "health",
     "/v2/health/ready": "health",
     "/v2/models": "metadata",
     "/v2/models/stats": "metadata",
     "/v2/models/{model}": "metadata",
+    "/v2/models/{model}/batching": "metadata",
     "/v2/models/{model}/config": "metadata",
     "/v2/models/{model}/docs": "docs",
     "/v2/models/{model}/generate": "infer",
@@ -46,6 +56,13 @@ OWN: dict[str, Action | None] = {
     "/v2/repository/models/{model}/unload": "repository",
 }
 """The rights of the most important routes, by hand."""
+
+OPENAI = {
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": "a"}]},
+    "/v1/completions": {"prompt": "a"},
+    "/v1/embeddings": {"input": "a"},
+    "/v1/rerank": {"query": "a", "documents": ["b"]},
+}
 
 CALLS: dict[str, Action | None] = {
     f"/{INFERENCE}/ModelConfig": "metadata",
@@ -64,6 +81,14 @@ CALLS: dict[str, Action | None] = {
     f"/{HEALTH}/Watch": "health",
     **{f"/{name}/ServerReflectionInfo": "docs" for name in REFLECTION},
 }
+
+
+class Handling(EchoModel):
+    """Has a custom handler."""
+
+    @custom_handler(rest_path="/handled", rest_method="GET")
+    async def handled(self) -> str:
+        return "handled"
 
 
 @frozen
@@ -92,7 +117,7 @@ def make_keys(path: Path) -> dict[str, str]:
 @asynccontextmanager
 async def serving(folder: Path) -> AsyncIterator[Served]:
     keys = make_keys(folder / "keys.json")
-    models = [ModelSettings(name=name, implementation=EchoModel) for name in ("echo", "other")]
+    models = [ModelSettings(name=name, implementation=Handling) for name in ("echo", "other")]
     settings = {
         "host": "127.0.0.1",
         "http_port": 0,
@@ -155,6 +180,20 @@ async def test_every_route_with_every_kind_of_key(tmp_path: Path) -> None:
                     if refused != want:
                         wrong.append(f"{method} {path} with {name}: {status}, expected {want}")
         for name in ("none", "wrong", *served.keys):
+            # Custom handlers, and what might be one; the right is asked for before either is looked up.
+            for path in ("/v2/models/echo/handled", "/v2/models/echo/nothing"):
+                for method in ("GET", "POST", "PUT", "OPTIONS"):
+                    status = (await client.request(method, path, headers=headers(served, name))).status_code
+                    want = expected(name, "infer", of_a_model=True)
+                    if (status if status in (401, 403) else None) != want:
+                        wrong.append(f"{method} {path} with {name}: {status}, expected {want}")
+            # The body names the model.
+            for path, more in OPENAI.items():
+                body = {"model": "echo", **more}
+                status = (await client.post(path, headers=headers(served, name), json=body)).status_code
+                want = expected(name, "infer", of_a_model=True)
+                if (status if status in (401, 403) else None) != want:
+                    wrong.append(f"POST {path} for echo with {name}: {status}, expected {want}")
             for url, action in ((served.metrics, "metrics"), (f"{served.rest}/nowhere", None)):
                 status = (await client.get(url, headers=headers(served, name))).status_code
                 if (status if status in (401, 403) else None) != expected(name, action, of_a_model=False):
@@ -201,3 +240,39 @@ async def call(channel: grpc.aio.Channel, method: str, metadata: dict[str, str])
     except grpc.aio.AioRpcError as error:
         return error.code()
     return await running.code()
+
+
+@pytest.mark.timeout(300)
+async def test_every_topic_with_every_kind_of_key(tmp_path: Path) -> None:
+    mock = Mock()
+    keys = make_keys(tmp_path / "keys.json")
+    models = [ModelSettings(name=name, implementation=EchoModel) for name in ("echo", "other")]
+    settings = mock.settings(keys_file=str(tmp_path / "keys.json"))
+    stop, listening = asyncio.Event(), asyncio.Event()
+    blocked = ["rest", "grpc", "prometheus", "workers", "files"]
+    async with Kernel(settings, models=models, block=blocked) as kernel:
+        await kernel.loaded()
+        task = asyncio.create_task(kernel.serve(stop.wait, listening.set))
+        await asyncio.wait_for(listening.wait(), 60)
+        names = ("none", "wrong", *keys)
+        served = Served(kernel, "", "", "", keys)
+        for name in names:
+            await asyncio.to_thread(
+                mock.send, TENSOR, mlsrv_model="echo", x_request_id=name, **headers(served, name)
+            )
+        let_in = [name for name in names if expected(name, "infer", of_a_model=True) is None]
+        answered = await asyncio.to_thread(mock.receive, "out", len(let_in))
+        failed = await asyncio.to_thread(mock.receive, "errors", len(names) - len(let_in))
+        stop.set()
+        await task
+    assert let_in == ["infer"]
+    assert {texts(one)["x-request-id"] for one in answered} == set(let_in)
+    codes = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED"}
+    assert {texts(one)["x-request-id"]: texts(one)["mlsrv-error-code"] for one in failed} == {
+        name: codes[status] for name in names if (status := expected(name, "infer", of_a_model=True))
+    }
+
+
+def texts(message: Message) -> dict[str, str]:
+    """The headers of a record."""
+    return {name: value.decode() for name, value in message.headers() or () if isinstance(value, bytes)}

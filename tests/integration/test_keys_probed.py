@@ -10,12 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from mlsrv import Kernel, ModelSettings
-from mlsrv.authorization import Limits
+from mlsrv.authorization import ACTIONS, Limits
+from mlsrv.context import current_context
+from mlsrv.handlers import custom_handler
 from mlsrv.testing import EchoModel
+from mlsrv.types import InferenceRequest, InferenceResponse, Parameters
 from mlsrv_keys.key_file import Key, write_keys
+from mlsrv_protocol.client import AsyncClient
+from served import served
 
 TENSOR = b'{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","data":[1]}]}'
 INFER = "/v2/models/echo/infer"
@@ -87,6 +93,46 @@ async def test_probes_are_refused_and_leave_no_key_behind(
     for text in (logged, audit.read_text()):
         assert [secret for secret in secrets if secret in text] == []
     assert "robot" in audit.read_text() or "operator" in audit.read_text()
+
+
+class Curious(EchoModel):
+    """Tells all that it sees of a request's headers."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        assert payload.parameters is not None
+        return InferenceResponse(
+            outputs=[], parameters=Parameters(seen=self.seen(payload.parameters.headers))
+        )
+
+    def seen(self, *more: object) -> str:
+        context = current_context.get()
+        assert context is not None
+        return repr((dict(context.headers), *more))
+
+    @custom_handler(rest_path="/look")
+    async def look(self, headers: dict[str, str]) -> str:
+        return self.seen(headers)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+async def test_models_do_not_get_the_keys_of_clients(tmp_path: Path, workers: int) -> None:
+    key, text = Key.make("robot", dict.fromkeys(ACTIONS, ("*",)))
+    write_keys(tmp_path / "keys.json", {key.id: key})
+    models = [ModelSettings(name="curious", implementation=Curious)]
+    settings = {"keys_file": str(tmp_path / "keys.json"), "keys_header": "x-api-key"}
+    path, secret = "/v2/models/curious", text.rpartition("_")[2]
+    async with served(models, parallel_workers=workers, **settings) as server:
+        for headers in ({"authorization": f"Bearer {text}"}, {"x-api-key": text}):
+            async with httpx.AsyncClient(base_url=server.rest, timeout=60, headers=headers) as client:
+                answers = [
+                    (await client.post(f"{path}/infer", content=TENSOR)).text,
+                    (await client.post(f"{path}/look")).text,
+                ]
+            async with AsyncClient(f"grpc://{server.grpc}", headers=headers) as client:
+                answers.append(repr((await client.infer("curious", {"x": np.ones(1)})).response))
+            for answer in answers:
+                assert "principal robot" in answer
+                assert secret not in answer
 
 
 async def test_a_key_that_is_revoked_ends_at_once(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from attrs import evolve
+
 import mlsrv
 from mlsrv import MLModel
 from mlsrv.authorization import AccessRequest, Authorizer, Principal
@@ -30,12 +32,14 @@ class NamedAuthorizer(Authorizer):
         asked: what it was asked.
     """
 
+    credential_headers = frozenset({"authorization"})
+
     def __init__(self, rights: Mapping[str, Any]) -> None:
         self.asked: list[AccessRequest] = []
         self._rights = rights
 
     async def authorize(self, access: AccessRequest) -> Principal:
-        self.asked.append(access)
+        self.asked.append(evolve(access, headers=dict(access.headers)))
         name = access.headers.get("authorization", "").removeprefix("Bearer ")
         if name == "fast":
             raise RateLimited.by("fast", "1 request per second", 2.5)

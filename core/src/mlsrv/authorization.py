@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import translate
 from functools import lru_cache
 from types import MappingProxyType
@@ -58,7 +58,8 @@ class AccessRequest:
     Attributes:
         action: what the client wants to do; None for a path or a call that does not exist, which any known
             principal may find out.
-        headers: of the request, names in lower case: over HTTP headers, over gRPC metadata.
+        headers: of the request, names in lower case: over HTTP headers, over gRPC metadata. In a dictionary
+            the credentials are replaced once the request is let in; a transport hands that on.
         model: the name of the model that it concerns; None if there is none, or the body has it.
         transport: the name of the transport.
         operation: what is called, for the log, for example ``"POST /v2/models/iris/infer"``.
@@ -134,7 +135,14 @@ class Principal:
 
 
 class Authorizer(ABC):
-    """Finds the principal of each request. A server has one at most."""
+    """Finds the principal of each request. A server has one at most.
+
+    Attributes:
+        credential_headers: names, in lower case, of the headers that have the credentials of clients. Models
+            and plugins get the name of the principal in their place (``"principal robot"``).
+    """
+
+    credential_headers: Collection[str] = frozenset()
 
     @abstractmethod
     async def authorize(self, access: AccessRequest) -> Principal:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -83,10 +83,19 @@ class AccessNotes(Protocol):
 
 
 class Guard(Protocol):
-    """Lets requests in that may come in, where an authorizer is installed."""
+    """Lets requests in that may come in, where an authorizer is installed.
+
+    Attributes:
+        credential_headers: see `mlsrv.authorization.Authorizer`.
+    """
+
+    credential_headers: Collection[str]
 
     async def admit(self, access: AccessRequest) -> Principal:
         """Return who asks, once it may do what it asks for. A transport calls it before it reads a body.
+
+        The credentials in ``access.headers``, if that is a dictionary, are replaced by the principal's name:
+        code of models must not get the keys of clients.
 
         Raises:
             Unauthenticated: the credentials are missing or wrong.

@@ -58,6 +58,7 @@ class RequestGuard:
         self._audit = audit
         self._authorizer = authorizer
         self._metrics = metrics
+        self.credential_headers = authorizer.credential_headers
         self._buckets: dict[str, _Bucket] = {}
         self._counts: dict[str, Recorder] = {}
 
@@ -72,6 +73,11 @@ class RequestGuard:
         except MLSrvError as error:
             self._refused(error, access, principal)
             raise
+        headers = access.headers
+        if type(headers) is dict:
+            for name in self.credential_headers:
+                if name in headers:
+                    headers[name] = f"principal {principal.name}"
         count = self._counts.get(principal.name)
         if count is None:
             count = self._bind(principal.name)

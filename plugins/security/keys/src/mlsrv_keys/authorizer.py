@@ -51,6 +51,7 @@ class KeysAuthorizer(Authorizer):
     def __init__(self, settings: KeysSettings) -> None:
         self._path = None if settings.keys_file is None else Path(settings.keys_file)
         self._header = None if settings.keys_header is None else settings.keys_header.lower()
+        self.credential_headers = frozenset({"authorization", self._header or "authorization"})
         self._stamp: object = None
         self._keys: dict[str, _Known] = {}
         self._verified: dict[str, _Known] = {}

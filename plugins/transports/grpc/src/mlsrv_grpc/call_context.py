@@ -21,7 +21,10 @@ class ContextFactory:
     """Makes the context of each request of one call. They share headers, deadline and trace."""
 
     def __init__(self, rpc: Rpc) -> None:
-        self.headers = request_headers(rpc.invocation_metadata())
+        admitted = current_admitted.get()
+        # Those that the guard has seen: it has taken the credentials out.
+        self.headers = request_headers(rpc.invocation_metadata()) if admitted is None else admitted.headers
+        self._principal = None if admitted is None else admitted.principal
         self._id = self.headers.get(REQUEST_ID)
         self._deadline = _deadline(rpc.time_remaining())
 
@@ -44,9 +47,8 @@ class ContextFactory:
         context = CallContext(request.id, deadline=self._deadline, headers=headers, transport="grpc")
         if "traceparent" in headers:
             context.trace = {key: headers[key] for key in _TRACE if key in headers}
-        admitted = current_admitted.get()
-        if admitted is not None:
-            context.principal = admitted.principal
+        if self._principal is not None:
+            context.principal = self._principal
         call = current_call.get()
         if call is not None and call.context is None:
             call.context = context

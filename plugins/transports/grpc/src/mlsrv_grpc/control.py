@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 
 from mlsrv.authorization import AccessRequest, action_of, check_repository_api, requires
-from mlsrv.errors import InvalidPayload, PermissionDenied, Unsupported
+from mlsrv.errors import InvalidPayload, Unsupported
 from mlsrv.kernel_api import KernelAPI
 from mlsrv.settings import KernelSettings
 from mlsrv_grpc.access import host_of
@@ -164,8 +164,6 @@ class Control:
         """Raise `PermissionDenied` if the client may not load and unload the model here."""
         check_model(model)
         check_repository_api(self._settings.repository_api, changes=True)
-        if self._settings.admin_port is not None:
-            raise PermissionDenied("Control calls are taken at the admin address of this server only.")
 
 
 def _handler(kernel: KernelAPI, name: str, respond: Respond) -> grpc.RpcMethodHandler[bytes, bytes]:

@@ -36,11 +36,13 @@ class Admitted:
         guard: let it in.
         access: what it asked for.
         principal: who asks.
+        headers: of the call, without its credentials.
     """
 
     guard: Guard
     access: AccessRequest
     principal: Principal
+    headers: dict[str, str]
 
 
 current_admitted: ContextVar[Admitted | None] = ContextVar("mlsrv_grpc_admitted", default=None)
@@ -127,7 +129,7 @@ class GuardedHandlers(grpc.GenericRpcHandler):
         except Exception as error:
             problem = error
         else:
-            current_admitted.set(Admitted(self._guard, access, principal))
+            current_admitted.set(Admitted(self._guard, access, principal, headers))
             return
         await refuse(rpc, problem)
 

@@ -26,6 +26,7 @@ from mlsrv_grpc.service import Service
 from mlsrv_grpc.settings import GrpcSettings
 from mlsrv_grpc.stream import StreamInfer
 from mlsrv_grpc.stream_reader import StreamReader
+from mlsrv_grpc.without_control import WithoutControl
 from mlsrv_protocol.grpc import HEALTH, INFERENCE, REFLECTION, Descriptors, file_of
 
 _SERVICES = "mlsrv_grpc_services"
@@ -87,6 +88,8 @@ def all_services(kernel: KernelAPI) -> Services:
         grpc.method_handlers_generic_handler(name, methods) for name, methods in own.items()
     ]
     handlers += [service.handler for _, service in added.values()]
+    if kernel.settings.of(KernelSettings).admin_port is not None:
+        handlers = [WithoutControl(handlers)]
     if kernel.guard is not None:
         actions = {
             f"/{service}/{name}": action_of(behaviour_of(handler))

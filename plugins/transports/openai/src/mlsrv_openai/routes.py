@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from mlsrv.authorization import requires
+from mlsrv.authorization import AccessRequest, requires
 from mlsrv.context import CallContext
 from mlsrv.errors import InferenceError, ModelNotFound
 from mlsrv.kernel_api import KernelAPI
@@ -94,7 +94,7 @@ class OpenAI:
         if form not in ("float", "base64"):
             raise BadField.of("encoding_format", "must be float or base64")
         dimensions = whole(body, "dimensions", 1, 2**20)
-        roles = self._roles(model)
+        roles = self._roles(request, model)
         response = await self._infer(request, roles.embedding(inputs))
         found = array_of(response, roles.vector, len(inputs), model)
         if found.ndim != 2:
@@ -126,7 +126,7 @@ class OpenAI:
         found = texts({"documents": documents}, "documents", MOST_TEXTS)
         count = whole(body, "top_n", 1, 2**31 - 1)
         shows = flag(body, "return_documents")
-        response = await self._infer(request, self._roles(model).ranking(query, found))
+        response = await self._infer(request, self._roles(request, model).ranking(query, found))
         scores = array_of(response, "scores", len(found), model).reshape(-1)
         results = []
         for index in np.argsort(-scores, kind="stable")[:count].tolist():
@@ -145,7 +145,7 @@ class OpenAI:
         if flag(body, "logprobs"):
             parameters["logprobs"] = whole(body, "top_logprobs", 0, 20) or 0
         model, conversation = model_of(body), messages(body)
-        asked = self._roles(model).generation(None, conversation, parameters)
+        asked = self._roles(request, model).generation(None, conversation, parameters)
         return await self._texts(request, body, [asked])
 
     @requires("infer")
@@ -156,7 +156,7 @@ class OpenAI:
         if (logprobs := whole(body, "logprobs", 0, 5)) is not None:
             parameters["logprobs"] = logprobs
         prompts = texts(body, "prompt", _MOST_PROMPTS)
-        roles = self._roles(model_of(body))
+        roles = self._roles(request, model_of(body))
         asked = [roles.generation(prompt, None, parameters) for prompt in prompts]
         return await self._texts(request, body, asked, prompts if flag(body, "echo") else None)
 
@@ -167,7 +167,7 @@ class OpenAI:
         asked: list[InferenceRequest],
         echoed: list[str] | None = None,
     ) -> Response:
-        roles = self._roles(model_of(body))
+        roles = self._roles(request, model_of(body))
         is_chat = echoed is None and "messages" in body
         context = _begin(request)
         prefix = "chatcmpl-" if is_chat else "cmpl-"
@@ -208,7 +208,14 @@ class OpenAI:
 
     # --- inside ---------------------------------------------------------------------------------------------
 
-    def _roles(self, model: str) -> Roles:
+    def _roles(self, request: Request, model: str) -> Roles:
+        """Return the roles of a model's tensors, once it is clear that the principal may ask it: others must
+        not find out what there is."""
+        guard, principal = self._kernel.guard, request.scope.get(PRINCIPAL)
+        if guard is not None and principal is not None:
+            peer = request.client.host if request.client is not None else ""
+            access = AccessRequest("infer", {}, model, "rest", f"POST {request.url.path}", peer)
+            guard.check(access, principal, model)
         return Roles.of(self._kernel.model_metadata(model))
 
     async def _infer(self, request: Request, asked: InferenceRequest) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
@@ -56,6 +56,23 @@ def access_request(
         client[0] if client else "",
         (scope.get("state") or {}).get(CERTIFICATE, _NO_CERTIFICATE),
     )
+
+
+def without_credentials(
+    pairs: Iterable[tuple[bytes, bytes]], headers: Mapping[str, str], names: Collection[str]
+) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a request as an endpoint gets them.
+
+    Args:
+        pairs: the headers as they came.
+        headers: the same by name, of which the guard has replaced the credentials.
+        names: of the headers that have credentials.
+    """
+    found = []
+    for name, value in pairs:
+        text = name.decode("latin-1")
+        found.append((name, headers[text].encode("latin-1", "replace") if text in names else value))
+    return found
 
 
 def _path(scope: Scope) -> str:

@@ -13,7 +13,7 @@ from mlsrv.errors import MLSrvError, Overloaded
 from mlsrv.kernel_api import Guard, KernelAPI
 from mlsrv.settings import KernelSettings, Owner, Settings
 from mlsrv.telemetry.request_logging import report
-from mlsrv_rest.access import access_request
+from mlsrv_rest.access import access_request, without_credentials
 from mlsrv_rest.asgi import DISCONNECTED, Message, Receive, Scope, Send, flushed
 from mlsrv_rest.body_budget import UNCOUNTED_BYTES, BodyBudget
 from mlsrv_rest.body_decoder import BodyDecoder
@@ -210,6 +210,8 @@ class RestApp:
             if guard is not None:
                 await self._admit(guard, call, scope, headers, action, model)
         scope[PRINCIPAL] = call.principal
+        if guard is not None and target is None:
+            scope["headers"] = without_credentials(scope["headers"], headers, guard.credential_headers)
         limit = MAX_CONTROL_BYTES if target is None and self._router.is_control(segments) else None
         body = await self._reader.read(call, headers, limit)
         if target is None:
