@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, TypedDict
 
 import httpx
 import numpy as np
+import pandas as pd
 import pytest
 from browsing import SIZES, assert_accessible, browsing, look, served
 from numpy.typing import NDArray
 from playwright.async_api import Page, expect
 
 import mlsrv
+import mlsrv_batching.plugin
 import mlsrv_console.plugin
 import mlsrv_drift.plugin
 import mlsrv_numpy.plugin
+import mlsrv_pandas.plugin
 import mlsrv_rest.plugin
 import mlsrv_text.plugin
+import mlsrv_workers.plugin
 from mlsrv import MLModel, ModelSettings
+from mlsrv.codecs import decode_args
 from mlsrv.testing import EchoModel
 from mlsrv.types import InferenceRequest, InferenceResponse, ResponseOutput
 
-PLUGINS = [mlsrv_rest.plugin, mlsrv_numpy.plugin, mlsrv_text.plugin, mlsrv_console.plugin]
+PLUGINS = [
+    mlsrv_rest.plugin,
+    mlsrv_numpy.plugin,
+    mlsrv_pandas.plugin,
+    mlsrv_text.plugin,
+    mlsrv_console.plugin,
+]
 
 
 @mlsrv.predictor
@@ -35,6 +46,24 @@ def shop(
 ) -> tuple[NDArray[np.float64], str]:
     found = rows.sum(axis=1) if mode == "sum" else rows.mean(axis=1)
     return found, f"{note} {top} {loud}"
+
+
+class House(TypedDict):
+    city: str
+    rooms: int
+    price: float
+
+
+class Houses(MLModel):
+    @decode_args
+    def predict(self, houses: Annotated[pd.DataFrame, House]) -> pd.DataFrame:
+        return houses[["city", "price"]].assign(price=houses.price / houses.rooms)
+
+
+class Anything(MLModel):
+    @decode_args
+    def predict(self, table: pd.DataFrame) -> list[str]:
+        return [f"{name} {kind}" for name, kind in table.dtypes.items()]
 
 
 class Picture(MLModel):
@@ -58,6 +87,8 @@ MODELS = [
         inputs=[{"name": "image", "datatype": "UINT8", "shape": [-1, -1, -1, 3]}],
     ),
     ModelSettings(name="shop", implementation=shop),  # type: ignore[arg-type]  # a function with `predictor`
+    ModelSettings(name="anything", implementation=Anything),
+    ModelSettings(name="houses", implementation=Houses),
 ]
 
 
@@ -141,6 +172,62 @@ async def test_an_image_is_sent_as_pixels() -> None:
         await page.get_by_label("image").set_input_files(content)  # type: ignore[arg-type]  # a FilePayload
         await page.get_by_role("button", name="Send").click()
         await expect(page.locator("#answer-body")).to_contain_text("[4, 5, 3, 10]")
+
+
+@pytest.mark.timeout(120)
+async def test_an_example_can_be_sent_as_it_is() -> None:
+    async with served(MODELS, *PLUGINS) as url, browsing("desktop", allowed=(503,)) as page:
+        for name in ("shop", "houses", "anything"):
+            await open_model(page, url, name)
+            await page.get_by_role("button", name="Fill in an example").click()
+            await page.get_by_role("button", name="Send").click()
+            await expect(page.locator("#answer-facts")).to_contain_text("status 200")
+        await expect(page.locator("#answer-body")).to_contain_text('"age int64", "city')
+
+
+@pytest.mark.timeout(120)
+async def test_a_table_fills_the_fields_of_its_columns() -> None:
+    async with served(MODELS, *PLUGINS) as url, browsing("desktop", allowed=(503,)) as page:
+        await open_model(page, url, "houses")
+        await page.get_by_text("Paste a table").click()
+        await page.get_by_label("Table with a header line").fill(
+            "city\trooms\tprice\nNew York\t2\t100.5\nOslo\t4\t30"
+        )
+        await expect(page.get_by_label("city", exact=True)).to_have_value("New York\nOslo")
+        await page.get_by_role("button", name="Send").click()
+        await expect(page.locator("#answer-body")).to_contain_text("[50.25, 7.5]")
+        await assert_accessible(page)
+        await look(page, "console-table")
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("size", SIZES)
+async def test_workers_and_batches_are_shown(size: str) -> None:
+    model = ModelSettings.parse_obj(
+        {
+            "name": "echo",
+            "implementation": "mlsrv.testing.EchoModel",
+            "inputs": [{"name": "x", "datatype": "FP64", "shape": [-1, 2]}],
+            "max_batch_size": 8,
+            "max_batch_time": 0.01,
+        }
+    )
+    plugins = [*PLUGINS, mlsrv_workers.plugin, mlsrv_batching.plugin]
+    async with served([model], *plugins) as url, browsing(size, "dark") as page:
+        await open_model(page, url, "echo")
+        await page.get_by_role("button", name="Fill in an example").click()
+        await page.get_by_role("button", name="Send").click()
+        await expect(page.locator("#answer-body")).to_contain_text("[0.5, 1.5, 2.5, 3.5]")
+        await expect(page.locator("#workers tbody tr")).to_have_count(1)
+        await expect(page.locator("#workers tbody td").first).to_have_text("1")
+        await expect(page.locator("#workers tbody td").last).to_have_text("none")
+        await expect(page.locator("#batching")).to_contain_text("at most 8 rows", timeout=20_000)
+        await expect(page.locator("#batching tbody")).to_contain_text("idle", timeout=20_000)
+        await expect(page.locator(".card b").first).not_to_have_text("–", timeout=20_000)
+        wide = await page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= SIZES[size][0], "the page must not scroll sideways"
+        await assert_accessible(page)
+        await look(page, f"console-workers-{size}")
 
 
 @pytest.mark.timeout(120)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
 import pytest
@@ -40,6 +40,19 @@ class OfPeople(MLModel):
     @decode_args
     def predict(self, person: Person, factor: float = 1.0) -> str:
         return f"{person.name} {person.age * factor:g} {person.nick}"
+
+
+class Row(TypedDict):
+    city: str
+    rooms: int
+    price: float
+    kind: Literal["house", "flat"]
+
+
+class OfRows(MLModel):
+    @decode_args
+    def predict(self, rows: Annotated[dict[str, Any], Row], top: int = 1) -> int:
+        return len(rows["city"])
 
 
 class Untold(MLModel):
@@ -146,3 +159,15 @@ async def test_a_literal_of_other_kinds_is_an_error_when_the_model_loads(choices
     async with Kernel({"executor": "inline"}, models=[model]) as kernel:
         await kernel.loaded()
         assert "no codec decodes" in kernel.problems()[0]
+
+
+async def test_the_columns_of_a_table_are_told() -> None:
+    inputs, _ = await metadata_of(OfRows)
+    assert [(one["name"], one["datatype"], one["shape"]) for one in inputs] == [
+        ("city", "BYTES", [-1]),
+        ("rooms", "INT64", [-1]),
+        ("price", "FP64", [-1]),
+        ("kind", "BYTES", [-1]),
+        ("top", "INT64", [1]),
+    ]
+    assert inputs[3]["parameters"]["choices"] == ["house", "flat"]

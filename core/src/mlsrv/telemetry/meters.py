@@ -102,7 +102,8 @@ class Meters:
 
 
 def _fan_out(recorders: Sequence[Callable[[_T], None]]) -> Callable[[_T], None]:
-    """Return one recorder for all of these."""
+    """Return one recorder for all of these that record."""
+    recorders = [record for record in recorders if record is not nothing]
     if not recorders:
         return nothing
     if len(recorders) == 1:

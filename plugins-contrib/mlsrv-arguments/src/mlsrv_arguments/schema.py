@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints, is_typeddict
 
 import numpy as np
 
@@ -33,8 +33,8 @@ def tensors_of(
     annotation alone does not tell it.
 
     An array is ``[-1, -1]``, of the element type that ``NDArray[...]`` names (an input without one: FP64); a
-    list ``[-1]``; one value ``[1]``. The parameters may hold `content_type`, `optional` and, of a `Literal`,
-    `choices`.
+    list ``[-1]``; one value ``[1]``; of a table whose columns are given beside its type, each column
+    ``[-1]``. The parameters may hold `content_type`, `optional` and, of a `Literal`, `choices`.
 
     Args:
         model: whose codecs count.
@@ -54,13 +54,30 @@ def tensors_of(
         ]
     found = _described(simple, hint)
     if found is None:
-        return []
+        return _columns(model, hint) if for_input else []
     datatype, shape, parameters = found
     if datatype is None and not for_input:
         return []
     if optional:
         parameters["optional"] = True
     return [MetadataTensor(name, datatype or Datatype.FP64, shape, parameters or None)]
+
+
+def _columns(model: ModelView, hint: Any) -> list[MetadataTensor]:
+    """Return the metadata of a table's columns: the fields of a dataclass or a `TypedDict` beside its type,
+    as in ``Annotated[pd.DataFrame, Person]``. Empty without one."""
+    parts = get_args(hint)
+    if get_origin(hint) is not Annotated:
+        return next((found for part in parts if (found := _columns(model, part))), [])
+    for fields in parts[1:]:
+        if is_typeddict(fields) or (dataclasses.is_dataclass(fields) and isinstance(fields, type)):
+            cells = [
+                tensor
+                for name, cell in get_type_hints(fields).items()
+                for tensor in tensors_of(model, name, cell)
+            ]
+            return [MetadataTensor(cell.name, cell.datatype, [-1], cell.parameters) for cell in cells]
+    return []
 
 
 def has_default(field: dataclasses.Field[Any]) -> bool:

@@ -10,7 +10,9 @@ import pytest
 
 import mlsrv_console.plugin
 import mlsrv_rest.plugin
+from mlsrv import Kernel
 from mlsrv.authorization import action_of
+from mlsrv.metrics import Metric, nothing
 from mlsrv.testing import make_kernel
 from mlsrv_console.routes import ASSETS, PAGE, routes
 from mlsrv_rest import create_app
@@ -46,7 +48,34 @@ async def test_nothing_else_is_served(client: httpx.AsyncClient, name: str) -> N
 
 
 def test_the_files_need_no_more_than_the_health_of_the_server() -> None:
-    assert {action_of(route.endpoint) for route in routes()} == {"health"}
+    actions = {route.path: action_of(route.endpoint) for route in routes(Kernel(discover=False))}
+    assert actions.pop("/v2/console/gauges") == "metrics"
+    assert set(actions.values()) == {"health"}
+
+
+async def test_the_gauges_of_plugins_are_answered(caplog: pytest.LogCaptureFixture) -> None:
+    kernel = make_kernel(plugins=[mlsrv_rest.plugin, mlsrv_console.plugin])
+    async with (
+        kernel,
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(create_app(kernel)), base_url="http://test"
+        ) as client,
+    ):
+        gauge = Metric("g", "A gauge.", "gauge", ("pool",))
+        end = kernel.metrics.observe_gauge(gauge, lambda: [(("a",), 2.0)])
+        kernel.metrics.observe_gauge(Metric("broken", "One.", "gauge"), lambda: [(("no such label",), 1.0)])
+        found = (await client.get("/v2/console/gauges")).json()["gauges"]
+        assert {"name": "g", "labels": {"pool": "a"}, "value": 2.0} in found
+        assert "The gauge broken cannot be read" in caplog.text
+        end()
+        assert "g" not in {one["name"] for one in (await client.get("/v2/console/gauges")).json()["gauges"]}
+
+
+async def test_a_request_costs_no_recorder_of_the_console() -> None:
+    async with make_kernel(plugins=[mlsrv_rest.plugin, mlsrv_console.plugin]) as kernel:
+        counter = Metric("c", "A counter.", "counter")
+        assert kernel.metrics.bind(counter) is nothing
+        assert kernel.metrics.bind_row([(counter, ())]) is nothing
 
 
 def test_the_files_name_no_other_server() -> None:

@@ -1,15 +1,20 @@
-"""Routes: the page of the console and its assets. All that it shows comes from the REST API."""
+"""Routes: the page of the console, its assets, and the gauges. All else comes from the REST API."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from mlsrv.authorization import requires
+from mlsrv_console.gauges import read_gauges
+
+if TYPE_CHECKING:
+    from mlsrv.kernel_api import KernelAPI
 
 ASSETS = Path(__file__).with_name("assets")
 PAGE = "console.html"
@@ -44,6 +49,16 @@ async def asset(request: Request) -> Response:
     return FileResponse(path, media_type=kind, headers=_HEADERS)
 
 
-def routes() -> list[Route]:
+def routes(kernel: KernelAPI) -> list[Route]:
     """Return the routes of the console."""
-    return [Route("/v2/console", page), Route("/v2/console/{file}", asset)]
+
+    @requires("metrics")
+    async def gauges(request: Request) -> Response:
+        """Answer the gauges of the server now."""
+        return JSONResponse({"gauges": read_gauges(kernel)}, headers={"cache-control": "no-store"})
+
+    return [
+        Route("/v2/console", page),
+        Route("/v2/console/gauges", gauges),
+        Route("/v2/console/{file}", asset),
+    ]

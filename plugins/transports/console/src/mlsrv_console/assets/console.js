@@ -1,8 +1,10 @@
 // Console: the list of models, and what can be done with the chosen one.
 import { call, key, modelPath, root } from "./api.js";
 import { Activity } from "./activity.js";
+import { drawBatching } from "./batching.js";
 import { Drift } from "./drift.js";
 import { makeFields } from "./form.js";
+import { drawWorkers } from "./workers.js";
 
 const SECONDS = 2;
 const at = (id) => document.getElementById(id);
@@ -12,6 +14,7 @@ let models = [];
 let chosen = null;
 let shown = "";
 let form = null;
+let gauges = [];
 
 const keyOf = (model) => `${model.name}\n${model.version || ""}`;
 // Statistics have a version where a model has none.
@@ -19,15 +22,18 @@ const countedAs = (model) => `${model.name}\n${model.version || "1"}`;
 
 async function look() {
   try {
-    const [index, ready, stats] = await Promise.all([
+    const [index, ready, stats, measured] = await Promise.all([
       call("/repository/index", { body: {} }),
       call("/health/ready", { raw: true }),
       call("/models/stats", { raw: true }),
+      call("/console/gauges", { raw: true }),
     ]);
     models = index.body;
     for (const one of stats.body?.model_stats || []) activity.read(countedAs(one), one, performance.now());
     at("state").textContent = ready.status === 200 ? "ready" : "not ready";
     at("state").className = ready.status === 200 ? "good" : "bad";
+    gauges = measured.body?.gauges || [];
+    drawWorkers(at("workers"), gauges);
     tell("");
   } catch (error) {
     at("state").textContent = "";
@@ -95,6 +101,7 @@ async function drawModel() {
   at("model-reason").hidden = !model.reason;
   at("form").hidden = !isReady;
   activity.draw(countedAs(model));
+  drawBatching(at("batching"), isReady ? await batcherOf(model) : null);
   if (isReady) await drift.draw(model);
   else at("drift").hidden = true;
   if (shown === `${chosen} ${model.state}`) return;
@@ -111,6 +118,13 @@ async function drawModel() {
   } catch (error) {
     tell(error.message);
   }
+}
+
+// What a batcher does, null for a model without one.
+async function batcherOf(model) {
+  if (!gauges.some(({ name, labels }) => name === "mlsrv_batch_queue" && labels.model_name === model.name)) return null;
+  const { status, body } = await call(`${modelPath(model.name, model.version)}/batching`, { raw: true });
+  return status === 200 ? body : null;
 }
 
 function drawActions(model, isReady) {
@@ -204,6 +218,7 @@ async function begin() {
 }
 
 at("form").addEventListener("submit", send);
+at("example").addEventListener("click", () => form.fill());
 at("key-button").addEventListener("click", askKey);
 await begin();
 for (;;) {

@@ -1,9 +1,16 @@
 // Form: fields for the inputs that a model declares, and the request that they make.
-const UNDECLARED = [{ name: "input", datatype: "FP64", shape: [-1, -1] }];
+import { describe, exampleOf, isList, numeric, shapeOf, tensorOf, ways } from "./tensors.js";
+import { pasting, undeclared } from "./tables.js";
 
 export function makeFields(inputs, into) {
-  const fields = (inputs.length ? inputs : UNDECLARED).map(fieldOf);
-  into.replaceChildren(...fields.map((field) => field.element));
+  if (!inputs.length) {
+    const only = undeclared();
+    into.replaceChildren(only.element);
+    return only;
+  }
+  const fields = inputs.map(fieldOf);
+  const columns = fields.filter((field) => isList(field.tensor));
+  into.replaceChildren(...(columns.length > 1 ? [pasting(columns)] : []), ...fields.map((field) => field.element));
   return {
     // Throws an Error that names the field.
     async request() {
@@ -13,6 +20,10 @@ export function makeFields(inputs, into) {
         if (tensor) tensors.push(tensor);
       }
       return { inputs: tensors };
+    },
+    // Puts an example into each field that can be typed into.
+    fill() {
+      for (const field of fields) if (field.example) field.write(field.example);
     },
   };
 }
@@ -30,13 +41,19 @@ function fieldOf(tensor, index) {
   hint.id = `${id}-hint`;
   element.append(label, hint);
   const make = kindOf(tensor, parameters);
-  const { controls, help, read } = make(tensor, parameters, id);
-  hint.textContent = `${tensor.datatype} [${tensor.shape.join(", ")}] · ${help}`;
+  const { controls, help, read, example } = make(tensor, parameters, id);
+  hint.textContent = `${describe(tensor)} · ${help}`;
+  if (example && controls[0] instanceof HTMLTextAreaElement) controls[0].placeholder = `for example\n${example}`;
   controls[0].id = id;
   controls.forEach((control) => control.setAttribute("aria-describedby", hint.id));
   element.append(...controls);
   return {
     element,
+    tensor,
+    example,
+    write(text) {
+      controls[0].value = text;
+    },
     async read() {
       try {
         const found = await read();
@@ -74,13 +91,13 @@ function select(options, optional) {
 function choice(tensor, parameters) {
   const control = select(parameters.choices.map(String), parameters.optional);
   const value = () => parameters.choices.find((one) => String(one) === control.value);
-  return { controls: [control], help: "one of these", read: () => (control.value === "" ? null : { shape: [1], data: [value()] }) };
+  return { controls: [control], help: "one of these", example: String(parameters.choices[0]), read: () => (control.value === "" ? null : { shape: [1], data: [value()] }) };
 }
 
 function flag(tensor, parameters) {
   const control = select(["false", "true"], parameters.optional);
   const read = () => (control.value === "" ? null : { shape: tensor.shape, data: [control.value === "true"] });
-  return { controls: [control], help: "true or false", read };
+  return { controls: [control], help: "choose", example: "true", read };
 }
 
 function number(tensor) {
@@ -88,7 +105,8 @@ function number(tensor) {
   control.inputMode = "decimal";
   return {
     controls: [control],
-    help: "a number",
+    help: tensor.datatype.includes("INT") ? "such as 3" : "such as 0.5",
+    example: exampleOf(tensor),
     read: () => (control.value.trim() === "" ? null : { shape: tensor.shape, data: [numeric(control.value, tensor)] }),
   };
 }
@@ -98,7 +116,8 @@ function texts(tensor) {
   const single = tensor.shape.every((length) => length === 1);
   return {
     controls: [control],
-    help: single ? "a text" : "one text a line",
+    help: single ? "sent as it is" : "one a line",
+    example: exampleOf(tensor),
     read() {
       if (control.value === "") return null;
       const data = single ? [control.value] : control.value.replace(/\n$/, "").split("\n");
@@ -112,47 +131,10 @@ function table(tensor) {
   control.spellcheck = false;
   return {
     controls: [control],
-    help: "JSON, or rows pasted from a table: one row a line, cells between tabs, commas or spaces",
-    read() {
-      const text = control.value.trim();
-      if (text === "") return null;
-      const nested = text.startsWith("[") ? JSON.parse(text) : rowsOf(text);
-      const shape = [];
-      for (let level = nested; Array.isArray(level); level = level[0]) shape.push(level.length);
-      const data = nested.flat(Infinity).map((cell) => (tensor.datatype === "BOOL" ? truth(cell) : numeric(cell, tensor)));
-      if (shape.reduce((a, b) => a * b, 1) !== data.length) throw new Error("the rows differ in length");
-      return { shape: shapeOf(tensor, shape), data };
-    },
+    help: ways(tensor),
+    example: exampleOf(tensor),
+    read: () => (control.value.trim() === "" ? null : tensorOf(tensor, control.value)),
   };
-}
-
-function rowsOf(text) {
-  return text.split("\n").filter((line) => line.trim()).map((line) => line.trim().split(/\s*[\t,;]\s*|\s+/));
-}
-
-function truth(cell) {
-  if (["true", "1"].includes(String(cell).toLowerCase())) return true;
-  if (["false", "0"].includes(String(cell).toLowerCase())) return false;
-  throw new Error(`${cell} is neither true nor false`);
-}
-
-function numeric(cell, tensor) {
-  const text = String(cell).trim();
-  const value = Number(text);
-  if (text === "" || (Number.isNaN(value) && text !== "NaN")) throw new Error(`${text || "an empty cell"} is no number`);
-  if (tensor.datatype.includes("INT") && !Number.isInteger(value)) throw new Error(`${text} is no whole number`);
-  return Number.isFinite(value) ? value : text;
-}
-
-// The shape of what was typed, with leading or trailing ones where the model declares more dimensions.
-function shapeOf(tensor, shape) {
-  const declared = tensor.shape;
-  const found = [...shape];
-  while (found.length < declared.length) {
-    if (declared.at(-1) === 1 && found.length === 1) found.push(1);
-    else found.unshift(1);
-  }
-  return found;
 }
 
 function chooser(accept) {
