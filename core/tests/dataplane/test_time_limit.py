@@ -111,6 +111,24 @@ async def test_a_context_can_be_used_again_after_an_answer() -> None:
     await instance.close(0)
 
 
+async def test_a_task_that_was_cancelled_before_and_went_on_learns_that_it_is_late() -> None:
+    instance = instance_of(Slow(60))
+
+    async def goes_on() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            with pytest.raises(DeadlineExceeded, match=SENTENCE):
+                await instance.infer(REQUEST, CallContext())
+
+    task = asyncio.ensure_future(goes_on())
+    await asyncio.sleep(0)
+    task.cancel()
+    await task
+    assert task.cancelling() == 1
+    await instance.close(0)
+
+
 async def test_the_deadline_stays_when_the_client_leaves() -> None:
     placement = Slow(60)
     instance, context = instance_of(placement, 30.0), CallContext()

@@ -22,13 +22,15 @@ class TimeLimit:
         seconds: the time of each request.
     """
 
-    __slots__ = ("_expired", "_running", "_timer", "seconds")
+    __slots__ = ("_cancelling", "_expired", "_running", "_timer", "seconds")
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         # Requests are their contexts, each with its task: an object for each would cost more than all else.
         self._running: dict[CallContext | Running, asyncio.Task[Any] | None] = {}
         self._expired: dict[CallContext, asyncio.Task[Any]] = {}
+        # Of tasks that were cancelled before, and went on: how often.
+        self._cancelling: dict[CallContext, int] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, context: CallContext) -> bool:
@@ -43,16 +45,19 @@ class TimeLimit:
         context.deadline = deadline
         if self._timer is None:
             self._set_timer(self.seconds)
-        self._running[context] = current_task()
+        self._running[context] = task = current_task()
+        if task is not None and (cancelling := task.cancelling()):
+            self._cancelling[context] = cancelling
         return True
 
     def stop(self, context: CallContext) -> bool:
         """Watch a request no more. Returns True if its task was cancelled because its time was over, and for
         no other reason."""
+        before = self._cancelling.pop(context, 0) if self._cancelling else 0
         if self._running.pop(context, None) is not None:
             return False
         task = self._expired.pop(context, None)
-        return task is not None and task.uncancel() == 0
+        return task is not None and task.uncancel() <= before
 
     def step(self) -> Running:
         """Watch the current task until `Running.stop`, for one step of a stream."""
@@ -68,7 +73,7 @@ class TimeLimit:
             self._running[running] = None
 
     def _expire(self, context: CallContext, task: asyncio.Task[Any] | None) -> None:
-        if task is not None and not task.cancelling():
+        if task is not None:
             self._expired[context] = task
             task.cancel()
 
