@@ -2,17 +2,19 @@
 and a modest client beside a greedy one that asks for twice what a model can do.
 
 Run it as a plain script. The first part has one server process with a kernel for each variant, loaded in
-short turns by one client; what counts is the CPU time of the server for each request. "off again" shows how
-much two equal kernels differ. In the second part a model takes 5 ms for a request, one after the other; the
-greedy client sends twice as many as that, the modest one a tenth. What counts is the part of its requests
-that the modest client gets an answer to, once with a key for each client and once with one key for both.
+short turns by one client, in changing order; what counts is the CPU time of the server for each request, as
+medians of the differences between neighbours in time. "off again" shows how much two equal kernels differ,
+"header" what the longer head of the request costs without any keys.
+
+In the second part a model takes 5 ms for a request, one after the other; the greedy client sends twice as
+many as it can do now, the modest one a tenth. What counts is the part of its requests that the modest client
+gets an answer to, once with a key for each client and once with one key for both.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import statistics
 import subprocess
@@ -31,11 +33,13 @@ from mlsrv_keys.key_file import Key, write_keys
 BODY = b'{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","data":[1.0]}]}'
 ENTRIES = 1000
 CONNECTIONS = 16
-ROUNDS = 30
-SECONDS = 0.4
+ROUNDS = 60
+REQUESTS = 20
+"""Of each connection in a turn."""
 WORK = 0.005
 IN_FLIGHT = 20
 OVERLOAD_SECONDS = 8.0
+CAPACITY_SECONDS = 3.0
 LIMIT = 10.0
 """Microseconds that a key may cost."""
 LEAST = 0.95
@@ -121,41 +125,42 @@ def serving(variants: dict[str, Any]) -> Iterator[tuple[int, dict[str, int]]]:
 
 
 def cpu_seconds(process: int) -> float:
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    threads = Path(f"/proc/{process}/task").glob("*/schedstat")
+    return sum(int(one.read_text().split()[0]) for one in threads) / 1e9
 
 
 async def turn(process: int, port: int, key: str | None) -> float:
     """Load one variant for a while; returns microseconds of CPU time for each request."""
-    done = 0
-    end = time.monotonic() + SECONDS
 
     async def client() -> None:
-        nonlocal done
         async with Connection(port, "/v2/models/noop/infer", key) as connection:
-            while time.monotonic() < end:
+            for _ in range(REQUESTS):
                 assert await connection.ask() == 200
-                done += 1
 
     before = cpu_seconds(process)
     await asyncio.gather(*(client() for _ in range(CONNECTIONS)))
-    return (cpu_seconds(process) - before) / done * 1e6
+    return (cpu_seconds(process) - before) / (CONNECTIONS * REQUESTS) * 1e6
 
 
 async def measure_cost(process: int, ports: dict[str, int], key: str) -> None:
     found: dict[str, list[float]] = {name: [] for name in ports}
-    for _ in range(ROUNDS):
-        for name, port in ports.items():
-            found[name].append(await turn(process, port, key if name == "keys" else None))
-    base = statistics.median(found["off"])
+    names = list(ports)
+    for number in range(ROUNDS):
+        for name in names if number % 2 else reversed(names):
+            found[name].append(await turn(process, ports[name], key if name in ("keys", "header") else None))
     print(f"{'variant':12} {'us/request':>11} {'more':>7}")
     for name, values in found.items():
-        print(f"{name:12} {statistics.median(values):11.1f} {statistics.median(values) - base:+7.1f}")
+        more = statistics.median(one - off for one, off in zip(values, found["off"], strict=True))
+        print(f"{name:12} {statistics.median(values):11.1f} {more:+7.1f}")
     print(f"aim: keys cost at most {LIMIT:g} us\n")
 
 
-async def flood(port: int, key: str, rate: float, connections: int) -> Counter[int]:
-    """Send requests at a rate, for a while, whatever becomes of them; returns how often each status came."""
+async def flood(port: int, key: str, rate: float, connections: int, *, even: bool) -> Counter[int]:
+    """Send requests at a rate, for a while, whatever becomes of them; returns how often each status came.
+
+    Where `even` is true, those that this process could not send in time are left out; else they follow at
+    once.
+    """
     found: Counter[int] = Counter()
     due: asyncio.Queue[None] = asyncio.Queue()
 
@@ -171,7 +176,7 @@ async def flood(port: int, key: str, rate: float, connections: int) -> Counter[i
     while (passed := time.monotonic() - began) < OVERLOAD_SECONDS:
         while sent < passed * rate:
             due.put_nowait(None)
-            sent += 1
+            sent = int(passed * rate) + 1 if even else sent + 1
         await asyncio.sleep(0.002)
     await due.join()
     for one in clients:
@@ -180,11 +185,28 @@ async def flood(port: int, key: str, rate: float, connections: int) -> Counter[i
     return found
 
 
+async def capacity(port: int, key: str) -> float:
+    """Requests per second that the model can do now; less than 1 / WORK on a machine with other work."""
+    done, end = 0, time.monotonic() + CAPACITY_SECONDS
+
+    async def client() -> None:
+        nonlocal done
+        async with Connection(port, "/v2/models/working/infer", key) as connection:
+            while time.monotonic() < end:
+                assert await connection.ask() == 200
+                done += 1
+
+    await asyncio.gather(*(client() for _ in range(IN_FLIGHT // 3)))
+    return done / CAPACITY_SECONDS
+
+
 async def measure_fairness(port: int, greedy: str, modest: str) -> None:
     print(f"{'keys':12} {'modest kept':>12} {'greedy kept':>12}")
     for name, key in (("one each", greedy), ("one for both", modest)):
+        most = await capacity(port, modest)
         many, few = await asyncio.gather(
-            flood(port, key, 2.0 / WORK, 200), flood(port, modest, 0.1 / WORK, 20)
+            flood(port, key, 2.0 * most, 200, even=False),
+            flood(port, modest, 0.1 * most, 20, even=True),
         )
         print(f"{name:12} {few[200] / few.total():12.1%} {many[200] / many.total():12.1%}")
     print(f"aim: the modest client keeps at least {LEAST:.0%} with a key of its own")
@@ -195,7 +217,7 @@ def main() -> int:
         made = [Key.make(f"client{number}", dict.fromkeys(ACTIONS, ("*",))) for number in range(ENTRIES)]
         write_keys(Path(folder, "keys.json"), {key.id: key for key, _ in made})
         guarded = {"keys_file": str(Path(folder, "keys.json"))}
-        with serving({"off": {}, "keys": guarded, "off again": {}}) as (process, ports):
+        with serving({"off": {}, "keys": guarded, "header": {}, "off again": {}}) as (process, ports):
             asyncio.run(measure_cost(process, ports, made[ENTRIES // 2][1]))
         with serving({"keys": guarded | {"inline_threads": 1}}) as (_, ports):
             asyncio.run(measure_fairness(ports["keys"], made[0][1], made[1][1]))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mlsrv.authorization import Limits, Principal
-from mlsrv.dataplane.admission import Admission, size_of, size_of_arguments
+from mlsrv.dataplane.admission import RECENT_SECONDS, Admission, size_of, size_of_arguments
 from mlsrv.errors import Code, Overloaded, RateLimited, TooLarge
 from mlsrv.handlers import HandlerRequest
 from mlsrv.types import RequestInput
@@ -123,6 +123,23 @@ def test_one_principal_leaves_room_for_others() -> None:
     for _ in range(10):
         admission.leave(1, greedy)
     admission.enter(1, greedy)
+
+
+def test_who_has_asked_lately_finds_room_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("mlsrv.dataplane.admission.monotonic", lambda: now)
+    admission = Admission("Model m", "model", 100, 10**9)
+    greedy, modest = principal("greedy"), principal("modest")
+    for _ in range(50):
+        admission.enter(1, greedy)
+    admission.enter(1, modest)
+    admission.leave(1, modest)
+    # No request of it is in, but the next ones may come.
+    with pytest.raises(Overloaded, match="50 requests of greedy"):
+        admission.enter(1, greedy)
+    now += RECENT_SECONDS + 0.1
+    admission.enter(1, greedy)
+    assert admission.requests == 51
 
 
 def test_without_pressure_nobody_is_held_to_a_share() -> None:

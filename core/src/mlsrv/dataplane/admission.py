@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,14 @@ from mlsrv_protocol.types import RequestInput, ResponseOutput
 LARGEST_SHARE = 0.9
 """Part of a limit that principals share evenly once half of it is taken: one alone leaves room for others."""
 
+RECENT_SECONDS = 1.0
+"""Seconds for which a principal counts as active after a request: its next ones find room, too."""
+
 POINTER = 8
 """Bytes that an element of a list counts beside its text."""
+
+
+_NOTHING = (0, 0)
 
 
 class Admission:
@@ -33,7 +41,7 @@ class Admission:
         requests, bytes: what is in now.
     """
 
-    __slots__ = ("_kind", "_most", "_most_bytes", "_of", "_what", "_whole", "bytes", "requests")
+    __slots__ = ("_kind", "_most", "_most_bytes", "_of", "_recent", "_what", "_whole", "bytes", "requests")
 
     def __init__(
         self, what: str, kind: str, most: int, most_bytes: int, whole: Admission | None = None
@@ -45,7 +53,8 @@ class Admission:
         self._most = most
         self._most_bytes = most_bytes
         self._whole = whole
-        self._of: dict[str, tuple[int, int]] = {}
+        self._of: dict[str, list[int]] = {}
+        self._recent: OrderedDict[str, float] = OrderedDict()
 
     def enter(self, size: int, principal: Principal | None = None) -> None:
         """Let a request of `size` bytes in, until `leave`.
@@ -65,36 +74,56 @@ class Admission:
         self.requests += 1
         self.bytes += size
         if principal is not None:
-            requests, taken = self._of.get(principal.name, (0, 0))
-            self._of[principal.name] = requests + 1, taken + size
+            taken = self._of.get(principal.name)
+            if taken is None:
+                taken = self._of[principal.name] = [0, 0]
+            taken[0] += 1
+            taken[1] += size
 
     def leave(self, size: int, principal: Principal | None = None) -> None:
         """A request that was let in has its answer, or was given up."""
         self.requests -= 1
         self.bytes -= size
         if principal is not None:
-            requests, taken = self._of.pop(principal.name)
-            if requests > 1:
-                self._of[principal.name] = requests - 1, taken - size
+            taken = self._of[principal.name]
+            taken[0] -= 1
+            taken[1] -= size
+            if not taken[0]:
+                del self._of[principal.name]
         if self._whole is not None:
             self._whole.leave(size, principal)
 
     def _check(self, principal: Principal, size: int) -> None:
-        requests, taken = self._of.get(principal.name, (0, 0))
         limits = principal.limits
-        if limits is not None and self._whole is None:  # its limits are those for all models together
+        is_crowded = self.requests >= self._most / 2
+        is_full = self.bytes + size >= self._most_bytes / 2
+        has_limits = limits is not None and self._whole is None  # they are for all models together
+        if not (is_crowded or is_full or has_limits):
+            return
+        requests, taken = self._of.get(principal.name, _NOTHING)
+        if limits is not None and has_limits:
             if limits.in_flight is not None and requests >= limits.in_flight:
                 raise RateLimited.by(principal.name, f"{limits.in_flight} requests at once")
             if limits.in_flight_bytes is not None and taken + size > limits.in_flight_bytes:
                 raise RateLimited.by(principal.name, f"{limits.in_flight_bytes} bytes of requests at once")
-        active = len(self._of) + (requests == 0)
-        if self.requests >= self._most / 2 and requests >= max(1, LARGEST_SHARE * self._most / active):
+        if not (is_crowded or is_full):
+            return
+        active = max(self._count_recent(principal.name), len(self._of) + (requests == 0))
+        if is_crowded and requests >= max(1, LARGEST_SHARE * self._most / active):
             raise Overloaded.of(self._what, f"{requests} requests of {principal.name}", "principal_requests")
-        crowded = self.bytes + size >= self._most_bytes / 2
-        if crowded and taken and taken + size > LARGEST_SHARE * self._most_bytes / active:
+        if is_full and taken and taken + size > LARGEST_SHARE * self._most_bytes / active:
             raise Overloaded.of(
                 self._what, f"{taken} bytes of requests of {principal.name}", "principal_bytes"
             )
+
+    def _count_recent(self, name: str) -> int:
+        """Note a request of a principal; return how many principals have sent some lately."""
+        recent, now = self._recent, monotonic()
+        recent[name] = now
+        recent.move_to_end(name)
+        while next(iter(recent.values())) < now - RECENT_SECONDS:
+            recent.popitem(last=False)
+        return len(recent)
 
     def _refusal(self, size: int) -> Overloaded | TooLarge:
         if size > self._most_bytes:
