@@ -1,6 +1,6 @@
 """Pickling by value: functions of a model's folder in fresh processes that its code starts.
 
-A fresh interpreter (joblib's default, dask, Ray) cannot import the private modules of a model. cloudpickle,
+A fresh interpreter (joblib's default, dask) cannot import the private modules of a model. cloudpickle,
 with which these libraries send functions, sends those of registered modules with their code, not by name.
 """
 
@@ -12,7 +12,7 @@ from types import ModuleType
 
 CLOUDPICKLES = ("cloudpickle", "joblib.externals.cloudpickle")
 """Names of the library: its own, and that of the copy which joblib before 1.6 brings."""
-IMPORTERS = frozenset({"cloudpickle", "dask", "joblib", "ray"})
+IMPORTERS = frozenset({"cloudpickle", "dask", "joblib"})
 """Packages that bring it into the process."""
 
 

@@ -15,10 +15,10 @@ from mlsrv.errors import MLSrvError, ModelLoadError
 from mlsrv.executor import ModelInfo
 from mlsrv.settings import ModelSettings
 from mlsrv.threads import run_in_own_thread
+from mlsrv_executor_kit.model_files import ModelFiles, artifact_stamp
 from mlsrv_workers.ipc.failures import WorkerEnded
 from mlsrv_workers.ipc.frames import FrameKind
 from mlsrv_workers.pool.answers import info_of
-from mlsrv_workers.pool.model_files import ModelFiles, artifact_stamp
 from mlsrv_workers.pool.slot import Slot
 from mlsrv_workers.pool.supervisor import Supervisor
 from mlsrv_workers.pool.worker_process import WorkerProcess

@@ -33,6 +33,7 @@ from mlsrv.telemetry.default_registry import read_default_registry
 from mlsrv.telemetry.request_logging import thread_failed
 from mlsrv_executor_kit import serialization
 from mlsrv_executor_kit.failures import dump_error
+from mlsrv_executor_kit.joining_threads import JoiningThreads
 from mlsrv_executor_kit.plain_data import dump_plain
 from mlsrv_executor_kit.plain_values import dump_value
 from mlsrv_executor_kit.plugin_specs import PluginSpecs
@@ -42,7 +43,6 @@ from mlsrv_protocol.workload import is_large
 from mlsrv_workers.ipc.connection import Connection
 from mlsrv_workers.ipc.frames import CREDIT_INTERVAL, STREAM_WINDOW, Frame, FrameKind
 from mlsrv_workers.ipc.log_forwarding import ForwardingHandler
-from mlsrv_workers.worker.joining_threads import JoiningThreads
 
 _LARGE = 2**18
 """Bytes of a request beside its arrays from which it holds very many values."""

@@ -1,4 +1,4 @@
-"""Joining threads: worker threads that wait for a running function when its call is cancelled."""
+"""Joining threads: threads that wait for a running function when its call is cancelled."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 from mlsrv.threads import Threads
 
+__all__ = ["JoiningThreads"]
+
 _T = TypeVar("_T")
 
 
@@ -15,7 +17,7 @@ class JoiningThreads(Threads):
     """Threads whose cancelled calls end when the function has ended, not before.
 
     A function cannot be interrupted. If its call ended at once, the server would send the next request,
-    abandoned functions would pile up in the worker, and a stuck worker would not be noticed.
+    abandoned functions would pile up in the process, and a stuck one would not be noticed.
     """
 
     async def run(self, function: Callable[..., _T], /, *args: Any, **kwargs: Any) -> _T:

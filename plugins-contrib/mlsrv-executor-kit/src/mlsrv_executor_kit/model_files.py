@@ -1,4 +1,4 @@
-"""Model files: what belongs to a version of a model, so that replaced workers load the same version."""
+"""Model files: what belongs to a version of a model, so that replaced processes load the same version."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from mlsrv.errors import ModelLoadError
 from mlsrv.hosting.code_snapshot import CodeSnapshot, take_snapshot
 from mlsrv.settings import ModelSettings
 from mlsrv.utils import local_path
+
+__all__ = ["MAX_FILES", "ModelFiles", "Stamp", "artifact_stamp"]
 
 Stamp: TypeAlias = frozenset[tuple[str, int, int, int]]
 """Path, size, time of change and inode of each file."""

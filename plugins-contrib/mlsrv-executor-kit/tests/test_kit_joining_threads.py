@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from mlsrv_workers.worker.joining_threads import JoiningThreads
+from mlsrv_executor_kit.joining_threads import JoiningThreads
 
 
 async def test_results_and_errors_are_passed_on() -> None:

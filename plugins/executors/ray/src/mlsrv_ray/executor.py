@@ -1,0 +1,216 @@
+"""Executor: loads models on a Ray cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import pickle
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from attrs import define, field
+
+from mlsrv.errors import MLSrvError, ModelLoadError
+from mlsrv.executor import Executor, Placement
+from mlsrv.kernel_api import KernelAPI
+from mlsrv.metrics import Recorder
+from mlsrv.placement import ModelInfo
+from mlsrv.settings import ModelSettings
+from mlsrv.threads import run_in_own_thread
+from mlsrv_executor_kit import serialization
+from mlsrv_executor_kit.model_files import ModelFiles, artifact_stamp
+from mlsrv_executor_kit.plugin_specs import PluginSpecs
+from mlsrv_ray.artifacts import Archive, pack
+from mlsrv_ray.cluster import Cluster
+from mlsrv_ray.failures import ClusterLost
+from mlsrv_ray.metrics import CONNECTED, ENDS, REPLICAS, WAITING
+from mlsrv_ray.placement import RayPlacement
+from mlsrv_ray.replica import LaunchSpec, Replica
+from mlsrv_ray.replicas import Replicas
+from mlsrv_ray.settings import RayModelSettings, RaySettings
+
+logger = logging.getLogger("mlsrv.ray")
+
+SYNCHRONOUS, ASYNCHRONOUS = 2, 64
+"""Requests that a replica runs at once."""
+
+
+class RayExecutor(Executor):
+    """Connects to the cluster when the first model is loaded there. It takes the models that name it only."""
+
+    def __init__(self, kernel: KernelAPI) -> None:
+        super().__init__(kernel)
+        self._settings = kernel.settings.of(RaySettings)
+        self._cluster = Cluster(self._settings, self._is_idle, self._renew)
+        self._connected: asyncio.Task[None] | None = None
+        self._placed: dict[RayPlacement, ModelSettings] = {}
+        self._stop_gauges = [
+            kernel.metrics.observe_gauge(REPLICAS, self._counts),
+            kernel.metrics.observe_gauge(WAITING, self._waiting),
+            kernel.metrics.observe_gauge(CONNECTED, self._connection),
+        ]
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        for stop in self._stop_gauges:
+            stop()
+        await asyncio.gather(
+            *(placement.unload() for placement in list(self._placed)), return_exceptions=True
+        )
+        if self._connected is not None:
+            self._connected.cancel()
+            await asyncio.gather(self._connected, return_exceptions=True)
+        await self._cluster.close()
+
+    def claims(self, model: ModelSettings) -> bool:
+        return False
+
+    async def load(self, model: ModelSettings) -> Placement:
+        if self._settings.ray_address is None:
+            raise ModelLoadError(
+                f"Model {model.name} is to run on a Ray cluster: the setting ray_address names it."
+            )
+        own = model.of(RayModelSettings)
+        most = own.ray_max_replicas or own.ray_replicas
+        if most < own.ray_replicas:
+            raise ModelLoadError(
+                f"Model {model.name}: ray_max_replicas is {most}, less than ray_replicas, {own.ray_replicas}."
+            )
+        try:
+            await self._connect()
+        except ClusterLost as error:
+            raise ModelLoadError(f"Model {model.name} cannot be loaded: {error}") from error
+        labels = (model.name, model.version or "")
+        loader = await _Loader.of(model, self._launch(own), self.kernel.metrics.bind(ENDS, labels))
+        await loader.replicas.open()
+        placement = RayPlacement(
+            model.name, loader.info, loader.replicas, lambda: self._cluster.problem, self._forget
+        )
+        self._placed[placement] = model
+        return placement
+
+    @property
+    def problem(self) -> str | None:
+        return None  # its models say what they lack; others are not concerned
+
+    async def _connect(self) -> None:
+        if self._connected is None or (self._connected.done() and self._connected.exception() is not None):
+            self._connected = asyncio.create_task(self._cluster.connect(), name="mlsrv-ray-connect")
+        await asyncio.shield(self._connected)
+
+    def _launch(self, own: RayModelSettings) -> LaunchSpec:
+        options: dict[str, Any] = {
+            "num_cpus": own.ray_num_cpus,
+            "num_gpus": own.ray_num_gpus,
+            "resources": own.ray_resources or None,
+            "scheduling_strategy": "SPREAD" if own.ray_placement == "spread" else "DEFAULT",
+        }
+        if own.ray_runtime_env:
+            options["runtime_env"] = dict(own.ray_runtime_env)
+        return LaunchSpec(
+            PluginSpecs.of(self.kernel.plugins),
+            dict(self.kernel.settings.plain()),
+            options,
+            lambda metric, value, labels: self.kernel.metrics.record(metric, value, labels),
+        )
+
+    def _forget(self, placement: RayPlacement) -> None:
+        self._placed.pop(placement, None)
+
+    def _is_idle(self) -> bool:
+        return not any(placement.replicas.count for placement in self._placed)
+
+    def _renew(self) -> None:
+        for placement in self._placed:
+            placement.replicas.renew()
+
+    def _counts(self) -> Iterator[tuple[Sequence[str], float]]:
+        for placement, model in self._placed.items():
+            yield (model.name, model.version or ""), float(placement.replicas.count)
+
+    def _waiting(self) -> Iterator[tuple[Sequence[str], float]]:
+        for placement, model in self._placed.items():
+            yield (model.name, model.version or ""), float(placement.replicas.waiting)
+
+    def _connection(self) -> Iterator[tuple[Sequence[str], float]]:
+        if self._connected is not None and self._connected.done() and not self._connected.cancelled():
+            yield (), float(self._connected.exception() is None and self._cluster.problem is None)
+
+
+@define(eq=False)
+class _Loader:
+    """Starts replicas of one model, all in the version of the first.
+
+    Attributes:
+        on_end: called when a replica ended unexpectedly.
+        replicas: those that it starts.
+        info: the model's description, once one is loaded.
+    """
+
+    model: ModelSettings
+    launch: LaunchSpec
+    pickled: bytes
+    files: ModelFiles
+    archive: Archive | None
+    on_end: Recorder
+    replicas: Replicas = field(init=False)
+    info: ModelInfo = field(init=False, factory=ModelInfo)
+
+    def __attrs_post_init__(self) -> None:
+        own = self.model.of(RayModelSettings)
+        most = own.ray_max_replicas or own.ray_replicas
+        self.replicas = Replicas(
+            self.model.name, own.ray_replicas, most, self.start, lambda: self.on_end(1.0)
+        )
+
+    @classmethod
+    async def of(cls, model: ModelSettings, launch: LaunchSpec, on_end: Recorder) -> _Loader:
+        """Read the files of a model.
+
+        Raises:
+            ModelLoadError: they cannot be read or sent.
+        """
+        try:
+            pickled = pickle.dumps(model)
+        except Exception as error:  # settings may hold any object of an embedding application
+            what = f"Model {model.name}: its settings cannot be sent to the cluster"
+            raise ModelLoadError.of_unexpected(what, error, str(error)) from error
+        files = await run_in_own_thread(ModelFiles.of, model)
+        is_sent = model.of(RayModelSettings).ray_artifacts == "object_store"
+        archive = await run_in_own_thread(pack, model) if is_sent else None
+        return cls(model, launch, pickled, files, archive, on_end)
+
+    async def start(self, number: int) -> Replica:
+        """Start a replica and load the model in it. Raises as `Replica.load` does."""
+        await self._check_version()
+        replica = Replica(self.model.name, number, self.launch, self.replicas.ended)
+        code = None if self.archive is not None else self.files.code
+        plain = await replica.load(self.pickled, code, self.archive)
+        own = self.model.of(RayModelSettings)
+        try:
+            self.info = serialization.load_info(plain, own.ray_replicas)
+        except Exception as error:  # of any kind: the actor decides what it sends
+            replica.kill()
+            what = f"Model {self.model.name}: what a replica says of it cannot be read"
+            raise ModelLoadError.of_unexpected(what, error) from error
+        default = ASYNCHRONOUS if self.info.asynchronous else SYNCHRONOUS
+        replica.limit = own.ray_concurrency or default
+        return replica
+
+    async def _check_version(self) -> None:
+        """Refuse to load other files than the other replicas have.
+
+        Raises:
+            MLSrvError: the artifact has changed, and another replica has the one that was loaded.
+        """
+        if self.archive is not None:
+            return
+        present = await run_in_own_thread(artifact_stamp, self.model, self.files.code)
+        if present == self.files.artifact:
+            return
+        if self.replicas.count:
+            raise MLSrvError(
+                f"The artifact of model {self.model.name} has changed: a replica is missing until the "
+                "model is loaded again."
+            )
+        logger.warning("Model %s has no replica left and is loaded with its present files", self.model.name)
+        self.files = await run_in_own_thread(ModelFiles.of, self.model)

@@ -1,0 +1,111 @@
+"""Models on a real cluster: where they run, what they get, and what is wrong with their settings."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ray_served import ask, serving, told
+
+from mlsrv.errors import ModelFailed
+from mlsrv.testing import tensor_request
+
+pytestmark = pytest.mark.timeout(180)
+
+
+async def reason(kernel: Any) -> str:
+    """Why the model m is not loaded."""
+    found = kernel.handle("m").reason
+    assert found
+    return str(found)
+
+
+async def test_replicas_are_spread_over_nodes_and_share_the_requests(cluster: Any, tmp_path: Path) -> None:
+    async with serving(cluster["address"], told(tmp_path, ray_replicas=2, ray_concurrency=1)) as kernel:
+        answers = await asyncio.gather(*(ask(kernel, "sleep 0.1") for _ in range(8)))
+        assert len({answer["node"] for answer in answers}) == 2
+        assert len({answer["pid"] for answer in answers}) == 2
+
+
+async def test_inputs_are_read_only_unless_they_are_copied(cluster: Any, tmp_path: Path) -> None:
+    large = np.zeros(100_000, np.float32)
+    models = told(tmp_path / "a", "m"), told(tmp_path / "b", "copies", copy_inputs=True)
+    async with serving(cluster["address"], *models) as kernel:
+        with pytest.raises(ModelFailed, match="read-only: set copy_inputs"):
+            await kernel.infer(tensor_request("m", large))
+        answer = await kernel.infer(tensor_request("copies", large))
+        assert np.all(answer.outputs[0].data == 1)
+        small = await kernel.infer(tensor_request("m", np.zeros(10, np.float32)))
+        assert np.all(small.outputs[0].data == 1)
+
+
+async def test_files_of_a_model_are_sent_through_the_object_store(cluster: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    model = told(folder, ray_artifacts="object_store")
+    (folder / "weights.txt").write_text("heavy")
+    async with serving(cluster["address"], model) as kernel:
+        assert (await ask(kernel, "file weights.txt"))["value"] == "heavy"
+        (folder / "weights.txt").write_text("heavier")
+        assert (await ask(kernel, "file weights.txt"))["value"] == "heavy"
+        await kernel.load("m")
+        assert (await ask(kernel, "file weights.txt"))["value"] == "heavier"
+
+
+async def test_more_replicas_start_while_requests_wait(cluster: Any, tmp_path: Path) -> None:
+    model = told(tmp_path, ray_max_replicas=2, ray_concurrency=1)
+    async with serving(cluster["address"], model) as kernel:
+        nodes: set[str] = set()
+        async with asyncio.timeout(60):
+            while len(nodes) < 2:
+                answers = await asyncio.gather(*(ask(kernel, "sleep 0.3") for _ in range(8)))
+                nodes |= {str(answer["pid"]) for answer in answers}
+
+
+async def test_a_reload_has_no_gap(cluster: Any, tmp_path: Path) -> None:
+    async with serving(cluster["address"], told(tmp_path)) as kernel:
+        before = await ask(kernel)
+        reload = asyncio.create_task(kernel.load("m"))
+        asked = 0
+        while not reload.done():
+            await ask(kernel)
+            asked += 1
+        await reload
+        assert asked > 0
+        assert (await ask(kernel))["pid"] != before["pid"]
+
+
+async def test_the_deadline_is_of_the_machine_that_has_the_replica(cluster: Any, tmp_path: Path) -> None:
+    async with serving(cluster["address"], told(tmp_path)) as kernel:
+        assert (await ask(kernel, "value 1", seconds=60))["value"] == "1"
+
+
+async def test_a_model_without_a_cluster_says_what_is_missing(tmp_path: Path) -> None:
+    async with serving(None, told(tmp_path)) as kernel:
+        assert "the setting ray_address names it" in await reason(kernel)
+
+
+async def test_more_replicas_at_least_than_at_most_are_refused(tmp_path: Path) -> None:
+    async with serving("127.0.0.2:1", told(tmp_path, ray_replicas=3, ray_max_replicas=2)) as kernel:
+        assert await reason(kernel) == "Model m: ray_max_replicas is 2, less than ray_replicas, 3."
+
+
+async def test_a_cluster_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    models = told(tmp_path / "a"), told(tmp_path / "b", "here", executor="inline")
+    async with serving("127.0.0.2:1", *models, ray_connect_timeout=1.0) as kernel:
+        sentence = "The Ray cluster 127.0.0.2:1 cannot be used: ConnectionRefusedError"
+        assert sentence in await reason(kernel)
+        assert (await ask(kernel, name="here"))["node"] == "none"
+
+
+async def test_resources_that_no_node_has_are_waited_for_and_logged(
+    cluster: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlsrv_ray.replica.PATIENCE", 0.5)
+    with caplog.at_level(logging.WARNING):
+        async with serving(cluster["address"], told(tmp_path, ray_num_cpus=999, load_timeout=3.0)) as kernel:
+            assert "3" in await reason(kernel)
+    assert "it may wait for resources of the cluster" in caplog.text
