@@ -290,8 +290,8 @@ def helm(session: nox.Session) -> Path:
 
 @nox.session
 def browser(session: nox.Session) -> None:
-    """The documentation pages in a real browser, which is Debian's where there is none yet."""
-    install(session, "test", "browser")
+    """Pages of servers and the site in a real browser, which is Debian's where there is none yet."""
+    install(session, "test", "browser", "docs")
     need_program(session, "chromium")
     run_tests(session, "tests/browser")
 

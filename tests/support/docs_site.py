@@ -25,10 +25,12 @@ from workspace import ROOT, Room, kit_guides, rooms, text_files
 LINK = re.compile(r"(?<!!)\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<target>[^()\s]+)\)")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```(?P<language>\w+) (?P<file>[\w./-]+)$", re.MULTILINE)
-STYLE = """[data-md-color-scheme="default"] .md-typeset a { color: #14532d; }
-[data-md-color-scheme="slate"] .md-typeset a { color: #86d9a4; }
+STYLE = """[data-md-color-scheme="default"] { --md-typeset-a-color: #14532d; --md-accent-fg-color: #14532d; }
+[data-md-color-scheme="slate"] { --md-typeset-a-color: #86d9a4; --md-accent-fg-color: #86d9a4; }
+.md-nav .md-nav__link--active, .md-nav__link--active .md-ellipsis { color: var(--md-typeset-a-color); }
+.doc-label code { color: var(--md-default-fg-color); }
 """
-"""Links with enough contrast."""
+"""Links, the place in the navigation and labels of the reference with enough contrast."""
 PROJECT = (
     ROOT / "core/ARCHITECTURE.md",
     ROOT / "core/PERFORMANCE.md",
