@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from mlsrv.errors import Code, MLSrvError, ModelLoadError, ModelNotReady, Overloaded
@@ -195,7 +196,7 @@ async def test_a_worker_that_holds_its_interpreter_is_stopped_all_the_same(fault
 async def test_a_process_that_inherited_the_connection_hides_no_death(
     faults: Any, troubled: Any, eventually: Any
 ) -> None:
-    async with faults(troubled(child="yes"), parallel_workers=1) as it:
+    async with faults(troubled(child="short"), parallel_workers=1) as it:
         pid = it.pids[0]
         running = it.start(30.0)
         await asyncio.sleep(0.1)
@@ -203,6 +204,27 @@ async def test_a_process_that_inherited_the_connection_hides_no_death(
         with pytest.raises(MLSrvError, match="SIGKILL"):
             await asyncio.wait_for(running, 2)
         await eventually(lambda: it.pids not in ([], [pid]) and it.kernel.ready)
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+async def test_what_a_model_has_started_ends_with_its_worker(
+    faults: Any, troubled: Any, eventually: Any, how: str
+) -> None:
+    async with faults(troubled(child="long"), parallel_workers=1) as it:
+        [worker] = it.pids
+        children = psutil.Process(worker).children()
+        assert children
+        if how == "killed":
+            os.kill(worker, signal.SIGKILL)
+            await eventually(lambda: not any(map(_lives, children)))
+    await eventually(lambda: not any(map(_lives, children)))
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 async def test_a_stream_ends_with_its_worker(faults: Any) -> None:

@@ -28,7 +28,7 @@ class Troubled(mlsrv.MLModel):
             self.artifact = int(Path(self.extra("artifact")).read_text())
         if self.extra("child") and os.fork() == 0:
             # A helper process that keeps every descriptor of the worker open.
-            time.sleep(4)
+            time.sleep(4 if self.extra("child") == "short" else 600)
             os._exit(0)
         return True
 

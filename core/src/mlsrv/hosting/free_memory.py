@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 
 INTERVAL = 10.0
 """Seconds between two looks at the memory."""
-KEPT = 64 * 2**20
+KEPT = 16 * 2**20
 """Bytes that the C library may keep for later allocations."""
 
 _FREE_BYTES = 8
@@ -59,7 +59,7 @@ async def _watch() -> None:
         await asyncio.sleep(INTERVAL)
         now = _resident()
         # What was given back still counts as free: only a growth since then tells that there is more.
-        if now >= after + KEPT / 4 and await asyncio.to_thread(_free_bytes) >= KEPT:
+        if now >= after + KEPT / 2 and await asyncio.to_thread(_free_bytes) >= KEPT:
             await asyncio.to_thread(return_free_memory)
             after = _resident()
         else:

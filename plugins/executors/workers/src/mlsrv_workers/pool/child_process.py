@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 
@@ -37,7 +38,15 @@ class ChildProcess:
         Raises:
             OSError: the process cannot be started.
         """
-        return cls(subprocess.Popen(command, pass_fds=descriptors, env=variables, stdin=subprocess.DEVNULL))
+        return cls(
+            subprocess.Popen(
+                command,
+                pass_fds=descriptors,
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # and so a process group, by which what it starts is ended with it
+            )
+        )
 
     def kill(self) -> None:
         """Kill the process. Idempotent."""
@@ -54,12 +63,22 @@ class ChildProcess:
         def on_exit() -> None:
             loop.remove_reader(descriptor)
             os.close(descriptor)
+            self._end_group()  # before its id can be that of another process
             self._set_status(self._popen.wait())
 
         loop.add_reader(descriptor, on_exit)
 
     async def _wait(self) -> None:
-        self._set_status(await asyncio.to_thread(self._popen.wait))
+        status = await asyncio.to_thread(self._popen.wait)
+        self._end_group()
+        self._set_status(status)
+
+    def _end_group(self) -> None:
+        """Kill what the process has started and left behind, such as forks of a model."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            return  # it left nothing
 
     def _set_status(self, status: int) -> None:
         if not self.exited.done():
