@@ -50,7 +50,7 @@ def read_settings(
     """
     server, models = environment_layers(settings_variables(environ))
     described = not _IDENTITY.isdisjoint(models.values)
-    layers = [Layer("plugins", defaults)] if defaults else []
+    layers = [Layer("plugins", defaults, optional=True)] if defaults else []
     layers.append(Layer("PATH", target.values(repositories, described)))
     if (target.folder / SETTINGS_FILE).exists():
         layers.append(file_layer(target.folder / SETTINGS_FILE))

@@ -54,6 +54,15 @@ def test_every_problem_is_reported_with_its_source() -> None:
     ]
 
 
+def test_keys_of_a_plugin_that_is_not_there_are_left_out_of_an_optional_layer() -> None:
+    defaults = {"host": "a", "grpc_port": 1, "made_up": True}
+    found = resolve(OWNERS, [Layer("plugins", defaults, optional=True)])
+    assert found.host == "a"
+    assert not found.ignored
+    with pytest.raises(ConfigurationError, match="grpc_port"):
+        resolve(OWNERS, [Layer("plugins", defaults)])
+
+
 def test_an_overridden_value_is_not_checked() -> None:
     found = resolve(OWNERS, [Layer("settings.json", {"port": "x"}), Layer("code", {"port": 5})])
     assert found.port == 5

@@ -45,6 +45,8 @@ class Layer:
             text.
         names: how a key is spelt there, when that differs (``MLSRV_HTTP_PORT`` for ``http_port``).
         base: the folder from which relative paths count; None is the working directory.
+        optional: whether keys that no loaded plugin has are left out without a word, as defaults that one
+            plugin has for another are where that is missing or blocked.
     """
 
     origin: str
@@ -52,6 +54,7 @@ class Layer:
     text: bool = False
     names: Mapping[str, str] = attrs.field(factory=dict)
     base: Path | None = None
+    optional: bool = False
 
     def where(self, key: str) -> str:
         """Return how messages point at a key of this layer."""
@@ -294,6 +297,8 @@ def _chosen(
     for layer in layers:
         for key, value in layer.values.items():
             if key not in fields:
+                if layer.optional:
+                    continue
                 # A server must not start open because a plugin that guards it is not there, or is broken.
                 is_needed = guards(key) or owner_of("settings", key) in failed
                 (problems if is_needed else ignored).append(f"{layer.origin}: {unknown(key)}")
