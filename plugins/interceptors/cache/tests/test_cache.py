@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
@@ -12,10 +13,12 @@ import pytest
 
 import mlsrv_cache.plugin
 from mlsrv import CallContext, Kernel, MLModel, ModelSettings
+from mlsrv.context import current_context
 from mlsrv.errors import ConfigurationError, ModelFailed
 from mlsrv.testing import text_request
 from mlsrv.types import InferenceRequest, InferenceResponse, Parameters, ResponseOutput
 from mlsrv_cache.cache import ResponseCache
+from mlsrv_cache.noted_headers import NotedHeaders
 from mlsrv_cache.settings import CacheModelSettings
 
 
@@ -218,6 +221,52 @@ async def test_headers_that_the_answer_depends_on_are_part_of_the_key(vary: list
         assert Private.calls == ["alice", "bob", "", ""]
         await whoami(kernel, "alice", **{"x-tenant": "t"})
         assert len(Private.calls) == (5 if "X-Tenant" in vary else 4)
+
+
+class Reading(MLModel):
+    """Reads headers of its context; of a request whose text is "not", none."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        context = current_context.get()
+        assert context is not None
+        if payload.inputs[0].data != ["not"]:
+            assert context.headers["x-tenant"] == "t"
+        return InferenceResponse(outputs=[])
+
+
+@pytest.mark.parametrize("vary", [[], ["x-tenant"]])
+@pytest.mark.parametrize("implementation", [Reading, Private])
+async def test_a_model_that_reads_headers_is_warned_of_once(
+    implementation: type[MLModel], vary: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    model = ModelSettings(name="m", implementation=implementation, cache_enabled=True, cache_vary=vary)
+
+    async def ask(kernel: Kernel, text: str) -> None:
+        request = text_request("m", [text])
+        request.parameters = Parameters(headers={"x-tenant": "t"})
+        context = CallContext(headers={"x-tenant": "t"})
+        await kernel.infer(request, context)
+        assert (type(context.headers), type(request.parameters.headers)) == (dict, dict)
+
+    async with cached(model) as kernel:
+        await ask(kernel, "not")
+        if implementation is Reading:
+            assert "reads headers" not in caplog.text
+        for text in ("a", "b"):
+            await ask(kernel, text)
+    assert caplog.text.count("Model m reads headers of its requests") == (0 if vary else 1)
+
+
+def test_noted_headers_are_sent_and_copied_as_plain_ones() -> None:
+    headers = NotedHeaders(a="b")
+    for other in (pickle.loads(pickle.dumps(headers)), dict(headers), headers.copy()):
+        assert type(other) is dict
+        assert other == {"a": "b"}
+    assert not headers.were_read
+    for look in (lambda: headers["a"], lambda: headers.get("c"), lambda: "a" in headers, headers.items):
+        headers.were_read = False
+        look()
+        assert headers.were_read
 
 
 @pytest.mark.parametrize("name", ["", "*", "two words", "x:y", "ü"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
@@ -12,8 +13,11 @@ from mlsrv.interceptor import CallNext, Duration, Interceptor, Phase
 from mlsrv.kernel_api import Metrics
 from mlsrv_cache.content import content_key, copy_of, size_of
 from mlsrv_cache.metrics import CACHE_HITS, CACHE_MISSES
+from mlsrv_cache.noted_headers import noting
 from mlsrv_cache.settings import CacheSettings
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
+
+logger = logging.getLogger("mlsrv.cache")
 
 
 class ResponseCache(Interceptor):
@@ -45,6 +49,9 @@ class ResponseCache(Interceptor):
         vary: Sequence[str] = (),
     ) -> None:
         self._vary = sorted({name.lower() for name in vary})
+        self._model = model
+        # Where some are named, the author has thought of them.
+        self._notes_headers = not self._vary
         self.hits = 0
         self.misses = 0
         self._hit = meters.bind(CACHE_HITS, (model, version or ""))
@@ -93,13 +100,31 @@ class ResponseCache(Interceptor):
         self._computing[key] = computing
         stored: InferenceResponse | None = None
         try:
-            response = await call_next(request, context)
+            if self._notes_headers:
+                response = await self._noting(request, context, call_next)
+            else:
+                response = await call_next(request, context)
             stored = copy_of(response, copy_data=True)
             self._store(key, stored)
             return response
         finally:
             del self._computing[key]
             computing.set_result(stored)
+
+    async def _noting(
+        self, request: InferenceRequest, context: CallContext, call_next: CallNext
+    ) -> InferenceResponse:
+        """Let the model answer; warn once if its code reads headers, which the key of an answer has not."""
+        with noting(request, context) as noted:
+            response = await call_next(request, context)
+        if self._notes_headers and any(headers.were_read for headers in noted):
+            self._notes_headers = False
+            logger.warning(
+                "Model %s reads headers of its requests, and cache_vary names none: requests that differ in "
+                "them alone get the same answer. Name them in cache_vary, or leave out the cache",
+                self._model,
+            )
+        return response
 
     def _answer_from(
         self, stored: InferenceResponse, request: InferenceRequest, context: CallContext
