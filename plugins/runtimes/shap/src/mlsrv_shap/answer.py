@@ -28,7 +28,7 @@ DEFAULT = (VALUES, EXPECTED)
 
 @frozen(eq=False)
 class Form:
-    """What is the same in all answers of a model.
+    """The part that is the same in all answers of a model.
 
     Attributes:
         model, version: that explains.
@@ -89,7 +89,9 @@ class Form:
     def _plot(self, rows: Matrix, found: Explanation) -> ResponseOutput:
         from mlsrv_shap.plot import drawn
 
-        picture = base64.b64encode(drawn(self, rows, found)).decode()
+        picture = base64.b64encode(
+            drawn(self.model, self.names, self.labels, self.space, rows, found)
+        ).decode()
         return ResponseOutput(
             PLOT, [1], Datatype.BYTES, [picture], Parameters(content_type="base64", media_type="image/png")
         )

@@ -32,7 +32,7 @@ Matrix = npt.NDArray[np.float64]
 
 @frozen(eq=False)
 class Options:
-    """How a model is explained.
+    """The way in which a model is explained.
 
     Attributes:
         explainer: one of `KINDS`.
