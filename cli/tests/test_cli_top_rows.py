@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import pytest
-from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from mlsrv_cli.top.metrics import Metrics, MetricsMissing
-from mlsrv_cli.top.rows import Pool, compare, quantile
+from mlsrv_cli.top.rows import Pool, Topic, compare, quantile
 from mlsrv_cli.top.sample import ModelSample, Sample, Source
 
 
@@ -29,6 +29,11 @@ class Scraped:
         self.queue = Gauge("mlsrv_batch_queue", "x", labels, registry=self.registry)
         self.workers = Gauge("mlsrv_workers", "x", ["pool", "state"], registry=self.registry)
         self.waiting = Gauge("mlsrv_worker_queue", "x", ["pool"], registry=self.registry)
+        partition = ["topic", "partition"]
+        self.behind = Gauge("mlsrv_kafka_lag", "x", partition, registry=self.registry)
+        self.in_work = Gauge("mlsrv_kafka_in_flight", "x", partition, registry=self.registry)
+        self.oldest = Gauge("mlsrv_kafka_oldest_seconds", "x", partition, registry=self.registry)
+        self.records = Counter("mlsrv_kafka_records", "x", ["topic", "outcome"], registry=self.registry)
         self.memory = Gauge("process_resident_memory_bytes", "x", registry=self.registry)
 
     def read(self) -> Metrics:
@@ -84,6 +89,25 @@ def test_metrics_give_percentiles_queues_and_workers() -> None:
     assert (row.p50, row.in_flight, row.queue) == (pytest.approx(0.1), 3, 2)
     assert row.p95 == pytest.approx(0.1 + 0.9 * 0.9)
     assert (reading.pools, reading.memory) == ((Pool("default", 3, 1, 7),), 2**20)
+
+
+def test_topics_of_kafka() -> None:
+    scraped = Scraped()
+    before = sample(0.0, metrics=scraped.read())
+    assert compare(None, before).connected is None
+    for partition in ("0", "1"):
+        scraped.behind.labels("in", partition).set(50)
+        scraped.in_work.labels("in", partition).set(4)
+    scraped.oldest.labels("in", "0").set(0.5)
+    scraped.oldest.labels("in", "1").set(7)
+    scraped.records.labels("in", "answered").inc(30)
+    scraped.records.labels("in", "skipped").inc(2)
+    scraped.records.labels("in", "failed").inc(4)
+    Gauge("mlsrv_kafka_connected", "x", registry=scraped.registry).set(1)
+    reading = compare(before, sample(2.0, metrics=scraped.read()))
+    assert reading.topics == (Topic("in", 2, 100, 8, 7, 15, 3),)
+    assert reading.connected is True
+    assert compare(None, sample(2.0, metrics=scraped.read())).topics[0].rate is None
 
 
 def test_quantiles() -> None:

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from mlsrv_cli.top.rows import Pool, Reading, Row
+from mlsrv_cli.top.rows import Pool, Reading, Row, Topic
 from mlsrv_cli.top.view import SORTS, draw, number, seconds, size
 
 
@@ -31,6 +31,8 @@ BUSY = Reading(
     (Pool("default", 2, 1, 4),),
     memory=300 * 2**20,
     cpu=0.42,
+    topics=(Topic("in", 4, 1200, 64, 0.25, 350, 2), Topic("quiet", 1, 0, 0, 0)),
+    connected=False,
 )
 
 
@@ -42,6 +44,10 @@ def test_everything_is_there_on_a_wide_terminal() -> None:
     assert iris == "iris:v1 READY 120 0.5 2 ms 1 ms 4 ms 1.25 s 3 2 3.5"
     assert "workers of default: 2 alive, 1 missing, 4 requests wait" in lines
     assert "server process: 300 MiB, 42% of a processor" in lines
+    topic = "records of in: 350/s answered, 2/s failed, 64 in work on 4 partitions, the oldest for 250 ms, "
+    assert topic + "1200 behind" in lines
+    assert "records of quiet: –/s answered, 0 in work on 1 partitions, 0 behind" in lines
+    assert "Kafka: records cannot be read, or answers not be written" in lines
     assert r"'sick\x1b[31m': no [red]licence[/red]" in lines
 
 

@@ -117,7 +117,7 @@ def _may_need(module: str, top: str) -> bool:
     return (
         _needs_grpc(module)
         or (top == "httpx" and in_part(module, "mlsrv_protocol.client"))
-        or (top == "confluent_kafka" and module == "mlsrv_protocol.client.kafka_channel")
+        or (top == "confluent_kafka" and module.startswith("mlsrv_protocol.client.kafka_"))
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Annotated, Literal, TypedDict
 
@@ -17,6 +18,7 @@ import mlsrv
 import mlsrv_batching.plugin
 import mlsrv_console.plugin
 import mlsrv_drift.plugin
+import mlsrv_kafka.plugin
 import mlsrv_numpy.plugin
 import mlsrv_pandas.plugin
 import mlsrv_rest.plugin
@@ -26,6 +28,7 @@ from mlsrv import MLModel, ModelSettings
 from mlsrv.codecs import decode_args
 from mlsrv.testing import EchoModel
 from mlsrv.types import InferenceRequest, InferenceResponse, ResponseOutput
+from mock_broker import Mock
 
 PLUGINS = [
     mlsrv_rest.plugin,
@@ -261,3 +264,19 @@ async def test_drift_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         await assert_accessible(page)
         await page.get_by_role("button", name="shop").first.click()
         await expect(page.locator("#drift")).to_be_hidden()
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("size", SIZES)
+async def test_topics_of_kafka_are_shown(size: str) -> None:
+    broker = Mock()
+    await asyncio.to_thread(broker.create, "in", "out")
+    plugins = [*PLUGINS, mlsrv_kafka.plugin]
+    async with served(MODELS, *plugins, **broker.settings()) as url, browsing(size, allowed=(503,)) as page:
+        await page.goto(f"{url}/v2/console")
+        await expect(page.get_by_role("heading", name="Kafka")).to_be_visible()
+        topics = page.locator("#topics")
+        await expect(topics).to_contain_text("4 partitions", timeout=30_000)
+        await expect(topics).to_contain_text("0 in work")
+        await assert_accessible(page)
+        await look(page, f"console-kafka-{size}")

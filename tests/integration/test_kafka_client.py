@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 
 from mlsrv import ModelSettings
+from mlsrv.errors import InferenceError
 from mlsrv.testing import EchoModel, SlowModel
+from mlsrv.types import InferenceRequest, InferenceResponse, ResponseOutput
 from mlsrv_protocol import Code, InvalidPayload
 from mlsrv_protocol.client import AsyncClient, Client, ConnectionFailed, ServerError
 from mlsrv_protocol.client.kafka_channel import Place, read_url
@@ -34,6 +36,7 @@ async def url() -> Any:
     await asyncio.to_thread(broker.create, "in", "out", "errors")
     models = [
         ModelSettings(name="echo", implementation=EchoModel),
+        ModelSettings(name="counting", implementation=Counting),
         ModelSettings(name="slow", implementation=SlowModel, parameters={"extra": {"seconds": 30}}),
     ]
     async with served(models, **broker.settings(parallel_workers=0, shutdown_timeout=0.5)):
@@ -64,6 +67,68 @@ async def test_an_asynchronous_client(url: str) -> None:
     async with AsyncClient(url) as client:
         results = await asyncio.gather(*(client.infer("echo", {"x": ROW + n}) for n in range(20)))
         assert [float(result["x"][0, 0]) for result in results] == [1.5 + n for n in range(20)]
+
+
+class Counting(EchoModel):
+    """Streams three responses; breaks after two where the id says so."""
+
+    async def predict_stream(
+        self, payloads: AsyncIterator[InferenceRequest]
+    ) -> AsyncIterator[InferenceResponse]:
+        async for payload in payloads:
+            for number in range(3):
+                if number == 2 and payload.id == "breaks":
+                    raise InferenceError("no more")
+                yield InferenceResponse(outputs=[ResponseOutput("n", [1], "INT64", [number])])
+
+
+async def test_streams(url: str) -> None:
+    def ask() -> None:
+        with Client(url) as client:
+            for as_json in (False, True):
+                found = client.stream("counting", {"x": ROW}, as_json=as_json)
+                assert [int(result["n"][0]) for result in found] == [0, 1, 2]
+            numbers: list[int] = []
+            with pytest.raises(ServerError, match="no more") as caught:
+                numbers += (int(each["n"][0]) for each in client.stream("counting", {"x": ROW}, id="breaks"))
+            assert caught.value.code is Code.INVALID_ARGUMENT
+            with pytest.raises(ServerError, match="nobody"):
+                list(client.stream("nobody", {"x": ROW}))
+            assert client.infer("echo", {"x": ROW}, id="breaks").response.id == "breaks"
+
+    await asyncio.to_thread(ask)
+
+
+async def test_streams_of_an_asynchronous_client(url: str) -> None:
+    async with AsyncClient(url) as client:
+
+        async def numbers() -> list[int]:
+            return [int(result["n"][0]) async for result in client.stream("counting", {"x": ROW})]
+
+        assert await asyncio.gather(*(numbers() for _ in range(5))) == [[0, 1, 2]] * 5
+
+
+async def test_streams_on_the_command_line(url: str, tmp_path: Path) -> None:
+    row = {"inputs": [{"name": "x", "shape": [1], "datatype": "INT64", "data": [1]}]}
+    (tmp_path / "rows.jsonl").write_text(f"{json.dumps(row | {'id': 'breaks'})}\n{json.dumps(row)}\n")
+    command = [str(Path(sys.executable).parent / "mlsrv"), "infer", "counting", "rows.jsonl"]
+    command += ["--url", url, "--stream", "--values", "--quiet"]
+    done = await asyncio.to_thread(
+        subprocess.run, command, capture_output=True, text=True, cwd=tmp_path, timeout=100
+    )
+    assert done.returncode == 1, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line.get("n") for line in lines] == [0, 1, None, 0, 1, 2]
+    assert "no more" in lines[2]["error"]
+
+
+def test_streams_are_read_over_kafka_alone() -> None:
+    with (
+        Client("http://127.0.0.1:9") as client,
+        pytest.raises(ServerError, match="over Kafka alone") as caught,
+    ):
+        client.stream("m", {"x": ROW})
+    assert caught.value.code is Code.UNIMPLEMENTED
 
 
 async def test_no_answer_in_time(url: str) -> None:

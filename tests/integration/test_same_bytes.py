@@ -19,16 +19,20 @@ from attrs import define
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from kafka_asking import KafkaAsking
 
 from mlsrv import ModelSettings
 from mlsrv.types import Datatype, InferenceRequest, Parameters, RequestInput
 from mlsrv_batching.batcher import Batcher
 from mlsrv_protocol import binary, json
 from mlsrv_protocol.grpc import INFERENCE, decode_response, encode_request
+from mock_broker import Mock
 from served import HEADER, SECONDS, Served, served
 
 SOURCE = Path(__file__).parent / "mirror" / "model-settings.json"
-WIRES = ("json", "binary", "raw")
+WIRES = ("json", "binary", "raw", "kafka", "kafka binary")
+OVER_HTTP = {"kafka": "json", "kafka binary": "binary"}
+"""Wires with the same bodies as over HTTP."""
 BATCHED = {"max_batch_size": 8, "max_batch_time": 0.02}
 AT_ONCE = 5
 """Requests that are sent together, so that batches form where there is batching."""
@@ -45,6 +49,7 @@ class Way:
     server: Served
     http: httpx.Client
     channel: grpc.Channel
+    kafka: KafkaAsking
 
     def ask(self, request: InferenceRequest) -> bytes:
         """The body of the answer, whatever it is."""
@@ -54,6 +59,11 @@ class Way:
         if self.wire == "binary":
             length, pieces = binary.encode_request(request)
             return self.http.post(url, content=b"".join(pieces), headers={HEADER: str(length)}).content
+        if self.wire == "kafka":
+            return self.kafka.ask("m", json.encode_request(request), {})
+        if self.wire == "kafka binary":
+            length, pieces = binary.encode_request(request)
+            return self.kafka.ask("m", b"".join(pieces), {HEADER: str(length)})
         call = self.channel.unary_unary(f"/{INFERENCE}/ModelInfer")
         try:
             return bytes(call(encode_request(request, typed=self.wire == "typed"), timeout=SECONDS))
@@ -72,22 +82,24 @@ def ways() -> Iterator[dict[str, list[Way]]]:
     def do(work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, loop).result(90)
 
-    async def start(workers: int, fields: dict[str, Any]) -> Any:
+    async def start(workers: int, fields: dict[str, Any], kafka: KafkaAsking) -> Any:
         model = ModelSettings("m", "models.Mirror", source=SOURCE, **fields)
-        found = await stack.enter_async_context(served([model], parallel_workers=workers))
+        found = await stack.enter_async_context(
+            served([model], **kafka.settings() | {"parallel_workers": workers})
+        )
         assert found.kernel.problems() == []
         return found
 
+    broker = Mock()
+    kafkas = [KafkaAsking(broker, f"server-{number}") for number in range(4)]
+    kinds = [(workers, fields) for workers in (0, 2) for fields in ({}, BATCHED)]
     try:
-        servers = [do(start(workers, fields)) for workers in (0, 2) for fields in ({}, BATCHED)]
+        servers = [do(start(*kind, kafka)) for kind, kafka in zip(kinds, kafkas, strict=True)]
         https = [httpx.Client(timeout=SECONDS) for _ in servers]
         channels = [grpc.insecure_channel(server.grpc) for server in servers]
         yield {
-            wire: [
-                Way(wire, server, http, channel)
-                for server, http, channel in zip(servers, https, channels, strict=True)
-            ]
-            for wire in ("json", "binary", "raw", "typed")
+            wire: [Way(wire, *each) for each in zip(servers, https, channels, kafkas, strict=True)]
+            for wire in (*WIRES, "typed")
         }
         for one in (*https, *channels):
             one.close()
@@ -96,6 +108,8 @@ def ways() -> Iterator[dict[str, list[Way]]]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+        for kafka in kafkas:
+            kafka.close()
 
 
 names = st.text("abcdefgh", min_size=1, max_size=4)
@@ -155,12 +169,14 @@ def test_the_same_request_has_the_same_answer(ways: dict[str, list[Way]], reques
     wires = [wire for wire in ways if wire != "typed" or not raw_only]
     found = {wire: answers(ways[wire], request) for wire in wires}
     assert {wire: len(each) for wire, each in found.items()} == dict.fromkeys(wires, 1), found
+    for wire, same in OVER_HTTP.items():
+        assert found[wire] == found[same]
     assert request.parameters is not None
     if "trouble" in request.parameters:
         assert all(b"refused" in answer or b"fails" in answer for each in found.values() for answer in each)
         return
-    for wire in set(wires) - {"binary"}:
-        decode = json.decode_response if wire == "json" else decode_response
+    for wire in set(wires) - {"binary", "kafka binary"}:
+        decode = json.decode_response if wire in ("json", "kafka") else decode_response
         response = decode(*found[wire])
         assert [output.name for output in response.outputs] == [one.name for one in request.inputs]
         for output, tensor in zip(response.outputs, request.inputs, strict=True):

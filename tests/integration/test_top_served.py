@@ -6,10 +6,14 @@ import asyncio
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from mlsrv import Kernel, ModelSettings
+from mlsrv.testing import EchoModel
+from mock_broker import Mock
+from served import served
 
 BODY = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}]}
 SETTINGS = {
@@ -56,7 +60,23 @@ async def test_everything_that_is_shown_is_measured() -> None:
     assert reading["missing"] == ""
 
 
-async def _read_under_load(url: str, metrics: str) -> dict[str, object]:
+async def test_topics_of_kafka_are_shown() -> None:
+    broker = Mock()
+    await asyncio.to_thread(broker.create, "out")
+    models = [ModelSettings(name="echo", implementation=EchoModel)]
+    settings = broker.settings(parallel_workers=0, http_port=0, metrics_port=0, kafka_topic_errors=None)
+    async with served(models, **settings) as server:
+        broker.send(*[json.dumps(BODY).encode()] * 20, mlsrv_model="echo")
+        broker.send(b"junk", mlsrv_model="echo")
+        await asyncio.to_thread(broker.receive, "out", 21)
+        metrics = server.kernel.transports["prometheus"].endpoints[0]
+        reading = await _read_under_load(server.rest, metrics)
+    assert reading["connected"] is True
+    [topic] = reading["topics"]
+    assert (topic["name"], topic["partitions"], topic["in_work"]) == ("in", 4, 0)
+
+
+async def _read_under_load(url: str, metrics: str) -> Any:
     """What ``mlsrv top`` says while the model is asked."""
     command = [
         sys.executable,
@@ -79,5 +99,4 @@ async def _read_under_load(url: str, metrics: str) -> dict[str, object]:
             assert response.status_code == 200
     out, _ = await looking
     assert top.returncode == 0
-    found: dict[str, object] = json.loads(out)
-    return found
+    return json.loads(out)

@@ -56,7 +56,7 @@ def wait_until(condition: Callable[[], Any], seconds: float = 90) -> None:
 
 def test_ten_thousand_records(topics: Topics, start: Start) -> None:
     load = Load(topics)
-    producer = Producer({"bootstrap.servers": topics.broker.servers, "partitioner": "murmur2_random"})
+    producer = Producer(topics.broker.client(partitioner="murmur2_random"))
     for _ in range(10_000):
         load.write(producer)
         producer.poll(0)
@@ -134,7 +134,7 @@ def test_one_server_joins_and_one_leaves(topics: Topics, start: Start) -> None:
 
 def test_poison_stops_no_partition(topics: Topics, start: Start) -> None:
     server = start(topics)
-    producer = Producer({"bootstrap.servers": topics.broker.servers, "partitioner": "murmur2_random"})
+    producer = Producer(topics.broker.client(partitioner="murmur2_random"))
     load = Load(topics)
     for name, (value, headers) in POISON.items():
         for _ in range(20):
@@ -179,7 +179,7 @@ def test_a_full_queue_waits(topics: Topics, start: Start) -> None:
     """The model takes two requests at a time; 64 are tried."""
     server = start(topics, {"parameters": {"extra": {"seconds": 0.01}}, "max_in_flight": 2})
     load = Load(topics)
-    producer = Producer({"bootstrap.servers": topics.broker.servers, "partitioner": "murmur2_random"})
+    producer = Producer(topics.broker.client(partitioner="murmur2_random"))
     for _ in range(300):
         load.write(producer)
     assert producer.flush(30) == 0
@@ -212,7 +212,7 @@ def test_a_large_record(topics: Topics, start: Start, megabytes: int) -> None:
     tensor = {"name": "x", "shape": [length], "datatype": "FP32", "parameters": form}
     text = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
     body = text + os.urandom(4 * length)
-    producer = Producer({"bootstrap.servers": topics.broker.servers} | limit)
+    producer = Producer(topics.broker.client() | limit)
     headers: Any = [("mlsrv-model", b"model"), ("inference-header-content-length", b"%d" % len(text))]
     producer.produce(topics.input, body, b"k", headers=headers)
     assert producer.flush(30) == 0
@@ -226,7 +226,7 @@ def test_an_answer_that_is_too_large_for_the_producer(topics: Topics, start: Sta
     server = start(topics)
     tensor = {"name": "x", "shape": [1], "datatype": "BYTES", "data": ["x" * 1_500_000]}
     text = json.dumps({"inputs": [tensor]}).encode()
-    producer = Producer({"bootstrap.servers": topics.broker.servers, "message.max.bytes": 16_000_000})
+    producer = Producer(topics.broker.client(message_max_bytes=16_000_000))
     headers: Any = [("mlsrv-model", b"model")]
     producer.produce(topics.input, text, b"k", headers=headers)
     producer.produce(topics.input, json.dumps(BODY), b"k", headers=headers)

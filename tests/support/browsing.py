@@ -29,9 +29,9 @@ SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 
 
 @asynccontextmanager
-async def served(models: Sequence[ModelSettings], *plugins: object) -> AsyncIterator[str]:
+async def served(models: Sequence[ModelSettings], *plugins: object, **settings: Any) -> AsyncIterator[str]:
     """Serve models over REST with these plugins alone; the address."""
-    values = {"host": "127.0.0.1", "http_port": 0}
+    values = {"host": "127.0.0.1", "http_port": 0} | settings
     async with Kernel(values, models=models, plugins=plugins, discover=False) as kernel:
         await kernel.loaded()
         started, stop = asyncio.Event(), asyncio.Event()

@@ -51,7 +51,7 @@ class Topics:
         self, topic: str, enough: Callable[[list[Message]], bool], seconds: float = SECONDS
     ) -> list[Message]:
         """The records of a topic from its beginning, until there are enough."""
-        config = {"bootstrap.servers": self.broker.servers, "group.id": new_name("reader")}
+        config = self.broker.client(group_id=new_name("reader"))
         consumer = Consumer(config | {"fetch.message.max.bytes": 2**24})
         found: list[Message] = []
         end = time.monotonic() + seconds
@@ -67,7 +67,7 @@ class Topics:
 
     def committed(self) -> int:
         """The sum of the offsets that the group has committed."""
-        consumer = Consumer({"bootstrap.servers": self.broker.servers, "group.id": self.group})
+        consumer = Consumer(self.broker.client(group_id=self.group))
         try:
             partitions = consumer.list_topics(self.input, timeout=20).topics[self.input].partitions
             places = [TopicPartition(self.input, number) for number in partitions]
@@ -113,8 +113,8 @@ class Load:
             time.sleep(0.01)
 
     def _run(self) -> None:
-        config = {"bootstrap.servers": self.topics.broker.servers, "partitioner": "murmur2_random"}
-        producer = Producer(config | {"enable.idempotence": True})
+        config = self.topics.broker.client(partitioner="murmur2_random", enable_idempotence=True)
+        producer = Producer(config)
         while not self._stop.is_set():
             self.write(producer)
             producer.poll(0)

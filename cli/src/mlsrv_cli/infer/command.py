@@ -31,7 +31,7 @@ class Run:
         files: what to send, see `mlsrv_cli.infer.reading.read_records`.
         format: of the files, or None.
         columns, content_type: see `mlsrv_cli.infer.mapping.RowMapper`.
-        outputs, as_json, batch, parallel, retries: see `mlsrv_cli.infer.sending.Sender`.
+        outputs, as_json, batch, parallel, streams, retries: see `mlsrv_cli.infer.sending.Sender`.
         timeout: seconds for one request.
         quiet: show no progress.
     """
@@ -47,6 +47,7 @@ class Run:
     as_json: bool = False
     batch: int = 1
     parallel: int = 4
+    streams: bool = False
     retries: int = 5
     timeout: float = 60.0
     quiet: bool = False
@@ -82,6 +83,9 @@ class Run:
 )
 @TIMEOUT
 @click.option("--json", "as_json", is_flag=True, help="Send JSON over HTTP, in place of binary tensors.")
+@click.option(
+    "--stream", "streams", is_flag=True, help="Over Kafka, write each response of models that stream."
+)
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress and no summary.")
 @click.pass_context
 def infer(
@@ -103,6 +107,7 @@ def infer(
     retries: int,
     timeout: float,
     as_json: bool,
+    streams: bool,
     quiet: bool,
 ) -> None:
     """Send the records of files to MODEL of a running server; write one line of JSON for each, in order.
@@ -115,6 +120,8 @@ def infer(
     """
     if resume and output in (None, "-"):
         raise click.UsageError("--resume needs a file to continue: --output FILE.", ctx)
+    if streams and (resume or batch > 1):
+        raise click.UsageError("--stream goes neither with --resume nor with --batch.", ctx)
     job = Run(
         connection=connection,
         model=model,
@@ -127,6 +134,7 @@ def infer(
         as_json=as_json,
         batch=batch,
         parallel=parallel,
+        streams=streams,
         retries=retries,
         timeout=timeout,
         quiet=quiet,
@@ -169,6 +177,7 @@ async def _run(job: Run, output: Output, progress: Progress) -> None:
             as_json=job.as_json,
             batch=job.batch,
             parallel=job.parallel,
+            streams=job.streams,
             retries=job.retries,
             retried=progress.retried,
         )

@@ -44,6 +44,7 @@ class Sender:
         as_json: send JSON over HTTP in place of binary tensors.
         batch: records that may become one request.
         parallel: requests at a time.
+        streams: ask for streams; the answers of a record are its responses.
         retries: further attempts of a request that the server could not take.
         retried: called with the reason before each of them.
     """
@@ -55,6 +56,7 @@ class Sender:
     as_json: bool = False
     batch: int = 1
     parallel: int = 4
+    streams: bool = False
     retries: int = 5
     retried: Callable[[MLSrvError], None] = lambda error: None
 
@@ -118,6 +120,8 @@ class Sender:
         requests = [record.request for record in group if record.request is not None]
         if not requests:
             return [(record, f"{record.place}: {record.problem}") for record in group]
+        if self.streams:
+            return await self._responses(group[0], requests[0])
         try:
             response = await self._infer(join(requests))
         except MLSrvError as error:
@@ -135,6 +139,20 @@ class Sender:
             (record, evolve(part, id=None if record.request is None else record.request.id))
             for record, part in zip(group, parts, strict=True)
         ]
+
+    async def _responses(self, record: Record, request: InferenceRequest) -> list[Answer]:
+        """Return the responses of a stream; where it fails, those before the failure, and the reason."""
+        found: list[Answer] = []
+        try:
+            async for result in self.client.stream(
+                self.model, request, version=self.version, outputs=self.outputs, as_json=self.as_json
+            ):
+                found.append((record, result.response))
+        except MLSrvError as error:
+            if not _of_the_record(error):
+                raise
+            found.append((record, f"{record.place}: {error}"))
+        return found
 
     async def _one_by_one(self, group: list[Record]) -> list[Answer]:
         """Send each alone: one of them is at fault, or the outputs have no row for each."""

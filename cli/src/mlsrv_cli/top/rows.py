@@ -12,6 +12,11 @@ from mlsrv_cli.top.sample import ModelSample, Sample
 BATCH_WAITING = "mlsrv_batch_queue"
 WORKERS = "mlsrv_workers"
 WORKER_WAITING = "mlsrv_worker_queue"
+RECORDS_BEHIND = "mlsrv_kafka_lag"
+RECORDS_IN_WORK = "mlsrv_kafka_in_flight"
+OLDEST_RECORD = "mlsrv_kafka_oldest_seconds"
+RECORDS = "mlsrv_kafka_records_total"
+CONNECTED = "mlsrv_kafka_connected"
 """Metrics of plugins, which a server may be without."""
 
 
@@ -54,6 +59,28 @@ class Pool:
 
 
 @frozen
+class Topic:
+    """A topic of Kafka that the server reads; its partitions there together.
+
+    Attributes:
+        name: of the topic.
+        partitions: that the server reads.
+        behind: records that are not committed yet.
+        in_work: records that were read and are not done with.
+        oldest: seconds since the oldest of them was read.
+        rate, failed: records a second that were answered, and that could not be; None at the first look.
+    """
+
+    name: str
+    partitions: int
+    behind: float
+    in_work: float
+    oldest: float
+    rate: float | None = None
+    failed: float | None = None
+
+
+@frozen
 class Reading:
     """All values that ``mlsrv top`` shows.
 
@@ -62,6 +89,8 @@ class Reading:
         ready: whether every model is that should be.
         models: one row each.
         pools: of worker processes.
+        topics: of Kafka.
+        connected: whether records can be read and answers written; None without Kafka.
         memory: bytes that the server's own process holds.
         cpu: seconds of processor time that it takes each second.
         missing: why there are no metrics, or empty.
@@ -74,6 +103,8 @@ class Reading:
     memory: float | None = None
     cpu: float | None = None
     missing: str = ""
+    topics: tuple[Topic, ...] = ()
+    connected: bool | None = None
     rate: float | None = field(init=False)
     errors: float | None = field(init=False)
 
@@ -98,6 +129,8 @@ def compare(before: Sample | None, now: Sample) -> Reading:
         now.metrics.total("process_resident_memory_bytes") if now.metrics is not None else None,
         _per_second(before, now, "process_cpu_seconds_total"),
         now.missing,
+        _topics(before, now),
+        None if now.metrics is None or (up := now.metrics.total(CONNECTED)) is None else bool(up),
     )
 
 
@@ -188,10 +221,34 @@ def _pools(now: Sample) -> tuple[Pool, ...]:
     )
 
 
-def _per_second(before: Sample | None, now: Sample, name: str) -> float | None:
+def _topics(before: Sample | None, now: Sample) -> tuple[Topic, ...]:
+    if now.metrics is None:
+        return ()
+    found = []
+    for name in dict.fromkeys(labels.get("topic", "") for labels, _ in now.metrics.series(RECORDS_IN_WORK)):
+        in_work = [value for _, value in now.metrics.series(RECORDS_IN_WORK, topic=name)]
+        ages = [value for _, value in now.metrics.series(OLDEST_RECORD, topic=name)]
+        lost = [_per_second(before, now, RECORDS, topic=name, outcome=each) for each in ("failed", "skipped")]
+        found.append(
+            Topic(
+                name,
+                len(in_work),
+                now.metrics.total(RECORDS_BEHIND, topic=name) or 0.0,
+                sum(in_work),
+                max(ages, default=0.0),
+                _per_second(before, now, RECORDS, topic=name, outcome="answered"),
+                _sum(lost),
+            )
+        )
+    return tuple(found)
+
+
+def _per_second(before: Sample | None, now: Sample, name: str, **labels: str) -> float | None:
     if before is None or before.metrics is None or now.metrics is None:
         return None
-    past, present = before.metrics.total(name), now.metrics.total(name)
+    past, present = before.metrics.total(name, **labels), now.metrics.total(name, **labels)
+    if past is None and labels:
+        past = 0.0  # a series is there once it has counted
     if past is None or present is None or present < past:
         return None
     return (present - past) / max(now.time - before.time, 1e-9)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlsrv.telemetry.request_logging import printable
-from mlsrv_cli.top.rows import Reading, Row
+from mlsrv_cli.top.rows import Reading, Row, Topic
 
 NOTHING = "–"
 _GOOD = {"READY": "green", "LOADING": "yellow", "UNLOADING": "yellow"}
@@ -57,7 +57,7 @@ def draw(
     """
     rows = sorted(reading.models, key=SORTS[sort])
     reasons = [f"{printable(row.name)}: {printable(row.reason)}" for row in rows if row.reason][:_REASONS]
-    around = _AROUND + len(reading.pools) + len(reasons)
+    around = _AROUND + len(reading.pools) + len(reading.topics) + len(reasons)
     room = len(rows) if height is None else max(1, height - around)
     parts: list[RenderableType] = [_head(reading, url, trouble), _table(rows[:room], width)]
     if len(rows) > room:
@@ -176,9 +176,22 @@ def _foot(reading: Reading) -> list[RenderableType]:
         if pool.missing:
             text.append(f", {pool.missing} missing", style="bold red")
         lines.append(text.append(f", {pool.queue} requests wait"))
+    if reading.connected is False:
+        lines.append(Text("Kafka: records cannot be read, or answers not be written", style="bold red"))
+    lines += [_of_topic(topic) for topic in reading.topics]
     if reading.memory is not None:
         cpu = "" if reading.cpu is None else f", {reading.cpu * 100:.0f}% of a processor"
         lines.append(Text(f"server process: {size(reading.memory)}{cpu}"))
     if reading.missing:
         lines.append(Text(f"{reading.missing} Without them there are no percentiles.", style="yellow"))
     return lines
+
+
+def _of_topic(topic: Topic) -> Text:
+    text = Text(f"records of {printable(topic.name)}: {number(topic.rate)}/s answered")
+    if topic.failed:
+        text.append(f", {number(topic.failed)}/s failed", style="bold red")
+    text.append(f", {number(topic.in_work)} in work on {topic.partitions} partitions")
+    if topic.in_work:
+        text.append(f", the oldest for {seconds(topic.oldest)}")
+    return text.append(f", {number(topic.behind)} behind")

@@ -51,6 +51,20 @@ def test_lag_counts_what_is_not_done_with(record: Callable[..., Record]) -> None
     assert (partition.lag, partition.ahead) == (4, 0)
 
 
+def test_gaps_below_what_was_begun_are_in_work(record: Callable[..., Record]) -> None:
+    partition = Partition("t", 0)
+    first, second = (record(offset=offset, partition=partition) for offset in (4, 7))
+    partition.take([first, second])
+    assert not partition.is_in_work
+    partition.begun, partition.farthest = 1, 7
+    assert partition.is_in_work
+    partition.settled = 1
+    partition.finish(second)
+    assert partition.is_in_work  # the first is to be answered before the partition is given up
+    partition.abandoned = True
+    assert not partition.is_in_work
+
+
 def test_the_oldest_record(record: Callable[..., Record]) -> None:
     partition = Partition("t", 0)
     one = record(partition=partition)

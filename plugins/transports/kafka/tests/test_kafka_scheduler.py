@@ -101,10 +101,51 @@ async def test_draining_begins_nothing_more(record: Callable[..., Record]) -> No
     assert len(answering.ended) == 2
 
 
+async def test_draining_fills_the_gaps_below_what_was_begun(record: Callable[..., Record]) -> None:
+    """Of key "a", offsets 1 and 4 wait behind 0; 3 of another key has been answered, so that a server that
+    did not answer 1 before it stops would have 3 answered twice."""
+    go = asyncio.Event()
+    ended: list[int] = []
+
+    async def answer(one: Record) -> None:
+        if one.offset == 0:
+            await go.wait()
+        ended.append(one.offset)
+
+    partition, other = Partition("t", 0), Partition("t", 1)
+    scheduler = Scheduler(answer, 4, LANES["key"])
+    keys = [b"a", b"a", b"b", b"c", b"a"]
+    scheduler.submit([record(key=key, offset=n, partition=partition) for n, key in enumerate(keys)])
+    scheduler.submit([record(key=b"a", offset=n, partition=other) for n in range(2)])
+    await until(lambda: len(ended) == 2)
+    draining = asyncio.create_task(scheduler.drain(20))
+    await asyncio.sleep(0)
+    go.set()
+    assert await draining == 0
+    assert sorted(ended) == [0, 0, 1, 2, 3]
+    assert partition.farthest == 3
+
+
+async def test_nothing_more_is_begun_of_a_revoked_partition(record: Callable[..., Record]) -> None:
+    ended: list[int] = []
+
+    async def answer(one: Record) -> None:
+        one.partition.revoked = one.offset == 1
+        ended.append(one.offset)
+
+    partition = Partition("t", 0)
+    scheduler = Scheduler(answer, 1, LANES["none"])
+    scheduler.submit([record(offset=n, partition=partition) for n in range(4)])
+    await until(lambda: not scheduler._tasks)
+    assert ended == [0, 1]
+
+
 async def test_draining_cuts_what_does_not_end(record: Callable[..., Record]) -> None:
+    begun: list[int] = []
     cut: list[int] = []
 
     async def answer(one: Record) -> None:
+        begun.append(one.offset)
         try:
             await asyncio.Event().wait()
         finally:
@@ -112,6 +153,37 @@ async def test_draining_cuts_what_does_not_end(record: Callable[..., Record]) ->
 
     scheduler = Scheduler(answer, 4, LANES["none"])
     scheduler.submit([record(offset=n) for n in range(3)])
-    await asyncio.sleep(0)
+    await until(lambda: len(begun) == 3)
     assert await scheduler.drain(0.05) == 3
     assert sorted(cut) == [0, 1, 2]
+
+
+async def test_answers_that_wait_for_nothing_leave_the_loop_to_others(record: Callable[..., Record]) -> None:
+    ended: list[int] = []
+
+    async def answer(one: Record) -> None:
+        ended.append(one.offset)
+
+    scheduler = Scheduler(answer, 64, LANES["none"])
+    scheduler.submit([record(offset=n) for n in range(1000)])
+    most = 0
+    while len(ended) < 1000:
+        before = len(ended)
+        await asyncio.sleep(0)
+        most = max(most, len(ended) - before)
+    assert most <= 64
+    assert ended == list(range(1000))
+
+
+async def test_a_record_whose_answering_fails_stops_no_other(record: Callable[..., Record]) -> None:
+    ended: list[int] = []
+
+    async def answer(one: Record) -> None:
+        ended.append(one.offset)
+        if one.offset % 3 == 0:
+            raise asyncio.CancelledError
+
+    partition = Partition("t", 0)
+    scheduler = Scheduler(answer, 1, LANES["key"])
+    scheduler.submit([record(key=b"k", offset=n, partition=partition) for n in range(20)])
+    await until(lambda: len(ended) == 20)

@@ -101,3 +101,11 @@ def test_lines_of_the_client_library_are_not_repeated() -> None:
     assert passes("FAIL [rdkafka#consumer-1] refused")
     assert not passes("FAIL [rdkafka#consumer-1] refused again")
     assert passes("CONFWARN something")
+
+
+def test_order_does_not_depend_on_what_is_passed_through() -> None:
+    given = {"message.timeout.ms": 10, "delivery.timeout.ms": 10, "linger.ms": 1}
+    config = producer_config(KafkaSettings(kafka_producer=given, kafka_client=given))
+    assert config["message.timeout.ms"] == 0
+    assert "delivery.timeout.ms" not in config
+    assert config["linger.ms"] == 1

@@ -1,14 +1,15 @@
 """Channels: connections to one server, chosen by the scheme of its URL."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from importlib import import_module
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 from urllib.parse import urlsplit
 
 from mlsrv_protocol.client.calls import Call
+from mlsrv_protocol.client.errors import ServerError
 from mlsrv_protocol.client.http_channel import HttpChannel
 from mlsrv_protocol.client.trust import Certificate
-from mlsrv_protocol.errors import InvalidPayload
+from mlsrv_protocol.errors import Code, InvalidPayload
 
 T = TypeVar("T")
 
@@ -32,6 +33,28 @@ class Channel(Protocol):
 
     async def close_async(self) -> None:
         """Close the connections that `run_async` opened."""
+
+
+@runtime_checkable
+class StreamingChannel(Channel, Protocol):
+    """A channel that can read answers of several responses."""
+
+    def stream(self, call: Call[T]) -> Iterator[T]:
+        """Make a call once, and yield its results as they come."""
+
+    def stream_async(self, call: Call[T]) -> AsyncIterator[T]:
+        """Make a call once, and yield its results as they come."""
+
+
+def streaming(channel: Channel) -> StreamingChannel:
+    """Return a channel as one that can read streams.
+
+    Raises:
+        ServerError: it cannot.
+    """
+    if isinstance(channel, StreamingChannel):
+        return channel
+    raise ServerError("This client reads streams over Kafka alone.", Code.UNIMPLEMENTED)
 
 
 def check_url(url: str) -> tuple[str, str]:

@@ -7,19 +7,23 @@ from their ends, and matches answers by the id of their requests.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import queue
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Future
-from typing import Any, Final, TypeVar, cast
+from functools import partial
+from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from attrs import frozen
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from mlsrv_protocol.client.calls import Call, HttpResponse
+from mlsrv_protocol.client.calls import Call
 from mlsrv_protocol.client.errors import ConnectionFailed, ServerError
+from mlsrv_protocol.client.kafka_records import Arrival, StreamReading, headers_of, read_result
 from mlsrv_protocol.client.trust import Certificate, files_of
 from mlsrv_protocol.errors import Code, InvalidPayload
 from mlsrv_protocol.inference import InferenceRequest
@@ -99,7 +103,7 @@ class KafkaChannel:
         self._place = read_url(url, verify, cert)
         self._timeout = timeout
         self._headers = dict(headers)
-        self._waiting: dict[str, Future[Message]] = {}
+        self._waiting: dict[str, Callable[[Arrival], None]] = {}
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -116,9 +120,10 @@ class KafkaChannel:
 
     def run(self, call: Call[T]) -> T:
         """Make a call and wait for its result."""
-        name, answer = self._send(call)
+        answer: Future[Message] = Future()
+        name = self._send(call, partial(_settle, answer))
         try:
-            return _read(call, answer.result(self._timeout))
+            return read_result(call, answer.result(self._timeout))
         except TimeoutError:
             raise self._too_late() from None
         finally:
@@ -126,11 +131,49 @@ class KafkaChannel:
 
     async def run_async(self, call: Call[T]) -> T:
         """Make a call."""
-        name, answer = await asyncio.to_thread(self._send, call)
+        answer: Future[Message] = Future()
+        name = await asyncio.to_thread(self._send, call, partial(_settle, answer))
         try:
-            return _read(call, await asyncio.wait_for(asyncio.wrap_future(answer), self._timeout))
+            return read_result(call, await asyncio.wait_for(asyncio.wrap_future(answer), self._timeout))
         except TimeoutError:
             raise self._too_late() from None
+        finally:
+            self._waiting.pop(name, None)
+
+    def stream(self, call: Call[T]) -> Iterator[T]:
+        """Make a call whose answer is several records, and yield each; see `Client.stream`."""
+        arrivals: queue.SimpleQueue[Arrival] = queue.SimpleQueue()
+        reading = StreamReading(call)
+        name = self._send(call, arrivals.put, streams=True)
+        try:
+            while not reading.ended:
+                try:
+                    arrived = arrivals.get(timeout=self._timeout)
+                except queue.Empty:
+                    raise self._too_late() from None
+                yield from reading.take(arrived)
+        finally:
+            self._waiting.pop(name, None)
+
+    async def stream_async(self, call: Call[T]) -> AsyncIterator[T]:
+        """As `stream`."""
+        loop = asyncio.get_running_loop()
+        arrivals: asyncio.Queue[Arrival] = asyncio.Queue()
+        reading = StreamReading(call)
+
+        def arrive(arrived: Arrival) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and its reader with it
+                loop.call_soon_threadsafe(arrivals.put_nowait, arrived)
+
+        name = await asyncio.to_thread(self._send, call, arrive, streams=True)
+        try:
+            while not reading.ended:
+                try:
+                    arrived = await asyncio.wait_for(arrivals.get(), self._timeout)
+                except TimeoutError:
+                    raise self._too_late() from None
+                for result in reading.take(arrived):
+                    yield result
         finally:
             self._waiting.pop(name, None)
 
@@ -149,8 +192,13 @@ class KafkaChannel:
         """Close the connections."""
         await asyncio.to_thread(self.close)
 
-    def _send(self, call: Call[T]) -> tuple[str, Future[Message]]:
-        """Write the request of a call; returns its id and what its answer will be."""
+    def _send(self, call: Call[Any], take: Callable[[Arrival], None], streams: bool = False) -> str:
+        """Write the request of a call, and have what arrives for it given to a function, until its id is
+        removed from those that wait.
+
+        Returns:
+            The id.
+        """
         request = call.fields
         if not isinstance(request, InferenceRequest):
             raise ServerError(
@@ -158,16 +206,17 @@ class KafkaChannel:
             )
         self._begin_to_read()
         name = request.id or uuid.uuid4().hex
-        answer: Future[Message] = Future()
-        if self._waiting.setdefault(name, answer) is not answer:
+        if self._waiting.setdefault(name, take) is not take:
             raise InvalidPayload(f"Another request with the id {name!r} is waiting for its answer.")
         headers = {**self._headers, **call.headers, "mlsrv-model": request.model_name, "x-request-id": name}
         if request.model_version is not None:
             headers["mlsrv-version"] = request.model_version
+        if streams:
+            headers["mlsrv-method"] = "stream"
 
         def reported(error: KafkaError | None, _message: Message) -> None:
-            if error is not None and not answer.done():
-                answer.set_exception(ConnectionFailed(f"The request cannot be written: {error.str()}"))
+            if error is not None:
+                take(ConnectionFailed(f"The request cannot be written: {error.str()}"))
 
         try:
             self._producer.produce(
@@ -179,7 +228,7 @@ class KafkaChannel:
         except (KafkaException, BufferError) as error:
             del self._waiting[name]
             raise ConnectionFailed(f"The request cannot be written: {error}") from None
-        return name, answer
+        return name
 
     def _begin_to_read(self) -> None:
         """Start the thread that reads answers, from the present end of their topics.
@@ -224,9 +273,9 @@ class KafkaChannel:
             message = self._consumer.poll(_POLL_SECONDS)
             if message is None or message.error() is not None:
                 continue
-            waiting = self._waiting.get(headers_of(message).get("x-request-id", ""))
-            if waiting is not None and not waiting.done():
-                waiting.set_result(message)
+            take = self._waiting.get(headers_of(message).get("x-request-id", ""))
+            if take is not None:
+                take(message)
 
     def _too_late(self) -> ServerError:
         hint = "" if self._place.errors else " Name the error topic (?errors=TOPIC) to see what is refused."
@@ -236,18 +285,10 @@ class KafkaChannel:
         )
 
 
-def headers_of(message: Message) -> dict[str, str]:
-    """Return the headers of a record as texts, names in lower case."""
-    return {
-        name.lower(): value.decode("utf-8", "replace") if value else ""
-        for name, value in cast("list[tuple[str, bytes | None]]", message.headers() or [])
-    }
-
-
-def _read(call: Call[T], message: Message) -> T:
-    headers = headers_of(message)
-    code = headers.get("mlsrv-error-code")
-    if code is not None:
-        known = Code[code] if code in Code.__members__ else Code.INTERNAL
-        raise ServerError(headers.get("mlsrv-error-message", code), known, status=code)
-    return call.read_http(HttpResponse(200, headers, message.value() or b""))
+def _settle(answer: Future[Message], arrived: Arrival) -> None:
+    if answer.done():
+        return
+    if isinstance(arrived, ConnectionFailed):
+        answer.set_exception(arrived)
+    else:
+        answer.set_result(arrived)

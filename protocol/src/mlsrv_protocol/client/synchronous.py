@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from mlsrv_protocol.client import calls
-from mlsrv_protocol.client.channel import make_channel
+from mlsrv_protocol.client.channel import make_channel, streaming
 from mlsrv_protocol.client.result import Result
 from mlsrv_protocol.client.retries import run
 from mlsrv_protocol.client.trust import Certificate
@@ -94,6 +94,31 @@ class Client:
             model, inputs, version=version, outputs=outputs, parameters=parameters, id=id
         )
         return run(self._channel, calls.infer(request, as_json=as_json, repeatable=repeatable), self._retries)
+
+    def stream(
+        self,
+        model: str,
+        inputs: calls.Inputs,
+        *,
+        version: str | None = None,
+        outputs: Sequence[str] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        id: str | None = None,
+        as_json: bool = False,
+    ) -> Iterator[Result]:
+        """Ask a model that streams, and yield each of its responses; over Kafka alone.
+
+        The arguments are those of `infer`; the timeout is for each response. One that comes twice is yielded
+        once.
+
+        Raises:
+            InvalidPayload: the inputs cannot be sent.
+            ServerError: the server fails, perhaps after some responses.
+        """
+        request = calls.make_request(
+            model, inputs, version=version, outputs=outputs, parameters=parameters, id=id
+        )
+        return streaming(self._channel).stream(calls.infer(request, as_json=as_json, repeatable=False))
 
     def live(self) -> bool:
         """Return whether the server is alive."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mlsrv.interceptor import Interceptor, UserCodeContext
     from mlsrv.kernel_api import KernelAPI
     from mlsrv.plugin_resources import Shared
+    from mlsrv_opentelemetry.messaging import TracedRecords
     from mlsrv_opentelemetry.tracing import Tracing
 
 logger = logging.getLogger("mlsrv.tracing")
@@ -76,6 +77,18 @@ def mlsrv_grpc_interceptors(kernel: KernelAPI) -> grpc.aio.ServerInterceptor | N
     from mlsrv_opentelemetry.rpc import TracedCalls
 
     return TracedCalls(tracing)
+
+
+@mlsrv.hookimpl(optionalhook=True)
+def mlsrv_kafka_observer(kernel: KernelAPI) -> TracedRecords | None:
+    """Offer the spans of records from Kafka."""
+    settings = kernel.settings.plain()
+    tracing = _tracing(kernel.shared, settings)
+    if tracing is None:
+        return None
+    from mlsrv_opentelemetry.messaging import TracedRecords
+
+    return TracedRecords(tracing, settings["kafka_group"])
 
 
 def _tracing(shared: Shared, settings: Mapping[str, Any]) -> Tracing | None:

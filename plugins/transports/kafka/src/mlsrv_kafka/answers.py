@@ -14,8 +14,8 @@ from mlsrv_protocol.binary import HEADER
 from mlsrv_protocol.bodies import encode_response, headers_of
 from mlsrv_protocol.types import InferenceResponse
 
-JSON: Final = b"application/json"
-OCTETS: Final = b"application/octet-stream"
+_IS_JSON: Final = ("content-type", b"application/json")
+_IS_OCTETS: Final = ("content-type", b"application/octet-stream")
 _CONNECT: Final = "__connect.errors."
 # Set by the server alone: a model may just echo the headers of its request.
 _RESERVED: Final = ("mlsrv-", "mlserver-", "ce_", _CONNECT, "content-type", HEADER, "x-request-id", *TRACE)
@@ -55,14 +55,15 @@ class AnswerWriter:
             InvalidOutput: the response cannot be written.
         """
         value, size = encode_response(response, asked.wanted)
-        headers: RawHeaders = [("content-type", JSON if size is None else OCTETS)]
-        if size is not None:
-            headers.append((HEADER, b"%d" % size))
-        headers += [
-            ("x-request-id", _bytes(asked.context.request_id)),
+        context = asked.context
+        headers: RawHeaders = [
+            _IS_JSON if size is None else _IS_OCTETS,
+            ("x-request-id", _bytes(context.request_id)),
             ("mlsrv-model", _bytes(response.model_name)),
             ("mlsrv-source", record.source.encode()),
         ]
+        if size is not None:
+            headers.append((HEADER, b"%d" % size))
         if response.model_version:
             headers.append(("mlsrv-version", _bytes(response.model_version)))
         if sequence is not None:
@@ -71,8 +72,9 @@ class AnswerWriter:
                 headers.append(("mlsrv-end", b"true"))
         if error is not None:
             headers += _error_headers(error)
-        headers += [(name, _bytes(text)) for name, text in asked.context.trace.items()]
-        given = headers_of(response)
+        if context.trace:
+            headers += [(name, _bytes(text)) for name, text in context.trace.items()]
+        given = headers_of(response) if response.parameters is not None else None
         if given:
             headers += [
                 (name, _bytes(text)) for name, text in given.items() if not name.lower().startswith(_RESERVED)

@@ -10,6 +10,8 @@ from mlsrv_kafka.settings import KafkaSettings
 
 logger = logging.getLogger("mlsrv.kafka.client")
 
+_TIMEOUTS: Final = ("message.timeout.ms", "delivery.timeout.ms")
+
 QUIET_SECONDS: Final = 60.0
 """Seconds for which a line of the client library is not repeated."""
 
@@ -32,17 +34,18 @@ def consumer_config(settings: KafkaSettings) -> dict[str, Any]:
 
 
 def producer_config(settings: KafkaSettings) -> dict[str, Any]:
-    """Return the configuration of the producer. What the settings give replaces the defaults."""
+    """Return the configuration of the producer. What the settings give replaces the defaults, except the key
+    on which order depends: a record that times out alone is overtaken by those after it."""
+    given = {**settings.kafka_client, **settings.kafka_producer}
     return {
         "bootstrap.servers": settings.kafka_servers,
         "client.id": "mlsrv",
         "enable.idempotence": True,
-        "message.timeout.ms": 30_000,
         # Equal keys go to equal partitions, whatever language the producers of a topic are written in.
         "partitioner": "murmur2_random",
         "logger": _logger(),
-        **settings.kafka_client,
-        **settings.kafka_producer,
+        **{name: value for name, value in given.items() if name not in _TIMEOUTS},
+        "message.timeout.ms": 0,  # never
     }
 
 

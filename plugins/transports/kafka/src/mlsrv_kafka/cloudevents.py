@@ -48,7 +48,10 @@ def is_structured(headers: Mapping[str, str]) -> bool:
     Raises:
         InvalidPayload: it is a batch of events, or in another format than JSON.
     """
-    content_type = headers.get(CONTENT_TYPE, "")[: len(STRUCTURED) + 1].lower()
+    content_type = headers.get(CONTENT_TYPE)
+    if not content_type:
+        return False
+    content_type = content_type[: len(STRUCTURED) + 1].lower()
     if not content_type.startswith(_ANY):
         return False
     if content_type.partition(";")[0].rstrip() != STRUCTURED:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
@@ -20,18 +21,19 @@ from mlsrv_kafka.partition import Partition, Record
 
 logger = logging.getLogger("mlsrv.kafka")
 
-MOST_IN_FLIGHT: Final = 1000
-"""Records that may be read and not done with, all partitions together."""
+MOST_IN_FLIGHT: Final = 4000
+"""Records that may be read and not done with, all partitions together; half of them before more are read."""
 MOST_AHEAD: Final = 5000
 """Records of one partition that may be read beyond its oldest unfinished one."""
 MOST_BYTES: Final = 64 * 2**20
 """Bytes of the values of records that may be read and not done with; a larger one is read alone."""
 
 _READ_SECONDS: Final = 0.1
-_MOST_AT_ONCE: Final = 250
+_MOST_AT_ONCE: Final = 500
 _COMMIT_SECONDS: Final = 0.5
 _PROBE_SECONDS: Final = 1.0
 _HOLD_SECONDS: Final = 0.2
+_FULL_SECONDS: Final = 0.005
 _REVOKE_SECONDS: Final = 10.0
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 30.0
@@ -63,7 +65,6 @@ class PartitionConsumer:
         self._health = health
         self.partitions: dict[tuple[str, int], Partition] = {}
         self._settled: deque[tuple[Record, bool]] = deque()
-        self._room = threading.Event()
         self._stopping = threading.Event()
         self._closing = threading.Event()
         self._in_flight = 0
@@ -84,8 +85,6 @@ class PartitionConsumer:
     def settle(self, record: Record, done: bool) -> None:
         """A record is done with, or was abandoned and is answered elsewhere. Any thread may call it."""
         self._settled.append((record, done))
-        if not self._room.is_set():
-            self._room.set()
 
     def stop_reading(self) -> None:
         """Read nothing any more. Partitions stay assigned, and what is done with is committed."""
@@ -98,7 +97,6 @@ class PartitionConsumer:
             Whether that was done within the time.
         """
         self._closing.set()
-        self._room.set()
         if self._thread.is_alive():
             self._thread.join(seconds)
         return not self._thread.is_alive()
@@ -145,19 +143,15 @@ class PartitionConsumer:
             consumer.close()
 
     def _read(self, consumer: Consumer) -> list[Message]:
-        room = min(MOST_IN_FLIGHT - self._in_flight, _MOST_AT_ONCE)
-        if self._bytes >= MOST_BYTES:
-            room = 0
-        if room <= 0 and not self._is_holding():
+        if self._full_since is not None and not self._is_holding():
             # Mostly there is room again in a moment, and a pause would throw away what was fetched ahead.
-            self._room.clear()
-            if not self._settled:
-                self._room.wait(0.02)
+            self._closing.wait(_FULL_SECONDS)
             return []
         first = consumer.poll(self._patience())
         if first is None:
             return []
-        if room <= 1:
+        room = min(MOST_IN_FLIGHT - self._in_flight, _MOST_AT_ONCE)
+        if room <= 1 or self._bytes + len(first) >= MOST_BYTES:
             return [first]
         return [first, *consumer.consume(room - 1, 0)]
 
@@ -206,6 +200,7 @@ class PartitionConsumer:
 
     def _take(self, messages: Sequence[Message]) -> None:
         now = monotonic()
+        records: list[Record] = []
         taken: dict[Partition, list[Record]] = {}
         for message in messages:
             error = message.error()
@@ -215,22 +210,24 @@ class PartitionConsumer:
             partition = self.partitions.get((message.topic(), message.partition()))  # type: ignore[arg-type]  # of a record, both are known
             if partition is None:
                 continue  # revoked while it was read
-            _, time = message.timestamp()
+            _, timestamp = message.timestamp()
             record = Record(
                 partition,
                 message.offset(),  # type: ignore[arg-type]  # as above
                 message.key(),
                 message.value(),
                 message.headers() or [],  # type: ignore[arg-type]  # values are bytes
-                max(time, 0),
+                max(timestamp, 0),
                 now,
             )
+            records.append(record)
             taken.setdefault(partition, []).append(record)
-        for partition, records in taken.items():
+        for partition, new in taken.items():
             before = partition.bytes
-            partition.take(records)
-            self._in_flight += len(records)
+            partition.take(new)
+            self._in_flight += len(new)
             self._bytes += partition.bytes - before
+        if records:
             self._health.reached()
             self._hand_over(records)
 
@@ -240,6 +237,7 @@ class PartitionConsumer:
             record, done = settled.popleft()
             partition = record.partition
             partition.settled += 1
+            partition.abandoned |= not done
             if done and not partition.lost:
                 self._in_flight -= 1
                 self._bytes -= record.size
@@ -311,10 +309,8 @@ class PartitionConsumer:
             partition.revoked = True
         end = monotonic() + _REVOKE_SECONDS
         self._settle()
-        while any(partition.settled < partition.begun for partition in partitions) and monotonic() < end:
-            self._room.clear()
-            if not self._settled:
-                self._room.wait(0.02)
+        while any(partition.is_in_work for partition in partitions) and monotonic() < end:
+            time.sleep(_FULL_SECONDS)
             self._settle()
         self._commit_now(partitions)
         self._lose(partitions)

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Final
 
 from mlsrv.context import CallContext
-from mlsrv.errors import Code, MLSrvError, TooLarge
+from mlsrv.errors import MLSrvError, TooLarge
 from mlsrv.kernel_api import Access, KernelAPI
 from mlsrv.telemetry.request_logging import printable, reported
 from mlsrv.utils import closing
@@ -69,35 +69,32 @@ class RecordHandler:
 
     async def __call__(self, record: Record) -> None:
         """Answer a record. Raises nothing but the cancellation of its task."""
-        partition = record.partition
-        if partition.revoked:
-            return
-        partition.begun += 1
+        record.partition.begun += 1
+        context: CallContext | None = None
         try:
-            await self._answer(record)
+            try:
+                asked = await self._reader.read(record)
+                context = asked.context
+                await self._answer(record, asked)
+            except Exception as error:
+                await self._try_again(record, reported(error, context or CallContext()), context)
         except BaseException as error:
-            self._settle(record, False)
+            self._abandon(record)
             if not isinstance(error, asyncio.CancelledError):
                 logger.exception("The record %s was left unanswered", record.source)
             raise
 
-    async def _answer(self, record: Record) -> None:
-        attempts: Attempts | None = None
+    async def _answer(self, record: Record, asked: Asked) -> None:
+        if asked.streams:
+            await self._stream(record, asked)
+        else:
+            response = await self._kernel.infer(asked.request, asked.context)
+            await self._send_answer(record, asked, response)
+
+    async def _try_again(self, record: Record, problem: MLSrvError, context: CallContext | None) -> None:
+        """Try until there is an answer, or the verdict is that there will be none."""
+        attempts = Attempts(self._settings.kafka_retries, self._settings.kafka_not_ready_timeout)
         while True:
-            context: CallContext | None = None
-            try:
-                asked = await self._reader.read(record)
-                context = asked.context
-                if asked.streams:
-                    await self._stream(record, asked)
-                else:
-                    response = await self._kernel.infer(asked.request, context)
-                    await self._send_answer(record, asked, response)
-                return
-            except Exception as error:
-                problem = reported(error, context or CallContext())
-            if attempts is None:
-                attempts = Attempts(self._settings.kafka_retries, self._settings.kafka_not_ready_timeout)
             verdict, pause = attempts.judge(problem, context)
             if verdict is Verdict.FAIL:
                 self._fail(record, problem, context)
@@ -105,21 +102,32 @@ class RecordHandler:
             self._metrics.retried(record, problem.code.name)
             await asyncio.sleep(pause)
             if record.partition.revoked:
-                self._settle(record, False)
+                self._abandon(record)
                 return
+            context = None
+            try:
+                asked = await self._reader.read(record)
+                context = asked.context
+                await self._answer(record, asked)
+                return
+            except Exception as error:
+                problem = reported(error, context or CallContext())
 
     async def _send_answer(self, record: Record, asked: Asked, response: InferenceResponse) -> None:
+        topic = filled(self._settings.kafka_topic_output, response.model_name, response.model_version)
+        if record.observation is not None:
+            asked.context.trace = record.observation.sending(topic)
         value, headers = await self._written(record, asked, response)
         if record.partition.lost:
-            self._settle(record, False)
+            self._abandon(record)
             return
         self._outbox.send(
             Outgoing(
-                filled(self._settings.kafka_topic_output, response.model_name, response.model_version),
+                topic,
                 _key(record, asked.context),
                 value,
                 headers,
-                partial(self._settle, record, True),
+                partial(self._done, record),
                 partial(self._refused, record, asked.context),
             )
         )
@@ -154,7 +162,7 @@ class RecordHandler:
         confirmed = await self._deliver(record, asked, end, sequence, problem)
         if problem is None:
             await confirmed
-            self._settle(record, True)
+            self._done(record)
             self._metrics.answered(record)
             self._note(record, asked.context, "OK")
         else:
@@ -169,8 +177,9 @@ class RecordHandler:
         error: MLSrvError | None = None,
     ) -> tuple[bytes, RawHeaders]:
         """Return value and headers of an answer; one with very many values is written in a thread."""
-        write = partial(self._writer.answer, record, asked, response, sequence, error)
-        return await asyncio.to_thread(write) if is_large(response, as_text=True) else write()
+        if not is_large(response, as_text=True):
+            return self._writer.answer(record, asked, response, sequence, error)
+        return await asyncio.to_thread(self._writer.answer, record, asked, response, sequence, error)
 
     async def _deliver(
         self,
@@ -183,11 +192,14 @@ class RecordHandler:
         """Hand a response of a stream over. Returns a future that is done when it is confirmed; its error is
         that the response can never be written."""
         future: asyncio.Future[None] = self._loop.create_future()
-        value, headers = await self._written(record, asked, response, sequence, error)
         topic = filled(self._settings.kafka_topic_output, response.model_name, response.model_version)
+        if record.observation is not None:
+            asked.context.trace = record.observation.sending(topic)
+        value, headers = await self._written(record, asked, response, sequence, error)
 
         def refused(reason: str) -> None:
-            self._in_loop(_reject, future, TooLarge(f"The response cannot be written to {topic}: {reason}"))
+            if not future.done():
+                future.set_exception(TooLarge(f"The response cannot be written to {topic}: {reason}"))
 
         self._outbox.send(
             Outgoing(
@@ -195,7 +207,7 @@ class RecordHandler:
                 _key(record, asked.context),
                 value,
                 headers,
-                lambda: self._in_loop(_resolve, future),
+                partial(_resolve, future),
                 refused,
             )
         )
@@ -204,14 +216,12 @@ class RecordHandler:
     # --- failures -----------------------------------------------------------------------------------------
 
     def _refused(self, record: Record, context: CallContext, reason: str) -> None:
-        """An answer can never be written; called in any thread."""
-        error = TooLarge(f"The answer cannot be written: {reason}")
-        self._in_loop(self._fail, record, error, context)
+        self._fail(record, TooLarge(f"The answer cannot be written: {reason}"), context)
 
     def _fail(self, record: Record, error: MLSrvError, context: CallContext | None) -> None:
         """Send a record to the error topic, or skip it."""
         if record.partition.lost:
-            self._settle(record, False)
+            self._abandon(record)
             return
         topic, code = self._settings.kafka_topic_errors, error.code.name
         self._metrics.failed(record, code, topic is None)
@@ -222,35 +232,47 @@ class RecordHandler:
                 record.source,
                 printable(str(error), 500),
             )
-            self._settle(record, True)
+            self._done(record, error)
             return
+        if record.observation is not None:
+            record.observation.sending(topic)
         headers = self._writer.error(record, error, None if context is None else context.request_id)
-        self._send_error(topic, record, record.value, headers)
+        self._send_error(topic, record, error, record.value, headers)
 
-    def _send_error(self, topic: str, record: Record, value: bytes | None, headers: RawHeaders) -> None:
+    def _send_error(
+        self, topic: str, record: Record, error: MLSrvError, value: bytes | None, headers: RawHeaders
+    ) -> None:
         def refused(reason: str) -> None:
             if value is None:
                 logger.error(
                     "The record %s is skipped: %s does not take it: %s", record.source, topic, reason
                 )
-                self._settle(record, True)
+                self._done(record, error)
                 return
             omitted: RawHeaders = [*headers, ("mlsrv-value-omitted", reason.encode("utf-8", "replace"))]
-            self._in_loop(self._send_error, topic, record, None, omitted)
+            self._send_error(topic, record, error, None, omitted)
 
-        delivered = partial(self._settle, record, True)
+        delivered = partial(self._done, record, error)
         self._outbox.send(Outgoing(topic, record.key, value, headers, delivered, refused, record.timestamp))
+
+    # --- the end of a record ------------------------------------------------------------------------------
+
+    def _done(self, record: Record, error: MLSrvError | None = None) -> None:
+        """A record is done with: its answer is confirmed, or it will have none."""
+        if record.observation is not None:
+            record.observation.done(error)
+        self._settle(record, True)
+
+    def _abandon(self, record: Record) -> None:
+        """A record is left to others."""
+        if record.observation is not None:
+            record.observation.abandoned()
+        self._settle(record, False)
 
     def _note(self, record: Record, context: CallContext | None, status: str) -> None:
         log = self._kernel.access
         if log is not None:
             log.note(Access("kafka", record.source, status, monotonic() - record.taken, context=context))
-
-    def _in_loop(self, function: Callable[..., object], *arguments: object) -> None:
-        try:
-            self._loop.call_soon_threadsafe(function, *arguments)
-        except RuntimeError:  # the loop has ended: whatever is unanswered is answered after the next start
-            logger.debug("A delivery was reported after the end")
 
 
 def _key(record: Record, context: CallContext) -> bytes:
@@ -261,8 +283,3 @@ def _key(record: Record, context: CallContext) -> bytes:
 def _resolve(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
-
-
-def _reject(future: asyncio.Future[None], error: Code | Exception) -> None:
-    if not future.done() and isinstance(error, Exception):
-        future.set_exception(error)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from attrs import define
 
+from mlsrv_kafka.observing import Observation
 from mlsrv_kafka.records import RawHeaders
 
 
@@ -20,6 +21,7 @@ class Record:
         key, value, headers: as the client library gives them.
         timestamp: milliseconds since the epoch, or 0 if it has none.
         taken: `time.monotonic` seconds at which it was read.
+        observation: of a plugin that observes records.
     """
 
     partition: Partition
@@ -29,11 +31,12 @@ class Record:
     headers: RawHeaders
     timestamp: int
     taken: float
+    observation: Observation | None = None
 
     @property
     def source(self) -> str:
         """The place that it came from: ``topic/partition/offset``."""
-        return f"{self.partition.topic}/{self.partition.number}/{self.offset}"
+        return f"{self.partition.name}/{self.offset}"
 
     @property
     def size(self) -> int:
@@ -43,14 +46,18 @@ class Record:
 
 class Partition:
     """One assignment of a partition. The consumer's thread owns it; others read `revoked` and `lost`, and the
-    event loop alone counts `begun`.
+    event loop alone changes `begun` and `farthest`.
 
     Offsets need not be consecutive: compaction and transactions leave gaps.
 
     Attributes:
         topic, number: of the partition.
-        revoked: whether it is about to be given up: no record of it is begun any more.
+        name: ``topic/number``.
+        revoked: whether it is about to be given up: no record beyond `farthest` is begun any more.
         lost: whether it is given up: what is still answered is thrown away, for another member does it again.
+        farthest: the largest offset whose answering began; -1 before the first. Those below it are answered
+            even at the end: what is done with beyond an unfinished record would be answered again.
+        abandoned: whether a record was left unanswered.
         begun: records whose answering began.
         settled: those of them that are done with, or were abandoned.
         in_flight: records that were read and are not done with.
@@ -64,8 +71,11 @@ class Partition:
     def __init__(self, topic: str, number: int) -> None:
         self.topic = topic
         self.number = number
+        self.name = f"{topic}/{number}"
         self.revoked = False
         self.lost = False
+        self.farthest = -1
+        self.abandoned = False
         self.begun = 0
         self.settled = 0
         self.in_flight = 0
@@ -102,6 +112,13 @@ class Partition:
     def watermark(self) -> int | None:
         """The offset to commit: everything below is done with. None before the first record."""
         return self._unfinished[0].offset if self._unfinished else self._next
+
+    @property
+    def is_in_work(self) -> bool:
+        """Whether something is being answered, or is to be answered before the partition is given up."""
+        if self.settled < self.begun:
+            return True
+        return not self.abandoned and bool(self._unfinished) and self._unfinished[0].offset < self.farthest
 
     @property
     def ahead(self) -> int:

@@ -5,10 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import mlsrv
+from mlsrv_kafka import hookspecs
 from mlsrv_kafka.settings import KafkaSettings
 
 if TYPE_CHECKING:
+    import pluggy
+    from starlette.routing import Route
+
+    from mlsrv.kernel_api import KernelAPI
     from mlsrv.metrics import Metric
+
+
+@mlsrv.hookimpl
+def mlsrv_addhooks(pluginmanager: pluggy.PluginManager) -> None:
+    """Add the hook for plugins that observe records."""
+    pluginmanager.add_hookspecs(hookspecs)
 
 
 @mlsrv.hookimpl
@@ -29,6 +40,16 @@ def mlsrv_metrics() -> tuple[Metric, ...]:
     from mlsrv_kafka.metrics import METRICS
 
     return METRICS
+
+
+@mlsrv.hookimpl(optionalhook=True)
+def mlsrv_rest_routes(kernel: KernelAPI) -> Route | None:
+    """Offer the state of the topics over REST."""
+    if not _enabled(kernel.settings):
+        return None
+    from mlsrv_kafka.routes import state_route
+
+    return state_route(kernel)
 
 
 def _enabled(settings: mlsrv.Settings) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
 
 from mlsrv.kernel_api import Metrics
-from mlsrv.metrics import Metric, Recorder
+from mlsrv.metrics import Metric, Recorder, RowRecorder
 from mlsrv_kafka.metrics import CONNECTED, FAILURES, IN_FLIGHT, LAG, OLDEST, RECORD_SECONDS, RECORDS, RETRIES
 from mlsrv_kafka.partition import Partition, Record
 
@@ -17,13 +17,17 @@ class RecordMetrics:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._recorders: dict[tuple[str, ...], Recorder] = {}
+        self._answered: dict[str, RowRecorder] = {}
 
     def answered(self, record: Record) -> None:
         """A record has its answer."""
         if self._metrics:
             topic = record.partition.topic
-            self._bound(RECORDS, topic, "answered")(1.0)
-            self._bound(RECORD_SECONDS, topic)(monotonic() - record.taken)
+            row = self._answered.get(topic)
+            if row is None:
+                series = [(RECORDS, (topic, "answered")), (RECORD_SECONDS, (topic,))]
+                row = self._answered[topic] = self._metrics.bind_row(series)
+            row((1.0, monotonic() - record.taken))
 
     def failed(self, record: Record, code: str, skipped: bool) -> None:
         """A record could not be answered; it was sent to the error topic, or skipped."""
@@ -64,11 +68,12 @@ def show_partitions(
     return [
         metrics.observe_gauge(LAG, reading(lambda partition: partition.lag)),
         metrics.observe_gauge(IN_FLIGHT, reading(lambda partition: partition.in_flight)),
-        metrics.observe_gauge(OLDEST, reading(_age)),
+        metrics.observe_gauge(OLDEST, reading(age_of)),
         metrics.observe_gauge(CONNECTED, lambda: [((), float(connected()))]),
     ]
 
 
-def _age(partition: Partition) -> float:
+def age_of(partition: Partition) -> float:
+    """Return the seconds since the oldest record was read that is not done with; 0 without one."""
     oldest = partition.oldest
     return 0.0 if oldest is None else monotonic() - oldest

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 from typing import TypeAlias
 
-from attrs import define
+from attrs import Factory, define
 
 RawHeaders: TypeAlias = list[tuple[str, bytes | None]]
 """Headers in the form in which the client library gives and takes them."""
@@ -17,10 +18,10 @@ class Outgoing:
 
     Attributes:
         topic, key, value, headers: of the record.
-        delivered: called once a broker has confirmed it, in the outbox's thread; must not raise.
-        refused: called with the reason if it can never be written, in the outbox's thread or in that of
-            the caller; must not raise.
+        delivered: called once a broker has confirmed it; must not raise.
+        refused: called with the reason if it can never be written; must not raise.
         timestamp: milliseconds since the epoch; 0 for now.
+        given: `time.monotonic` seconds at which it was made.
     """
 
     topic: str
@@ -30,3 +31,4 @@ class Outgoing:
     delivered: Callable[[], None]
     refused: Callable[[str], None]
     timestamp: int = 0
+    given: float = Factory(monotonic)

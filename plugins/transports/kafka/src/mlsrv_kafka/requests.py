@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Mapping
+from functools import partial
+from types import MappingProxyType
 from typing import Final
 
 from attrs import define
@@ -16,6 +18,7 @@ from mlsrv.threads import Threads
 from mlsrv.types import InferenceRequest, MetadataTensor, Parameters
 from mlsrv_kafka import cloudevents
 from mlsrv_kafka.cloudevents import Event
+from mlsrv_kafka.observing import RecordObserver
 from mlsrv_kafka.partition import Record
 from mlsrv_kafka.records import RawHeaders
 from mlsrv_kafka.topics import InputTopics
@@ -26,9 +29,13 @@ MAX_ID_LENGTH: Final = 200
 """Characters that a request id from a header or a key may have; a longer one is ignored."""
 
 TRACE: Final = ("traceparent", "tracestate")
-_OWN: Final = ("mlsrv-", "mlserver-")
+_NO_TRACE: Final[Mapping[str, str]] = MappingProxyType({})
+_OWN: Final = {
+    name: (f"mlsrv-{name}", f"mlserver-{name}", f"mlsrv{name}")
+    for name in ("model", "version", "method", "id", "timeout")
+}
 _STREAMS: Final = frozenset(("stream", "generate_stream", "modelstreaminfer", "predict_stream"))
-_SINGLE: Final = frozenset(("", "infer", "modelinfer", "predict"))
+_SINGLE: Final = frozenset(("infer", "modelinfer", "predict"))
 
 
 @define(eq=False)
@@ -55,11 +62,15 @@ class RequestReader:
     Args:
         kernel: knows the inputs that models declare.
         topics: may name the model.
+        observer: of a plugin that observes records.
     """
 
-    def __init__(self, kernel: KernelAPI, topics: InputTopics) -> None:
+    def __init__(
+        self, kernel: KernelAPI, topics: InputTopics, observer: RecordObserver | None = None
+    ) -> None:
         self._kernel = kernel
         self._topics = topics
+        self._observer = observer
         self._threads = Threads(1, "mlsrv-kafka-decode")
 
     def close(self) -> None:
@@ -73,19 +84,13 @@ class RequestReader:
             InvalidPayload: the record is no request, or names no model.
             MLSrvError: an authorizer does not let it in.
         """
-        value = record.value
+        headers = texts_of(record.headers)
+        event, value = await self._event_of(headers, record.value)
+        trace = _trace_of(headers, event)
+        if self._observer is not None:
+            trace = self._observed(record, trace)
         if value is None:
             raise InvalidPayload("The record has no value: on a compacted topic it deletes its key.")
-        headers = texts_of(record.headers)
-        event: Event | None = None
-        if cloudevents.is_structured(headers):
-            if len(value) < SLOW_BYTES:
-                event, value = cloudevents.structured_event(value)
-            else:
-                found = await self._threads.run(cloudevents.structured_event, value)
-                event, value = found
-        else:
-            event = cloudevents.binary_event(headers)
         name, version = self._model_of(record, headers, event)
         guard = self._kernel.guard
         principal = None
@@ -93,14 +98,14 @@ class RequestReader:
             asking = AccessRequest("infer", headers, name, "kafka", f"consume {record.partition.topic}")
             principal = await guard.admit(asking)
         length = headers.get(HEADER)
+        declared = partial(self._declared, name, version)
         if is_quick(value, length):
-            request, wanted = decode_request(value, length, lambda: self._declared(name, version))
+            request, wanted = decode_request(value, length, declared)
         else:
-            request, wanted = await self._threads.run(
-                decode_request, value, length, lambda: self._declared(name, version)
-            )
+            request, wanted = await self._threads.run(decode_request, value, length, declared)
         request.model_name, request.model_version = name, version
-        request.id = request.id or _id_of(record, headers, event)
+        if not request.id:
+            request.id = _given_id(record, headers, event) or new_request_id()
         if request.parameters is None:
             request.parameters = Parameters()
         request.parameters.headers = headers
@@ -108,11 +113,29 @@ class RequestReader:
             request.id,
             _deadline(record, own(headers, event, "timeout") or headers.get("x-request-timeout")),
             headers=headers,
-            trace=_trace_of(headers, event),
+            trace=trace,
             transport="kafka",
         )
         context.principal = principal
         return Asked(request, context, wanted, self._streams(name, version, headers, event), event)
+
+    async def _event_of(
+        self, headers: Mapping[str, str], value: bytes | None
+    ) -> tuple[Event | None, bytes | None]:
+        """Return the event that a record is, and the value that the request is in."""
+        if value is None or not cloudevents.is_structured(headers):
+            return cloudevents.binary_event(headers), value
+        if len(value) < SLOW_BYTES:
+            return cloudevents.structured_event(value)
+        return await self._threads.run(cloudevents.structured_event, value)
+
+    def _observed(self, record: Record, trace: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the trace that the request continues: of an observation that lasts for all attempts."""
+        if record.observation is None:
+            assert self._observer is not None
+            where = record.partition
+            record.observation = self._observer.begin(where.topic, where.number, record.offset, trace)
+        return record.observation.trace
 
     def _model_of(
         self, record: Record, headers: Mapping[str, str], event: Event | None
@@ -129,12 +152,12 @@ class RequestReader:
     def _streams(
         self, name: str, version: str | None, headers: Mapping[str, str], event: Event | None
     ) -> bool:
-        method = (own(headers, event, "method") or "").lower()
-        if method in _STREAMS:
-            return True
-        if method not in _SINGLE:
+        method = own(headers, event, "method")
+        if not method or method.lower() in _SINGLE:
+            return False
+        if method.lower() not in _STREAMS:
             raise InvalidPayload(f"The method is {method[:60]!r}; it is infer or stream.")
-        return False
+        return True
 
 
 def texts_of(headers: RawHeaders) -> dict[str, str]:
@@ -146,21 +169,15 @@ def texts_of(headers: RawHeaders) -> dict[str, str]:
 def own(headers: Mapping[str, str], event: Event | None, name: str) -> str | None:
     """Return what a record says about itself: the header ``mlsrv-NAME`` or ``mlserver-NAME``, or the
     attribute ``mlsrvNAME`` of its CloudEvent."""
-    for prefix in _OWN:
-        found = headers.get(prefix + name)
-        if found:
-            return found
-    return None if event is None else event.attributes.get("mlsrv" + name)
+    ours, theirs, attribute = _OWN[name]
+    found = headers.get(ours) or headers.get(theirs)
+    return found or (None if event is None else event.attributes.get(attribute))
 
 
 def id_of(record: Record) -> str | None:
     """Return the id of a record that cannot be decoded, as far as its headers or its key have one."""
     headers = texts_of(record.headers)
     return _given_id(record, headers, cloudevents.binary_event(headers))
-
-
-def _id_of(record: Record, headers: Mapping[str, str], event: Event | None) -> str:
-    return _given_id(record, headers, event) or new_request_id()
 
 
 def _given_id(record: Record, headers: Mapping[str, str], event: Event | None) -> str | None:
@@ -185,8 +202,8 @@ def _deadline(record: Record, given: str | None) -> float | None:
     return record.taken + seconds
 
 
-def _trace_of(headers: Mapping[str, str], event: Event | None) -> dict[str, str]:
-    for source in (headers, {} if event is None else event.attributes):
+def _trace_of(headers: Mapping[str, str], event: Event | None) -> Mapping[str, str]:
+    for source in (headers,) if event is None else (headers, event.attributes):
         if "traceparent" in source:
             return {name: source[name] for name in TRACE if name in source}
-    return {}
+    return _NO_TRACE

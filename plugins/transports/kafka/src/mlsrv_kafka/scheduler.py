@@ -6,14 +6,15 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable
+from time import monotonic
 from typing import Final
 
 from mlsrv_kafka.partition import Record
 
 logger = logging.getLogger("mlsrv.kafka")
 
-_IN_A_ROW: Final = 16
-"""Records that one task answers before it lets others run."""
+_IN_A_ROW: Final = 32
+"""Records that are answered in one turn of the loop, where answering waits for nothing."""
 
 
 def lane_by_key(record: Record) -> Hashable | None:
@@ -55,8 +56,10 @@ class Scheduler:
         self._concurrency = concurrency
         self._lane = lane
         self._ready: deque[tuple[Hashable | None, Record]] = deque()
-        self._waiting: dict[Hashable, deque[Record]] = {}
+        # Lanes with a record that is ready or being answered, and what waits behind it.
+        self._waiting: dict[Hashable, deque[Record] | None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._next: asyncio.Task[None] | None = None
         self._closed = False
 
     def submit(self, records: Iterable[Record]) -> None:
@@ -67,55 +70,79 @@ class Scheduler:
             lane = self._lane(record)
             if lane is None:
                 self._ready.append((None, record))
-            elif lane in self._waiting:
-                self._waiting[lane].append(record)
-            else:
-                self._waiting[lane] = deque()
+            elif lane not in self._waiting:
+                self._waiting[lane] = None
                 self._ready.append((lane, record))
-        self._start_tasks()
+            elif (waiting := self._waiting[lane]) is None:
+                self._waiting[lane] = deque((record,))
+            else:
+                waiting.append(record)
+        self._start_next()
 
     async def drain(self, seconds: float) -> int:
-        """Begin no further record, and wait for those that are being answered; then cancel them.
+        """Begin no record beyond those that were begun, and wait until all before are answered; then cancel
+        what is left.
 
         Returns:
             How many were cancelled.
         """
         self._closed = True
+        end = monotonic() + seconds
+        while self._tasks and (left := end - monotonic()) > 0:
+            await asyncio.wait(self._tasks, timeout=left)
         self._ready.clear()
         self._waiting.clear()
-        if not self._tasks:
-            return 0
-        _, running = await asyncio.wait(self._tasks, timeout=seconds)
+        running = set(self._tasks)
         for task in running:
             task.cancel()
         if running:
             await asyncio.wait(running, timeout=1.0)
         return len(running)
 
-    def _start_tasks(self) -> None:
-        for _ in range(min(len(self._ready), self._concurrency - len(self._tasks))):
-            task = asyncio.create_task(self._work())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+    def _start_next(self) -> bool:
+        """Have a task stand by that goes on when the present one waits. Returns whether one does."""
+        if self._next is None and self._ready and len(self._tasks) < self._concurrency:
+            self._next = asyncio.create_task(self._work())
+            self._tasks.add(self._next)
+            self._next.add_done_callback(self._ended)
+        return self._next is not None
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._start_next()  # for one that was cancelled may have left records behind
 
     async def _work(self) -> None:
+        self._next = None
         in_a_row = 0
         while self._ready:
             lane, record = self._ready.popleft()
+            self._start_next()
             try:
-                await self._answer(record)
+                if self._begins(record):
+                    await self._answer(record)
             finally:
                 self._leave(lane)
             in_a_row += 1
             if in_a_row == _IN_A_ROW:
                 in_a_row = 0
+                if self._start_next():
+                    return
                 await asyncio.sleep(0)
 
+    def _begins(self, record: Record) -> bool:
+        """Return whether a record is to be answered."""
+        partition = record.partition
+        if record.offset > partition.farthest:
+            if self._closed or partition.revoked:
+                return False
+            partition.farthest = record.offset
+        return not partition.lost
+
     def _leave(self, lane: Hashable | None) -> None:
-        waiting = self._waiting.get(lane)
-        if waiting is None:
+        if lane is None:
             return
+        waiting = self._waiting.get(lane)
         if waiting:
             self._ready.append((lane, waiting.popleft()))
         else:
-            del self._waiting[lane]
+            self._waiting.pop(lane, None)

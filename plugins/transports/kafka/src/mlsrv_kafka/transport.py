@@ -20,12 +20,14 @@ from mlsrv_kafka.consumer import PartitionConsumer
 from mlsrv_kafka.handler import RecordHandler
 from mlsrv_kafka.health import Health
 from mlsrv_kafka.metrics import RENEWALS
+from mlsrv_kafka.observing import RecordObserver
 from mlsrv_kafka.outbox import Outbox, make_producer
 from mlsrv_kafka.partition import Record
 from mlsrv_kafka.record_metrics import RecordMetrics, show_partitions
 from mlsrv_kafka.requests import RequestReader
 from mlsrv_kafka.scheduler import LANES, Scheduler
 from mlsrv_kafka.settings import KafkaSettings
+from mlsrv_kafka.state import Reader, State, not_started, state_of
 from mlsrv_kafka.topics import InputTopics, check
 
 logger = logging.getLogger("mlsrv.kafka")
@@ -38,11 +40,14 @@ _LEAVE_SECONDS: Final = 3.0
 class KafkaTransport(Transport):
     """Consumes ``kafka_topic_input`` and produces ``kafka_topic_output``, at least once."""
 
+    extensions = ("kafka",)
+
     def __init__(self, kernel: KernelAPI) -> None:
         super().__init__(kernel)
         self._settings = kernel.settings.of(KafkaSettings)
         self._running: _Running | None = None
         self._endpoints: tuple[str, ...] = ()
+        self._reader = kernel.shared.get(Reader, Reader)
 
     async def start(self) -> None:
         """Begin to join the group. Brokers need not be there yet: that is a matter of readiness.
@@ -53,6 +58,7 @@ class KafkaTransport(Transport):
         if self._running is not None:
             return
         self._running = _Running(self.kernel, self._settings)
+        self._reader.state = self._running.state
         scheme = "kafkas" if is_encrypted(consumer_config(self._settings)) else "kafka"
         first = self._settings.kafka_servers.split(",")[0].strip()
         self._endpoints = (f"{scheme}://{first}",)
@@ -60,6 +66,7 @@ class KafkaTransport(Transport):
     async def stop(self, grace: float) -> None:
         running, self._running = self._running, None
         self._endpoints = ()
+        self._reader.state = not_started
         if running is not None:
             await running.stop(grace)
 
@@ -72,6 +79,15 @@ class KafkaTransport(Transport):
         return None if self._running is None else self._running.problem
 
 
+def _observer(kernel: KernelAPI) -> RecordObserver | None:
+    """Return the observer of records, if a plugin has one."""
+    found = kernel.each("mlsrv_kafka_observer", kernel=kernel)
+    if len(found) > 1:
+        plugins = " and ".join(label for label, _ in found)
+        raise ConfigurationError(f"{plugins} both observe the records of Kafka; block one of them.")
+    return found[0][1] if found else None
+
+
 class _Running:
     """The parts that work while the transport is started."""
 
@@ -82,7 +98,7 @@ class _Running:
         check([settings.kafka_topic_output], "kafka_topic_output")
         self._health = Health()
         self._loop = asyncio.get_running_loop()
-        self._reader = RequestReader(kernel, topics)
+        self._reader = RequestReader(kernel, topics, _observer(kernel))
         consuming, producing = consumer_config(settings), producer_config(settings)
         try:
             self._outbox = Outbox(lambda: make_producer(producing), kernel.metrics.bind(RENEWALS))
@@ -124,6 +140,11 @@ class _Running:
             found.append((failing, f"answers cannot be written: {self._outbox.failure}"))
         return min(found, default=None)
 
+    def state(self) -> State:
+        """Return which topics are read, and how far."""
+        trouble = self._trouble()
+        return state_of(list(self._consumer.partitions.values()), None if trouble is None else trouble[1])
+
     def _hand_over(self, records: Sequence[Record]) -> None:
         self._loop.call_soon_threadsafe(self._scheduler.submit, records)
 
@@ -142,7 +163,7 @@ class _Running:
             hide()
         self._consumer.stop_reading()
         left = await self._scheduler.drain(grace)
-        unconfirmed = await asyncio.to_thread(self._outbox.flush, max(end - monotonic(), 0.1))
+        unconfirmed = await self._outbox.flush(max(end - monotonic(), 0.1))
         if left or unconfirmed:
             logger.warning(
                 "Stopped with %d records in work and %d answers unconfirmed, which will be answered again",
@@ -152,6 +173,6 @@ class _Running:
         closed = await asyncio.to_thread(self._consumer.close, max(end - monotonic(), 0.0) + _LEAVE_SECONDS)
         if not closed:
             logger.warning("The consumer did not leave its group in time")
-        await asyncio.to_thread(self._outbox.close)
+        await self._outbox.close()
         self._reader.close()
         self._looking.cancel()

@@ -5,11 +5,13 @@ import { drawBatching } from "./batching.js";
 import { Drift } from "./drift.js";
 import { makeFields } from "./form.js";
 import { drawWorkers } from "./workers.js";
+import { Topics } from "./topics.js";
 
 const SECONDS = 2;
 const at = (id) => document.getElementById(id);
 const activity = new Activity(at("activity"));
 const drift = new Drift(at("drift"), at("drift-words"), at("drift-rows"));
+const topics = new Topics(at("kafka"), at("topics"), at("kafka-problem"));
 let models = [];
 let chosen = null;
 let shown = "";
@@ -41,6 +43,7 @@ async function look() {
     return;
   }
   drawList();
+  await topics.look();
   if (chosen) await drawModel();
 }
 
@@ -210,6 +213,7 @@ async function begin() {
     at("server").textContent = `${body.name} ${body.version || ""}`;
     document.title = `${body.name} · Console`;
     drift.isOffered = body.extensions.includes("drift");
+    topics.isThere = (body.extensions || []).includes("kafka");
   } catch (error) {
     tell(error instanceof TypeError ? "The server cannot be reached." : error.message);
   }
