@@ -115,7 +115,7 @@ class Partition:
 
     @property
     def is_in_work(self) -> bool:
-        """Whether something is being answered, or is to be answered before the partition is given up."""
+        """True while something is being answered, or is to be answered before the partition is given up."""
         if self.settled < self.begun:
             return True
         return not self.abandoned and bool(self._unfinished) and self._unfinished[0].offset < self.farthest
