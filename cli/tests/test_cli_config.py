@@ -38,6 +38,18 @@ def test_show_tells_every_value_and_its_origin(mlsrv, only_tiny, folder: Path, a
     assert rows["check_inputs"][1:] == ["true", "default"]
 
 
+def test_show_all_tells_what_each_setting_means_and_whose_it_is(
+    mlsrv, only_tiny, folder: Path, add_model
+) -> None:
+    add_model("iris")
+    done = mlsrv("config", "show", folder, *only_tiny, "--all")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = {line.split()[0]: line for line in done.stdout.splitlines() if line}
+    assert "mlsrv-core" in lines["request_timeout"]
+    assert "Seconds that a" in lines["request_timeout"]
+    assert "Framework that trained the model" in lines["platform"]
+
+
 def test_show_as_json(mlsrv, only_tiny, folder: Path, add_model) -> None:
     add_model("good")
     add_model("bad", no_such_setting=1)

@@ -27,7 +27,8 @@ def config() -> None:
 
 @config.command(cls=SettingsCommand)
 @settings_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--all", "explained", is_flag=True, help="Print what each setting means, and whose it is, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, meanings included.")
 @click.pass_context
 def show(
     ctx: click.Context,
@@ -35,6 +36,7 @@ def show(
     plugin_files: Sequence[str],
     block: Sequence[str],
     set_: Sequence[str],
+    explained: bool,
     as_json: bool,
 ) -> None:
     """Show every effective value, of the server and of each model in PATH, and where it comes from.
@@ -55,10 +57,10 @@ def show(
         }
         print(json.dumps(described, indent=2, default=str))
         return
-    _print_values("Server", kernel.settings)
+    _print_values("Server", kernel.settings, explained)
     for model in models:
         print()
-        _print_model(model)
+        _print_model(model, explained)
 
 
 @config.command(cls=SettingsCommand)
@@ -105,16 +107,25 @@ def _described(value: Effective) -> dict[str, Any]:
     return described
 
 
-def _print_model(model: ModelInspection) -> None:
+def _print_model(model: ModelInspection, explained: bool) -> None:
     title = f"Model {model.name}" + (f" version {model.version}" if model.version else "")
     if model.problems:
         print(title)
         for problem in model.problems:
             print(f"Error: {problem}")
     else:
-        _print_values(title, model.settings)
+        _print_values(title, model.settings, explained)
 
 
-def _print_values(title: str, values: Iterable[Effective]) -> None:
-    rows = [(value.name, json.dumps(value.shown, default=str), value.origin) for value in values]
-    print_table(("setting", "value", "from"), rows, title)
+def _print_values(title: str, values: Iterable[Effective], explained: bool) -> None:
+    head = ("setting", "value", "from", *(("plugin", "meaning") if explained else ()))
+    rows = [
+        (
+            value.name,
+            json.dumps(value.shown, default=str),
+            value.origin,
+            *((value.distribution, value.help) if explained else ()),
+        )
+        for value in values
+    ]
+    print_table(head, rows, title)
