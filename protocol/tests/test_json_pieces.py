@@ -8,7 +8,7 @@ import pytest
 
 from mlsrv_protocol import InvalidOutput
 from mlsrv_protocol.bodies import encode_response
-from mlsrv_protocol.json_pieces import PIECE, write_in_pieces
+from mlsrv_protocol.json_pieces import PIECE, dump_in_pieces
 from mlsrv_protocol.json_text import dumps
 from mlsrv_protocol.types import InferenceResponse, ResponseOutput
 from mlsrv_protocol.verbatim import Verbatim
@@ -34,7 +34,10 @@ WITH_GAPS = np.where(FLOATS < 0.001, np.nan, np.where(FLOATS > 0.999, np.inf, FL
     ids=["floats", "gaps", "float32", "booleans", "integers", "float16", "texts", "rows", "lists"],
 )
 def test_the_text_is_the_same(data: Any) -> None:
-    assert dumps({"data": write_in_pieces(data)}) == dumps({"data": data})
+    short, pair = {"name": "a", "data": [1, "null"]}, {"name": "b"}
+    for tensors in ([{"data": data}], [short, {"data": data}, {"data": data}, pair], [short]):
+        expected = dumps({"outputs": tensors, "id": "\0"})
+        assert dump_in_pieces({"outputs": [*map(dict, tensors)], "id": "\0"}, "outputs") == expected
 
 
 def test_a_response_is_written_so() -> None:
@@ -45,7 +48,7 @@ def test_a_response_is_written_so() -> None:
 
 def test_an_element_without_a_json_form_is_named() -> None:
     with pytest.raises(TypeError, match="complex"):
-        write_in_pieces([1.0] * LONG + [1j])
+        dump_in_pieces({"outputs": [{"data": [1.0] * LONG + [1j]}]}, "outputs")
     output = ResponseOutput("y", [LONG + 1], "BYTES", ["a"] * LONG + [b"\xff"])
     assert b'"content_type":"base64"' in encode_response(InferenceResponse("m", [output]), ())[0]
     output = ResponseOutput("y", [LONG + 1], "BYTES", ["a"] * LONG + [1])

@@ -12,8 +12,8 @@ from attrs import define
 from mlsrv_protocol.datatypes import Datatype
 from mlsrv_protocol.errors import InvalidOutput, InvalidPayload
 from mlsrv_protocol.inference import InferenceRequest, InferenceResponse, RequestInput, ResponseOutput
-from mlsrv_protocol.json_pieces import LISTS, PIECE, write_in_pieces
-from mlsrv_protocol.json_text import dumps, loads_message
+from mlsrv_protocol.json_pieces import dump_in_pieces
+from mlsrv_protocol.json_text import loads_message
 from mlsrv_protocol.message import TensorData
 from mlsrv_protocol.metadata import MetadataTensor
 from mlsrv_protocol.parameters import Parameters
@@ -257,11 +257,7 @@ def _body_pieces(
 ) -> tuple[int, list[Raw]]:
     group = "inputs" if failure is InvalidPayload else "outputs"
     try:
-        for tensor in plain[group]:
-            data = tensor.get("data")
-            if isinstance(data, LISTS) and len(data) > PIECE:
-                tensor["data"] = write_in_pieces(data)
-        text = dumps(plain)
+        text = dump_in_pieces(plain, group)
     except TypeError as error:
         problem = str(error)
     else:

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlsrv_protocol.errors import InvalidOutput, InvalidPayload, MLSrvError
 from mlsrv_protocol.inference import InferenceRequest, InferenceResponse
-from mlsrv_protocol.json_pieces import LISTS, PIECE, write_in_pieces
+from mlsrv_protocol.json_pieces import LISTS, PIECE, dump_in_pieces
 from mlsrv_protocol.json_text import Body, dumps, loads, loads_message
 from mlsrv_protocol.parsing import parse_object
 from mlsrv_protocol.serializing import without_json_form
@@ -87,8 +87,8 @@ def _encode(message: InferenceRequest | InferenceResponse, group: str, failure: 
         for tensor in plain[group]:
             data = tensor["data"]
             if isinstance(data, LISTS) and len(data) > PIECE:
-                tensor["data"] = write_in_pieces(data)
-        return dumps(plain)
+                return dump_in_pieces(plain, group)
+        return dumps(plain)  # most messages are short
     except TypeError as error:
         problem = str(error)
     raise failure(without_json_form(plain, group, problem))

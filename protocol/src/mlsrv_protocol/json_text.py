@@ -23,6 +23,8 @@ Array: TypeAlias = npt.NDArray[Any]
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 _LARGE = 1024
+_LETTERS = 16
+"""Letters "l" of a long text that are looked at one by one, before it is taken for one of words."""
 _MAX_DEPTH = 250
 """Levels of nested values from which orjson refuses to write them, about."""
 _PAUSE_BYTES = 2**18
@@ -94,9 +96,22 @@ def dumps(data: Any) -> bytes:
         data = plain
         text = orjson.dumps(data, default=_default, option=_OPTIONS)
     # orjson writes every non-finite number as null, which is right for NaN but not for the infinities.
-    if b"null" in text and any(np.isinf(array).any() for array in _float_arrays(data)):
+    has_null = b"null" in text if len(text) < _LARGE else _has_null(text)
+    if has_null and any(np.isinf(array).any() for array in _float_arrays(data)):
         return orjson.dumps(data, default=_default_with_infinities)
     return text
+
+
+def _has_null(text: bytes) -> bool:
+    """Return whether a long text has the letters "null"; fast for one of numbers, which have no letters."""
+    at = -1
+    for _ in range(_LETTERS):
+        at = text.find(b"l", at + 1)  # a search for one byte is several times as fast as that for a word
+        if at < 0:
+            return False
+        if text[at - 2 : at + 2] == b"null":
+            return True
+    return text.find(b"null", at) >= 0
 
 
 def _with_plain_keys(data: Any, depth: int = 0) -> Any:
