@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from mlsrv.context import CallContext, new_request_id
-from mlsrv.errors import DeadlineExceeded, RequestCancelled
+from mlsrv.authorization import Principal
+from mlsrv.context import DEEPEST_QUESTION, CallContext, new_request_id
+from mlsrv.errors import DeadlineExceeded, ModelFailed, PermissionDenied, RequestCancelled
 
 
 def test_request_ids_are_32_digits_and_never_the_same() -> None:
@@ -86,3 +87,33 @@ def test_headers_are_empty_and_cannot_be_shared_by_accident() -> None:
     assert (dict(context.headers), dict(context.trace), context.transport) == ({}, {}, "")
     with pytest.raises(TypeError):
         context.headers["x"] = "y"  # type: ignore[index]  # the mistake under test
+
+
+def test_a_question_is_asked_for_the_sake_of_the_request() -> None:
+    context = CallContext("id", time.monotonic() + 9, 3, {"a": "b"}, {"traceparent": "t"}, "rest")
+    context.principal = Principal("ann")
+    made = context.question()
+    assert (made.request_id, made.deadline, made.headers) == ("id", context.deadline, {"a": "b"})
+    assert made.principal is context.principal
+    assert made.depth == 1
+    context.cancel()
+    assert made.given_up
+
+
+def test_a_circle_of_questions_ends() -> None:
+    context = CallContext()
+    for _ in range(DEEPEST_QUESTION):
+        context = context.question()
+    with pytest.raises(ModelFailed, match="in a circle, 16 of them"):
+        context.question()
+
+
+def test_a_batch_asks_for_one_principal_only() -> None:
+    ann, bob = Principal("ann"), Principal("bob")
+    members = [CallContext(principal=one) for one in (ann, ann)]
+    assert CallContext(links=members).question().principal is ann
+    assert CallContext(links=[CallContext(), CallContext()]).question().principal is None
+    with pytest.raises(PermissionDenied, match="several principals"):
+        CallContext(links=[*members, CallContext(principal=bob)]).question()
+    with pytest.raises(PermissionDenied, match="several principals"):
+        CallContext(links=[*members, CallContext()]).question()

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
     _F = TypeVar("_F", bound=Callable[..., Any])
 
+    async def ask(request: types.InferenceRequest) -> types.InferenceResponse:
+        """Return the answer of another model; see `mlsrv_arguments.ask`."""
+
     def predictor(function: _F) -> _F:
         """Make a model of an annotated function; see `mlsrv_arguments.predictor`."""
 
@@ -77,6 +80,7 @@ __all__ = [
     "SettingsOffer",
     "TransportOffer",
     "__version__",
+    "ask",
     "codecs",
     "errors",
     "handlers",
@@ -92,7 +96,7 @@ __all__ = [
 
 
 _export = lazy_exports(__name__, _HOMES)
-_kit_export = kit_exports(__name__, "mlsrv_arguments", ("predictor",))
+_kit_export = kit_exports(__name__, "mlsrv_arguments", ("ask", "predictor"))
 
 __path__.append(f"{__path__[0]}/moved")  # modules that have another name now, for one release
 
@@ -102,7 +106,7 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("mlsrv-core")
-    if name == "predictor":
+    if name in ("ask", "predictor"):
         return _kit_export(name)
     return _export(name)
 

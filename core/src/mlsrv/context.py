@@ -6,20 +6,25 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
 from mlsrv.authorization import Principal
-from mlsrv.errors import DeadlineExceeded, RequestCancelled
+from mlsrv.errors import DeadlineExceeded, ModelFailed, PermissionDenied, RequestCancelled
 from mlsrv.timeline import Timeline
+
+if TYPE_CHECKING:
+    from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 
 __all__ = ["Batch", "CallContext", "current_context", "new_request_id"]
 
 logger = logging.getLogger("mlsrv.kernel")
 
+DEEPEST_QUESTION = 16  # models that ask one another are a circle by then
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _DIGITS_12 = 1 << 44
 """The least number of 12 hexadecimal digits."""
@@ -72,6 +77,8 @@ class CallContext:
         model, version: of the model that the kernel handed it to; empty before that.
         principal: who asks, where an authorizer is installed, else None; in a worker process its name alone.
         worker: number of the worker process that it was sent to, or None.
+        depth: models that ask for one another before this one; 0 for a request of a client.
+        asker: takes requests of the code that answers this one to other models; see `mlsrv.ask`.
         given_up: whether `cancel` was called.
         reported: whether the log has a record of its failure already; see
             `mlsrv.telemetry.request_logging.report`.
@@ -90,6 +97,8 @@ class CallContext:
     version: str | None = field(default=None, kw_only=True)
     principal: Principal | None = field(default=None, kw_only=True)
     worker: int | None = field(default=None, kw_only=True)
+    depth: int = field(default=0, kw_only=True)
+    asker: Asker | None = field(default=None, init=False, repr=False)
     reported: bool = field(default=False, init=False, repr=False)
     given_up: bool = field(default=False, init=False)
     _callbacks: list[Callable[[], None]] | None = field(default=None, init=False, repr=False)
@@ -111,6 +120,23 @@ class CallContext:
     def remaining(self) -> float | None:
         """Seconds until the deadline (0.0 once it has passed), None without one."""
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    def question(self) -> CallContext:
+        """Return the context of a question to another model for the sake of this request, given up with it.
+
+        Raises:
+            ModelFailed: models ask each other in a circle.
+            PermissionDenied: this is a batch of several principals, whose rights may differ.
+        """
+        if self.depth >= DEEPEST_QUESTION:
+            raise ModelFailed(f"Models ask each other in a circle, {self.depth} of them by now.")
+        principal, *others = [member.principal for member in self.links] or [self.principal]
+        if any(other != principal for other in others):
+            raise PermissionDenied("A batch of requests of several principals cannot ask other models.")
+        made = CallContext(self.request_id, self.deadline, self.priority, self.headers, self.trace)
+        made.transport, made.principal, made.depth = self.transport, principal, self.depth + 1
+        self.on_cancel(made.cancel)
+        return made
 
     def cancel(self) -> None:
         """Give the request up. Idempotent; the callbacks run once, in the caller's thread, and one that
@@ -144,6 +170,9 @@ class CallContext:
         if self.deadline is not None and time.monotonic() >= self.deadline:
             raise DeadlineExceeded(f"The deadline of request {self.request_id} has passed.")
 
+
+Asker = Callable[["InferenceRequest", CallContext], Awaitable["InferenceResponse"]]
+"""Takes a question to another model: the request, and the context of the call whose code asks."""
 
 current_context: ContextVar[CallContext | None] = ContextVar("mlsrv_context", default=None)
 """The context of the request that is being answered, for user code: ``current_context.get()``; None outside

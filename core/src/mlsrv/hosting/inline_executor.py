@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import ClassVar, Protocol
 
-from mlsrv.context import current_context
+from mlsrv.context import CallContext, current_context
 from mlsrv.errors import ConfigurationError
 from mlsrv.executor import Executor, Placement
 from mlsrv.hosting.catalog import Catalog
@@ -15,6 +15,7 @@ from mlsrv.kernel_api import KernelAPI
 from mlsrv.lazy import kit_exports
 from mlsrv.settings import KernelSettings, ModelSettings
 from mlsrv.threads import Threads
+from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 
 SPARE = 4
 """Threads, for each one of the pool, that may take the place of one in which code of a model hangs."""
@@ -59,9 +60,13 @@ class InlineExecutor(Executor):
         return True
 
     async def load(self, model: ModelSettings) -> Placement:
-        host = ModelHost(model, self._catalog, self._threads, self._record, sync_calls=self._sync_calls)
+        calls = self._sync_calls
+        host = ModelHost(model, self._catalog, self._threads, self._record, sync_calls=calls, asker=self._ask)
         await host.load()
         return host
+
+    async def _ask(self, request: InferenceRequest, context: CallContext) -> InferenceResponse:
+        return await self.kernel.infer(request, context.question())
 
 
 def _short_calls() -> SyncCalls:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mlsrv.codecs.registration import registered_codecs
-from mlsrv.context import CallContext
+from mlsrv.context import Asker, CallContext
 from mlsrv.errors import MLSrvError, ModelFailed, ModelLoadError, OutputNotFound, Unsupported
 from mlsrv.handlers import Arguments, HandlerRequest, Handlers, Reply
 from mlsrv.hosting import import_lock
@@ -70,6 +70,7 @@ class ModelHost(Placement):
         record: where user code's metrics go.
         snapshot: the code of the model's folder; None imports what is there.
         sync_calls: chooses where a synchronous ``predict`` runs; None for a thread each time.
+        asker: takes questions of the code to other models, where the contexts of calls have none.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class ModelHost(Placement):
         record: Record = discard,
         snapshot: CodeSnapshot | None = None,
         sync_calls: SyncCalls | None = None,
+        asker: Asker | None = None,
     ) -> None:
         self._snapshot = snapshot
         self._sync_calls = sync_calls
@@ -89,7 +91,7 @@ class ModelHost(Placement):
         self._catalog = catalog
         self._threads = threads
         self._model: MLModel | None = None
-        self._code = UserCode(settings.name, settings.version, self.metrics)
+        self._code = UserCode(settings.name, settings.version, self.metrics, asker)
         self._predict: Callable[[InferenceRequest], Awaitable[Any]] = _not_loaded
         self._chooses_outputs = False
         self._handlers: Mapping[str, Handler] = {}

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from attrs import define
 
-from mlsrv.context import CallContext, current_context
+from mlsrv.context import Asker, CallContext, current_context
 from mlsrv.errors import MLSrvError, ModelFailed
 from mlsrv.hosting.call_scope import CallScope, CallScopes
 from mlsrv.hosting.code_importer import CodeImporter
@@ -44,6 +44,7 @@ class UserCode:
     Attributes:
         name, version: the model's, for messages.
         metrics: those that the code may record.
+        asker: takes its questions to other models, where the contexts of calls have none.
         modules: the modules of its folder, if it comes from one.
         scopes: what plugins put around each call, if any does.
     """
@@ -51,6 +52,7 @@ class UserCode:
     name: str
     version: str | None
     metrics: ModelMetrics
+    asker: Asker | None = None
     modules: CodeImporter | None = None
     scopes: CallScopes | None = None
 
@@ -79,6 +81,8 @@ class UserCodeCall:
     def __enter__(self) -> None:
         code = self._code
         self._metrics = current_metrics.set(code.metrics)
+        if code.asker is not None:
+            self._context.asker = code.asker
         self._call = current_context.set(self._context)
         # Setting a variable is costly; most models have no modules, nor are they called by one that has some.
         self._modules = None if current_code.get() is code.modules else current_code.set(code.modules)

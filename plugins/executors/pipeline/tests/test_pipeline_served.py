@@ -181,3 +181,15 @@ async def test_many_requests_through_one_worker_do_not_wait_for_each_other(tmp_p
         requests = [tensor_request("p", [number]) for number in range(50)]
         answers = await asyncio.wait_for(asyncio.gather(*map(kernel.infer, requests)), 90)
     assert [found.outputs[0].data.tolist() for found in answers] == [[number + 11] for number in range(50)]
+
+
+@pytest.mark.parametrize("executor", ["inline", "workers"])
+async def test_an_artifact_of_tempo_is_refused_with_the_reason(executor: str) -> None:
+    model = ModelSettings(
+        name="old", implementation="tempo.mlserver.InferenceRuntime", parameters={"uri": "./pipeline"}
+    )
+    async with Kernel({"executor": executor, "parallel_workers": 1}, models=[model]) as kernel:
+        await kernel.loaded()
+        (problem,) = kernel.problems()
+        assert "Tempo needs pydantic 1" in problem
+        assert "mlsrv.ask" in problem

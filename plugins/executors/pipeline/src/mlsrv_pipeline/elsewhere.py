@@ -1,4 +1,4 @@
-"""Elsewhere: the refusal of a pipeline that is placed where it cannot ask other models."""
+"""Elsewhere: the refusals of pipelines that cannot run: in another executor, and those of Tempo."""
 
 from __future__ import annotations
 
@@ -13,4 +13,15 @@ class Pipeline(MLModel):
         raise ModelLoadError(
             f'Model {self.name}: a pipeline runs in the executor "pipeline"; '
             'set "executor": "pipeline" in its settings.'
+        )
+
+
+class TempoPipeline(MLModel):
+    """Stands for the runtime of Tempo, for which there is no other place."""
+
+    async def load(self) -> bool:
+        raise ModelLoadError(
+            f"Model {self.name}: an artifact of Tempo cannot be served, since Tempo needs pydantic 1 and has "
+            'no newer version; describe its steps in a model of the runtime "pipeline", or write its '
+            "function with mlsrv.ask."
         )

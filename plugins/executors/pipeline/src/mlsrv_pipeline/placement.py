@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextvars import ContextVar
 from typing import Any
 
 from mlsrv.context import CallContext
@@ -16,12 +15,7 @@ from mlsrv.settings import ModelSettings
 from mlsrv.types import InferenceRequest, InferenceResponse, Parameters, RequestInput, ResponseOutput
 from mlsrv_pipeline.definition import REQUEST, Definition, Reference, Step
 
-DEEPEST = 16
-"""Pipelines that may ask one another before it counts as a circle."""
-
 Tensor = RequestInput | ResponseOutput
-
-_depth: ContextVar[int] = ContextVar("mlsrv_pipeline_depth", default=0)
 
 
 class PlacedPipeline(Placement):
@@ -54,15 +48,7 @@ class PlacedPipeline(Placement):
             MLSrvError: as the models of the steps; the first failure ends all.
         """
         context.check()
-        depth = _depth.get()
-        if depth >= DEEPEST:
-            raise ModelFailed(f"Model {self._settings.name}: pipelines ask each other in a circle.")
-        token = _depth.set(depth + 1)
-        try:
-            found = await self._run(request, context)
-        finally:
-            _depth.reset(token)
-        outputs = self._outputs(found)
+        outputs = self._outputs(await self._run(request, context))
         return InferenceResponse(
             self._settings.name, outputs, self._settings.version, request.id or context.request_id
         )
@@ -88,7 +74,7 @@ class PlacedPipeline(Placement):
             for needed in step.needs:
                 await asyncio.shield(tasks[needed])
             if self._runs(step, found):
-                answer = await self._kernel.infer(self._question(step, request, found), _child(context))
+                answer = await self._kernel.infer(self._question(step, request, found), context.question())
                 found[step.name] = {output.name: output for output in answer.outputs}
 
         try:
@@ -149,21 +135,6 @@ class PlacedPipeline(Placement):
             for step in last
             for name, tensor in found[step].items()
         ]
-
-
-def _child(context: CallContext) -> CallContext:
-    """Return the context of a question: with the deadline, trace and principal of the request."""
-    made = CallContext(
-        context.request_id,
-        context.deadline,
-        context.priority,
-        context.headers,
-        context.trace,
-        context.transport,
-        principal=context.principal,
-    )
-    context.on_cancel(made.cancel)
-    return made
 
 
 def _named(name: str, tensor: Tensor) -> RequestInput:

@@ -6,9 +6,16 @@ import mlsrv
 
 
 @mlsrv.hookimpl
-def mlsrv_runtimes() -> mlsrv.RuntimeOffer:
-    """Offer the runtime ``pipeline``."""
-    return mlsrv.RuntimeOffer("pipeline", "mlsrv_pipeline.elsewhere:Pipeline")
+def mlsrv_runtimes() -> tuple[mlsrv.RuntimeOffer, ...]:
+    """Offer the runtime ``pipeline``, and a refusal of those of Tempo."""
+    return (
+        mlsrv.RuntimeOffer("pipeline", "mlsrv_pipeline.elsewhere:Pipeline"),
+        mlsrv.RuntimeOffer(
+            "tempo",
+            "mlsrv_pipeline.elsewhere:TempoPipeline",
+            aliases=("tempo.mlserver.InferenceRuntime", "tempo.mlserver.runtime.InferenceRuntime"),
+        ),
+    )
 
 
 @mlsrv.hookimpl

@@ -280,6 +280,7 @@ class WorkersExecutor(Executor):
             threads=settings.worker_threads or max(1, (os.cpu_count() or 1) // key.size),
             shared_memory=settings.worker_arena_bytes,
             record=self._record,
+            ask=self.kernel.infer,
             environment=key.environment,
         )
         options = PoolOptions(

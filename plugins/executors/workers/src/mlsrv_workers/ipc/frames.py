@@ -59,6 +59,8 @@ class FrameKind(IntEnum):
     PONG = 19  # W: the answer to a ping
     METRICS = 20  # S: return the metrics that code made with `prometheus_client` alone
     SHORT = 21  # W: the calls of a model have moved to the event loop, or back
+    ASK = 22  # W: code that answers the call has a question to another model, or gives one up
+    ANSWER = 23  # S: the answer to the question whose number is the call id
 
 
 FRAME_KINDS = {int(kind): kind for kind in FrameKind}

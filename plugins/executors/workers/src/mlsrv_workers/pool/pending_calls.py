@@ -21,6 +21,9 @@ class PendingCall:
         context: context of the request, if there is one.
         model: id of the placement; 0 for loads and unloads.
         overdue: True once the call was given up long ago and is still running.
+        questions: number of questions to other models whose answers its code waits for; while there are any,
+            it takes no slot.
+        alone: whether no other request may run beside it, while it waits for answers.
         future: the last frame of the answer.
     """
 
@@ -29,6 +32,8 @@ class PendingCall:
         self.context = context
         self.model = model
         self.overdue = False
+        self.questions = 0
+        self.alone = False
         self.future: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
 
     def settle(self, frame: Frame) -> None:

@@ -32,6 +32,7 @@ from mlsrv_workers.ipc.shared_memory import create_shared_file
 from mlsrv_workers.pool.answers import plain_of
 from mlsrv_workers.pool.child_process import ChildProcess
 from mlsrv_workers.pool.pending_calls import PendingCall, PendingStream
+from mlsrv_workers.pool.questions import Asker, Questions
 from mlsrv_workers.pool.slot import Slot
 from mlsrv_workers.worker import boot
 
@@ -59,6 +60,7 @@ class LaunchSpec:
         threads: limit for the threads of numeric libraries, unless environment variables set their own.
         shared_memory: bytes of shared memory for each direction.
         record: called with values of metrics: (fields of the metric, value, labels).
+        ask: takes questions of models in them to other models.
         environment: the Python environment of the models; None is the server's own.
         path: ``sys.path`` of a process in the server's own environment.
     """
@@ -68,6 +70,7 @@ class LaunchSpec:
     threads: int
     shared_memory: int
     record: Callable[[tuple[Any, ...], float, tuple[str, ...]], None]
+    ask: Asker
     environment: Environment | None = None
     path: tuple[str, ...] = field(factory=lambda: tuple(entry or os.getcwd() for entry in sys.path))
 
@@ -184,6 +187,7 @@ class WorkerProcess:
         self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._process: ChildProcess | None = None
         self._connection: Connection | None = None
+        self._questions: Questions | None = None
         self._record: Callable[[tuple[Any, ...], float, tuple[str, ...]], None] = lambda *_: None
 
     # --- lifetime -------------------------------------------------------------------------------------------
@@ -195,6 +199,7 @@ class WorkerProcess:
             MLSrvError: it does not start; it has ended then.
         """
         self._record = launch.record
+        self._questions = Questions(launch.ask, self._on_waiting)
         try:
             await self._open(launch)
             async with asyncio.timeout(START_TIMEOUT):
@@ -368,6 +373,10 @@ class WorkerProcess:
             if isinstance(stream := self._calls.get(frame.call), PendingStream):
                 for _ in range(min(frame.plain(), STREAM_WINDOW)):
                     stream.credit.release()
+        elif kind is FrameKind.ASK:
+            assert self._connection is not None  # a frame came from it
+            assert self._questions is not None
+            self._questions.take(frame, self._calls.get(frame.call), self._connection)
         elif kind is FrameKind.RELEASE:
             assert self._connection is not None  # a frame came from it
             self._connection.release(frame.call)
@@ -392,13 +401,27 @@ class WorkerProcess:
             return
         pending.settle(frame)
         if pending.slot is not None:
-            self.running[pending.slot] -= 1
-            self.alone = False
+            if not pending.questions:
+                self.running[pending.slot] -= 1
+                self.alone = False
             self.answered += 1
             if self.answered == self._max_requests:
                 self._observer.worker_used(self)
             self._changed()
             self._observer.worker_free()
+
+    def _on_waiting(self, call: int, waits: bool) -> None:
+        """Give back the slot of a call whose code waits for other models, or take it again afterwards."""
+        pending = self._calls.get(call)
+        if pending is None or pending.slot is None:
+            return
+        if waits:
+            pending.alone, self.alone = self.alone, False
+            self.running[pending.slot] -= 1
+            self._observer.worker_free()
+        else:
+            self.alone = self.alone or pending.alone
+            self.running[pending.slot] += 1
 
     def _changed(self) -> None:
         if self._draining is not None:
@@ -425,6 +448,8 @@ class WorkerProcess:
         self.over.set()
         self._fail_start(self._ended_error())
         calls, self._calls = self._calls, {}
+        if self._questions is not None:
+            self._questions.stop()
         self.running_at_end = Counter(call.model for call in calls.values() if call.slot is not None)
         for pending in calls.values():
             pending.fail(self._ended_error())  # one error each: raising adds to its traceback

@@ -43,6 +43,7 @@ from mlsrv_protocol.workload import is_large
 from mlsrv_workers.ipc.connection import Connection
 from mlsrv_workers.ipc.frames import CREDIT_INTERVAL, STREAM_WINDOW, Frame, FrameKind
 from mlsrv_workers.ipc.log_forwarding import ForwardingHandler
+from mlsrv_workers.worker.questions import Questions
 
 _LARGE = 2**18
 """Bytes of a request beside its arrays from which it holds very many values."""
@@ -69,11 +70,14 @@ class Worker:
     """Hosts models and answers frames until the connection ends.
 
     Attributes:
+        connection: to the server.
+        questions: those that models have for others.
         ended: set once the connection has ended.
     """
 
     def __init__(self) -> None:
         self.connection: Connection
+        self.questions: Questions
         self.ended = asyncio.Event()
         self._hosts: dict[int, ModelHost] = {}
         self._calls: dict[int, tuple[asyncio.Task[None], CallContext | None]] = {}
@@ -92,6 +96,8 @@ class Worker:
             self.connection.send(FrameKind.PONG)
         elif kind is FrameKind.CANCEL:
             self._cancel(call)
+        elif kind is FrameKind.ANSWER:
+            self.questions.settle(frame)
         elif kind is FrameKind.STREAM_INPUT:
             self._add_input(call, frame)
         elif kind is FrameKind.STREAM_CREDIT:
@@ -116,6 +122,7 @@ class Worker:
             if kind in (FrameKind.INFER, FrameKind.STREAM, FrameKind.CALL):
                 *payload, plain_context = payload
                 context = serialization.load_context(plain_context)
+                context.asker = partial(self.questions.ask, call)
             coroutine = self._coroutine_of(frame, payload, context)
         except Exception as error:  # a payload may name classes that are missing in this process
             self._fail(call, _internal_error("The call cannot be read in a worker process", error), None)
@@ -303,6 +310,7 @@ async def serve(sock: socket.socket, memory_in: int, memory_out: int) -> None:
     """
     worker = Worker()
     worker.connection = await Connection.open(sock, worker.on_frame, worker.on_lost, memory_out, memory_in)
+    worker.questions = Questions(worker.connection)
     os.close(memory_in)
     os.close(memory_out)
     async with returning_free_memory():
