@@ -8,9 +8,11 @@ import pytest
 
 import mlsrv
 from mlsrv import CallContext, Kernel, ModelSettings
-from mlsrv.authorization import AccessRequest, Action, Authorizer, Principal
-from mlsrv.errors import OfferClash, PermissionDenied, PluginError, Unauthenticated
-from mlsrv.testing import EchoModel, text_request
+from mlsrv.authorization import AccessRequest, Action, Authorizer, Limits, Principal
+from mlsrv.errors import OfferClash, PermissionDenied, PluginError, RateLimited, Unauthenticated
+from mlsrv.kernel.guard import RequestGuard
+from mlsrv.telemetry.meters import Meters
+from mlsrv.testing import EchoModel, MemoryMeter, text_request
 from mlsrv.types import InferenceRequest
 
 
@@ -37,6 +39,7 @@ class Plugin:
         return self.authorizer
 
 
+NO_KERNEL: Any = object()
 MODELS = [ModelSettings(name=name, implementation=EchoModel) for name in ("echo", "other")]
 
 
@@ -122,3 +125,40 @@ def test_wrong_authorizers_stop_the_boot() -> None:
         asyncio.run(boot(Names(), Names()))
     with pytest.raises(PluginError, match="returned a str, not an Authorizer"):
         asyncio.run(boot("open sesame"))
+
+
+class Limited(Authorizer):
+    """The header ``name`` is who asks, once in a while."""
+
+    credential_headers = frozenset({"name"})
+
+    async def authorize(self, access: AccessRequest) -> Principal:
+        return Principal(access.headers["name"], {"health": ["*"]}, limits=Limits(rate=0.001, burst=1))
+
+
+async def test_what_is_kept_of_principals_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlsrv.kernel.guard.MOST_SERIES", 3)
+    monkeypatch.setattr("mlsrv.kernel.guard.MOST_BUCKETS", 5)
+    meter = MemoryMeter(NO_KERNEL)
+    guard = RequestGuard(Limited(), Meters([meter]))
+    for number in range(20):
+        await guard.admit(AccessRequest("health", {"name": f"p{number}"}))
+    assert meter.sums == {
+        **{("mlsrv_access_admitted", f"p{number}"): 1.0 for number in range(3)},
+        ("mlsrv_access_admitted", "others"): 17.0,
+    }
+    assert len(guard._buckets) <= 5
+    with pytest.raises(RateLimited):
+        await guard.admit(AccessRequest("health", {"name": "p19"}))
+    assert meter.sums["mlsrv_access_refused", "rate_limited"] == 1.0
+
+
+async def test_credentials_are_replaced_once_a_request_is_let_in() -> None:
+    guard = RequestGuard(Limited(), Meters())
+    headers = {"name": "ada", "accept": "text/plain"}
+    await guard.admit(AccessRequest("health", headers))
+    assert headers == {"name": "principal ada", "accept": "text/plain"}
+    refused = {"name": "bob"}
+    with pytest.raises(PermissionDenied):
+        await guard.admit(AccessRequest("admin", refused))
+    assert refused == {"name": "bob"}
