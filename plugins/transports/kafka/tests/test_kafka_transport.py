@@ -285,7 +285,7 @@ async def test_readiness(serving: Any) -> None:
     nowhere = {"kafka_enabled": True, "kafka_servers": "127.0.0.1:9", "kafka_unready_after": 0.2}
     async with serving(nowhere) as kernel:
         await until(lambda: not kernel.ready)
-        await until(lambda: "127.0.0.1:9" in str(kernel.problems()))
+        await until(lambda: "127.0.0.1:9" in str(kernel.transports["kafka"].problem))
     async with serving(nowhere | {"kafka_unready_after": None}) as kernel:
         await asyncio.sleep(0.5)
         assert kernel.ready
