@@ -17,8 +17,6 @@ from typing import Any
 
 from attrs import define
 
-from mlsrv_executor_kit.plain_data import load_plain
-
 HEADER = struct.Struct("<QQQIB3x")
 """Length of the payload, length of the buffers in the stream, call id, number of buffers, kind."""
 
@@ -89,6 +87,9 @@ class Frame:
         Raises:
             NotPlain: it is no plain data.
         """
+        # Not before: `boot` reports with this module that packages are missing.
+        from mlsrv_executor_kit.plain_data import load_plain
+
         return load_plain(self.body)
 
     def unpickled(self) -> Any:

@@ -81,9 +81,8 @@ def report_failure(sock: int, reason: str) -> None:
     """Send the server the reason why the worker cannot start."""
     from mlsrv_workers.ipc.frames import FrameKind, pack_header
 
-    body = pickle.dumps(
-        ((None, reason, "INTERNAL", None), None)
-    )  # as `mlsrv_executor_kit.failures.dump_error`
+    # As `mlsrv_executor_kit.failures.dump_error`, which may be what cannot be imported.
+    body = pickle.dumps((("MLSrvError", reason, "INTERNAL", {}, None), None))
     os.write(sock, pack_header(FrameKind.ERROR, 0, body, (), 0) + body)
 
 
