@@ -15,6 +15,7 @@ ECHO = ModelSettings(name="echo", implementation=EchoModel)
 EXTENSIONS = [
     "binary_tensor_data",
     "classification",
+    "drift",
     "generate",
     "model_configuration",
     "model_repository",
