@@ -1,5 +1,7 @@
 """Streams: requests for plain loops in threads, and responses of plain generators."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -61,6 +63,32 @@ async def test_a_closed_stream_runs_the_end_of_its_generator(threads: Threads) -
     await responses.aclose()
     assert ended == ["end"]
     assert [response async for response in responses] == []
+
+
+async def test_a_generator_that_is_closed_while_it_runs_ends_when_it_is_done(
+    threads: Threads,
+) -> None:
+    begun, goes_on, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def responses() -> Iterator[Any]:
+        try:
+            begun.set()
+            goes_on.wait(60)
+            yield None
+        finally:
+            ended.set()
+
+    made = responses()  # a reference, so that it is not the collector that ends it
+    stream = ThreadedIterator(made, threads)
+    reading = asyncio.ensure_future(anext(stream))
+    assert await asyncio.to_thread(begun.wait, 60)
+    reading.cancel()
+    await stream.aclose()
+    assert not ended.is_set()
+    goes_on.set()
+    assert await asyncio.to_thread(ended.wait, 60)
+    with pytest.raises(StopAsyncIteration):
+        await anext(stream)
 
 
 async def test_a_result_without_an_end_to_run_is_closed_in_silence(threads: Threads) -> None:

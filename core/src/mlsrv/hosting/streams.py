@@ -41,17 +41,11 @@ class StreamRequests(AsyncIterator[InferenceRequest], Iterator[InferenceRequest]
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
 
-    def __aiter__(self) -> StreamRequests:
-        return self
-
     async def __anext__(self) -> InferenceRequest:
         request = await anext(self._requests)
         if self.first is None:
             self.first = request
         return request
-
-    def __iter__(self) -> StreamRequests:
-        return self
 
     def __next__(self) -> InferenceRequest:
         if threading.get_ident() == self._loop_thread:
@@ -72,20 +66,32 @@ class ThreadedIterator(AsyncIterator[InferenceResponse]):
     def __init__(self, responses: Iterable[InferenceResponse], threads: Threads) -> None:
         self._iterator = iter(responses)
         self._threads = threads
-
-    def __aiter__(self) -> ThreadedIterator:
-        return self
+        self._running = threading.Lock()
+        self._left = threading.Event()
 
     async def __anext__(self) -> InferenceResponse:
-        found: Any = await self._threads.run(next, self._iterator, _END)
+        found: Any = await self._threads.run(self._step)
         if found is _END:
             raise StopAsyncIteration
         return cast("InferenceResponse", found)
 
     async def aclose(self) -> None:
-        """Close a generator, so that its ``finally`` runs. One that is still running closes when it is
-        done."""
+        """Close a generator, so that its ``finally`` runs. One that is still running is closed by its thread,
+        as soon as it has made what it makes."""
+        self._left.set()
+        if not self._running.locked():
+            await self._threads.run(self._close)
+
+    def _step(self) -> Any:
+        try:
+            with self._running:
+                return _END if self._left.is_set() else next(self._iterator, _END)
+        finally:
+            if self._left.is_set():
+                self._close()
+
+    def _close(self) -> None:
         close = getattr(self._iterator, "close", None)
-        if close is None or getattr(self._iterator, "gi_running", False):
-            return
-        await self._threads.run(close)
+        with self._running:
+            if close is not None:
+                close()

@@ -102,7 +102,7 @@ def test_wrong_settings(extra: dict[str, Any], message: str) -> None:
         ("classifier", {"task": "fil-mask"}, "'fil-mask' is not known; known are any-to-any, audio-"),
         ("classifier", {"framework": "tf"}, "must be pt or onnx, not 'tf'"),
         ("classifier", {"device": "cuda:7"}, "'cuda:7' is not a device of this machine"),
-        ("classifier", {"optimum_model": True}, "has no model.onnx; export"),
+        ("classifier", {"framework": "onnx"}, "has no model.onnx; export"),
         ("classifier", {"task": "rerank"}, "a model that ranks has one label, this one has 3"),
         ("encoder", {"pooling": "median"}, "pooling must be one of mean, cls, max, lasttoken"),
         ("classifier", {"task": "summarization"}, "transformers cannot read the folder"),

@@ -6,6 +6,8 @@ import asyncio
 import base64
 import json
 import re
+import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ import transformers
 import tiny_models
 from mlsrv import ModelSettings
 from mlsrv.codecs import NumpyCodec
+from mlsrv.context import current_context
 from mlsrv.testing import text_request
 from mlsrv.types import InferenceRequest, Parameters, RequestInput, RequestOutput
 from mlsrv_huggingface.runners.generation import GenerationRunner
@@ -241,6 +244,41 @@ async def test_a_client_that_leaves_frees_the_model(server: Served, steps: dict[
         await client.completions.create(model="endless", prompt=PROMPT, max_tokens=3)
         # Nothing has made tokens for the client that left.
         assert steps["made"] <= steps["closed"] + 3
+
+
+async def test_a_client_that_leaves_costs_one_token(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The token that is being made while the client leaves is the last one."""
+    make, stream = TokenLoop.next, GenerationRunner.stream
+    made: list[bool] = []
+    reached, closed = threading.Event(), threading.Event()
+
+    def waiting(self: TokenLoop) -> Any:
+        context = current_context.get()
+        assert context is not None
+        made.append(context.cancelled)
+        if len(made) == 5:
+            reached.set()
+            end = time.monotonic() + 60
+            while not context.cancelled and time.monotonic() < end:
+                time.sleep(0.01)
+        return make(self)
+
+    def noting(self: GenerationRunner, given: Any) -> Any:
+        try:
+            yield from stream(self, given)
+        finally:
+            closed.set()
+
+    monkeypatch.setattr(TokenLoop, "next", waiting)
+    monkeypatch.setattr(GenerationRunner, "stream", noting)
+    async with client_of(server) as client:
+        left = await client.completions.create(model="endless", prompt=PROMPT, max_tokens=15000, stream=True)
+        assert await asyncio.to_thread(reached.wait, 60)
+        await left.close()
+        assert await asyncio.to_thread(closed.wait, 90)
+        assert made == [False] * 5
+        answer = await client.completions.create(model="endless", prompt=PROMPT, max_tokens=2)
+        assert answer.usage.completion_tokens == 2
 
 
 async def test_a_deadline_frees_the_model(server: Served, steps: dict[str, int]) -> None:

@@ -12,6 +12,7 @@ from mlsrv_huggingface.configuration import Options
 from mlsrv_huggingface.onnx_session import session_options
 
 _ENCODER = "ORTModelForFeatureExtraction"
+"""What optimum calls `AutoModel`."""
 _TASKS = {
     "audio-classification": ("AutoModelForAudioClassification", ("feature_extractor",)),
     "fill-mask": ("AutoModelForMaskedLM", ("tokenizer",)),
@@ -48,9 +49,7 @@ def open_model(name: str, options: Options, folder: Path, auto_class: str, expor
         ModelLoadError: optimum has no such models, or cannot read this one.
     """
     library = importlib.import_module("optimum.onnxruntime")
-    kind_name = (
-        "ORTModelForFeatureExtraction" if auto_class == "AutoModel" else auto_class.replace("Auto", "ORT")
-    )
+    kind_name = _ENCODER if auto_class == "AutoModel" else auto_class.replace("Auto", "ORT")
     kind = getattr(library, kind_name, None)
     if kind is None:
         raise ModelLoadError(

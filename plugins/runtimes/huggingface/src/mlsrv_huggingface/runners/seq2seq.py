@@ -6,7 +6,7 @@ transformers has no such tasks since version 5. The answers are those of its ver
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from mlsrv.errors import InferenceError
@@ -55,11 +55,9 @@ class SequenceRunner(TextRunner):
         if "max_new_tokens" not in arguments and "max_length" not in arguments and self._has_no_length:
             arguments["max_new_tokens"] = NEW_TOKENS
         stops = options.get("stop", ())
-        if stops:
-            arguments |= {"stop_strings": stops, "tokenizer": self._tokenizer}
         try:
             with self._torch.inference_mode(), seeded(self._torch, options.get("seed")):
-                made = self._model.generate(**encoded, **arguments, **languages, **ends_early())
+                made = self._model.generate(**encoded, **arguments, **languages, **self._ending(stops))
         except ValueError as error:
             raise InferenceError(f"Model {self.name}: {' '.join(str(error).split())[:300]}") from error
         decoded = self._tokenizer.batch_decode(made, skip_special_tokens=True)
@@ -108,6 +106,17 @@ class SequenceRunner(TextRunner):
         ends = next((index for index, token in enumerate(row[1:], 1) if token in self._ends), None)
         reason = "length" if ends is None and not was_stopped else "stop"
         return reason, len(row) - 1 if ends is None else ends
+
+    def _ending(self, stops: Sequence[str]) -> dict[str, Any]:
+        """Return what ends a whole text early: a stop text, or a request that was given up."""
+        found = ends_early()
+        if stops:
+            from transformers import StoppingCriteriaList, StopStringCriteria
+
+            # Not by arguments of ``generate``: transformers 4 would hand them to a model with an encoder.
+            criteria = [*found.get("stopping_criteria", ()), StopStringCriteria(self._tokenizer, list(stops))]
+            found["stopping_criteria"] = StoppingCriteriaList(criteria)
+        return found
 
     @property
     def _has_no_length(self) -> bool:
