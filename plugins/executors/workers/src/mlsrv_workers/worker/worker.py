@@ -242,12 +242,8 @@ class Worker:
         response = await self._host(placement).infer(request, context)
         buffers: serialization.Buffers = []
         body = await _dump(response, buffers, serialization.dump_timeline(context))
-        del (
-            plain,
-            frame,
-            request,
-            response,
-        )  # so that `send` drops the last references and releases blocks with the result
+        # So that `send` drops the last references, and releases blocks with the result.
+        del plain, frame, request, response
         self.connection.send(FrameKind.RESULT, call, body, buffers)
 
     async def _call(
