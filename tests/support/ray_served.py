@@ -71,3 +71,11 @@ async def ask(
     response = await kernel.infer(text_request(name, [text]), context)
     found: dict[str, Any] = json.loads(response.outputs[0].data[0])
     return found
+
+
+def is_running(pid: int) -> bool:
+    """Return True if a process runs, and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ray_served import ask, serving, told
+import ray
+from ray_served import ask, is_running, serving, told
 
 from mlsrv.errors import ModelFailed
 from mlsrv.testing import tensor_request
@@ -91,6 +92,16 @@ async def test_a_model_without_a_cluster_says_what_is_missing(tmp_path: Path) ->
 async def test_more_replicas_at_least_than_at_most_are_refused(tmp_path: Path) -> None:
     async with serving("127.0.0.2:1", told(tmp_path, ray_replicas=3, ray_max_replicas=2)) as kernel:
         assert await reason(kernel) == "Model m: ray_max_replicas is 2, less than ray_replicas, 3."
+
+
+async def test_a_cluster_for_trying_is_started_and_ends_with_the_server(tmp_path: Path) -> None:
+    async with serving("local", told(tmp_path), ray_connect_timeout=120.0) as kernel:
+        replica = (await ask(kernel))["pid"]
+        assert is_running(replica)
+    assert not ray.is_initialized()
+    async with asyncio.timeout(30):
+        while is_running(replica):
+            await asyncio.sleep(0.1)
 
 
 async def test_a_cluster_that_does_not_answer_is_named(tmp_path: Path) -> None:

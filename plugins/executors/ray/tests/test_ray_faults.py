@@ -14,20 +14,12 @@ from typing import Any
 
 import pytest
 import ray_served
-from ray_served import ask, serving, told
+from ray_served import ask, is_running, serving, told
 
 from mlsrv.errors import Code, MLSrvError, ModelNotReady
 from mlsrv_ray.failures import ReplicaEnded
 
 pytestmark = pytest.mark.timeout(240)
-
-
-def is_running(pid: int) -> bool:
-    """Return True if a process runs, and is no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 async def until(what: Any, seconds: float = 90) -> None:
@@ -129,7 +121,7 @@ SERVER = """
 import asyncio, json, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-from ray_served import ask, serving, told
+from ray_served import ask, is_running, serving, told
 
 async def main():
     async with serving(sys.argv[1], told(Path(sys.argv[2]))) as kernel:

@@ -12,7 +12,7 @@ from typing import Any
 
 import ray
 
-from mlsrv.threads import run_in_own_thread
+from mlsrv.threads import Threads, run_in_own_thread
 from mlsrv_ray.failures import ClusterLost
 from mlsrv_ray.settings import RaySettings
 
@@ -24,12 +24,18 @@ RECONNECT_AFTER = 30.0
 SHUTDOWN_TIMEOUT = 10.0
 """Seconds that are waited for the end of the connection."""
 
+LOCAL = "127.0.0.2"
+"""Address of a cluster for trying: Ray takes 127.0.0.1 for an address that reaches other machines."""
+
 # Ray ends a process whose head node does not come back within a minute; a server must outlive it.
 os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "100000000")
 
 _users = 0
 _is_ours = False
 _lock = threading.Lock()
+_thread = Threads(1, "mlsrv-ray")
+"""Where Ray is initialized: not in the main thread, where it would replace the handlers of signals, and in
+one that stays, because the processes of a cluster for trying end with the thread that started them."""
 
 
 class Cluster:
@@ -82,8 +88,7 @@ class Cluster:
     async def _init(self) -> None:
         limit = self._settings.ray_connect_timeout
         try:
-            # In a thread, where Ray cannot replace the handlers of signals.
-            await asyncio.wait_for(run_in_own_thread(_connect, self._settings), limit)
+            await asyncio.wait_for(_thread.run(_connect, self._settings), limit)
         except TimeoutError:
             raise ClusterLost(f"{self._place} did not answer within {limit:g} s.") from None
         except Exception as error:  # of any kind: Ray raises ConnectionError, RuntimeError, ValueError, …
@@ -158,27 +163,22 @@ def _connect(settings: RaySettings) -> None:
     global _is_ours
     address = settings.ray_address or ""
     host, _, port = address.rpartition(":")
-    if not _lock.acquire(timeout=settings.ray_connect_timeout):
-        raise ConnectionError("an earlier attempt to connect still goes on")
-    try:
-        if ray.is_initialized():
-            return
-        options: dict[str, Any] = {}
-        if port.isdecimal():
-            # Ray itself tries for minutes, and cannot be stopped.
-            socket.create_connection((host, int(port)), timeout=settings.ray_connect_timeout).close()
-        if address == "local":
-            options = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-        elif host.startswith("127."):
-            options = {"_node_ip_address": host}  # else Ray uses an address that reaches other machines
-        ray.init(
-            address=address,
-            namespace=settings.ray_namespace,
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-            configure_logging=False,
-            **options,
-        )
-        _is_ours = True
-    finally:
-        _lock.release()
+    if ray.is_initialized():
+        return
+    options: dict[str, Any] = {}
+    if port.isdecimal():
+        # Ray itself tries for minutes, and cannot be stopped.
+        socket.create_connection((host, int(port)), timeout=settings.ray_connect_timeout).close()
+    if address == "local":
+        options = {"include_dashboard": False, "_node_ip_address": LOCAL}
+    elif host.startswith("127."):
+        options = {"_node_ip_address": host}  # else Ray uses an address that reaches other machines
+    ray.init(
+        address=address,
+        namespace=settings.ray_namespace,
+        log_to_driver=False,
+        logging_level=logging.WARNING,
+        configure_logging=False,
+        **options,
+    )
+    _is_ours = True
