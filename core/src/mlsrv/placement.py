@@ -9,6 +9,7 @@ from typing import Any
 from attrs import field, frozen
 
 from mlsrv.context import CallContext
+from mlsrv.errors import Unsupported
 from mlsrv.handlers import Arguments, HandlerOptions
 from mlsrv.metrics import Metric
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, MetadataTensor, Parameters
@@ -57,22 +58,24 @@ class Placement(ABC):
     async def infer(self, request: InferenceRequest, context: CallContext) -> InferenceResponse:
         """Answer one request. Raises an `MLSrvError` for any exception of the model."""
 
-    @abstractmethod
-    def stream(
+    async def stream(
         self, requests: AsyncIterator[InferenceRequest], context: CallContext
     ) -> AsyncIterator[InferenceResponse]:
-        """Answer with many responses. Closing the iterator stops the model's generator."""
+        """Answer with many responses; unless overridden, with that of `infer` to each request. Closing the
+        iterator stops the model's generator."""
+        async for request in requests:
+            yield await self.infer(request, context)
 
-    @abstractmethod
     async def call(self, method: str, arguments: Arguments, context: CallContext) -> Any:
-        """Call a custom handler of the model by its attribute name.
+        """Call a custom handler of the model by its attribute name. Unless overridden there is none.
 
         Arguments and answer are as in `mlsrv.kernel_api.KernelAPI.call`.
         """
+        raise Unsupported(f"Model {context.model} has no handler {method}.")
 
-    @abstractmethod
     async def unload(self) -> None:
         """Unload the model and free what it holds. Idempotent."""
+        return None
 
     @property
     def problem(self) -> str | None:

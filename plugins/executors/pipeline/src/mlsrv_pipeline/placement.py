@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 from mlsrv.context import CallContext
-from mlsrv.errors import InferenceError, ModelFailed, Unsupported
-from mlsrv.handlers import Arguments
+from mlsrv.errors import InferenceError, ModelFailed
 from mlsrv.kernel_api import KernelAPI
 from mlsrv.placement import ModelInfo, Placement
 from mlsrv.settings import ModelSettings
@@ -52,18 +50,6 @@ class PlacedPipeline(Placement):
         return InferenceResponse(
             self._settings.name, outputs, self._settings.version, request.id or context.request_id
         )
-
-    async def stream(
-        self, requests: AsyncIterator[InferenceRequest], context: CallContext
-    ) -> AsyncIterator[InferenceResponse]:
-        async for request in requests:
-            yield await self.infer(request, context)
-
-    async def call(self, method: str, arguments: Arguments, context: CallContext) -> Any:
-        raise Unsupported(f"Model {self._settings.name} has no handler {method}.")
-
-    async def unload(self) -> None:
-        return None
 
     async def _run(self, request: InferenceRequest, context: CallContext) -> dict[str, dict[str, Tensor]]:
         """Return the tensors of the request and of each step that ran, by step and name."""

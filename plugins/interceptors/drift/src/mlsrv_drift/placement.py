@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from mlsrv.context import CallContext
-from mlsrv.errors import InferenceError, ModelNotReady, Unsupported
-from mlsrv.handlers import Arguments
+from mlsrv.errors import InferenceError, ModelNotReady
 from mlsrv.kernel_api import KernelAPI
 from mlsrv.placement import ModelInfo, Placement
 from mlsrv.settings import ModelSettings
@@ -94,18 +92,6 @@ class PlacedDriftModel(Placement):
                 headers={"x-seldon-alibi-type": "drift", "x-seldon-alibi-method": "mlsrv-drift"},
             ),
         )
-
-    async def stream(
-        self, requests: AsyncIterator[InferenceRequest], context: CallContext
-    ) -> AsyncIterator[InferenceResponse]:
-        async for request in requests:
-            yield await self.infer(request, context)
-
-    async def call(self, method: str, arguments: Arguments, context: CallContext) -> Any:
-        raise Unsupported(f"Model {self._settings.name} has no handler {method}.")
-
-    async def unload(self) -> None:
-        return None
 
     def _monitor(self) -> Monitor:
         handle = self._kernel.handle(self._watched)

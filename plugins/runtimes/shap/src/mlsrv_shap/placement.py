@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
 from mlsrv.context import CallContext
-from mlsrv.errors import InferenceError, ModelFailed, Unsupported
-from mlsrv.handlers import Arguments
+from mlsrv.errors import InferenceError, ModelFailed
 from mlsrv.kernel_api import KernelAPI
 from mlsrv.placement import ModelInfo, Placement
 from mlsrv.settings import ModelSettings
@@ -94,18 +92,6 @@ class PlacedExplainer(Placement):
         answer = self._form.answer(request, wanted, rows, found)
         answer.id = request.id or context.request_id
         return answer
-
-    async def stream(
-        self, requests: AsyncIterator[InferenceRequest], context: CallContext
-    ) -> AsyncIterator[InferenceResponse]:
-        async for request in requests:
-            yield await self.infer(request, context)
-
-    async def call(self, method: str, arguments: Arguments, context: CallContext) -> Any:
-        raise Unsupported(f"Model {self._settings.name} has no handler {method}.")
-
-    async def unload(self) -> None:
-        return None
 
     def _predictor(self, request: InferenceRequest, context: CallContext) -> Callable[[Matrix], Matrix]:
         """Return the model as a function of a matrix, to be called in another thread."""
