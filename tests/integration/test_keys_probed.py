@@ -12,13 +12,11 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from probing_models import Curious
 
 from mlsrv import Kernel, ModelSettings
 from mlsrv.authorization import ACTIONS, Limits
-from mlsrv.context import current_context
-from mlsrv.handlers import custom_handler
 from mlsrv.testing import EchoModel
-from mlsrv.types import InferenceRequest, InferenceResponse, Parameters
 from mlsrv_keys.key_file import Key, write_keys
 from mlsrv_protocol.client import AsyncClient
 from served import served
@@ -93,25 +91,6 @@ async def test_probes_are_refused_and_leave_no_key_behind(
     for text in (logged, audit.read_text()):
         assert [secret for secret in secrets if secret in text] == []
     assert "robot" in audit.read_text() or "operator" in audit.read_text()
-
-
-class Curious(EchoModel):
-    """Tells all that it sees of a request's headers."""
-
-    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        assert payload.parameters is not None
-        return InferenceResponse(
-            outputs=[], parameters=Parameters(seen=self.seen(payload.parameters.headers))
-        )
-
-    def seen(self, *more: object) -> str:
-        context = current_context.get()
-        assert context is not None
-        return repr((dict(context.headers), *more))
-
-    @custom_handler(rest_path="/look")
-    async def look(self, headers: dict[str, str]) -> str:
-        return self.seen(headers)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

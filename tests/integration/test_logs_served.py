@@ -135,7 +135,7 @@ def serve(folder: Path, tmp_path: Path) -> Iterator[Any]:
             ports = one.getsockname()[1], two.getsockname()[1]
         command = [sys.executable, "-m", "mlsrv_cli", "start", str(folder), "--host=127.0.0.1"]
         command += [f"--http-port={ports[0]}", f"--grpc-port={ports[1]}", "--log-format=json", "--access-log"]
-        command += ["--block=prometheus", "--block=kafka", *options]
+        command += ["--block=prometheus", "--block=kafka", "--block=mlsrv-mlserver", *options]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MLS")}
         with open(tmp_path / "out", "wb") as out, open(tmp_path / "err", "wb") as err:
             process = subprocess.Popen(command, stdout=out, stderr=err, env=environment)

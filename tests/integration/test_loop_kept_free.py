@@ -13,33 +13,17 @@ import numpy as np
 import orjson
 import pytest
 from attrs import define
+from probing_models import MANY, Echo
 
-from mlsrv import MLModel, ModelSettings
-from mlsrv.handlers import custom_handler
-from mlsrv.types import InferenceRequest, InferenceResponse, RequestInput, ResponseOutput
+from mlsrv import ModelSettings
+from mlsrv.types import InferenceRequest, RequestInput
 from served import served
 
 pytestmark = pytest.mark.timeout(240)
 
-MANY = 2**20
 TENSORS = 10_000
 MOST = 0.3
 """CPU seconds that the thread of the loop may work without a pause; what it waits for does not count."""
-
-
-class Echo(MLModel):
-    """Answers the inputs, in the thread of its own loop."""
-
-    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        outputs = [
-            ResponseOutput(name=one.name, shape=one.shape, datatype=one.datatype, data=one.data)
-            for one in payload.inputs
-        ]
-        return InferenceResponse(model_name=self.name, outputs=outputs)
-
-    @custom_handler("/texts")
-    async def texts(self, body: bytes) -> list[str]:
-        return ["ab"] * MANY
 
 
 @define
