@@ -65,3 +65,14 @@ def test_failures(reading: Any) -> None:
 def test_an_answer_that_is_no_stream_is_the_only_one(reading: Any) -> None:
     assert len(taken(reading, Record())) == 1
     assert reading.ended
+
+
+def test_a_failure_in_another_topic_does_not_overtake_responses(reading: Any) -> None:
+    assert taken(reading, Record(mlsrv_sequence="2", mlsrv_error_code="INTERNAL")) == []
+    assert taken(reading, Record(mlsrv_sequence="0"), Record(mlsrv_sequence="1")) == ["0", "1"]
+    end = Record(
+        mlsrv_sequence="2", mlsrv_end="true", mlsrv_error_code="INTERNAL", mlsrv_error_message="broke"
+    )
+    with pytest.raises(ServerError, match="broke"):
+        taken(reading, end)
+    assert reading.ended

@@ -92,6 +92,7 @@ async def test_streams(url: str) -> None:
             with pytest.raises(ServerError, match="no more") as caught:
                 numbers += (int(each["n"][0]) for each in client.stream("counting", {"x": ROW}, id="breaks"))
             assert caught.value.code is Code.INVALID_ARGUMENT
+            assert numbers == [0, 1]
             with pytest.raises(ServerError, match="nobody"):
                 list(client.stream("nobody", {"x": ROW}))
             assert client.infer("echo", {"x": ROW}, id="breaks").response.id == "breaks"

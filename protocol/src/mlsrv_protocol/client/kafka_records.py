@@ -47,12 +47,15 @@ class StreamReading(Generic[T]):
             self.ended = True
             yield read_result(self._call, arrived)
             return
+        is_end = headers.get("mlsrv-end") == "true"
+        if "mlsrv-error-code" in headers and not is_end:
+            return  # of the error topic, which may overtake: the end mark says the same
         if int(number) < self._next:
             return
         if int(number) > self._next:
             raise ServerError(f"Response {self._next} of the stream did not come.", Code.INTERNAL)
         self._next += 1
-        self.ended = headers.get("mlsrv-end") == "true"
+        self.ended = is_end
         if not self.ended or "mlsrv-error-code" in headers:
             yield read_result(self._call, arrived)
 

@@ -19,7 +19,7 @@ _IS_OCTETS: Final = ("content-type", b"application/octet-stream")
 _CONNECT: Final = "__connect.errors."
 # Set by the server alone: a model may just echo the headers of its request.
 _RESERVED: Final = ("mlsrv-", "mlserver-", "ce_", _CONNECT, "content-type", HEADER, "x-request-id", *TRACE)
-_RENEWED: Final = ("mlsrv-source", "mlsrv-error-code", "mlsrv-error-message")
+_RENEWED: Final = ("mlsrv-source", "mlsrv-error-code", "mlsrv-error-message", "mlsrv-sequence")
 """Headers that a record has which came from an error topic."""
 
 
@@ -98,15 +98,20 @@ class AnswerWriter:
         whole = cloudevents.structured_value(attributes, value, content_type.decode("ascii"))
         return whole, [("content-type", cloudevents.STRUCTURED.encode()), *headers[1:]]
 
-    def error(self, record: Record, error: MLSrvError, request_id: str | None) -> RawHeaders:
+    def error(
+        self, record: Record, error: MLSrvError, request_id: str | None, sequence: int | None = None
+    ) -> RawHeaders:
         """Return the headers of the record that says why one cannot be answered: its own, those of mlsrv, and
-        those of Kafka Connect, which tools for dead letters read."""
+        those of Kafka Connect, which tools for dead letters read. `sequence` is the number of the end mark of
+        a stream that has begun, which says the same to the reader of the stream."""
         headers = [(name, value) for name, value in record.headers if name.lower() not in _RENEWED]
         present = {name.lower() for name, _ in headers}
         found: RawHeaders = [("mlsrv-source", record.source.encode()), *_error_headers(error)]
         request_id = request_id or id_of(record)
         if request_id is not None:
             found.append(("x-request-id", _bytes(request_id)))
+        if sequence is not None:
+            found.append(("mlsrv-sequence", b"%d" % sequence))
         partition = record.partition
         for name, text in (
             ("topic", partition.topic),

@@ -166,7 +166,7 @@ class RecordHandler:
             self._metrics.answered(record)
             self._note(record, asked.context, "OK")
         else:
-            self._fail(record, problem, asked.context)
+            self._fail(record, problem, asked.context, sequence)
 
     async def _written(
         self,
@@ -218,7 +218,9 @@ class RecordHandler:
     def _refused(self, record: Record, context: CallContext, reason: str) -> None:
         self._fail(record, TooLarge(f"The answer cannot be written: {reason}"), context)
 
-    def _fail(self, record: Record, error: MLSrvError, context: CallContext | None) -> None:
+    def _fail(
+        self, record: Record, error: MLSrvError, context: CallContext | None, sequence: int | None = None
+    ) -> None:
         """Send a record to the error topic, or skip it."""
         if record.partition.lost:
             self._abandon(record)
@@ -236,7 +238,8 @@ class RecordHandler:
             return
         if record.observation is not None:
             record.observation.sending(topic)
-        headers = self._writer.error(record, error, None if context is None else context.request_id)
+        request_id = None if context is None else context.request_id
+        headers = self._writer.error(record, error, request_id, sequence)
         self._send_error(topic, record, error, record.value, headers)
 
     def _send_error(
