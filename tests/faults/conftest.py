@@ -214,6 +214,7 @@ def server(
         "grpc_port": another_free_port,
         "metrics_port": metrics_port,
         "host": "127.0.0.1",
+        "grpc_stream_responses": "triton",
     }
     for name, value in (settings | wanted).items():
         command += ["--set", f"{name}={value}"]
