@@ -88,10 +88,6 @@ class RayExecutor(Executor):
         self._placed[placement] = model
         return placement
 
-    @property
-    def problem(self) -> str | None:
-        return None  # its models say what they lack; others are not concerned
-
     async def _connect(self) -> None:
         if self._connected is None or (self._connected.done() and self._connected.exception() is not None):
             self._connected = asyncio.create_task(self._cluster.connect(), name="mlsrv-ray-connect")
@@ -110,7 +106,7 @@ class RayExecutor(Executor):
             PluginSpecs.of(self.kernel.plugins),
             dict(self.kernel.settings.plain()),
             options,
-            lambda metric, value, labels: self.kernel.metrics.record(metric, value, labels),
+            self.kernel.metrics.record,
         )
 
     def _forget(self, placement: RayPlacement) -> None:

@@ -12,7 +12,7 @@ import ray
 from attrs import frozen
 from ray.exceptions import RayActorError, RayError
 
-from mlsrv.errors import ModelFailed
+from mlsrv.errors import MLSrvError, ModelFailed
 from mlsrv.metrics import Metric
 from mlsrv_executor_kit.log_records import handle_record
 from mlsrv_executor_kit.plain_data import NotPlain, load_plain
@@ -81,7 +81,6 @@ class Replica:
         made = ray.remote(ModelActor).options(max_concurrency=CALLS, max_restarts=0, **launch.options)
         self._actor: Any = made.remote(launch.plugins, launch.settings, logging.getLogger().level)
         self._listening: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
 
     async def load(self, pickled: bytes, code: Any, archive: Any) -> Any:
         """Load the model; returns its description as plain data.
@@ -120,10 +119,6 @@ class Replica:
         try:
             ref = getattr(self._actor, method).remote(*arguments)
             answer = asyncio.wrap_future(ref.future())
-        except BaseException as error:
-            self.running -= 1
-            raise self.failure(error) from error
-        try:
             return await asyncio.shield(answer)
         except asyncio.CancelledError:
             if not answer.done():
@@ -172,15 +167,13 @@ class Replica:
         except Exception as error:  # of any kind: the cluster may be lost, and the actor with it
             logger.debug("An actor of model %s was not ended: %s", self._name, _text(error))
 
-    def failure(self, error: BaseException) -> BaseException:
+    def failure(self, error: RayError) -> MLSrvError:
         """Return the error of a call for one that Ray has raised; a replica that has ended is replaced."""
         if isinstance(error, RayActorError):
             if not self._ended:
                 self._end(_text(error))
             return ReplicaEnded(f"A replica of model {self._name} ended while it had the request.")
-        if isinstance(error, RayError):
-            return ModelFailed(f"Model {self._name}: the cluster lost the answer: {_text(error)}")
-        return error
+        return ModelFailed(f"Model {self._name}: the cluster lost the answer: {_text(error)}")
 
     # --- inside ---------------------------------------------------------------------------------------------
 
