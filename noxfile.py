@@ -182,7 +182,7 @@ def types(session: nox.Session) -> None:
     install(session, "test", "types")
     kits = [
         f"plugins-contrib/mlsrv-{name}"
-        for name in ("arguments", "executor-kit", "runtime-kit", "testing", "transport-kit")
+        for name in ("arguments", "executor-kit", "runtime-kit", "settings-kit", "testing", "transport-kit")
     ]
     strict = ["protocol", "core", *kits]
     session.run("mypy", "--strict", *(f"{room}/src" for room in strict))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mlsrv.settings.foreign import ForeignEnvironment
 from mlsrv_cli.foreign import merged, told_of_model, unread_variables
+from mlsrv_settings_kit.foreign import ForeignEnvironment
 
 
 def test_variables_that_are_not_read() -> None:

@@ -14,8 +14,8 @@ from mlsrv import errors
 from mlsrv.errors import MLSrvError
 from mlsrv.plugins import hookspecs
 from mlsrv.settings import KernelModelSettings, KernelSettings, help_of
-from mlsrv.settings.fields import default_of
 from mlsrv.types import State
+from mlsrv_settings_kit.fields import default_of
 
 ROOM = Path(__file__).resolve().parent.parent
 README = ROOM / "README.md"

@@ -12,12 +12,15 @@ import pytest
 from workspace import ROOT, Room, plugins, rooms
 
 PROTOCOL_NEEDS = {"attr", "attrs", "cattr", "cattrs", "numpy", "orjson", "simdjson"}
-KERNEL_NEEDS = {"attr", "attrs", "cattr", "cattrs", "mlsrv_protocol", "numpy", "pluggy"}
+KERNEL_NEEDS = {"attr", "attrs", "mlsrv_protocol", "mlsrv_settings_kit", "numpy", "pluggy"}
 TESTING_NEEDS = {"pytest", "pytest_asyncio", "hypothesis"}
 KITS = tuple(
     f"plugins-contrib/mlsrv-{name}"
     for name in ("testing", "runtime-kit", "executor-kit", "transport-kit", "arguments")
 )
+"""Kits for authors, on the kernel."""
+MACHINERY = ("plugins-contrib/mlsrv-settings-kit",)
+"""Kits below the kernel, which know nothing of it."""
 
 CONTRACTS = """
 [importlinter]
@@ -26,12 +29,13 @@ root_packages =
 include_external_packages = True
 
 [importlinter:contract:layers]
-name = The command line and the plugins do not know each other; below them the kits, the kernel, the protocol
+name = Command line and plugins do not know each other; below: kits, the kernel, its machinery, the protocol
 type = layers
 layers =
     {top}
     mlsrv_testing | mlsrv_runtime_kit | mlsrv_executor_kit | mlsrv_transport_kit | mlsrv_arguments
     mlsrv
+    mlsrv_settings_kit
     mlsrv_protocol
 
 [importlinter:contract:kernel]
@@ -39,6 +43,7 @@ name = The kernel is free of every transport, framework and user interface
 type = forbidden
 source_modules =
     mlsrv
+    mlsrv_settings_kit
     mlsrv_protocol
 forbidden_modules =
     starlette
@@ -52,7 +57,7 @@ forbidden_modules =
 
 
 def test_layers(tmp_path: Path) -> None:
-    below = ("protocol", "core", *KITS)
+    below = ("protocol", *MACHINERY, "core", *KITS)
     ours = [room for room in rooms() if room.is_plugin or room.where in ("cli", *below)]
     top = " | ".join(room.package for room in ours if room.where not in below)
     packages = "\n    ".join(room.package for room in ours)
@@ -156,7 +161,7 @@ def distributions() -> dict[str, set[str]]:
 def test_a_room_declares_what_it_imports(room: Room, distributions: dict[str, set[str]]) -> None:
     """What the kernel and the protocol bring along needs no second mention."""
     declared = set(room.requirements)
-    for where in ("core", "protocol"):
+    for where in ("core", *MACHINERY, "protocol"):
         if room_at(where).distribution in declared:
             declared |= set(room_at(where).requirements)
     undeclared = {

@@ -1,4 +1,4 @@
-"""The kernel names no plugin: the data of `settings.known_plugins` does, and is generated from the rooms."""
+"""The kernel names no plugin: the data of `mlsrv_settings_kit` does, and is generated from the rooms."""
 
 import ast
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mlsrv.settings import known_plugins as known
+from mlsrv_settings_kit import known_plugins as known
 from renew import KNOWN_PLUGINS, known_plugins
 from workspace import plugins, rooms
 

@@ -1,7 +1,7 @@
 """Renews what repeats the folders and the sources: python tests/support/renew.py
 
-These are the lists of plugins in the root's pyproject.toml, the data of `mlsrv.settings.known_plugins`, the
-guide with all settings, and the list of public names. The tests of `boundaries` compare them.
+These are the lists of plugins in the root's pyproject.toml, the data of `mlsrv_settings_kit.known_plugins`,
+the guide with all settings, and the list of public names. The tests of `boundaries` compare them.
 """
 
 import ast
@@ -15,12 +15,12 @@ import attrs
 
 from mlsrv.plugins.offers import SettingsOffer
 from mlsrv.settings import KernelModelSettings, KernelSettings, help_of
-from mlsrv.settings.fields import default_of
-from mlsrv.settings.known_plugins import owner_of
+from mlsrv_settings_kit.fields import default_of
+from mlsrv_settings_kit.known_plugins import owner_of
 from workspace import ROOT, Room, make_importable, members, plugins, rooms, root_project
 
 PROJECT = ROOT / "pyproject.toml"
-KNOWN_PLUGINS = ROOT / "core/src/mlsrv/settings/known_plugins.json"
+KNOWN_PLUGINS = ROOT / "plugins-contrib/mlsrv-settings-kit/src/mlsrv_settings_kit/known_plugins.json"
 SETTINGS_PAGE = ROOT / "core/guides/settings.md"
 SETTINGS_HEAD = """# All settings
 
@@ -70,7 +70,7 @@ def offers_of(room: Room, hook: str) -> list[Any]:
 
 
 def known_entries(room: Room) -> dict[str, Any]:
-    """What a plugin brings, as `mlsrv.settings.known_plugins` has it; without empty entries."""
+    """What a plugin brings, as `mlsrv_settings_kit.known_plugins` has it; without empty entries."""
     codecs = offers_of(room, "mlsrv_codecs")
     settings = offers_of(room, "mlsrv_settings")
     names = ("repositories", "executors", "transports", "meters", "metrics")
@@ -98,7 +98,7 @@ def known_entries(room: Room) -> dict[str, Any]:
 
 
 def known_plugins() -> str:
-    """The text of the data file of `mlsrv.settings.known_plugins`."""
+    """The text of the data file of `mlsrv_settings_kit.known_plugins`."""
     return json.dumps({room.distribution: known_entries(room) for room in plugins()}, indent=1) + "\n"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
 
-from mlsrv.settings.foreign import ForeignEnvironment
+from mlsrv_settings_kit.foreign import ForeignEnvironment
 
 PREFIX = "MLSERVER_"
 """The prefix of the variables of MLServer, which are told of where no plugin reads them."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from mlsrv import hookspec
 
 if TYPE_CHECKING:
-    from mlsrv.settings.foreign import ForeignEnvironment
     from mlsrv_cli.commands import CommandTable
+    from mlsrv_settings_kit.foreign import ForeignEnvironment
 
 
 @hookspec
@@ -59,7 +59,7 @@ def mlsrv_cli_environment(environ: Mapping[str, str]) -> ForeignEnvironment | No
 
     Example:
         >>> import mlsrv
-        >>> from mlsrv.settings.foreign import ForeignEnvironment
+        >>> from mlsrv_settings_kit.foreign import ForeignEnvironment
         >>> class Plugin:
         ...     @mlsrv.hookimpl(optionalhook=True)
         ...     def mlsrv_cli_environment(self, environ):

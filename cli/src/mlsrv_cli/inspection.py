@@ -16,8 +16,8 @@ from mlsrv.plugins.factory import make_offered
 from mlsrv.plugins.offers import ExecutorOffer, TransportOffer
 from mlsrv.repository import BrokenModel, Listing
 from mlsrv.settings import Effective, KernelSettings, ModelSettings
-from mlsrv.settings.known_plugins import first_choice
 from mlsrv.settings.server import KERNEL_DISTRIBUTION
+from mlsrv_settings_kit.known_plugins import first_choice
 
 
 @attrs.frozen

@@ -15,16 +15,16 @@ from mlsrv.errors import ConfigurationError
 from mlsrv.plugins import Plugins, load_plugin_file
 from mlsrv.plugins.offers import RepositoryOffer, SettingsOffer
 from mlsrv.settings import KernelSettings, Owner, Settings, help_of
-from mlsrv.settings.fields import default_of
-from mlsrv.settings.foreign import ForeignEnvironment
-from mlsrv.settings.hints import explain_unknown
-from mlsrv.settings.known_plugins import owner_of
 from mlsrv.settings.model_environment import model_fields
 from mlsrv.settings.server import KERNEL_DISTRIBUTION
 from mlsrv_cli import hookspecs
 from mlsrv_cli.foreign import merged
 from mlsrv_cli.sources import MODELS_DIR, assignments, read_settings
 from mlsrv_cli.targets import Target, target_of
+from mlsrv_settings_kit.fields import default_of
+from mlsrv_settings_kit.foreign import ForeignEnvironment
+from mlsrv_settings_kit.hints import explain_unknown
+from mlsrv_settings_kit.known_plugins import owner_of
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 

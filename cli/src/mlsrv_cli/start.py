@@ -11,7 +11,6 @@ from pathlib import Path
 import rich_click as click
 
 from mlsrv.settings import KernelSettings, Settings
-from mlsrv.settings.known_plugins import known_names
 from mlsrv_cli.failures import report
 from mlsrv_cli.foreign import merged, unread_variables
 from mlsrv_cli.log_queue import LogQueue
@@ -26,6 +25,7 @@ from mlsrv_cli.options import (
 from mlsrv_cli.signals import STOP_MARGIN, StopSignals, end
 from mlsrv_cli.sources import make_importable
 from mlsrv_cli.targets import Target
+from mlsrv_settings_kit.known_plugins import known_names
 
 logger = logging.getLogger("mlsrv.cli")
 

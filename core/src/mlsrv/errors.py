@@ -27,7 +27,7 @@ Each class carries a transport-neutral `Code`; a transport maps the code, never 
     │   ├── ModelParametersMissing  INTERNAL           a runtime needs a parameter that is not set
     │   └── ModelsFailed            INTERNAL           models of the start failed, and the server gives up
     ├── RepositoryError             INTERNAL           the model repository cannot be read
-    └── ConfigurationError          INVALID_ARGUMENT   settings are wrong (lists every problem)
+    └── ConfigurationError          INVALID_ARGUMENT   settings are wrong (mlsrv_settings_kit)
         ├── PluginError             INVALID_ARGUMENT   a plugin that is needed failed to load
         └── OfferClash              INVALID_ARGUMENT   two plugins offer the same name
 """
@@ -38,6 +38,7 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from mlsrv_protocol.errors import Code, InvalidPayload, MLSrvError
+from mlsrv_settings_kit.errors import ConfigurationError
 
 __all__ = [
     "Code",
@@ -375,19 +376,6 @@ class RepositoryError(MLSrvError):
         made = cls(sentence or f"{what}: {type(error).__name__}: {error}")
         made.what, made.raised = what, type(error).__name__
         return made
-
-
-class ConfigurationError(MLSrvError):
-    """Settings are wrong. `problems` has one sentence for each fault."""
-
-    code = Code.INVALID_ARGUMENT
-
-    def __init__(self, problems: str | Sequence[str]) -> None:
-        self.problems = [problems] if isinstance(problems, str) else list(problems)
-        super().__init__("; ".join(self.problems))
-
-    def __reduce__(self) -> tuple[type[ConfigurationError], tuple[list[str]]]:
-        return type(self), (self.problems,)
 
 
 class PluginError(ConfigurationError):

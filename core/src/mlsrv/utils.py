@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from mlsrv.errors import InvalidModelURI
 from mlsrv.settings import ModelSettings
-from mlsrv.settings.parameters import has_scheme
+from mlsrv_settings_kit.uris import has_scheme
 
 _T = TypeVar("_T")
 

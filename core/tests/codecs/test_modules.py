@@ -11,7 +11,7 @@ import pytest
 
 import mlsrv.codecs
 from mlsrv.codecs import installed
-from mlsrv.settings.known_plugins import owner_of
+from mlsrv_settings_kit.known_plugins import owner_of
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,8 @@ def test_helpers() -> None:
 def test_importing_the_package_imports_no_plugin() -> None:
     probe = (
         "import sys, mlsrv.codecs, mlsrv.codecs.pandas; "
-        "print([name for name in sys.modules if name.startswith('mlsrv_') and 'protocol' not in name])"
+        "tops = {name.partition('.')[0] for name in sys.modules if name.startswith('mlsrv_')}; "
+        "print(sorted(tops - {'mlsrv_protocol', 'mlsrv_settings_kit'}))"
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("[]\n", "")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mlsrv.kernel.certificates import watching
 from mlsrv.settings import Settings, setting, settings_class
-from mlsrv.settings.sections import Owner
+from mlsrv_settings_kit.sections import Owner
 
 
 @settings_class

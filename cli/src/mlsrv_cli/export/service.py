@@ -9,8 +9,8 @@ from typing import Any
 from attrs import frozen
 
 from mlsrv.errors import ConfigurationError
-from mlsrv.settings.server import read_object
 from mlsrv_cli.sources import SETTINGS_FILE
+from mlsrv_settings_kit.sources import read_object
 
 UNLOADING = 15
 """Seconds for models to unload, after requests in flight have finished."""

@@ -10,8 +10,8 @@ from typing import Any
 from mlsrv.errors import ConfigurationError
 from mlsrv.plugins import Plugins
 from mlsrv.plugins.offers import RuntimeOffer
-from mlsrv.settings.known_plugins import known_plugins, owner_of
-from mlsrv.settings.server import read_object
+from mlsrv_settings_kit.known_plugins import known_plugins, owner_of
+from mlsrv_settings_kit.sources import read_object
 
 _SETTINGS = ("model-settings.json", "settings.json")
 _MLSERVER = re.compile(r"^\s*(from|import)\s+mlserver", re.MULTILINE)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlsrv.codecs.registry import CodecRegistry
 
-from mlsrv.settings.known_plugins import known_names, owner_of
+from mlsrv_settings_kit.known_plugins import known_names, owner_of
 
 
 def installed_names() -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 from mlsrv.codecs.base import InputCodec, RequestCodec
 from mlsrv.errors import CodecError, OfferClash
 from mlsrv.plugins.offers import CodecOffer, resolve_target
-from mlsrv.settings.known_plugins import known_sample
+from mlsrv_settings_kit.known_plugins import known_sample
 
 AnyInputCodec: TypeAlias = "type[InputCodec] | InputCodec"
 AnyRequestCodec: TypeAlias = "type[RequestCodec] | RequestCodec"

@@ -12,8 +12,8 @@ from mlsrv.plugins.manager import Plugins
 from mlsrv.plugins.offers import RepositoryOffer
 from mlsrv.repository import BrokenModel, Listing, ModelRepository
 from mlsrv.settings import KernelSettings, ModelSettings
-from mlsrv.settings.known_plugins import first_choice
 from mlsrv.settings.model_environment import ModelEnvironment
+from mlsrv_settings_kit.known_plugins import first_choice
 
 logger = logging.getLogger("mlsrv.models")
 

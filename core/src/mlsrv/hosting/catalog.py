@@ -18,8 +18,8 @@ from mlsrv.plugin_resources import Shared
 from mlsrv.plugins.manager import PluginRow, Plugins
 from mlsrv.plugins.offers import CodecOffer, RuntimeOffer, adapted, resolve_target
 from mlsrv.settings import ModelSettings
-from mlsrv.settings.hints import explain_artifact, explain_runtime
 from mlsrv.utils import local_path
+from mlsrv_settings_kit.hints import explain_artifact, explain_runtime
 
 if TYPE_CHECKING:
     from mlsrv.model import MLModel

@@ -29,7 +29,7 @@ from mlsrv.hosting.pickle_aliases import current_code
 from mlsrv.settings import ModelSettings
 
 _numbers = itertools.count(1)
-_NEVER_OURS = sys.stdlib_module_names | {"mlsrv", "mlsrv_protocol"}
+_NEVER_OURS = sys.stdlib_module_names | {"mlsrv", "mlsrv_protocol", "mlsrv_settings_kit"}
 
 
 class CodeImporter:

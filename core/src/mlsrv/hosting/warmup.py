@@ -12,10 +12,10 @@ import numpy as np
 from mlsrv.errors import ModelLoadError
 from mlsrv.placement import ModelInfo
 from mlsrv.settings import KernelModelSettings, ModelSettings
-from mlsrv.settings.known_plugins import known_sample
 from mlsrv_protocol import json
 from mlsrv_protocol.errors import InvalidPayload
 from mlsrv_protocol.types import InferenceRequest, MetadataTensor, RequestInput
+from mlsrv_settings_kit.known_plugins import known_sample
 
 Sample: TypeAlias = Callable[[str], str]
 """Returns a text that the codec of a content type decodes."""

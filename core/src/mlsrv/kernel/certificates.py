@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 
-from mlsrv.settings.sections import Effective
+from mlsrv_settings_kit.sections import Effective
 
 LOOK_SECONDS = 5.0
 """Seconds between two looks at the files."""

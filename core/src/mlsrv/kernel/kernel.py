@@ -36,7 +36,6 @@ from mlsrv.plugins.offers import ExecutorOffer, MeterOffer, SettingsOffer, Trans
 from mlsrv.repository import Listing
 from mlsrv.settings import KernelSettings, ModelSettings, Owner, Settings
 from mlsrv.settings.model_environment import ModelEnvironment
-from mlsrv.settings.sections import FlatSettings
 from mlsrv.telemetry.access_log import AccessLog
 from mlsrv.telemetry.audit_log import AuditLog
 from mlsrv.telemetry.error_details import ErrorDetails, is_loopback
@@ -46,6 +45,7 @@ from mlsrv_protocol.types import (
     MetadataServerResponse,
     RepositoryIndexResponseItem,
 )
+from mlsrv_settings_kit.sections import FlatSettings
 
 if TYPE_CHECKING:
     from mlsrv.kernel.blocking import BlockingKernel

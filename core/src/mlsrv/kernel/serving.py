@@ -10,8 +10,8 @@ from mlsrv.controlplane.model_control import ModelControl
 from mlsrv.controlplane.registry import Registry
 from mlsrv.errors import ConfigurationError, ModelsFailed
 from mlsrv.settings import KernelSettings
-from mlsrv.settings.known_plugins import first_choice
 from mlsrv.transport import Transport
+from mlsrv_settings_kit.known_plugins import first_choice
 
 logger = logging.getLogger("mlsrv.kernel")
 

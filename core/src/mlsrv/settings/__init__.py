@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlsrv.lazy import lazy_exports
-from mlsrv.settings.fields import help_of, setting, settings_class
+from mlsrv_settings_kit.fields import help_of, setting, settings_class
 
 if TYPE_CHECKING:
     from mlsrv.settings.model import KernelModelSettings, ModelSettings
     from mlsrv.settings.parameters import ModelParameters
-    from mlsrv.settings.sections import Effective, Layer, Owner
-    from mlsrv.settings.server import KernelSettings, Settings, environment_layers, file_layer
+    from mlsrv.settings.server import KernelSettings, Settings
+    from mlsrv_settings_kit.sections import Effective, Layer, Owner
+    from mlsrv_settings_kit.sources import environment_layers, file_layer
 
 __all__ = [
     "Effective",
@@ -35,15 +36,15 @@ __all__ = [
 __getattr__ = lazy_exports(
     __name__,
     {
-        "Effective": "mlsrv.settings.sections",
+        "Effective": "mlsrv_settings_kit.sections",
         "KernelModelSettings": "mlsrv.settings.model",
         "KernelSettings": "mlsrv.settings.server",
-        "Layer": "mlsrv.settings.sections",
+        "Layer": "mlsrv_settings_kit.sections",
         "ModelParameters": "mlsrv.settings.parameters",
         "ModelSettings": "mlsrv.settings.model",
-        "Owner": "mlsrv.settings.sections",
+        "Owner": "mlsrv_settings_kit.sections",
         "Settings": "mlsrv.settings.server",
-        "environment_layers": "mlsrv.settings.server",
-        "file_layer": "mlsrv.settings.server",
+        "environment_layers": "mlsrv_settings_kit.sources",
+        "file_layer": "mlsrv_settings_kit.sources",
     },
 )

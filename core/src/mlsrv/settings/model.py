@@ -9,14 +9,16 @@ from typing import Any
 import attrs
 
 from mlsrv.errors import ConfigurationError
-from mlsrv.settings.fields import setting, settings_class
-from mlsrv.settings.hints import explain_unknown
-from mlsrv.settings.parameters import ModelParameters, has_scheme
-from mlsrv.settings.references import resolved
-from mlsrv.settings.sections import DEFAULT, FlatSettings, Layer, Owner, resolve
-from mlsrv.settings.server import KERNEL_DISTRIBUTION, read_object
+from mlsrv.settings.parameters import ModelParameters
+from mlsrv.settings.server import KERNEL_DISTRIBUTION
 from mlsrv_protocol.errors import MLSrvError
 from mlsrv_protocol.types import MetadataTensor
+from mlsrv_settings_kit.fields import setting, settings_class
+from mlsrv_settings_kit.hints import explain_unknown
+from mlsrv_settings_kit.references import resolved
+from mlsrv_settings_kit.sections import DEFAULT, FlatSettings, Layer, Owner, resolve
+from mlsrv_settings_kit.sources import read_object
+from mlsrv_settings_kit.uris import has_scheme
 
 
 @settings_class

@@ -13,8 +13,8 @@ import attrs
 
 from mlsrv.errors import ConfigurationError
 from mlsrv.settings import KernelModelSettings, Layer, ModelSettings, Owner
-from mlsrv.settings.convert import from_text
-from mlsrv.settings.known_plugins import known_names
+from mlsrv_settings_kit.convert import from_text
+from mlsrv_settings_kit.known_plugins import known_names
 
 _IDENTITY = ("name", "implementation", "inputs", "outputs")
 _PARAMETERS = ("content_type", "extra", "format", "uri", "version")

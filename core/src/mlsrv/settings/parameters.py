@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from attrs import Attribute, define, field
 
 from mlsrv.errors import ConfigurationError
-
-# Two letters at least: "C:/models" is a path.
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
-
-
-def has_scheme(uri: str) -> bool:
-    """Return whether a URI names its scheme (``s3://bucket/model``, ``models:/name/1``); a path does not."""
-    return _SCHEME.match(uri) is not None
 
 
 def _text(_parameters: ModelParameters, attribute: Attribute[Any], value: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mlsrv.codecs.registry import AnyInputCodec, AnyRequestCodec
 from mlsrv.errors import ModelLoadError
 from mlsrv.model import MLModel
-from mlsrv.settings.known_plugins import owner_of
+from mlsrv_settings_kit.known_plugins import owner_of
 
 
 def array_codecs(model: MLModel) -> tuple[AnyInputCodec, AnyRequestCodec]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mlsrv.errors import InvalidModelURI, ModelLoadError
 from mlsrv.settings import ModelSettings
-from mlsrv.settings.parameters import has_scheme
 from mlsrv.utils import model_uri
+from mlsrv_settings_kit.uris import has_scheme
 
 
 def find_artifact(

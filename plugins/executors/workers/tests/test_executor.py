@@ -402,7 +402,7 @@ async def test_sigint_and_sigterm_do_not_end_workers(serve: Any, model: Any) -> 
 
 PLUGIN = '''
 import mlsrv
-from mlsrv.settings.fields import setting, settings_class
+from mlsrv.settings import setting, settings_class
 
 @settings_class
 class Own:

@@ -9,10 +9,10 @@ import pytest
 
 from mlsrv import Kernel
 from mlsrv.errors import ConfigurationError
-from mlsrv.settings.convert import structure_fields
-from mlsrv.settings.redaction import MASK, redacted
 from mlsrv_kafka.client_config import Thinned, consumer_config, is_encrypted, producer_config
 from mlsrv_kafka.settings import KafkaSettings
+from mlsrv_settings_kit.convert import structure_fields
+from mlsrv_settings_kit.redaction import MASK, redacted
 
 
 def test_the_texts_of_mlservers_manual_are_taken() -> None:

@@ -39,7 +39,7 @@ async def get_model_uri(settings: ModelSettings, wellknown_filenames: list[str] 
 
 def to_absolute_path(model_settings: ModelSettings, uri: str) -> str:
     """Return a path, which may be relative to the file of the settings, as an absolute one; a URI stays."""
-    from mlsrv.settings.parameters import has_scheme
+    from mlsrv_settings_kit.uris import has_scheme
 
     if has_scheme(uri) or model_settings._source is None:
         return uri

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import mlsrv
-from mlsrv.settings.foreign import ForeignEnvironment
 from mlsrv_mlserver.presence import check_alone
 from mlsrv_mlserver.tolerance import TolerantModelSettings, TolerantSettings
+from mlsrv_settings_kit.foreign import ForeignEnvironment
 
 check_alone()
 

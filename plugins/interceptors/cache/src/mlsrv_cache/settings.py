@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mlsrv.settings.fields import setting, settings_class
+from mlsrv.settings import setting, settings_class
 
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'+.^_`|~-]+")
 

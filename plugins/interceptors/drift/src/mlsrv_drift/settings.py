@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mlsrv.settings.fields import setting, settings_class
+from mlsrv.settings import setting, settings_class
 
 THRESHOLDS = {"p_value": 0.05, "psi": 0.2, "wasserstein": 0.2}
 """Default thresholds, by what decides."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mlsrv.controlplane.loader import check_name
 from mlsrv.errors import ConfigurationError, ModelLoadError
-from mlsrv.settings.server import read_object
+from mlsrv_settings_kit.sources import read_object
 
 
 def name_problem(name: str) -> str | None:

@@ -11,8 +11,8 @@ import attrs
 
 from mlsrv.errors import ModelLoadError
 from mlsrv.settings import ModelSettings
-from mlsrv.settings.convert import from_text, structure_fields
 from mlsrv_huggingface.settings import HuggingFaceSettings
+from mlsrv_settings_kit.convert import from_text, structure_fields
 
 PREFIX = "huggingface_"
 SELDON = "PREDICTIVE_UNIT_PARAMETERS"

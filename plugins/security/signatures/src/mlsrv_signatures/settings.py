@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from mlsrv.settings.fields import setting, settings_class
+from mlsrv.settings import setting, settings_class
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 

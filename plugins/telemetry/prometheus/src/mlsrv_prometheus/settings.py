@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mlsrv.settings.fields import setting, settings_class
+from mlsrv.settings import setting, settings_class
 
 _PREFIX = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 

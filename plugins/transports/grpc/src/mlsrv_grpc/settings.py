@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mlsrv.settings.fields import setting, settings_class
+from mlsrv.settings import setting, settings_class
 
 _MAX_INT32 = 2**31 - 1
 

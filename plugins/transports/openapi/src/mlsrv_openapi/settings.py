@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlsrv.settings.fields import setting, settings_class
+from mlsrv.settings import setting, settings_class
 
 
 @settings_class

@@ -13,6 +13,7 @@ PINNED = (
     "mlsrv_executor_kit",
     "mlsrv_protocol",
     "mlsrv_runtime_kit",
+    "mlsrv_settings_kit",
     "mlsrv_workers",
 )
 """Packages that always come from the server, where it has them, besides those of its plugins: the

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from mlsrv.errors import ConfigurationError
 from mlsrv.settings import Layer, Owner, setting, settings_class
-from mlsrv.settings.redaction import is_secret, redacted, without_secrets
-from mlsrv.settings.sections import resolve
+from mlsrv_settings_kit.errors import ConfigurationError
+from mlsrv_settings_kit.redaction import is_secret, redacted, without_secrets
+from mlsrv_settings_kit.sections import resolve
 
 
 @pytest.mark.parametrize(

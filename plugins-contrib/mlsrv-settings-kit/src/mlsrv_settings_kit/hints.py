@@ -6,7 +6,7 @@ import difflib
 import fnmatch
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from mlsrv.settings.known_plugins import known_names, known_plugins, owner_of
+from mlsrv_settings_kit.known_plugins import known_names, known_plugins, owner_of
 
 
 def explain_unknown(

@@ -4,7 +4,7 @@ import attrs
 import pytest
 
 from mlsrv.settings import help_of, setting, settings_class
-from mlsrv.settings.fields import default_of
+from mlsrv_settings_kit.fields import default_of
 
 
 @settings_class

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import pytest
 
 from mlsrv.settings import setting, settings_class
-from mlsrv.settings.convert import from_text, structure_fields
+from mlsrv_settings_kit.convert import from_text, structure_fields
 
 
 @settings_class

@@ -10,14 +10,14 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import attrs
 
-from mlsrv.errors import ConfigurationError
-from mlsrv.settings.convert import from_text, structure_fields
-from mlsrv.settings.fields import help_of
-from mlsrv.settings.hints import explain_unknown
-from mlsrv.settings.known_plugins import guards, owner_of
-from mlsrv.settings.parameters import has_scheme
-from mlsrv.settings.redaction import is_secret, redacted, without_secrets
-from mlsrv.settings.references import resolved
+from mlsrv_settings_kit.convert import from_text, structure_fields
+from mlsrv_settings_kit.errors import ConfigurationError
+from mlsrv_settings_kit.fields import help_of
+from mlsrv_settings_kit.hints import explain_unknown
+from mlsrv_settings_kit.known_plugins import guards, owner_of
+from mlsrv_settings_kit.redaction import is_secret, redacted, without_secrets
+from mlsrv_settings_kit.references import resolved
+from mlsrv_settings_kit.uris import has_scheme
 
 DEFAULT = "default"
 """The origin of values that no source sets."""

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from mlsrv.errors import ConfigurationError
 from mlsrv.settings import Layer, Settings, setting, settings_class
-from mlsrv.settings.references import resolved
-from mlsrv.settings.sections import Owner, resolve
+from mlsrv_settings_kit.errors import ConfigurationError
+from mlsrv_settings_kit.references import resolved
+from mlsrv_settings_kit.sections import Owner, resolve
 
 
 @settings_class

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mlsrv.settings.known_plugins import first_choice, known_names, known_sample, owner_of
+from mlsrv_settings_kit.known_plugins import first_choice, known_names, known_sample, owner_of
 
 
 @pytest.mark.parametrize(

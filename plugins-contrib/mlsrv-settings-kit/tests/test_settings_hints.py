@@ -2,7 +2,7 @@
 
 import pytest
 
-from mlsrv.settings.hints import explain_runtime, explain_unknown
+from mlsrv_settings_kit.hints import explain_runtime, explain_unknown
 
 
 def test_the_nearest_name() -> None:

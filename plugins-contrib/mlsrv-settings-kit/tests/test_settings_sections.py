@@ -5,9 +5,9 @@ from typing import ClassVar
 
 import pytest
 
-from mlsrv.errors import ConfigurationError
 from mlsrv.settings import Layer, Owner, setting, settings_class
-from mlsrv.settings.sections import resolve
+from mlsrv_settings_kit.errors import ConfigurationError
+from mlsrv_settings_kit.sections import resolve
 
 
 @settings_class
