@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mlsrv.authorization import Principal
+from mlsrv.authorization import Limits, Principal
 from mlsrv.errors import Overloaded, RateLimited, TooLarge
 from mlsrv.handlers import Arguments, HandlerRequest
 from mlsrv_protocol.types import RequestInput, ResponseOutput
@@ -66,7 +66,11 @@ class Admission:
             TooLarge: it would not even be let in alone.
         """
         if principal is not None:
-            self._check(principal, size)
+            limits = principal.limits if self._whole is None else None  # they are for all models together
+            is_crowded = 2 * self.requests >= self._most
+            is_full = 2 * (self.bytes + size) >= self._most_bytes
+            if is_crowded or is_full or limits is not None:
+                self._check(principal.name, limits, size, is_crowded, is_full)
         if self.requests >= self._most or self.bytes + size > self._most_bytes:
             raise self._refusal(size)
         if self._whole is not None:
@@ -74,11 +78,11 @@ class Admission:
         self.requests += 1
         self.bytes += size
         if principal is not None:
-            taken = self._of.get(principal.name)
-            if taken is None:
-                taken = self._of[principal.name] = [0, 0]
-            taken[0] += 1
-            taken[1] += size
+            if (taken := self._of.get(principal.name)) is None:
+                self._of[principal.name] = [1, size]
+            else:
+                taken[0] += 1
+                taken[1] += size
 
     def leave(self, size: int, principal: Principal | None = None) -> None:
         """A request that was let in has its answer, or was given up."""
@@ -86,35 +90,28 @@ class Admission:
         self.bytes -= size
         if principal is not None:
             taken = self._of[principal.name]
-            taken[0] -= 1
-            taken[1] -= size
-            if not taken[0]:
+            if taken[0] == 1:
                 del self._of[principal.name]
+            else:
+                taken[0] -= 1
+                taken[1] -= size
         if self._whole is not None:
             self._whole.leave(size, principal)
 
-    def _check(self, principal: Principal, size: int) -> None:
-        limits = principal.limits
-        is_crowded = self.requests >= self._most / 2
-        is_full = self.bytes + size >= self._most_bytes / 2
-        has_limits = limits is not None and self._whole is None  # they are for all models together
-        if not (is_crowded or is_full or has_limits):
-            return
-        requests, taken = self._of.get(principal.name, _NOTHING)
-        if limits is not None and has_limits:
+    def _check(self, name: str, limits: Limits | None, size: int, is_crowded: bool, is_full: bool) -> None:
+        requests, taken = self._of.get(name, _NOTHING)
+        if limits is not None:
             if limits.in_flight is not None and requests >= limits.in_flight:
-                raise RateLimited.by(principal.name, f"{limits.in_flight} requests at once")
+                raise RateLimited.by(name, f"{limits.in_flight} requests at once")
             if limits.in_flight_bytes is not None and taken + size > limits.in_flight_bytes:
-                raise RateLimited.by(principal.name, f"{limits.in_flight_bytes} bytes of requests at once")
+                raise RateLimited.by(name, f"{limits.in_flight_bytes} bytes of requests at once")
         if not (is_crowded or is_full):
             return
-        active = max(self._count_recent(principal.name), len(self._of) + (requests == 0))
+        active = max(self._count_recent(name), len(self._of) + (requests == 0))
         if is_crowded and requests >= max(1, LARGEST_SHARE * self._most / active):
-            raise Overloaded.of(self._what, f"{requests} requests of {principal.name}", "principal_requests")
+            raise Overloaded.of(self._what, f"{requests} requests of {name}", "principal_requests")
         if is_full and taken and taken + size > LARGEST_SHARE * self._most_bytes / active:
-            raise Overloaded.of(
-                self._what, f"{taken} bytes of requests of {principal.name}", "principal_bytes"
-            )
+            raise Overloaded.of(self._what, f"{taken} bytes of requests of {name}", "principal_bytes")
 
     def _count_recent(self, name: str) -> int:
         """Note a request of a principal; return how many principals have sent some lately."""

@@ -126,6 +126,31 @@ async def test_a_key_that_asks_too_often_is_told_when_to_come_back(asking: Any, 
         await ask("infer", free)
 
 
+async def test_a_right_key_stays_right_in_its_form_alone(
+    asking: Any, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expires = time.time() + 3600
+    key, text = Key.make("robot", {"infer": ("*",)}, expires)
+    async with asking(keys_file=write(file, key)) as ask:
+        for form in (f"Bearer {text}", f"bearer  {text} "):
+            assert (await ask("infer", headers={"authorization": form})).name == "robot"
+        for form in (f"Bearer Bearer {text}", f"Bearer {text}x", text, f"Basic Bearer {text}"):
+            with pytest.raises(Unauthenticated):
+                await ask("infer", headers={"authorization": form})
+        monkeypatch.setattr("mlsrv_keys.authorizer.time.time", lambda: expires)
+        for form in (f"Bearer {text}", f"bearer  {text}"):
+            with pytest.raises(Unauthenticated):
+                await ask("infer", headers={"authorization": form})
+
+
+async def test_keys_without_limits_are_compared_with_none(asking: Any, file: Path) -> None:
+    free, first = Key.make("free", {"infer": ("*",)})
+    limited, second = Key.make("limited", {"infer": ("*",)}, limits=Limits(in_flight=1))
+    async with asking(keys_file=write(file, free, limited)) as ask:
+        assert (await ask("infer", first)).limits is None
+        assert (await ask("infer", second)).limits == Limits(in_flight=1)
+
+
 async def test_without_settings_nothing_is_checked(asking: Any) -> None:
     async with asking() as ask:
         assert ask.kernel.guard is None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from mlsrv.authorization import AccessRequest, Authorizer, Principal
+from mlsrv.authorization import AccessRequest, Authorizer, Limits, Principal
 from mlsrv.errors import ConfigurationError, Unauthenticated
 from mlsrv.kernel_api import KernelAPI
 from mlsrv.threads import run_in_own_thread
@@ -25,6 +25,7 @@ LOOK_SECONDS = 0.5
 """Seconds between two looks at the files."""
 
 _BEARER = "bearer "
+_USUAL = "Bearer "
 _MISSING = "This server needs a key: send the header Authorization: Bearer KEY."
 _WRONG = "The key is wrong, has expired or was revoked."
 
@@ -92,6 +93,10 @@ class KeysAuthorizer(Authorizer):
         """Do nothing: the kernel has left the authorizer by then."""
 
     async def authorize(self, access: AccessRequest) -> Principal:
+        usual = access.headers.get("authorization") if self._header is None else None
+        known = None if usual is None else self._verified.get(usual)
+        if known is not None:  # the most usual form, in which a right key came before
+            return _unexpired(known)
         text = self._credentials(access)
         if text is None:
             principal = self._certificates.get(access.certificate.get("commonName", ""), self._anonymous)
@@ -100,12 +105,7 @@ class KeysAuthorizer(Authorizer):
             return principal
         if self._tokens is not None and not text.startswith(f"{PREFIX}_"):
             return await self._tokens.principal(text)
-        known = self._verified.get(text)
-        if known is None:
-            known = self._verify(text)
-        if known.key.expires is not None and known.key.expires <= time.time():
-            raise Unauthenticated(_WRONG)
-        return known.principal
+        return _unexpired(self._verified.get(_USUAL + text) or self._verify(text))
 
     def _verify(self, text: str) -> _Known:
         """Return what is known of a key. Raises `Unauthenticated` if that is nothing."""
@@ -116,7 +116,7 @@ class KeysAuthorizer(Authorizer):
         if known is None or not matches:
             raise Unauthenticated(_WRONG)
         # As many as there are keys, and none that was not right.
-        self._verified[text] = known
+        self._verified[_USUAL + text] = known
         return known
 
     def _credentials(self, access: AccessRequest) -> str | None:
@@ -164,8 +164,19 @@ def authorizer_of(kernel: KernelAPI) -> KeysAuthorizer:
     return kernel.shared.get(KeysAuthorizer, lambda: KeysAuthorizer(kernel.settings.of(KeysSettings)))
 
 
+def _unexpired(known: _Known) -> Principal:
+    if known.key.expires is not None and known.key.expires <= time.time():
+        raise Unauthenticated(_WRONG)
+    return known.principal
+
+
 def _read(path: Path) -> dict[str, _Known]:
     return {
-        key_id: _Known(key, Principal(key.name, key.rights, limits=key.limits))
+        key_id: _Known(key, Principal(key.name, key.rights, limits=_limits(key)))
         for key_id, key in read_keys(path).items()
     }
+
+
+def _limits(key: Key) -> Limits | None:
+    """Return the limits of a key, or None where it has none: then no request need be compared with them."""
+    return None if key.limits == Limits() else key.limits

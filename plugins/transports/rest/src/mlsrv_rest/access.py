@@ -46,7 +46,7 @@ def access_request(
     scope: Scope, headers: Mapping[str, str], action: Action | None, model: str | None
 ) -> AccessRequest:
     """Return what an authorizer is asked about a request, of which only the head has been read."""
-    client = scope.get("client")
+    client, state = scope.get("client"), scope.get("state")
     return AccessRequest(
         action,
         headers,
@@ -54,7 +54,7 @@ def access_request(
         "rest",
         f"{scope['method']} {_path(scope)}",
         client[0] if client else "",
-        (scope.get("state") or {}).get(CERTIFICATE, _NO_CERTIFICATE),
+        state.get(CERTIFICATE, _NO_CERTIFICATE) if state else _NO_CERTIFICATE,
     )
 
 

@@ -203,10 +203,11 @@ class RestApp:
         guard, entry = self.kernel.guard, self._entry
         if guard is not None or entry.are_limited or "origin" in headers:
             action, model = ("infer", target[0]) if target else self._router.needs(scope, segments)
-            try:
-                entry.check(scope["method"], headers, action)
-            except MLSrvError as error:
-                await self._refuse(call, headers, error)
+            if entry.are_limited or "origin" in headers:
+                try:
+                    entry.check(scope["method"], headers, action)
+                except MLSrvError as error:
+                    await self._refuse(call, headers, error)
             if guard is not None:
                 await self._admit(guard, call, scope, headers, action, model)
         scope[PRINCIPAL] = call.principal
