@@ -50,8 +50,11 @@ class Iris(Worker):
     def __init__(self):
         super().__init__()
         from sklearn.datasets import load_iris
-        from sklearn.linear_model import LogisticRegression
-        self.model = LogisticRegression(max_iter=500).fit(*load_iris(return_X_y=True))
+        from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+        model = make_pipeline(StandardScaler(), LinearDiscriminantAnalysis())
+        self.model = model.fit(*load_iris(return_X_y=True))
 
     def forward(self, data):
         [tensor] = data["inputs"]

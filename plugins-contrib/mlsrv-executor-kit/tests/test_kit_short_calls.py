@@ -1,6 +1,7 @@
 """Short calls: synchronous code moves to the event loop once its calls are short, and back."""
 
 import asyncio
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -130,6 +131,40 @@ def test_a_few_calls_may_wait_but_not_many() -> None:
     for _ in range(MOST_LONG):
         cost.add_on_loop(2 * LONG_NS, 0)
     assert not cost.is_short
+
+
+def test_calls_may_wait_for_the_processor_as_often_as_they_must() -> None:
+    cost = CallCost("m")
+    short(cost)
+    for _ in range(10 * MOST_LONG):
+        cost.add_on_loop(4 * LONG_NS, SHORT_NS // 4, 4 * LONG_NS - SHORT_NS)
+    assert cost.is_short
+
+
+def test_calls_are_watched_from_one_that_waits_until_it_is_forgotten() -> None:
+    cost = CallCost("m")
+    short(cost)
+    assert not cost.is_watched
+    cost.add_on_loop(2 * LONG_NS, 0)
+    assert cost.is_watched
+    for _ in range(FORGET):
+        cost.add_on_loop(USUAL_NS // 4, SHORT_NS // 4)
+    assert not cost.is_watched
+
+
+async def test_watched_calls_on_the_loop_are_measured_for_what_they_wait(
+    threads: Threads, patient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited = itertools.count(10**12, 10**12)  # the machine is busy
+    monkeypatch.setattr(short_calls, "run_queue_ns", lambda: next(waited))
+    made = predict_as_async(
+        lambda seconds: time.sleep(seconds) or threading.get_ident(), threads, "m", ShortCalls()
+    )
+    for _ in range(CALLS):
+        await made(0)
+    short_calls.LONG_NS = LONG_NS
+    for _ in range(4 * MOST_LONG):
+        assert await made(0.02) == threading.get_ident()
 
 
 def test_calls_that_become_slower_go_back_to_threads() -> None:

@@ -20,6 +20,7 @@ from attrs import frozen
 
 from mlsrv.context import current_context
 from mlsrv.threads import as_exception
+from mlsrv_executor_kit.run_queue import run_queue_ns
 
 logger = logging.getLogger("mlsrv.model")
 
@@ -33,7 +34,7 @@ USUAL_NS: Final = 2_000_000
 """Nanoseconds that every second call may last at most; others may have waited for the processor."""
 LONG_NS: Final = 10_000_000
 """Nanoseconds from which a call is long. On the event loop, one that computed for so long sends the next ones
-back to threads, and so do `MOST_LONG` that waited, perhaps only for the processor."""
+back to threads, and so do `MOST_LONG` that waited for something else than the processor."""
 MOST_LONG: Final = 3
 FORGET: Final = 16
 """Calls after which one long call is forgotten."""
@@ -68,6 +69,8 @@ class CallCost:
 
     Attributes:
         is_short: True while calls should run on the event loop.
+        is_watched: True after a call on the event loop that lasted long. Those that follow
+            are measured for what they waited for, which costs too much to be done always.
     """
 
     __slots__ = ("_busy", "_count", "_lasted", "_lock", "_long", "_name", "_needed", "_on_change", "is_short")
@@ -105,8 +108,17 @@ class CallCost:
             mean / 1e6,
         )
 
-    def add_on_loop(self, lasted: int, busy: int) -> None:
-        """Add a call on the event loop; as `add`."""
+    @property
+    def is_watched(self) -> bool:
+        return self._long > 0
+
+    def add_on_loop(self, lasted: int, busy: int, queued: int = 0) -> None:
+        """Add a call on the event loop; as `add`.
+
+        Args:
+            queued: nanoseconds in which it could have computed, but other processes had the processor; 0 if
+                that was not measured. They say nothing of the call.
+        """
         self._count += 1
         self._busy += busy
         if self._count == FORGET:
@@ -116,7 +128,7 @@ class CallCost:
             if mean >= 2 * SHORT_NS:
                 self._back_to_threads(int(mean))
                 return
-        if lasted >= LONG_NS:
+        if max(lasted - queued, busy) >= LONG_NS:
             self._long += 1
             if busy >= LONG_NS or self._long >= MOST_LONG:
                 self._back_to_threads(lasted)
@@ -160,6 +172,7 @@ def _with_short_calls(
 
     def on_loop(argument: Any) -> Any:
         loop = asyncio.get_running_loop()
+        queued = run_queue_ns() if cost.is_watched else 0
         began, busy = perf_counter_ns(), thread_time_ns()
         _set_running_loop(None)
         try:
@@ -170,7 +183,8 @@ def _with_short_calls(
             raise as_exception(error) from error
         finally:
             _set_running_loop(loop)
-            cost.add_on_loop(perf_counter_ns() - began, thread_time_ns() - busy)
+            lasted, busy = perf_counter_ns() - began, thread_time_ns() - busy
+            cost.add_on_loop(lasted, busy, run_queue_ns() - queued if queued else 0)
 
     async def call(argument: Any) -> Any:
         if cost.is_short and (gate is None or not gate.locked()):
