@@ -4,6 +4,7 @@ import asyncio
 import gc
 import mmap
 import os
+import select
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -176,25 +177,59 @@ async def test_on_lost_is_called_and_sending_afterwards_does_nothing() -> None:
 
 async def test_frames_of_one_turn_travel_together_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     async with connected() as (here, there):
-        writes: list[bytes] = []
-        transport: Any = here.connection._transport
-        monkeypatch.setattr(here.connection, "_transport", Recording(transport, writes))
-        for call in range(10):
-            here.connection.send(FrameKind.INFER, call, dump(call))
-        assert not writes
-        assert [(await there.next()).call for _ in range(10)] == list(range(10))
-        assert len(writes) == 1
+        writes = recorded_writes(here, monkeypatch)
+        counts = []
+        for _ in range(2):
+            for call in range(10):
+                here.connection.send(FrameKind.INFER, call, dump(call))
+            counts.append(len(writes))
+            assert [(await there.next()).call for _ in range(10)] == list(range(10))
+            counts.append(len(writes))
+        assert counts == [1, 2, 2, 3]  # the first frame had no reason to wait
 
 
-async def test_frames_do_not_wait_for_a_turn_that_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lone_frame_leaves_at_once() -> None:
     async with connected() as (here, there):
-        writes: list[bytes] = []
-        monkeypatch.setattr(here.connection, "_transport", Recording(here.connection._transport, writes))
+        receiving = there.connection._socket
+        for _ in range(3):
+            for call in range(2):
+                here.connection.send(FrameKind.INFER, call)
+                assert await there.next()
+        here.connection.send(FrameKind.INFER, 2)
+        assert can_be_read(receiving)
+        assert (await there.next()).call == 2
+
+
+async def test_frames_do_not_wait_for_a_turn_that_lasts() -> None:
+    async with connected() as (here, there):
+        for call in range(2):
+            here.connection.send(FrameKind.INFER, call)
+        assert [(await there.next()).call for _ in range(2)] == [0, 1]
         here.connection.send(FrameKind.INFER, 1)
+        assert not can_be_read(there.connection._socket)
         time.sleep(0.01)  # as code of a model on the event loop does
         here.connection.send(FrameKind.INFER, 2)
-        assert len(writes) == 1
+        assert can_be_read(there.connection._socket)
         assert [(await there.next()).call for _ in range(2)] == [1, 2]
+
+
+async def test_frames_that_the_system_takes_in_parts_arrive_whole_and_in_order() -> None:
+    async with connected() as (here, there):
+        for number in range(6):
+            here.connection.send(FrameKind.INFER, number, dump(str(number) * (number % 2) * 3_000_000))
+        frames = [await there.next() for _ in range(6)]
+        assert [frame.call for frame in frames] == list(range(6))
+        assert [frame.unpickled() == str(n) * (n % 2) * 3_000_000 for n, frame in enumerate(frames)] == [
+            True
+        ] * 6
+
+
+async def test_a_frame_for_an_end_that_has_gone_ends_the_connection() -> None:
+    async with connected() as (here, there):
+        there.connection._socket.shutdown(socket.SHUT_RDWR)
+        for call in range(3):
+            here.connection.send(FrameKind.INFER, call)
+        await asyncio.wait_for(here.lost.wait(), 10)
 
 
 async def test_what_was_sent_just_before_the_end_arrives() -> None:
@@ -204,16 +239,19 @@ async def test_what_was_sent_just_before_the_end_arrives() -> None:
         assert (await there.next()).call == 1
 
 
-class Recording:
-    """A transport that notes what is written."""
+def recorded_writes(end: End, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Return a list to which the writes of an end are added."""
+    writes: list[bytes] = []
+    write = end.connection._write
 
-    def __init__(self, transport: Any, writes: list[bytes]) -> None:
-        self._transport = transport
-        self._writes = writes
+    def record(transport: asyncio.Transport, data: bytes) -> None:
+        writes.append(data)
+        write(transport, data)
 
-    def write(self, data: bytes) -> None:
-        self._writes.append(data)
-        self._transport.write(data)
+    monkeypatch.setattr(end.connection, "_write", record)
+    return writes
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
+
+def can_be_read(sock: socket.socket) -> bool:
+    """Return whether something has arrived at a socket, before the event loop goes on."""
+    return bool(select.select([sock], [], [], 0)[0])

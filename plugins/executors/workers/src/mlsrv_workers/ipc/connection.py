@@ -8,6 +8,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -44,10 +45,17 @@ class Connection(asyncio.Protocol):
         on_lost: called once, when the connection has ended.
         sending: descriptor of the shared memory for frames that are sent.
         receiving: descriptor of the shared memory for frames that are received.
+        sock: the socket beneath, which is written to where the event loop has nothing left to write. Its own
+            writes wait for the end of the turn.
     """
 
     def __init__(
-        self, on_frame: Callable[[Frame], None], on_lost: Callable[[], None], sending: int, receiving: int
+        self,
+        on_frame: Callable[[Frame], None],
+        on_lost: Callable[[], None],
+        sending: int,
+        receiving: int,
+        sock: socket.socket,
     ) -> None:
         self._on_frame = on_frame
         self._on_lost = on_lost
@@ -58,6 +66,9 @@ class Connection(asyncio.Protocol):
         self._trimming: asyncio.TimerHandle | None = None
         self._waiting: list[bytes] = []
         self._waiting_since = 0.0
+        self._sent = 0  # frames in this turn of the event loop
+        self._is_alone = True  # whether the last turn with frames had but one
+        self._socket = sock
         self._thread = threading.get_ident()
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
@@ -74,7 +85,7 @@ class Connection(asyncio.Protocol):
         """Create a connection from a connected socket."""
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_unix_connection(
-            lambda: cls(on_frame, on_lost, sending, receiving), sock=sock
+            lambda: cls(on_frame, on_lost, sending, receiving, sock), sock=sock
         )
         return connection
 
@@ -97,6 +108,8 @@ class Connection(asyncio.Protocol):
     ) -> None:
         """Send one frame, together with the others that are sent in this turn of the event loop.
 
+        The first one of a turn is written at once if those of the last turns were alone.
+
         After the connection has ended this does nothing, because `on_lost` settles every call.
 
         Args:
@@ -113,12 +126,15 @@ class Connection(asyncio.Protocol):
         else:
             locations, inline = self._place_buffers(buffers)
             frame = b"".join((pack_header(kind, call, body, locations, sum(map(len, inline))), *inline))
-        waiting = self._waiting
-        waiting.append(frame)
-        if len(waiting) == 1:
+        self._waiting.append(frame)
+        self._sent += 1
+        if self._sent == 1:
             self._waiting_since = monotonic()
-            self._loop.call_soon(self._flush)
-        elif monotonic() - self._waiting_since > _MOST_SECONDS:
+            self._loop.call_soon(self._end_turn)
+            if self._is_alone:
+                self._flush()
+        elif (now := monotonic()) - self._waiting_since > _MOST_SECONDS:
+            self._waiting_since = now
             self._flush()
 
     def send_threadsafe(self, kind: FrameKind, body: bytes) -> None:
@@ -221,13 +237,26 @@ class Connection(asyncio.Protocol):
         self._released.append(offset)
         self._call_soon(self._flush)
 
+    def _end_turn(self) -> None:
+        self._is_alone, self._sent = self._sent == 1, 0
+        self._flush()
+
     def _flush(self) -> None:
         if not self._waiting and not self._released:
             return
         waiting, self._waiting = self._waiting, []
         if self._transport is not None and not self._transport.is_closing():
             # Releases come before the frames, so that the other end can use the blocks for its answers.
-            self._transport.write(b"".join((self._pack_releases(), *waiting)))
+            self._write(self._transport, b"".join((self._pack_releases(), *waiting)))
+
+    def _write(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Write what the system takes now; the event loop writes the rest, and finds what is wrong."""
+        sent = 0
+        if not transport.get_write_buffer_size():
+            with suppress(OSError):
+                sent = self._socket.send(data)
+        if sent < len(data):
+            transport.write(data[sent:])
 
     def _pack_releases(self) -> bytes:
         frames: list[bytes] = []
