@@ -8,8 +8,9 @@ import pytest
 
 from mlsrv_protocol import InvalidOutput
 from mlsrv_protocol.bodies import encode_response
-from mlsrv_protocol.json_pieces import PIECE, dump_in_pieces
+from mlsrv_protocol.json_pieces import dump_in_pieces
 from mlsrv_protocol.json_text import dumps
+from mlsrv_protocol.pieces import PIECE
 from mlsrv_protocol.types import InferenceResponse, ResponseOutput
 from mlsrv_protocol.verbatim import Verbatim
 

@@ -3,14 +3,12 @@
 import pickle
 from typing import Any
 
-import numpy as np
 import pytest
 
 from mlsrv.authorization import Limits, Principal
-from mlsrv.dataplane.admission import RECENT_SECONDS, Admission, size_of, size_of_arguments
+from mlsrv.dataplane.admission import RECENT_SECONDS, Admission, size_of_arguments
 from mlsrv.errors import Code, Overloaded, RateLimited, TooLarge
 from mlsrv.handlers import HandlerRequest
-from mlsrv.types import RequestInput
 
 
 def refusal(admission: Admission, size: int = 0) -> tuple[str, str]:
@@ -72,27 +70,6 @@ def test_several_models_share_the_limits_of_the_server() -> None:
     first.leave(70)
     assert (whole.requests, whole.bytes) == (2, 30)
     second.enter(70)
-
-
-@pytest.mark.parametrize(
-    ("data", "size"),
-    [
-        (np.zeros(6, np.float32), 24),
-        (np.zeros((2, 3)), 48),
-        (["four", "", b"abc"], 3 * 8 + 7),
-        ([], 0),
-        ([1, 2, 3], 24),
-        ([[1.0], [2.0]], 2 * 8 + 2),
-        (5, 8),
-        ("four", 4 * 8 + 4),
-        (memoryview(np.zeros((2, 3), np.float32)), 24),
-        (memoryview(np.zeros(6, np.float32)), 24),
-    ],
-)
-def test_the_size_of_a_request(data: object, size: int) -> None:
-    tensor = RequestInput("x", [1], "FP64", data)
-    assert size_of([tensor]) == size
-    assert size_of([tensor, tensor]) == 2 * size
 
 
 def test_the_size_of_a_request_to_a_custom_handler() -> None:

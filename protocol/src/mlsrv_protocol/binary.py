@@ -20,7 +20,7 @@ from mlsrv_protocol.parameters import Parameters
 from mlsrv_protocol.quoting import clip
 from mlsrv_protocol.raw import Raw, from_raw, to_raw
 from mlsrv_protocol.serializing import without_json_form
-from mlsrv_protocol.validation import check_name, check_shape, quote_shape
+from mlsrv_protocol.validation import check_name, check_shape, check_texts, quote_shape
 
 HEADER = "inference-header-content-length"
 """The name of the header, in lower case."""
@@ -46,6 +46,8 @@ class _BinarySection:
 
     body: bytes | memoryview
     at: int
+    is_request: bool = False
+    texts: int = 0
 
     def take(self, size: object, datatype: Datatype, shape: list[int], expected: int) -> TensorData:
         if type(size) is not int or size < 0:
@@ -57,6 +59,9 @@ class _BinarySection:
             missing = stop - len(self.body)
             raise InvalidPayload(f"its binary data ends early; {missing} more bytes were expected.")
         self.at = stop
+        if self.is_request and datatype is Datatype.BYTES:
+            self.texts += expected
+            check_texts(self.texts)
         return from_raw(self.body, start, stop, datatype, shape, expected)
 
     def check_empty(self) -> None:
@@ -89,7 +94,7 @@ def decode_request(body: bytes | bytearray | memoryview, json_length: int) -> In
         InvalidPayload: the JSON breaks a rule of the protocol, or the binary data is too short or too long.
     """
     view = memoryview(body).toreadonly()
-    section = _BinarySection(view, json_length)
+    section = _BinarySection(view, json_length, is_request=True)
     request = InferenceRequest.parse_obj(loads_message(view[:json_length], "inputs"), section)
     section.check_empty()
     return request

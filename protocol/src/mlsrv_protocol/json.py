@@ -7,9 +7,10 @@ from typing import Any
 
 from mlsrv_protocol.errors import InvalidOutput, InvalidPayload, MLSrvError
 from mlsrv_protocol.inference import InferenceRequest, InferenceResponse
-from mlsrv_protocol.json_pieces import LISTS, PIECE, dump_in_pieces
+from mlsrv_protocol.json_pieces import LISTS, dump_in_pieces
 from mlsrv_protocol.json_text import Body, dumps, loads, loads_message
 from mlsrv_protocol.parsing import parse_object
+from mlsrv_protocol.pieces import PIECE
 from mlsrv_protocol.serializing import without_json_form
 
 __all__ = [

@@ -11,9 +11,8 @@ import numpy as np
 import orjson
 
 from mlsrv_protocol.json_text import dumps
+from mlsrv_protocol.pieces import PIECE, pieces_of
 
-PIECE: Final = 2**16
-"""Elements of one piece."""
 LISTS: Final = (list, np.ndarray)
 """What is written in pieces: `data` may also be one bare value."""
 
@@ -41,9 +40,9 @@ def dump_in_pieces(plain: dict[str, Any], group: str) -> bytes:
     file = io.BytesIO()  # what it gives in the end is no copy
     file.write(first)
     for data, other in zip(written, others, strict=True):
-        for at in range(0, len(data), PIECE):
+        for at, piece in enumerate(pieces_of(data)):
             file.write(b"," if at else b"[")
-            file.write(memoryview(dumps(data[at : at + PIECE]))[1:-1])
+            file.write(memoryview(dumps(piece))[1:-1])
         file.write(b"]")
         file.write(other)
     return file.getvalue()

@@ -4,6 +4,7 @@ gRPC's raw contents and binary tensors over HTTP both use it. Source: Open Infer
 data"; Triton's "Binary Tensor Data Extension" for BYTES.
 """
 
+from collections.abc import Sequence
 from struct import Struct
 from typing import TypeAlias
 
@@ -14,6 +15,7 @@ from mlsrv_protocol import strings
 from mlsrv_protocol.datatypes import Datatype
 from mlsrv_protocol.errors import InvalidPayload
 from mlsrv_protocol.message import TensorData
+from mlsrv_protocol.pieces import pieces_of
 from mlsrv_protocol.tensors import numeric
 from mlsrv_protocol.validation import check_count, quote_shape
 
@@ -69,14 +71,7 @@ def to_raw(data: TensorData, datatype: Datatype, shape: list[int], expected: int
         return array.data
     elements = octets(data)
     check_count(len(elements), shape, expected)
-    lengths = list(map(len, elements))
-    if max(lengths, default=0) > _LONGEST:
-        raise InvalidPayload("data has an element of 4 GiB or more, which no raw form can carry.")
-    heads = np.array(lengths, "<u4").tobytes()
-    pieces = [b""] * (2 * len(elements))
-    pieces[::2] = [heads[at : at + 4] for at in range(0, len(heads), 4)]
-    pieces[1::2] = elements
-    return b"".join(pieces)
+    return b"".join(map(_join, pieces_of(elements)))
 
 
 def octets(data: TensorData) -> list[bytes]:
@@ -101,6 +96,17 @@ def booleans(octets: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
         index = int(np.argmax(octets > 1))
         raise InvalidPayload(f"data[{index}] is {octets[index]}, but BOOL takes only the bytes 0 and 1.")
     return octets.view(np.bool_)
+
+
+def _join(elements: Sequence[bytes]) -> bytes:
+    lengths = list(map(len, elements))
+    if max(lengths, default=0) > _LONGEST:
+        raise InvalidPayload("data has an element of 4 GiB or more, which no raw form can carry.")
+    heads = np.array(lengths, "<u4").tobytes()
+    joined = [b""] * (2 * len(elements))
+    joined[::2] = [heads[at : at + 4] for at in range(0, len(heads), 4)]
+    joined[1::2] = elements
+    return b"".join(joined)
 
 
 def _split(body: bytes | memoryview, start: int, stop: int, expected: int) -> list[bytes]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from mlsrv_protocol.datatypes import Datatype, bf16_to_float32, float32_to_bf16
 from mlsrv_protocol.errors import InvalidPayload
+from mlsrv_protocol.pieces import PIECE, types_of
 from mlsrv_protocol.plain_arrays import plain_array
 from mlsrv_protocol.quoting import clip
 
@@ -67,7 +68,7 @@ def numeric(data: Any, datatype: Datatype) -> Array:
 
 def numeric_list(data: list[Any], datatype: Datatype) -> Array:
     """Return what `numeric` returns, for data that is a list."""
-    leaves, types = data, set(map(type, data))
+    leaves, types = data, set(map(type, data)) if len(data) <= PIECE else types_of(data)
     if list in types:
         leaves, types = flatten(data)
     if datatype.is_float:
@@ -92,7 +93,7 @@ def flatten(data: list[Any]) -> tuple[list[Any], set[type]]:
     """
     level = data
     for _ in range(MAX_NESTING):
-        types = set(map(type, level))
+        types = set(map(type, level)) if len(level) <= PIECE else types_of(level)
         if list not in types:
             return level, types
         if len(types) > 1 or len(set(map(len, level))) > 1:

@@ -10,6 +10,7 @@ from operator import index
 from typing import Any
 
 from mlsrv_protocol.errors import InvalidPayload
+from mlsrv_protocol.json_size import MAX_STRINGS
 from mlsrv_protocol.parameters import Parameters
 from mlsrv_protocol.quoting import clip
 
@@ -62,6 +63,13 @@ def as_integers(shape: list[Any]) -> list[int]:
         return [index(length) for length in shape]
     except TypeError:
         raise InvalidPayload(f"shape is {clip(shape)} with other things than integers in it.") from None
+
+
+def check_texts(count: int) -> None:
+    """Check that the BYTES inputs of a request in a binary form have no more elements together than JSON may
+    have strings."""
+    if count > MAX_STRINGS:
+        raise InvalidPayload(f"the BYTES inputs of a request take {MAX_STRINGS} elements at most.")
 
 
 def check_shape(shape: object) -> int:

@@ -1,17 +1,23 @@
-"""Workload: whether a value holds so much that converting it would hold others up.
+"""Workload: how much a value holds, and whether converting it would hold others up.
 
 What counts is what is converted one by one: the elements of lists, the entries of objects, tensors. The bytes
 of a long text or of an array are copied as a whole.
 """
 
+import asyncio
+from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
 
-from mlsrv_protocol.inference import InferenceRequest, InferenceResponse
+from mlsrv_protocol.inference import InferenceRequest, InferenceResponse, RequestInput, ResponseOutput
+from mlsrv_protocol.pieces import PIECE, pieces_of
 
 MANY_VALUES: Final = 2**15
 """Values whose conversion takes some milliseconds."""
+
+POINTER: Final = 8
+"""Bytes that an element of a list counts beside its text."""
 
 _PER_TENSOR: Final = 16
 
@@ -56,3 +62,46 @@ def is_large(message: InferenceRequest | InferenceResponse, *, as_text: bool = F
         if count >= MANY_VALUES:
             return True
     return count >= MANY_VALUES
+
+
+def size_of(tensors: Iterable[RequestInput | ResponseOutput]) -> int | None:
+    """Bytes of the data of tensors: of numbers what they take in memory, of texts their lengths and a pointer
+    each. Names, shapes and parameters count nothing.
+
+    Returns:
+        None where a list is so long that it should be `size_in_turns` that counts.
+    """
+    size = 0
+    for tensor in tensors:
+        data = tensor.data
+        if isinstance(data, np.ndarray):
+            size += data.nbytes
+        elif isinstance(data, list) and len(data) > PIECE:
+            return None
+        else:
+            size += _size_of_list(data)
+    return size
+
+
+async def size_in_turns(tensors: Iterable[RequestInput | ResponseOutput]) -> int:
+    """Return what `size_of` does, for lists of any length: others have their turn on the event loop between
+    parts of them."""
+    size = 0
+    for data in [tensor.data for tensor in tensors]:
+        if isinstance(data, np.ndarray):
+            size += data.nbytes
+            continue
+        for piece in pieces_of(data) if isinstance(data, list) else (data,):
+            size += _size_of_list(piece)
+            if piece is not data:
+                await asyncio.sleep(0)
+    return size
+
+
+def _size_of_list(data: Any) -> int:
+    if isinstance(data, memoryview):  # whose rows have no lengths, if it has several dimensions
+        return data.nbytes
+    try:
+        return POINTER * len(data) + sum(map(len, data))
+    except TypeError:  # numbers, which Python code may give as a list or alone
+        return POINTER * len(data) if isinstance(data, list | tuple) else POINTER

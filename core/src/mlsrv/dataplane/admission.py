@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
 from time import monotonic
-from typing import Any
-
-import numpy as np
 
 from mlsrv.authorization import Limits, Principal
 from mlsrv.errors import Overloaded, RateLimited, TooLarge
 from mlsrv.handlers import Arguments, HandlerRequest
-from mlsrv_protocol.types import RequestInput, ResponseOutput
 
 LARGEST_SHARE = 0.9
 """Part of a limit that principals share evenly once half of it is taken: one alone leaves room for others."""
 
 RECENT_SECONDS = 1.0
 """Seconds for which a principal counts as active after a request: its next ones find room, too."""
-
-POINTER = 8
-"""Bytes that an element of a list counts beside its text."""
-
 
 _NOTHING = (0, 0)
 
@@ -133,25 +124,6 @@ class Admission:
         return Overloaded.of(self._what, f"{self.bytes} bytes of requests", f"{self._kind}_bytes")
 
 
-def size_of(tensors: Iterable[RequestInput | ResponseOutput]) -> int:
-    """Bytes of the data of tensors: of numbers what they take in memory, of texts their lengths and a pointer
-    each. Names, shapes and parameters count nothing."""
-    size = 0
-    for tensor in tensors:
-        data = tensor.data
-        size += data.nbytes if isinstance(data, np.ndarray) else _size_of_list(data)
-    return size
-
-
 def size_of_arguments(arguments: Arguments) -> int:
     """Bytes of the body of a request to a custom handler; arguments from Python count nothing."""
     return len(arguments.body) if isinstance(arguments, HandlerRequest) else 0
-
-
-def _size_of_list(data: Any) -> int:
-    if isinstance(data, memoryview):  # whose rows have no lengths, if it has several dimensions
-        return data.nbytes
-    try:
-        return POINTER * len(data) + sum(map(len, data))
-    except TypeError:  # numbers, which Python code may give as a list or alone
-        return POINTER * len(data) if isinstance(data, list | tuple) else POINTER

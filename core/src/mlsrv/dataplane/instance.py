@@ -11,7 +11,7 @@ from time import perf_counter_ns
 from typing import Any, TypeVar
 
 from mlsrv.context import CallContext
-from mlsrv.dataplane.admission import Admission, size_of, size_of_arguments
+from mlsrv.dataplane.admission import Admission, size_of_arguments
 from mlsrv.dataplane.model_meter import ModelMeter
 from mlsrv.dataplane.pipeline import compile_call, compile_infer, compile_stream, observed_stream
 from mlsrv.dataplane.schedule_policy import apply_schedule
@@ -25,6 +25,7 @@ from mlsrv.settings import ModelSettings
 from mlsrv.timeline import Timeline
 from mlsrv.utils import closing
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
+from mlsrv_protocol.workload import size_in_turns, size_of
 
 logger = logging.getLogger("mlsrv.models")
 
@@ -96,6 +97,8 @@ class Instance:
         if request.parameters is not None:
             apply_schedule(request, context)
         size, rows = size_of(request.inputs), rows_of(request)
+        if size is None:
+            size = await size_in_turns(request.inputs)
         try:
             self._admission.enter(size, context.principal)
         except MLSrvError as error:
@@ -131,7 +134,10 @@ class Instance:
             ns = perf_counter_ns() - started
             self._statistics.answered(ns, rows, self._is_bare)
             if self._meter is not None:
-                self._meter.answered(context.timeline, ns, size, size_of(response.outputs))
+                sent = size_of(response.outputs)
+                if sent is None:
+                    sent = await size_in_turns(response.outputs)
+                self._meter.answered(context.timeline, ns, size, sent)
             return response
         finally:
             if self._observed:
@@ -154,7 +160,7 @@ class Instance:
         size = 0
         if first is not None:
             apply_schedule(first, context)
-            size = size_of(first.inputs)
+            size = await size_in_turns(first.inputs)
         try:
             self._admission.enter(size, context.principal)
         except MLSrvError as error:

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from time import monotonic_ns
 
 from mlsrv.context import CallContext
-from mlsrv.dataplane.admission import size_of
 from mlsrv.errors import Code, MLSrvError, Overloaded
 from mlsrv.interceptor import StreamNext
 from mlsrv.metrics import Recorder, RowRecorder
@@ -25,6 +24,7 @@ from mlsrv.telemetry.meters import Meters
 from mlsrv.timeline import Timeline
 from mlsrv.utils import closing
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
+from mlsrv_protocol.workload import size_in_turns
 
 _SECOND = 1e-9
 
@@ -75,7 +75,7 @@ class ModelMeter:
         try:
             async with closing(inner(self._counted(requests), context)) as responses:
                 async for response in responses:
-                    self._sent(size_of(response.outputs))
+                    self._sent(await size_in_turns(response.outputs))
                     yield response
         except GeneratorExit:  # the client has had enough
             self._success(1.0)
@@ -90,7 +90,7 @@ class ModelMeter:
 
     async def _counted(self, requests: AsyncIterator[InferenceRequest]) -> AsyncIterator[InferenceRequest]:
         async for request in requests:
-            self._received(size_of(request.inputs))
+            self._received(await size_in_turns(request.inputs))
             yield request
 
     def _failed(self, error: BaseException, context: CallContext) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+import mlsrv_cache.cache
 import mlsrv_cache.plugin
 from mlsrv import CallContext, Kernel, MLModel, ModelSettings
 from mlsrv.context import current_context
@@ -299,3 +301,21 @@ async def test_the_server_and_the_model_must_enable_the_cache(server: bool, mode
     settings = ModelSettings(name="m", implementation=Counting, cache_enabled=model)
     async with cached(settings, cache_enabled=server) as kernel:
         assert [await number(kernel, "a") for _ in range(2)] == [0, 1]
+
+
+async def test_large_requests_are_kept_as_small_ones_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+    content_key = mlsrv_cache.cache.content_key
+
+    def noting(*arguments: Any) -> bytes:
+        threads.append(threading.get_ident())
+        return content_key(*arguments)
+
+    monkeypatch.setattr("mlsrv_cache.cache.content_key", noting)
+    async with cached() as kernel:
+        for expected in (0, 0):
+            large = text_request("m", ["a"] * 200_000)
+            response = await kernel.infer(large)
+            assert response.outputs[0].data[0] == expected
+        assert await number(kernel, "a") == 1
+    assert [thread == threading.get_ident() for thread in threads] == [False, False, True]

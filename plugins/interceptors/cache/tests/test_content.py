@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from mlsrv.testing import tensor_request, text_request
-from mlsrv.types import Parameters, RequestInput, RequestOutput
-from mlsrv_cache.content import content_key
+from mlsrv.types import InferenceRequest, Parameters, RequestInput, RequestOutput
+from mlsrv_cache.content import SLOW_BYTES, content_key, is_slow
+from mlsrv_protocol.pieces import PIECE
 
 
 def _with_parameters(tensor: RequestInput) -> RequestInput:
@@ -42,3 +43,15 @@ def test_the_key_depends_on_the_content_only() -> None:
     ]
     assert set(same) == {keyed()}
     assert len({keyed(), *other}) == 1 + len(other)
+
+
+def test_long_lists_and_arrays_are_read_in_a_thread_and_all_of_them_counts() -> None:
+    def long(last: str, count: int = 2 * PIECE) -> InferenceRequest:
+        return text_request("m", [*["a"] * count, last])
+
+    assert is_slow(long("a"))
+    assert not is_slow(text_request("m", ["a"]))
+    assert is_slow(tensor_request("m", np.zeros(SLOW_BYTES, np.uint8)))
+    keys = [content_key(one) for one in (long("a"), long("b"), long("a", PIECE))]
+    assert len(set(keys)) == 3
+    assert content_key(long("a")) == keys[0]

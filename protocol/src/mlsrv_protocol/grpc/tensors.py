@@ -1,7 +1,7 @@
 """Tensors over gRPC: `InferInputTensor` and `InferOutputTensor`, which have the same fields."""
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from mlsrv_protocol.grpc.wire_format import fields, len_field, len_header, numbe
 from mlsrv_protocol.inference import RequestInput, ResponseOutput
 from mlsrv_protocol.message import TensorData
 from mlsrv_protocol.parameters import Parameters
+from mlsrv_protocol.pieces import pieces_of
 from mlsrv_protocol.quoting import clip
 from mlsrv_protocol.raw import Raw, from_raw, octets, to_raw
 from mlsrv_protocol.strings import fitting_shape
@@ -23,6 +24,7 @@ from mlsrv_protocol.validation import (
     check_count,
     check_name,
     check_shape,
+    check_texts,
     refuse_shared_memory,
 )
 
@@ -79,10 +81,13 @@ def decode_tensors(
         InvalidPayload: the sentence names the tensor.
     """
     tensors = []
-    bare = 0
+    bare = texts = 0
     for at, (start, stop) in enumerate(spans):
         try:
             tensor = _decode_tensor(body, start, stop)
+            if tensor.datatype is Datatype.BYTES and group == "inputs":
+                texts += tensor.expected
+                check_texts(texts)
         except InvalidPayload as error:
             raise InvalidPayload(f"{group}[{at}]: {error}") from None
         tensors.append(tensor)
@@ -242,10 +247,13 @@ def _from_contents(tensor: _Tensor) -> tuple[list[int], TensorData]:
         raise InvalidPayload(f"it has {' and '.join(given)}; {datatype} takes {name} alone.")
     values = getattr(contents, name)
     if datatype is Datatype.BYTES:
-        elements = list(values)
+        elements: list[str | bytes] = []
+        for piece in pieces_of(values):
+            elements += piece
         return _fitting(elements, tensor.shape, expected), elements
     check_count(len(values), tensor.shape, expected)
-    return tensor.shape, numeric(np.array(values, dtype=kind), datatype)
+    array = np.concatenate([np.array(piece, dtype=kind) for piece in pieces_of(values)])
+    return tensor.shape, numeric(array, datatype)
 
 
 def _fitting(data: TensorData, shape: list[int], expected: int) -> list[int]:
@@ -259,14 +267,21 @@ def _to_contents(data: TensorData, datatype: Datatype, shape: list[int], expecte
     if datatype is Datatype.BYTES:
         elements = octets(data)
         check_count(len(elements), shape, expected)
-        return [message_class(_CONTENTS_CLASS)(bytes_contents=elements).SerializeToString()]
+        return _serialized(name, elements)
     array = numeric(data, datatype)
     check_count(len(array), shape, expected)
     if not expected:
         return []
     if datatype in _IN_MEMORY:
         return [len_header(_IN_MEMORY[datatype], array.nbytes), array.data]
-    return [message_class(_CONTENTS_CLASS)(**{name: array.tolist()}).SerializeToString()]
+    return _serialized(name, array)
+
+
+def _serialized(name: str, values: Any) -> list[Raw]:
+    """Write one field of typed contents; what several messages repeat in it is one list for who reads them
+    one after the other."""
+    made = message_class(_CONTENTS_CLASS)
+    return [made(**{name: piece}).SerializeToString() for piece in pieces_of(values)]
 
 
 def _tensor_fields(tensor: RequestInput | ResponseOutput, datatype: Datatype, shape: list[int]) -> bytes:

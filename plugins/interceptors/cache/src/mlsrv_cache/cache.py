@@ -11,7 +11,7 @@ from typing import ClassVar
 from mlsrv.context import CallContext
 from mlsrv.interceptor import CallNext, Duration, Interceptor, Phase
 from mlsrv.kernel_api import Metrics
-from mlsrv_cache.content import content_key, copy_of, size_of
+from mlsrv_cache.content import content_key, copy_of, is_slow, size_of
 from mlsrv_cache.metrics import CACHE_HITS, CACHE_MISSES
 from mlsrv_cache.noted_headers import noting
 from mlsrv_cache.settings import CacheSettings
@@ -65,7 +65,10 @@ class ResponseCache(Interceptor):
     async def __call__(
         self, request: InferenceRequest, context: CallContext, call_next: CallNext
     ) -> InferenceResponse:
-        key = content_key(request, context, self._vary)
+        if is_slow(request):
+            key = await asyncio.to_thread(content_key, request, context, self._vary)
+        else:
+            key = content_key(request, context, self._vary)
         while True:
             entry = self._entries.get(key)
             if entry is not None:
@@ -104,8 +107,12 @@ class ResponseCache(Interceptor):
                 response = await self._noting(request, context, call_next)
             else:
                 response = await call_next(request, context)
-            stored = copy_of(response, copy_data=True)
-            self._store(key, stored)
+            if is_slow(response):
+                copy, size = await asyncio.to_thread(_copied, response)
+            else:
+                copy, size = _copied(response)
+            stored = copy
+            self._store(key, copy, size)
             return response
         finally:
             del self._computing[key]
@@ -135,8 +142,7 @@ class ResponseCache(Interceptor):
         response.id = request.id or context.request_id
         return response
 
-    def _store(self, key: bytes, response: InferenceResponse) -> None:
-        size = size_of(response)
+    def _store(self, key: bytes, response: InferenceResponse, size: int) -> None:
         if size > self._max_bytes or self._max_entries < 1:
             return
         self._entries[key] = (response, size)
@@ -144,3 +150,9 @@ class ResponseCache(Interceptor):
         while len(self._entries) > self._max_entries or self._bytes > self._max_bytes:
             _, (_, evicted_size) = self._entries.popitem(last=False)
             self._bytes -= evicted_size
+
+
+def _copied(response: InferenceResponse) -> tuple[InferenceResponse, int]:
+    """Return a copy of a response to keep, and its size."""
+    copy = copy_of(response, copy_data=True)
+    return copy, size_of(copy)

@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 
 from mlsrv.context import CallContext
+from mlsrv_protocol.pieces import PIECE, pieces_of
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, Parameters, ResponseOutput
+from mlsrv_protocol.workload import is_large
+
+SLOW_BYTES = 2**20
+"""Bytes of numbers that take about a millisecond to read."""
 
 _REQUEST_ONLY_KEYS = frozenset({"headers", "timeout", "priority"})
 """Request parameters that do not change the answer."""
@@ -50,12 +55,29 @@ def content_key(
         if isinstance(data, np.ndarray) and data.dtype.kind in "biufc":
             plain.append((data.dtype.str, data.nbytes))
             digest.update(np.ascontiguousarray(data).reshape(-1).view(np.uint8).data)
+        elif isinstance(data, list) and len(data) > PIECE:
+            plain.append(("list", len(data)))
+            for piece in pieces_of(data):
+                text = _text_of(piece)
+                plain.append(len(text))
+                digest.update(text)
         else:
             plain.append(data.tolist() if isinstance(data, np.ndarray) else data)
     if request.outputs is not None:
         plain.append([(output.name, _sorted_items(output.parameters)) for output in request.outputs])
-    digest.update(repr(plain).encode("utf-8", "surrogatepass"))
-    return digest.digest()
+    # Of the digest, not after the data: nobody can move the bound between the two.
+    return hashlib.blake2b(digest.digest() + _text_of(plain), digest_size=20).digest()
+
+
+def _text_of(plain: list[Any]) -> bytes:
+    return repr(plain).encode("utf-8", "surrogatepass")
+
+
+def is_slow(message: InferenceRequest | InferenceResponse) -> bool:
+    """Return whether a message has so much data that reading it would hold others up."""
+    tensors = message.inputs if isinstance(message, InferenceRequest) else message.outputs
+    bytes_of_arrays = sum(one.data.nbytes for one in tensors if isinstance(one.data, np.ndarray))
+    return bytes_of_arrays >= SLOW_BYTES or is_large(message)
 
 
 def _sorted_items(
