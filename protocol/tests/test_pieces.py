@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from mlsrv_protocol import InvalidPayload, binary, pieces, validation
+from mlsrv_protocol.datatypes import Datatype
 from mlsrv_protocol.grpc import decode_request, decode_response, encode_request, encode_response
+from mlsrv_protocol.tensors import numeric
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, RequestInput, ResponseOutput
 
 COUNT = pieces.PIECE + 3
@@ -68,3 +70,22 @@ def test_requests_have_as_many_texts_as_in_json_and_responses_any(
     outputs = [ResponseOutput(name=one.name, shape=[3], datatype="BYTES", data=one.data) for one in two]
     answer = InferenceResponse("m", outputs)
     assert decode_response(encode_response(answer, typed=typed)).outputs[1].data == [b"a"] * 3
+
+
+@pytest.mark.parametrize(
+    ("datatype", "values", "wrong"),
+    [
+        ("FP64", [1.5, None, "NaN"], True),
+        ("FP32", [1, 2.5], 1e300),
+        ("INT32", [1, 2.0], 2**31),
+        ("UINT64", [1, 2**64 - 1], -1),
+        ("BOOL", [True, 0, 1], 2),
+    ],
+)
+def test_long_lists_of_numbers(datatype: str, values: list[Any], wrong: Any) -> None:
+    kind = Datatype(datatype)
+    many = (values * COUNT)[:COUNT]
+    short = np.concatenate([numeric([value], kind) for value in values])
+    np.testing.assert_array_equal(numeric(many, kind), np.resize(short, COUNT))
+    with pytest.raises(InvalidPayload, match=rf"data\[{COUNT}\]"):
+        numeric([*many, wrong], kind)

@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 
 from mlsrv_protocol.errors import InvalidPayload
+from mlsrv_protocol.pieces import types_of
 
 _MARK: Final = "\x7f"
 """A character that JSON takes as it is, and that texts do not have."""
@@ -61,7 +62,7 @@ def _restored(value: Any) -> Any:
     if type(value) is str:
         return _FLOATS.get(value, value)
     if type(value) is list:
-        types = set(map(type, value))
+        types = types_of(value)
         if types & {list, dict}:
             return [_restored(item) for item in value]
         return (

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from mlsrv_protocol.datatypes import Datatype, bf16_to_float32, float32_to_bf16
 from mlsrv_protocol.errors import InvalidPayload
-from mlsrv_protocol.pieces import PIECE, types_of
+from mlsrv_protocol.pieces import PIECE, pieces_of, types_of
 from mlsrv_protocol.plain_arrays import plain_array
 from mlsrv_protocol.quoting import clip
 
@@ -77,8 +77,8 @@ def numeric_list(data: list[Any], datatype: Datatype) -> Array:
     elif datatype.is_integer:
         if types <= _NUMBERS:
             return _integers(leaves, types, datatype)
-    elif types <= _BITS and _TRUTHS.issuperset(leaves):
-        return np.array(leaves, dtype=np.bool_)
+    elif types <= _BITS and all(map(_TRUTHS.issuperset, pieces_of(leaves))):
+        return _array(leaves, np.bool_)
     if types <= _PLAIN:
         refuse(leaves, datatype)
     return _from_other(data, datatype)  # numpy scalars, tuples, arrays inside a list: Python code made it
@@ -117,10 +117,12 @@ def _integers(leaves: list[Any], types: set[type], datatype: Datatype) -> Array:
     whole = leaves
     if float in types:
         whole = [int(value) if type(value) is float and _is_whole(value) else value for value in leaves]
-        if not set(map(type, whole)) <= {int}:
+        if not types_of(whole) <= {int}:
             refuse(leaves, datatype)
     if not _in_range(whole, datatype):
         refuse(leaves, datatype)
+    if len(whole) > PIECE:
+        return _array(whole, datatype.dtype)
     return np.array(whole, dtype=datatype.dtype)
 
 
@@ -138,7 +140,8 @@ def _floats(leaves: list[Any], types: set[type], datatype: Datatype) -> Array:
     ):
         return np.array(leaves, dtype=datatype.dtype)
     try:
-        wide = np.array(leaves, dtype=np.float64)  # None becomes NaN
+        # None becomes NaN.
+        wide = np.array(leaves, dtype=np.float64) if len(leaves) <= PIECE else _array(leaves, np.float64)
     except OverflowError:  # an integer beyond the range of a double
         refuse(leaves, datatype)
     return _round(wide, datatype)
@@ -146,7 +149,13 @@ def _floats(leaves: list[Any], types: set[type], datatype: Datatype) -> Array:
 
 def _in_range(leaves: list[Any], datatype: Datatype) -> bool:
     """Return whether no number overflows. For few numbers this is cheaper than numpy's check afterwards."""
+    if len(leaves) > PIECE:
+        return all(_in_range(piece, datatype) for piece in pieces_of(leaves))
     return not leaves or bool(min(leaves) >= datatype.lowest and max(leaves) <= datatype.highest)
+
+
+def _array(leaves: list[Any], dtype: Any) -> Array:
+    return np.concatenate([np.array(piece, dtype=dtype) for piece in pieces_of(leaves)])
 
 
 def _from_array(array: Array, datatype: Datatype) -> Array:
