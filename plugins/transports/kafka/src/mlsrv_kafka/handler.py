@@ -70,69 +70,77 @@ class RecordHandler:
     async def __call__(self, record: Record) -> None:
         """Answer a record. Raises nothing but the cancellation of its task."""
         record.partition.begun += 1
-        context: CallContext | None = None
+        attempts: Attempts | None = None
         try:
-            try:
-                asked = await self._reader.read(record)
-                context = asked.context
-                await self._answer(record, asked)
-            except Exception as error:
-                await self._try_again(record, reported(error, context or CallContext()), context)
+            while True:
+                context: CallContext | None = None
+                try:
+                    asked = self._reader.read_at_once(record) or await self._reader.read(record)
+                    context = asked.context
+                    if asked.streams:
+                        await self._stream(record, asked)
+                    else:
+                        response = await self._kernel.infer(asked.request, context)
+                        topic = self._topic_of(record, asked, response)
+                        if is_large(response, as_text=True):
+                            written = await asyncio.to_thread(self._writer.answer, record, asked, response)
+                        else:
+                            written = self._writer.answer(record, asked, response)
+                        self._send_answer(record, asked, topic, *written)
+                    return
+                except Exception as error:
+                    problem = reported(error, context or CallContext())
+                if attempts is None:
+                    attempts = Attempts(self._settings.kafka_retries, self._settings.kafka_not_ready_timeout)
+                if not await self._tries_again(record, attempts, problem, context):
+                    return
         except BaseException as error:
             self._abandon(record)
             if not isinstance(error, asyncio.CancelledError):
                 logger.exception("The record %s was left unanswered", record.source)
             raise
 
-    async def _answer(self, record: Record, asked: Asked) -> None:
-        if asked.streams:
-            await self._stream(record, asked)
-        else:
-            response = await self._kernel.infer(asked.request, asked.context)
-            await self._send_answer(record, asked, response)
+    async def _tries_again(
+        self, record: Record, attempts: Attempts, problem: MLSrvError, context: CallContext | None
+    ) -> bool:
+        """Wait, and return whether to try again; otherwise that was the end of the record."""
+        verdict, pause = attempts.judge(problem, context)
+        if verdict is Verdict.FAIL:
+            self._fail(record, problem, context)
+            return False
+        self._metrics.retried(record, problem.code.name)
+        await asyncio.sleep(pause)
+        if record.partition.revoked:
+            self._abandon(record)
+            return False
+        return True
 
-    async def _try_again(self, record: Record, problem: MLSrvError, context: CallContext | None) -> None:
-        """Try until there is an answer, or the verdict is that there will be none."""
-        attempts = Attempts(self._settings.kafka_retries, self._settings.kafka_not_ready_timeout)
-        while True:
-            verdict, pause = attempts.judge(problem, context)
-            if verdict is Verdict.FAIL:
-                self._fail(record, problem, context)
-                return
-            self._metrics.retried(record, problem.code.name)
-            await asyncio.sleep(pause)
-            if record.partition.revoked:
-                self._abandon(record)
-                return
-            context = None
-            try:
-                asked = await self._reader.read(record)
-                context = asked.context
-                await self._answer(record, asked)
-                return
-            except Exception as error:
-                problem = reported(error, context or CallContext())
-
-    async def _send_answer(self, record: Record, asked: Asked, response: InferenceResponse) -> None:
+    def _topic_of(self, record: Record, asked: Asked, response: InferenceResponse) -> str:
+        """Return the topic for a response; the trace of the request becomes that of the writing."""
         topic = filled(self._settings.kafka_topic_output, response.model_name, response.model_version)
         if record.observation is not None:
             asked.context.trace = record.observation.sending(topic)
-        value, headers = await self._written(record, asked, response)
+        return topic
+
+    def _send_answer(
+        self, record: Record, asked: Asked, topic: str, value: bytes, headers: RawHeaders
+    ) -> None:
         if record.partition.lost:
             self._abandon(record)
             return
+        context = asked.context
         self._outbox.send(
             Outgoing(
                 topic,
-                _key(record, asked.context),
+                _key(record, context),
                 value,
                 headers,
                 partial(self._done, record),
-                partial(self._refused, record, asked.context),
+                partial(self._refused, record, context),
             )
         )
         self._metrics.answered(record)
-        self._note(record, asked.context, "OK")
+        self._note(record, context, "OK")
 
     # --- streams ------------------------------------------------------------------------------------------
 
@@ -168,19 +176,6 @@ class RecordHandler:
         else:
             self._fail(record, problem, asked.context, sequence)
 
-    async def _written(
-        self,
-        record: Record,
-        asked: Asked,
-        response: InferenceResponse,
-        sequence: int | None = None,
-        error: MLSrvError | None = None,
-    ) -> tuple[bytes, RawHeaders]:
-        """Return value and headers of an answer; one with very many values is written in a thread."""
-        if not is_large(response, as_text=True):
-            return self._writer.answer(record, asked, response, sequence, error)
-        return await asyncio.to_thread(self._writer.answer, record, asked, response, sequence, error)
-
     async def _deliver(
         self,
         record: Record,
@@ -192,10 +187,13 @@ class RecordHandler:
         """Hand a response of a stream over. Returns a future that is done when it is confirmed; its error is
         that the response can never be written."""
         future: asyncio.Future[None] = self._loop.create_future()
-        topic = filled(self._settings.kafka_topic_output, response.model_name, response.model_version)
-        if record.observation is not None:
-            asked.context.trace = record.observation.sending(topic)
-        value, headers = await self._written(record, asked, response, sequence, error)
+        topic = self._topic_of(record, asked, response)
+        if is_large(response, as_text=True):
+            value, headers = await asyncio.to_thread(
+                self._writer.answer, record, asked, response, sequence, error
+            )
+        else:
+            value, headers = self._writer.answer(record, asked, response, sequence, error)
 
         def refused(reason: str) -> None:
             if not future.done():

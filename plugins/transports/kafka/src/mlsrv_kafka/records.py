@@ -8,7 +8,8 @@ from typing import TypeAlias
 
 from attrs import Factory, define
 
-RawHeaders: TypeAlias = list[tuple[str, bytes | None]]
+RawHeader: TypeAlias = tuple[str, bytes | None]
+RawHeaders: TypeAlias = list[RawHeader]
 """Headers in the form in which the client library gives and takes them."""
 
 
