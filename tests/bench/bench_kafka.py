@@ -1,12 +1,13 @@
 """Kafka against a bare consume-produce loop: what a record costs over what its transport itself costs.
 
-Run it as a plain script. A broker and, one after the other, processes that answer the same records of a
-topic: a loop that writes prepared answers, with the same client library and guarantees (an idempotent
-producer, headers, a commit up to the oldest answer that is not confirmed), mlsrv with a model that does
-nothing, mlsrv with iris, and MLServer where `MLSRV_BENCH_PEERS` names a folder in which
-`mlserver/bin/mlserver` has its environment. What counts are records per second, and per second of processor
-time (user and system) of the process, between the first and the last answers, as the output topic shows
-them. Rates depend on the machine, ratios hardly do.
+Run it as a plain script. A broker and, in turns, processes that answer the same records of a topic: a loop
+that writes prepared answers, with the same client library and guarantees (an idempotent producer, headers, a
+commit up to the oldest answer that is not confirmed); the same loop where it reads each request as JSON and
+writes its answer as JSON, which no server can do without; mlsrv with a model that does nothing, mlsrv with
+iris, and MLServer where `MLSRV_BENCH_PEERS` names a folder in which `mlserver/bin/mlserver` has its
+environment. What counts are records per second, and per second of processor time (user and system) of the
+process, between the first and the last answers, as the output topic shows them. Rates depend on the machine,
+and where its cores have other work, on that: the ratios are those of the same turn, their medians of all.
 """
 
 from __future__ import annotations
@@ -39,13 +40,15 @@ TENSOR = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [5.1, 3.5, 1
 HEADERS = [("mlserver-model", b"noop"), ("content-type", b"application/json")]
 
 BARE = """
-import json, sys, time
+import sys, time
 from collections import deque
 from functools import partial
+import orjson
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 servers, group, source, target = sys.argv[1:]
-answer = json.dumps({"model_name": "noop", "id": "0" * 32, "outputs": [json.loads(%(tensor)r)]}).encode()
+prepared = orjson.dumps({"model_name": "noop", "id": "0" * 32, "outputs": [orjson.loads(%(tensor)r)]})
+converts = %(converts)r
 consumer = Consumer({
     "bootstrap.servers": servers, "group.id": group, "auto.offset.reset": "earliest",
     "enable.auto.commit": False, "session.timeout.ms": 6000,
@@ -80,6 +83,10 @@ while True:
             ("mlsrv-source", f"{place[0]}/{place[1]}/{offset}".encode()),
         ]
         report = partial(delivered, place, offset)
+        answer = prepared
+        if converts:
+            inputs = orjson.loads(message.value())["inputs"]
+            answer = orjson.dumps({"model_name": "noop", "id": message.key().decode(), "outputs": inputs})
         producer.produce(target, answer, message.key(), on_delivery=report, headers=given)
         last = offset
     producer.poll(0)
@@ -125,25 +132,47 @@ BASES = {
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder, running_broker(Path(folder)) as broker:
         print(
-            f"{RECORDS} records, {PARTITIONS} partitions, {KEYS} keys, medians of {ROUNDS}; one process each"
+            f"{RECORDS} records, {PARTITIONS} partitions, {KEYS} keys, medians of {ROUNDS} turns; "
+            f"one process each; load {os.getloadavg()[0]:.1f} of {os.cpu_count()} cores"
         )
         print(f"{'':16}{'records/s':>12}{'per CPU s':>12}{'us CPU':>9}{'rate':>8}{'CPU':>8}{'aim':>7}")
-        base = None
-        for name, command in commands(Path(folder)):
-            count = PEER_RECORDS if name.startswith("MLServer") else RECORDS
-            measured = [measure(broker, Path(folder), name, command, count) for _ in range(ROUNDS)]
-            rate, per_cpu = (statistics.median(column) for column in zip(*measured, strict=True))
-            base = base or (rate, per_cpu)
+        started = list(commands(Path(folder)))
+        turns = [
+            {
+                name: measure(broker, Path(folder), name, command, PEER_RECORDS if is_peer(name) else RECORDS)
+                for name, command in started
+            }
+            for _ in range(ROUNDS)
+        ]
+        for name, _ in started:
+            rate, per_cpu = (statistics.median(turn[name][part] for turn in turns) for part in (0, 1))
+            ratios = [
+                statistics.median(turn[name][part] / turn["bare"][part] for turn in turns) for part in (0, 1)
+            ]
             aim = f"{AIM:7.2f}" if name == "mlsrv noop" else ""
-            ratios = f"{rate / base[0]:8.2f}{per_cpu / base[1]:8.2f}"
-            print(f"{name:16}{rate:12.0f}{per_cpu:12.0f}{1e6 / per_cpu:9.1f}{ratios}{aim}", flush=True)
-        print(f"MLServer: aim for mlsrv is {PEER_AIM:g} times its records per second of CPU")
+            print(
+                f"{name:16}{rate:12.0f}{per_cpu:12.0f}{1e6 / per_cpu:9.1f}"
+                f"{ratios[0]:8.2f}{ratios[1]:8.2f}{aim}",
+                flush=True,
+            )
+        for name in filter(is_peer, turns[0]):
+            times = statistics.median(turn["mlsrv noop"][1] / turn[name][1] for turn in turns)
+            print(
+                f"mlsrv noop answers {times:.1f} times as many per second of CPU as {name} (aim {PEER_AIM:g})"
+            )
+        print(f"load now {os.getloadavg()[0]:.1f}")
     return 0
+
+
+def is_peer(name: str) -> bool:
+    """Return whether it is another server."""
+    return name.startswith("MLServer")
 
 
 def commands(folder: Path) -> Iterator[tuple[str, Sequence[str]]]:
     """What is measured: its name, and how it is started; a folder of models is filled for it."""
-    yield "bare", [sys.executable, "-c", BARE % {"tensor": json.dumps(TENSOR)}]
+    for name, converts in (("bare", False), ("bare with JSON", True)):
+        yield name, [sys.executable, "-c", BARE % {"tensor": json.dumps(TENSOR), "converts": converts}]
     own = str(Path(sys.executable).parent / "mlsrv")
     yield "mlsrv noop", [own, "start"]
     yield "mlsrv iris", [own, "start"]
@@ -162,7 +191,7 @@ def measure(
     one that showed that the process reads."""
     source, target, group = new_name("in"), new_name("out"), new_name("group")
     broker.create_topics(source, target, partitions=PARTITIONS)
-    if name == "bare":
+    if name.startswith("bare"):
         arguments = [*command, broker.servers, group, source, target]
     else:
         arguments = [*command, str(models(folder, name, broker, source, target, group))]
@@ -213,7 +242,7 @@ def fill(broker: Broker, topic: str, count: int) -> None:
 
 def models(folder: Path, name: str, broker: Broker, source: str, target: str, group: str) -> Path:
     """A folder with settings and one model, "noop"."""
-    kind = "mlserver" if name.startswith("MLServer") else "mlsrv"
+    kind = "mlserver" if is_peer(name) else "mlsrv"
     place = folder / new_name("models")
     (place / "noop").mkdir(parents=True)
     settings = {

@@ -164,9 +164,10 @@ def kafka_command(home: Path, folder: Path, port: int, controller: int, advertis
 
 def wait_until_it_answers(servers: str, process: subprocess.Popen[bytes] | None, log: Path) -> None:
     """Return once a broker answers. Raises a `RuntimeError` with its log if it ends, or takes too long."""
-    admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
     end = time.monotonic() + START_SECONDS
     while True:
+        # A new one each time: clients ask what a broker advertises, where nobody may listen yet.
+        admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
         try:
             admin.list_topics(timeout=2)
             return

@@ -1,7 +1,7 @@
 """Secured broker: TLS and SASL in front of a broker that has neither, on a real socket.
 
-Tansu has no TLS, and its users are lost with its memory. What is here takes connections with TLS, asks for a
-name and a password by SASL/PLAIN as a broker does, and passes everything else on.
+Tansu has no TLS, and its users are lost with its memory. What is here takes connections with TLS, asks who
+comes by SASL or by a certificate as a broker does, and passes everything else on.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Self
 
 import trustme
+from sasl import Conversation, Mechanism
 
 _SASL_HANDSHAKE, _API_VERSIONS, _SASL_AUTHENTICATE = 17, 18, 36
 _UNSUPPORTED_MECHANISM, _FAILED = 33, 58
@@ -27,22 +28,31 @@ class SecuredBroker:
     Args:
         port: to listen on.
         broker: port of the broker.
-        folder: gets ``ca.pem``.
-        user, password: of the one that is let in.
+        folder: gets ``ca.pem``, and ``client.pem`` with ``client.key`` for a client.
+        mechanism: of SASL; None to ask for a certificate of the client instead.
 
     Attributes:
-        refused: attempts with another name or password.
+        authority: the file with the certificate of who has issued the others.
+        certificate, key: files of a client that is let in.
+        refused: attempts that did not say the right thing.
         admitted: connections that were let in.
     """
 
-    def __init__(self, port: int, broker: int, folder: Path, user: str, password: str) -> None:
+    def __init__(self, port: int, broker: int, folder: Path, mechanism: Mechanism | None) -> None:
         authority = trustme.CA()
         self.authority = folder / "ca.pem"
         authority.cert_pem.write_to_path(str(self.authority))
         self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         authority.issue_cert("127.0.0.1").configure_cert(self._tls)
+        self.certificate, self.key = folder / "client.pem", folder / "client.key"
+        client = authority.issue_cert("client.test")
+        client.private_key_pem.write_to_path(str(self.key))
+        client.cert_chain_pems[0].write_to_path(str(self.certificate))
+        if mechanism is None:
+            self._tls.verify_mode = ssl.CERT_REQUIRED
+            authority.configure_trust(self._tls)
         self._port, self._broker = port, broker
-        self._secret = f"\0{user}\0{password}".encode()
+        self._mechanism = mechanism
         self.refused = self.admitted = 0
         self._started, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
@@ -92,22 +102,34 @@ class SecuredBroker:
         broker: asyncio.StreamWriter,
     ) -> bool:
         """Answer the requests that come before a client is let in; return whether it is."""
+        if self._mechanism is None:
+            return True
+        conversation: Conversation | None = None
         while True:
             frame = await _frame(reader)
-            key, version, correlation, name = struct.unpack_from(">hhih", frame)
-            body = frame[10 + max(name, 0) :]
+            key, version, correlation, length = struct.unpack_from(">hhih", frame)
+            body = frame[10 + max(length, 0) :]
             if key == _API_VERSIONS:
                 broker.write(struct.pack(">i", len(frame)) + frame)
                 answer = await _frame(answers)
             elif key == _SASL_HANDSHAKE:
-                code = 0 if body[2:] == b"PLAIN" else _UNSUPPORTED_MECHANISM
-                answer = struct.pack(">ihih", correlation, code, 1, 5) + b"PLAIN"
+                name = self._mechanism.name.encode()
+                code = 0 if body[2:] == name else _UNSUPPORTED_MECHANISM
+                answer = struct.pack(">ihih", correlation, code, 1, len(name)) + name
             elif key == _SASL_AUTHENTICATE and version < 2:
-                is_right = body[4:] == self._secret
-                self.refused += not is_right
-                answer = struct.pack(">ihhi", correlation, 0 if is_right else _FAILED, -1, 0)
-                answer += struct.pack(">q", 0) if version else b""
-                if is_right:
+                let_in: bool | None = None
+                try:
+                    if conversation is None:
+                        conversation = self._mechanism.converse(body[4:])
+                        said = next(conversation)
+                    else:
+                        said = conversation.send(body[4:])
+                except StopIteration as end:
+                    let_in, said = end.value
+                self.refused += let_in is False
+                answer = struct.pack(">ihhi", correlation, _FAILED if let_in is False else 0, -1, len(said))
+                answer += said + (struct.pack(">q", 0) if version else b"")
+                if let_in:
                     writer.write(struct.pack(">i", len(answer)) + answer)
                     return True
             else:

@@ -17,6 +17,7 @@ from mlsrv_kafka.partition import Partition, Record
 from mlsrv_kafka.requests import RequestReader, id_of
 from mlsrv_kafka.topics import InputTopics
 from mlsrv_protocol import binary
+from mlsrv_protocol.json import encode_request
 
 INPUTS = [MetadataTensor("x", "FP32", [-1, 2])]
 M = {"mlsrv_model": "m"}
@@ -191,3 +192,62 @@ async def test_what_is_refused(
 ) -> None:
     with pytest.raises(InvalidPayload, match=problem):
         await reader.read(record(value, **headers))
+
+
+async def test_what_is_read_at_once_is_what_is_read(
+    reader: RequestReader, record: Callable[..., Record]
+) -> None:
+    """The second time, the headers are known."""
+    records = [
+        record(key=b"k", mlsrv_model="m", mlserver_version="1", mlsrv_timeout="5", other="text"),
+        record(key=b"\xff", mlsrv_model="m", mlsrv_method="stream"),
+        record(mlsrv_model="m", x_request_id="id", traceparent=TRACE),
+        record(b'{"id": "own", "inputs": []}', key=b"k", mlsrv_model="m"),
+        record(partition=Partition("models.iris.in", 0), key=b"k"),
+        record(key=b"k", mlsrv_model="m", ce_specversion="1.0", ce_id="7"),
+    ]
+    for one in [*records, *records]:
+        at_once, asked = reader.read_at_once(one), await reader.read(one)
+        assert at_once is not None
+        assert encode_request(at_once.request) == encode_request(asked.request)
+        for name in ("model_name", "model_version", "id"):
+            assert getattr(at_once.request, name) == getattr(asked.request, name)
+        for name in ("request_id", "deadline", "headers", "trace", "transport", "principal"):
+            assert getattr(at_once.context, name) == getattr(asked.context, name)
+        assert (at_once.streams, at_once.event) == (asked.streams, asked.event)
+
+
+async def test_headers_that_are_known_are_not_shared(
+    reader: RequestReader, record: Callable[..., Record]
+) -> None:
+    first, second = (reader.read_at_once(record(key=b"k", mlsrv_model="m")) for _ in range(2))
+    assert first is not None
+    assert second is not None
+    assert first.request.parameters is not None
+    assert first.request.parameters.headers is not None
+    first.request.parameters.headers["mlsrv-model"] = "changed"
+    assert second.context.headers == {"mlsrv-model": "m"}
+    again = reader.read_at_once(record(key=b"k", mlsrv_model="m"))
+    assert again is not None
+    assert (again.request.model_name, again.context.headers) == ("m", {"mlsrv-model": "m"})
+
+
+async def test_few_headers_are_remembered(reader: RequestReader, record: Callable[..., Record]) -> None:
+    for number in range(1000):
+        assert reader.read_at_once(record(key=b"k", mlsrv_model="m", n=str(number))) is not None
+    assert len(reader._known) <= 256
+    reader._known.clear()
+    reader.read_at_once(record(key=b"k", mlsrv_model="m", n="x" * 10_000))
+    reader.read_at_once(record(key=b"k", mlsrv_model="m", x_request_id="one"))
+    reader.read_at_once(record(key=b"k", mlsrv_model="m", traceparent=TRACE))
+    assert not reader._known
+
+
+async def test_what_takes_a_while_is_not_read_at_once(
+    reader: RequestReader, record: Callable[..., Record]
+) -> None:
+    event = record(b"{}", content_type="application/cloudevents+json")
+    for one in (record(None, mlsrv_model="m"), record(b" " * 2**16, mlsrv_model="m"), event):
+        assert reader.read_at_once(one) is None
+    with pytest.raises(InvalidPayload, match="names no model"):
+        reader.read_at_once(record())
