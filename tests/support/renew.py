@@ -24,11 +24,11 @@ KNOWN_PLUGINS = ROOT / "plugins-contrib/mlsrv-settings-kit/src/mlsrv_settings_ki
 SETTINGS_PAGE = ROOT / "core/guides/settings.md"
 SETTINGS_HEAD = """# All settings
 
-Those of the kernel and of every plugin that is developed with it; the plugins' READMEs explain them. Settings
-of the server stand in `settings.json`, in the environment (`MLSRV_HTTP_PORT` for `http_port`) or on the
-command line (`--http-port`), those of a model in its `model-settings.json` beside `name`, `implementation`,
-`parameters`, `inputs` and `outputs`, or in the environment (`MLSRV_MODEL_…`). A plugin that is not installed
-has none: its keys are errors that name it.
+Those of the kernel, of the command line and of every plugin that is developed with it; the plugins'
+READMEs explain them. Settings of the server stand in `settings.json`, in the environment
+(`MLSRV_HTTP_PORT` for `http_port`) or on the command line (`--http-port`), those of a model in its
+`model-settings.json` beside `name`, `implementation`, `parameters`, `inputs` and `outputs`, or in the
+environment (`MLSRV_MODEL_…`). A plugin that is not installed has none: its keys are errors that name it.
 """
 PUBLIC_NAMES = ROOT / "tests/boundaries/public_names.txt"
 
@@ -107,7 +107,8 @@ def settings_page() -> str:
     parts = [SETTINGS_HEAD]
     own = [SettingsOffer("server", KernelSettings), SettingsOffer("model", KernelModelSettings)]
     owners = [("mlsrv-core", own)]
-    owners += [(room.distribution, offers_of(room, "mlsrv_settings")) for room in plugins()]
+    offering = [room for room in rooms() if room.where == "cli" or room.is_plugin]
+    owners += [(room.distribution, offers_of(room, "mlsrv_settings")) for room in offering]
     for scope, heading in (("server", "Settings of the server"), ("model", "Settings of a model")):
         parts.append(f"## {heading}\n")
         for distribution, offers in owners:

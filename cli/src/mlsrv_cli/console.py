@@ -101,6 +101,36 @@ class TerminalReporter:
         )
 
 
+class SilentReporter:
+    """Reports nothing: other processes of the server do."""
+
+    def listening(self, kernel: Kernel) -> None:
+        return
+
+    def loaded(self, kernel: Kernel) -> None:
+        return
+
+    def stopped(self) -> None:
+        return
+
+
+class FirstReporter(SilentReporter):
+    """Reports the start of several processes, whose end the supervisor reports.
+
+    Args:
+        inner: reports.
+    """
+
+    def __init__(self, inner: Reporter) -> None:
+        self._inner = inner
+
+    def listening(self, kernel: Kernel) -> None:
+        self._inner.listening(kernel)
+
+    def loaded(self, kernel: Kernel) -> None:
+        self._inner.loaded(kernel)
+
+
 def endpoints(kernel: Kernel) -> list[tuple[str, str]]:
     """Return the names of transports with the addresses on which they listen."""
     return [

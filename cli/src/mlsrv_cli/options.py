@@ -33,6 +33,7 @@ _WITHOUT_OPTION = {"use_structured_logging"}
 _LOADED = "mlsrv_cli.loaded"
 _OPTIONS = "mlsrv_cli.options"
 _GIVEN = "mlsrv_cli.given"
+_ARGUMENTS = "mlsrv_cli.arguments"
 
 
 @attrs.frozen
@@ -162,6 +163,7 @@ class SettingsCommand(click.RichCommand):
         ctx.meta[_LOADED] = loaded
         ctx.meta[_OPTIONS] = [option for option in _setting_options(loaded) if option.opts[0] not in own]
         ctx.meta[_GIVEN] = {}
+        ctx.meta[_ARGUMENTS] = list(args)
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
@@ -180,6 +182,12 @@ class SettingsCommand(click.RichCommand):
 def loaded_plugins(ctx: click.Context) -> LoadedPlugins:
     """Return the plugins that a `SettingsCommand` has loaded."""
     found: LoadedPlugins = ctx.meta[_LOADED]
+    return found
+
+
+def arguments_of(ctx: click.Context) -> list[str]:
+    """Return what a `SettingsCommand` was given, word by word."""
+    found: list[str] = ctx.meta[_ARGUMENTS]
     return found
 
 

@@ -7,7 +7,8 @@ import importlib.util
 import logging
 import signal
 from collections.abc import Callable
-from typing import Any
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
 from mlsrv.errors import ModelLoadError
 from mlsrv.hosting.free_memory import returning_free_memory
@@ -19,6 +20,9 @@ from mlsrv_cli.failures import StartFailed, report
 from mlsrv_cli.log_queue import LogQueue
 from mlsrv_cli.signals import STOP_MARGIN, StopSignals, exit_within
 
+if TYPE_CHECKING:
+    from mlsrv_cli.processes.member import Member
+
 logger = logging.getLogger("mlsrv.cli")
 
 STUCK_AFTER = 3.0
@@ -26,7 +30,13 @@ STUCK_AFTER = 3.0
 
 
 def run(
-    make: Callable[[], Kernel], reporter: Reporter, stop: StopSignals, log: LogQueue, *, debug: bool = False
+    make: Callable[[], Kernel],
+    reporter: Reporter,
+    stop: StopSignals,
+    log: LogQueue,
+    *,
+    debug: bool = False,
+    member: Member | None = None,
 ) -> int:
     """Serve in an event loop of its own (uvloop's, if that is installed) and return the exit code.
 
@@ -36,20 +46,26 @@ def run(
         stop: says when to stop.
         log: its files are opened again on a signal.
         debug: whether a failure shows its traceback.
+        member: this process, if it is one of several.
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_main(make, reporter, stop, log, debug))
+        return runner.run(_main(make, reporter, stop, log, debug, member))
 
 
 async def _main(
-    make: Callable[[], Kernel], reporter: Reporter, stop: StopSignals, log: LogQueue, debug: bool
+    make: Callable[[], Kernel],
+    reporter: Reporter,
+    stop: StopSignals,
+    log: LogQueue,
+    debug: bool,
+    member: Member | None,
 ) -> int:
     code = 0
     stop.attach()
     try:
         kernel = make()
         _add_actions(stop, log, kernel)
-        await serve(kernel, reporter, stop)
+        await serve(kernel, reporter, stop, member)
     except Exception as error:
         code = report(error, debug=debug)
     finally:
@@ -77,18 +93,26 @@ def _add_actions(stop: StopSignals, log: LogQueue, kernel: Kernel) -> None:
             stop.actions[getattr(signal, name)] = action
 
 
-async def serve(kernel: Kernel, reporter: Reporter, stop: StopSignals) -> None:
+async def serve(kernel: Kernel, reporter: Reporter, stop: StopSignals, member: Member | None = None) -> None:
     """Serve until `stop` asks for an end.
+
+    Args:
+        kernel: what is served.
+        reporter: is told about it.
+        stop: says when to stop.
+        member: this process, if it is one of several.
 
     Raises:
         ConfigurationError: the kernel or a transport cannot start.
         StartFailed: models failed to load and ``on_load_failure`` is "exit".
     """
     freeze_libraries()  # now, while no model exists
-    async with returning_free_memory(), kernel:
-        loading = asyncio.create_task(_when_loaded(kernel, reporter))
+    connected = nullcontext() if member is None else member.connected(kernel)
+    async with returning_free_memory(), kernel, connected:
+        loading = asyncio.create_task(_when_loaded(kernel, reporter, member))
         try:
-            await kernel.serve(stop.wait, started=lambda: reporter.listening(kernel))
+            if not stop.requested:
+                await kernel.serve(stop.wait, started=lambda: _listening(kernel, reporter, member))
         except ModelLoadError as error:
             failed = [model for model in kernel.registry if model.wanted and model.problem is not None]
             problems = [f"Model {model.name}: {reason_of(model)}" for model in failed]
@@ -99,9 +123,17 @@ async def serve(kernel: Kernel, reporter: Reporter, stop: StopSignals) -> None:
     reporter.stopped()
 
 
-async def _when_loaded(kernel: Kernel, reporter: Reporter) -> None:
+def _listening(kernel: Kernel, reporter: Reporter, member: Member | None) -> None:
+    if member is not None:
+        member.listening()
+    reporter.listening(kernel)
+
+
+async def _when_loaded(kernel: Kernel, reporter: Reporter, member: Member | None) -> None:
     try:
         await kernel.loaded()
+        if member is not None:
+            await member.settled()
     except Exception:  # not a failed model: that is a state of the model
         logger.exception("Loading the models failed")
     reporter.loaded(kernel)

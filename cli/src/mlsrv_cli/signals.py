@@ -117,6 +117,12 @@ class StopSignals:
             return
         if self.requested:
             end(128 + number, wait=0.0)
+        self.request()
+
+    def request(self) -> None:
+        """Ask for a graceful stop, as the first signal does; again it does nothing."""
+        if self.requested:
+            return
         self.requested = True
         threading.Thread(target=self._end_in_time, name="mlsrv-stop", daemon=True).start()
         loop, event = self._loop, self._event

@@ -18,10 +18,12 @@ from mlsrv_cli.logs import LEVELS, configure
 from mlsrv_cli.options import (
     LoadedPlugins,
     SettingsCommand,
+    arguments_of,
     command_settings,
     loaded_plugins,
     settings_options,
 )
+from mlsrv_cli.settings import ProcessSettings
 from mlsrv_cli.signals import STOP_MARGIN, StopSignals, end
 from mlsrv_cli.sources import make_importable
 from mlsrv_cli.targets import Target
@@ -45,6 +47,7 @@ FLUSH_SECONDS = 2.0
 @click.option(
     "--reload", is_flag=True, help="Load models again when their code or files change (for development)."
 )
+@click.option("--member", hidden=True)
 @click.pass_context
 def start(
     ctx: click.Context,
@@ -55,6 +58,7 @@ def start(
     log_format: str | None,
     log_level: str | None,
     reload: bool,
+    member: str | None,
 ) -> None:
     """Serve the models of PATH: a folder of models, one artifact (model.joblib, model.onnx, a folder of
     MLflow, …), a folder of artifacts, or Python code (models.py, or models.py:NAME for one of its models).
@@ -75,13 +79,30 @@ def start(
     stop.budget = own.shutdown_delay + own.shutdown_timeout + STOP_MARGIN
     log = configure(own, level=log_level)
     try:
-        code = _serve(target.folder, settings, resolved, loaded, stop, log)
+        processes = resolved.of(ProcessSettings).processes
+        if processes > 1 and member is None:
+            code = _supervise(arguments_of(ctx), processes, resolved, stop, log)
+        else:
+            code = _serve(target.folder, settings, resolved, loaded, stop, log, member)
     except Exception as error:
         code = report(error, debug=own.debug)
     if not log.close(FLUSH_SECONDS):
         # The reader of the output has stalled; the interpreter would wait for it at its end.
         end(code, wait=0.0)
     ctx.exit(code)
+
+
+def _supervise(
+    arguments: Sequence[str], count: int, resolved: Settings, stop: StopSignals, log: LogQueue
+) -> int:
+    from mlsrv_cli.console import make_reporter
+    from mlsrv_cli.processes.supervisor import serve
+
+    code = serve(arguments, count, stop, log)
+    if not code:
+        own = resolved.of(KernelSettings)
+        make_reporter(sys.stdout, structured=own.use_structured_logging).stopped()
+    return code
 
 
 def _serve(
@@ -91,6 +112,7 @@ def _serve(
     loaded: LoadedPlugins,
     stop: StopSignals,
     log: LogQueue,
+    as_member: str | None,
 ) -> int:
     known = {setting.name for setting in resolved} | {f"model_{name}" for name in loaded.model_fields()}
     known |= set(known_names("settings"))  # the plugins that have them are named where one is missing
@@ -106,6 +128,18 @@ def _serve(
 
     own = resolved.of(KernelSettings)
     reporter = make_reporter(sys.stdout, structured=own.use_structured_logging)
+    if as_member is not None:
+        from mlsrv_cli.processes.member import Member, MemberKernel
+
+        member = Member.of(as_member, stop)
+        return run(
+            lambda: MemberKernel(member, settings, plugins=loaded.files, block=loaded.block),
+            member.reporter(reporter),
+            stop,
+            log,
+            debug=own.debug,
+            member=member,
+        )
     return run(
         lambda: Kernel(settings, plugins=loaded.files, block=loaded.block),
         reporter,

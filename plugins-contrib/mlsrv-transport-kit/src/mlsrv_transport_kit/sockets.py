@@ -9,8 +9,9 @@ import time
 from typing import Any, TypeAlias
 
 from mlsrv.errors import ConfigurationError
+from mlsrv_transport_kit.siblings import Siblings
 
-__all__ = ["BACKLOG", "bind", "bind_all", "host_and_port", "unusable", "url"]
+__all__ = ["BACKLOG", "bind", "bind_all", "check_shared", "host_and_port", "unusable", "url"]
 
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
@@ -39,14 +40,20 @@ class _ListeningSocket(socket.socket):
             raise
 
 
-def bind_all(host: str, port: int, *, server: str, setting: str) -> list[socket.socket]:
+def bind_all(
+    host: str, port: int, *, server: str, setting: str, siblings: Siblings | None = None
+) -> list[socket.socket]:
     """Return TCP sockets that listen and do not block, on one port: one for each address of the host.
 
     A name such as ``localhost`` may have an address of IPv4 and one of IPv6, of which clients try either
     first. Addresses that this machine does not have are left out, if it has another one.
 
-    Args and raises: as `bind`.
+    Args:
+        siblings: the processes that share the port, if there are any.
+
+    Other args and raises: as `bind`.
     """
+    shared = check_shared(host, port, server=server, setting=setting, siblings=siblings)
     bound: list[socket.socket] = []
     missing: OSError | None = None
     try:
@@ -54,7 +61,7 @@ def bind_all(host: str, port: int, *, server: str, setting: str) -> list[socket.
             if bound and not port:
                 address = (address[0], bound[0].getsockname()[1], *address[2:])
             try:
-                bound.append(_listening(family, kind, protocol, address))
+                bound.append(_listening(family, kind, protocol, address, shared))
             except OSError as error:
                 if error.errno not in _NOT_HERE:
                     raise
@@ -86,6 +93,26 @@ def bind(host: str, port: int, *, server: str, setting: str) -> socket.socket:
         raise unusable(host, port, _reason(error), server, setting) from error
 
 
+def check_shared(host: str, port: int, *, server: str, setting: str, siblings: Siblings | None) -> bool:
+    """Return whether a port is to be shared with siblings.
+
+    The first of several processes makes sure that it is free: a socket that shares its port would else join
+    those of another server of the same user.
+
+    Args and raises: as `bind`; also where a port cannot be shared.
+    """
+    if siblings is None or not siblings.share_ports:
+        return False
+    if not port:
+        raise ConfigurationError(
+            f"{server} cannot take a free port that several processes share: choose one with {setting}."
+        )
+    if not siblings.are_there:
+        for each in bind_all(host, port, server=server, setting=setting):
+            each.close()
+    return True
+
+
 def _addresses(host: str, port: int) -> list[_Address]:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     return list(
@@ -93,11 +120,13 @@ def _addresses(host: str, port: int) -> list[_Address]:
     )
 
 
-def _listening(family: int, kind: int, protocol: int, address: Any) -> socket.socket:
+def _listening(family: int, kind: int, protocol: int, address: Any, shared: bool = False) -> socket.socket:
     bound = _ListeningSocket(family, kind, protocol)
     try:
         if os.name == "posix":
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
                 # The address of IPv4 has a socket of its own.
                 bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address[0] != "::"))

@@ -13,6 +13,7 @@ from mlsrv import Kernel, ModelSettings
 from mlsrv.testing import EchoModel, tensor_request
 from mlsrv_drift.monitors import Monitors
 from mlsrv_rest import create_app
+from mlsrv_transport_kit import Siblings
 
 
 async def test_report_and_reset(tmp_path: Path) -> None:
@@ -52,3 +53,19 @@ async def test_report_and_reset(tmp_path: Path) -> None:
                 found = await client.request(method, f"/v2/models/nope/{path}")
                 assert found.status_code == 404
                 assert "error" in found.json()
+
+
+class Several(Siblings):
+    """The siblings of a process that has some."""
+
+    share_ports = True
+
+
+async def test_several_processes_watch_no_model(tmp_path: Path) -> None:
+    models = [ModelSettings(name="m", implementation=EchoModel, drift_enabled=True)]
+    settings = {"drift_dir": str(tmp_path)}
+    kernel = Kernel(settings, models=models, plugins=[mlsrv_drift.plugin], discover=False)
+    kernel.shared.get(Siblings, Several)
+    async with kernel:
+        await kernel.loaded()
+        assert "set processes to 1, or drift_enabled to false" in kernel.handle("m").reason

@@ -8,6 +8,7 @@ from typing import ClassVar
 from attrs import evolve
 
 from mlsrv.context import CallContext
+from mlsrv.errors import ModelLoadError
 from mlsrv.interceptor import CallNext, Interceptor, Phase
 from mlsrv.kernel_api import KernelAPI
 from mlsrv.threads import run_in_own_thread
@@ -19,6 +20,7 @@ from mlsrv_drift.state_file import StateFile
 from mlsrv_drift.stream_detector import made
 from mlsrv_drift.table_file import read
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, RequestInput, ResponseOutput
+from mlsrv_transport_kit import siblings_of
 
 
 class Tap(Interceptor):
@@ -50,9 +52,14 @@ class Tap(Interceptor):
         """Begin to watch.
 
         Raises:
-            ModelLoadError: the reference sample cannot be used.
+            ModelLoadError: the reference sample cannot be used, or several processes serve the model.
             ConfigurationError: the detector of single values is not installed.
         """
+        if siblings_of(self._kernel).share_ports:
+            raise ModelLoadError(
+                f"Model {self._subject.model} cannot be watched for drift by several processes, each of "
+                "which would see its share alone: set processes to 1, or drift_enabled to false."
+            )
         self.monitor = await run_in_own_thread(self._enter)
         return self
 

@@ -18,7 +18,10 @@ from mlsrv.kernel_api import KernelAPI
 from mlsrv.threads import run_in_own_thread
 from mlsrv_prometheus.family import Family
 from mlsrv_prometheus.meter import PrometheusMeter, meter_of
+from mlsrv_prometheus.plain_families import SummedMetrics, plain_families
 from mlsrv_protocol.json import encode_error
+from mlsrv_transport_kit import siblings_of
+from mlsrv_transport_kit.metric_sums import Family as PlainFamily
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -70,6 +73,13 @@ class MetricsApp:
         else:
             await self._answer(meter, dict(scope["headers"]), send, scope["method"] == "HEAD")
 
+    async def families(self, _asked: object = None) -> list[PlainFamily]:
+        """Return the metrics of this process as plain data, for its siblings."""
+        meter = meter_of(self._kernel)
+        if meter is None:
+            return []
+        return await run_in_own_thread(plain_families, _Everything(meter, await meter.read(), self._registry))
+
     async def _refusal(self, scope: Scope) -> tuple[int, str, *tuple[tuple[bytes, bytes], ...]] | None:
         """Return status, sentence and headers for a client that may not have the metrics, or None."""
         guard = self._kernel.guard
@@ -94,12 +104,17 @@ class MetricsApp:
         encode, content_type = choose_encoder(asked.get(b"accept", b"").decode("latin-1"))
         compress = b"gzip" in asked.get(b"accept-encoding", b"")
 
-        def body(readings: Readings) -> bytes:
-            text = encode(_Everything(meter, readings, self._registry))
+        def body(metrics: Collector) -> bytes:
+            text = encode(metrics)
             return gzip.compress(text, 3, mtime=0) if compress else text
 
+        siblings = siblings_of(self._kernel)
+        if siblings.share_ports:
+            metrics: Collector = SummedMetrics(await siblings.sum_metrics(await self.families()))
+        else:
+            metrics = _Everything(meter, await meter.read(), self._registry)
         # Writing thousands of series takes long, so it must not block the event loop.
-        found = await run_in_own_thread(body, await meter.read())
+        found = await run_in_own_thread(body, metrics)
         headers = [(b"content-type", content_type.encode()), (b"vary", b"accept, accept-encoding")]
         if compress:
             headers.append((b"content-encoding", b"gzip"))

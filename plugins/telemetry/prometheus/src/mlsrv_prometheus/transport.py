@@ -16,7 +16,7 @@ from mlsrv.settings import KernelSettings
 from mlsrv.transport import Transport
 from mlsrv_prometheus.app import CERTIFICATE, MetricsApp
 from mlsrv_prometheus.settings import PrometheusSettings
-from mlsrv_transport_kit import ServerTLS, TLSFiles, bind_all, subject_of, url
+from mlsrv_transport_kit import ServerTLS, TLSFiles, bind_all, siblings_of, subject_of, url
 
 logger = logging.getLogger("mlsrv.metrics")
 
@@ -42,14 +42,18 @@ class MetricsTransport(Transport):
     async def start(self) -> None:
         if self._listeners:
             return
-        path = self._settings.metrics_endpoint or "/"
+        path, siblings = self._settings.metrics_endpoint or "/", siblings_of(self.kernel)
         own, port = self.kernel.settings.of(KernelSettings), self._settings.metrics_port
         host, files = own.admin_host or own.host, TLSFiles.of(None, None, None, "tls", own)
         self._tls = None if files is None else ServerTLS(files)
-        bound = bind_all(host, port, server="Prometheus's endpoint", setting="metrics_port")
+        bound = bind_all(
+            host, port, server="Prometheus's endpoint", setting="metrics_port", siblings=siblings
+        )
         scheme, name = "http" if self._tls is None else "https", host if len(bound) > 1 else None
         self._endpoints = (url(bound[0], scheme, name) + path,)
-        config = _config(MetricsApp(self.kernel, path))
+        app = MetricsApp(self.kernel, path)
+        siblings.answers["metrics"] = app.families
+        config = _config(app)
         self._state = state = ServerState()
         for each in bound:
             listener = await asyncio.get_running_loop().create_server(

@@ -8,19 +8,36 @@ import grpc
 
 from mlsrv.settings import KernelSettings
 from mlsrv_grpc.settings import GrpcSettings
-from mlsrv_transport_kit import TLSFiles, bind, host_and_port, tls_context, unusable
+from mlsrv_transport_kit import (
+    Siblings,
+    TLSFiles,
+    bind,
+    check_shared,
+    host_and_port,
+    tls_context,
+    unusable,
+)
 
 _NAMES = {"server": "gRPC", "setting": "grpc_port"}
 
 
-def listen(server: grpc.aio.Server, host: str, settings: GrpcSettings, tls: GrpcTLS | None) -> str:
+def listen(
+    server: grpc.aio.Server, host: str, settings: GrpcSettings, tls: GrpcTLS | None, siblings: Siblings
+) -> str:
     """Bind a server that has not been started. Returns its URL.
+
+    Args:
+        server: made with ``grpc.so_reuseport`` if its port is to be shared with siblings.
+        host, settings: its address.
+        tls: its certificates, if it has any.
+        siblings: the processes that share the port.
 
     Raises:
         ConfigurationError: the address cannot be used.
     """
     # gRPC does not report why it cannot bind, and writes to standard error: try first.
-    bind(host, settings.grpc_port, **_NAMES).close()
+    if not check_shared(host, settings.grpc_port, **_NAMES, siblings=siblings):
+        bind(host, settings.grpc_port, **_NAMES).close()
     address = host_and_port(host, settings.grpc_port)
     try:
         if tls is None:

@@ -90,8 +90,12 @@ KNOWN: Final = frozenset(
 """Arguments that mean something to a server. Source: headers ``channel_arg_names.h`` of gRPC."""
 
 
-def channel_arguments(settings: GrpcSettings) -> list[tuple[str, str | int]]:
+def channel_arguments(settings: GrpcSettings, *, share_port: bool = False) -> list[tuple[str, str | int]]:
     """Return the arguments for a server; those of ``grpc_options`` count more than others.
+
+    Args:
+        settings: of the transport.
+        share_port: whether other processes of the server listen on its port, too.
 
     Arguments that the library does not know are logged as a warning: it ignores them.
     """
@@ -102,4 +106,5 @@ def channel_arguments(settings: GrpcSettings) -> list[tuple[str, str | int]]:
             logger.warning("grpc_options: the gRPC library ignores %s, which it does not know%s", name, hint)
     limit = settings.grpc_max_message_length or -1
     limits = {"grpc.max_receive_message_length": limit, "grpc.max_send_message_length": limit}
-    return list((DEFAULTS | limits | settings.grpc_options).items())
+    shared = {"grpc.so_reuseport": 1} if share_port else {}
+    return list((DEFAULTS | limits | shared | settings.grpc_options).items())

@@ -20,6 +20,7 @@ from mlsrv_grpc.observer import note_model
 from mlsrv_grpc.status import Rpc, refuse
 from mlsrv_protocol.configuration import model_configuration
 from mlsrv_protocol.grpc import INFERENCE, message_class, parse
+from mlsrv_transport_kit import statistics_of
 
 Respond = Callable[[Any], Awaitable[dict[str, Any]]]
 
@@ -118,7 +119,7 @@ class Control:
         """Answer the statistics of all models, of all versions of a model, or of one version."""
         if request.name:
             check_model(request.name)
-        found = self._kernel.statistics(request.name or None, request.version or None)
+        found = await statistics_of(self._kernel, request.name or None, request.version or None)
         return {"model_stats": visible(found, lambda statistics: str(statistics["name"]))}
 
     @requires("repository")

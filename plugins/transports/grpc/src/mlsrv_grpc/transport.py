@@ -14,6 +14,7 @@ from mlsrv_grpc.channel_arguments import channel_arguments
 from mlsrv_grpc.services import Services, all_interceptors, all_services
 from mlsrv_grpc.settings import GrpcSettings
 from mlsrv_grpc.sockets import disconnect
+from mlsrv_transport_kit import siblings_of
 
 
 class GrpcTransport(Transport):
@@ -38,14 +39,14 @@ class GrpcTransport(Transport):
         settings = self.kernel.settings.of(GrpcSettings)
         common = self.kernel.settings.of(KernelSettings)
         tls = GrpcTLS.of(settings, common)
-        services = all_services(self.kernel)
+        services, siblings = all_services(self.kernel), siblings_of(self.kernel)
         server = grpc.aio.server(
             interceptors=all_interceptors(self.kernel, services.measured),
-            options=channel_arguments(settings),
+            options=channel_arguments(settings, share_port=siblings.share_ports),
             maximum_concurrent_rpcs=settings.grpc_max_concurrent_calls,
         )
         server.add_generic_rpc_handlers([services.router])
-        url = listen(server, common.host, settings, tls)
+        url = listen(server, common.host, settings, tls, siblings)
         await server.start()
         self._server, self._services, self._endpoints, self._tls = server, services, (url,), tls
 

@@ -14,7 +14,7 @@ from mlsrv.transport import Transport
 from mlsrv_rest.app import RestApp, rest_settings
 from mlsrv_rest.servers.base import Server
 from mlsrv_rest.settings import RestSettings
-from mlsrv_transport_kit import ServerTLS, TLSFiles, bind_all, url
+from mlsrv_transport_kit import ServerTLS, TLSFiles, bind_all, siblings_of, url
 
 _CLOSE_SECONDS = 1.0
 _SERVERS = {
@@ -70,7 +70,7 @@ class RestTransport(Transport):
         try:
             server = _make_server(app, self._settings)
             tls = _make_tls(self._settings, own, server.protocols)
-            bound = bind_all(host, port, server="REST", setting=setting)
+            bound = bind_all(host, port, server="REST", setting=setting, siblings=siblings_of(self.kernel))
             try:
                 for each in bound:
                     await server.start(each, None if tls is None else tls.context)

@@ -13,6 +13,7 @@ from mlsrv.authorization import requires
 from mlsrv.kernel_api import KernelAPI
 from mlsrv_protocol.configuration import model_configuration
 from mlsrv_rest.routes.common import json_response, model_and_version, visible
+from mlsrv_transport_kit import statistics_of
 
 
 class Statistics:
@@ -24,14 +25,14 @@ class Statistics:
     @requires("metadata")
     async def all(self, request: Request) -> Response:
         """Answer the statistics of every version of every model."""
-        found = self._kernel.statistics()
+        found = await statistics_of(self._kernel)
         seen = set(visible(request, "metadata", [statistics["name"] for statistics in found]))
         return json_response({"model_stats": [one for one in found if one["name"] in seen]})
 
     @requires("metadata")
     async def model(self, request: Request) -> Response:
         """Answer the statistics of all versions of a model, or of one."""
-        return json_response({"model_stats": self._kernel.statistics(*model_and_version(request))})
+        return json_response({"model_stats": await statistics_of(self._kernel, *model_and_version(request))})
 
     @requires("metadata")
     async def config(self, request: Request) -> Response:
