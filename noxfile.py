@@ -180,11 +180,9 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Types: strict for the protocol, the kernel and the kits, ordinary for all other rooms."""
     install(session, "test", "types")
-    kits = [
-        f"plugins-contrib/mlsrv-{name}"
-        for name in ("arguments", "executor-kit", "runtime-kit", "settings-kit", "testing", "transport-kit")
-    ]
-    strict = ["protocol", "core", *kits]
+    kinds = ("executor", "hosting", "runtime", "settings", "transport")
+    names = ["arguments", "testing", *(f"{kind}-kit" for kind in kinds)]
+    strict = ["protocol", "core", *(f"plugins-contrib/mlsrv-{name}" for name in names)]
     session.run("mypy", "--strict", *(f"{room}/src" for room in strict))
     session.run("mypy", *(f"{room}/src" for room in rooms() if str(room) not in strict))
 

@@ -65,8 +65,8 @@ import asyncio, sys, time
 from mlsrv import Kernel
 if sys.argv[2] == "concurrent":
     try:
-        from mlsrv.hosting import import_lock
-        import_lock.install = lambda: None
+        from mlsrv_hosting_kit import import_lock
+        import_lock.install = lambda _: None
     except ImportError:
         pass
 async def main():

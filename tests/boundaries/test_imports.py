@@ -12,15 +12,17 @@ import pytest
 from workspace import ROOT, Room, plugins, rooms
 
 PROTOCOL_NEEDS = {"attr", "attrs", "cattr", "cattrs", "numpy", "orjson", "simdjson"}
-KERNEL_NEEDS = {"attr", "attrs", "mlsrv_protocol", "mlsrv_settings_kit", "numpy", "pluggy"}
 TESTING_NEEDS = {"pytest", "pytest_asyncio", "hypothesis"}
 KITS = tuple(
     f"plugins-contrib/mlsrv-{name}"
     for name in ("testing", "runtime-kit", "executor-kit", "transport-kit", "arguments")
 )
 """Kits for authors, on the kernel."""
-MACHINERY = ("plugins-contrib/mlsrv-settings-kit",)
+MACHINERY = ("plugins-contrib/mlsrv-hosting-kit", "plugins-contrib/mlsrv-settings-kit")
 """Kits below the kernel, which know nothing of it."""
+KERNEL_NEEDS = {"attr", "attrs", "mlsrv_protocol", "numpy", "pluggy"} | {
+    where.rpartition("/")[2].replace("-", "_") for where in MACHINERY
+}
 
 CONTRACTS = """
 [importlinter]
@@ -35,7 +37,7 @@ layers =
     {top}
     mlsrv_testing | mlsrv_runtime_kit | mlsrv_executor_kit | mlsrv_transport_kit | mlsrv_arguments
     mlsrv
-    mlsrv_settings_kit
+    mlsrv_hosting_kit | mlsrv_settings_kit
     mlsrv_protocol
 
 [importlinter:contract:kernel]
@@ -43,6 +45,7 @@ name = The kernel is free of every transport, framework and user interface
 type = forbidden
 source_modules =
     mlsrv
+    mlsrv_hosting_kit
     mlsrv_settings_kit
     mlsrv_protocol
 forbidden_modules =

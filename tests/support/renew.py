@@ -129,14 +129,22 @@ def settings_table(cls: type) -> str:
 
 
 def has_all(path: Path) -> bool:
-    """Whether a module has an `__all__`, found without importing it: its framework may not be installed."""
+    """Whether a module has an `__all__`, found without importing it: its framework may not be installed.
+
+    One that is imported, as facades do, is written ``__all__ as __all__``.
+    """
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imported = [
+        alias.asname for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    ]
     targets = [
         target
-        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        for node in tree.body
         if isinstance(node, ast.Assign | ast.AnnAssign)
         for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
     ]
-    return any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets)
+    names = [target.id for target in targets if isinstance(target, ast.Name)]
+    return "__all__" in (*names, *imported)
 
 
 def public_names() -> list[str]:

@@ -11,14 +11,14 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from mlsrv.errors import ModelLoadError
-from mlsrv.hosting.free_memory import returning_free_memory
-from mlsrv.hosting.garbage import freeze_libraries
 from mlsrv.kernel import Kernel
 from mlsrv.settings import KernelSettings
 from mlsrv_cli.console import Reporter, reason_of
 from mlsrv_cli.failures import StartFailed, report
 from mlsrv_cli.log_queue import LogQueue
 from mlsrv_cli.signals import STOP_MARGIN, StopSignals, exit_within
+from mlsrv_hosting_kit.free_memory import returning_free_memory
+from mlsrv_hosting_kit.garbage import freeze_libraries
 
 if TYPE_CHECKING:
     from mlsrv_cli.processes.member import Member

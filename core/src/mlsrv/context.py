@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 
 from mlsrv.authorization import Principal
 from mlsrv.errors import DeadlineExceeded, ModelFailed, PermissionDenied, RequestCancelled
-from mlsrv.timeline import Timeline
+from mlsrv_hosting_kit.timeline import Timeline
 
 if TYPE_CHECKING:
     from mlsrv_protocol.types import InferenceRequest, InferenceResponse

@@ -37,7 +37,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
-from mlsrv_protocol.errors import Code, InvalidPayload, MLSrvError
+from mlsrv_protocol.errors import (
+    Code,
+    DeadlineExceeded,
+    InvalidPayload,
+    MLSrvError,
+    ModelNotFound,
+    ModelNotReady,
+    Overloaded,
+    PermissionDenied,
+    RateLimited,
+    RequestCancelled,
+    ServerNotReady,
+    TooLarge,
+    Unauthenticated,
+    Unsupported,
+    model_of,
+)
 from mlsrv_settings_kit.errors import ConfigurationError
 
 __all__ = [
@@ -71,15 +87,6 @@ __all__ = [
     "Unauthenticated",
     "Unsupported",
 ]
-
-
-def _model(name: str, version: str | None) -> str:
-    return f"Model {_clip(name)} with version {_clip(version)}" if version else f"Model {_clip(name)}"
-
-
-def _clip(name: str) -> str:
-    # A client may ask for a name of any length.
-    return name if len(name) <= 200 else name[:200] + "…"
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -140,115 +147,6 @@ class OutputNotFound(InferenceError):
         return cls(f'Model {model} has no output "{name}"; it has {_listed(known)}.')
 
 
-class ModelNotFound(MLSrvError):
-    """No model of this name, or no such version of it, is known."""
-
-    code = Code.NOT_FOUND
-
-    @classmethod
-    def of(cls, name: str, version: str | None = None) -> ModelNotFound:
-        """Return the error for an unknown model, or an unknown version of it."""
-        return cls(f"{_model(name, version)} not found")
-
-
-class ModelNotReady(MLSrvError):
-    """The model is known, but not READY: still loading, unloaded, or failed."""
-
-    code = Code.NOT_READY
-
-    @classmethod
-    def of(cls, name: str, version: str | None, state: str, reason: str = "") -> ModelNotReady:
-        """Return the error for a model in a state in which it cannot answer, with the reason."""
-        because = f": {reason}" if reason else ""
-        return cls(f"{_model(name, version)} is not ready ({state}){because}")
-
-
-class ServerNotReady(MLSrvError):
-    """The server does not take requests now: it is starting or stopping."""
-
-    code = Code.NOT_READY
-
-
-class Overloaded(MLSrvError):
-    """A bounded queue is full; the client may try again after `retry_after` seconds."""
-
-    code = Code.OVERLOADED
-    reason = "overloaded"
-    retry_after: float = 1.0
-
-    @classmethod
-    def of(cls, what: str, full: str, reason: str) -> Overloaded:
-        """Return the error of a full limit.
-
-        `full` says what fills it (``"8 requests"``); `reason` is a label of the metric.
-        """
-        made = cls(f"{what} is overloaded: {full} are already waiting or running; try again later.")
-        made.reason = reason
-        return made
-
-
-class RateLimited(Overloaded):
-    """A principal asks more often, or has more in flight, than its limits allow; it may try again after
-    `retry_after` seconds."""
-
-    code = Code.RATE_LIMITED
-    reason = "rate_limited"
-
-    @classmethod
-    def by(cls, principal: str, limit: str, retry_after: float = 1.0) -> RateLimited:
-        """Return the error for a limit of a principal, such as ``"5 requests per second"``."""
-        made = cls(f"{_clip(principal)} is limited to {limit}; try again later.")
-        made.retry_after = retry_after
-        return made
-
-
-class Unauthenticated(MLSrvError):
-    """The request has no credentials, or wrong ones."""
-
-    code = Code.UNAUTHENTICATED
-
-
-class PermissionDenied(MLSrvError):
-    """The principal of the request may not do this."""
-
-    code = Code.PERMISSION_DENIED
-
-    @classmethod
-    def of(cls, principal: str, action: str, model: str | None = None) -> PermissionDenied:
-        """Return the error for a right that a principal lacks."""
-        where = f" for model {_clip(model)}" if model is not None else ""
-        return cls(f"{_clip(principal)} has no right {action}{where}.")
-
-
-class TooLarge(MLSrvError):
-    """A request is larger than the server takes."""
-
-    code = Code.TOO_LARGE
-
-    @classmethod
-    def of(cls, limit: int) -> TooLarge:
-        """Return the error for a body of more than `limit` bytes."""
-        return cls(f"The request body is larger than the limit of {limit} bytes.")
-
-
-class DeadlineExceeded(MLSrvError):
-    """The deadline of the request passed before an answer was there."""
-
-    code = Code.DEADLINE_EXCEEDED
-
-
-class RequestCancelled(MLSrvError):
-    """The client, or the server while it stops, gave the request up."""
-
-    code = Code.CANCELLED
-
-
-class Unsupported(MLSrvError):
-    """The operation exists in the protocol, but not for this model or server."""
-
-    code = Code.UNIMPLEMENTED
-
-
 class ModelFailed(MLSrvError):
     """User code raised an exception that is not an error of mlsrv.
 
@@ -265,9 +163,9 @@ class ModelFailed(MLSrvError):
     def of(cls, name: str, version: str | None, error: BaseException) -> ModelFailed:
         """Return the error for an exception of a model, with up to 300 characters of its text."""
         text = " ".join(str(error).split())[:300]
-        made = cls(f"{_model(name, version)} failed: {type(error).__name__}{': ' if text else ''}{text}")
+        made = cls(f"{model_of(name, version)} failed: {type(error).__name__}{': ' if text else ''}{text}")
         if not isinstance(error, MLSrvError):
-            made.what, made.raised = f"{_model(name, version)} failed", type(error).__name__
+            made.what, made.raised = f"{model_of(name, version)} failed", type(error).__name__
         return made
 
 

@@ -12,7 +12,7 @@ from mlsrv.codecs.installed import installed_registry
 from mlsrv.errors import Unsupported
 from mlsrv.handlers import Handlers, handlers_of
 from mlsrv.settings import ModelSettings
-from mlsrv.timeline import timed
+from mlsrv_hosting_kit.timeline import timed
 from mlsrv_protocol.types import (
     InferenceRequest,
     InferenceResponse,

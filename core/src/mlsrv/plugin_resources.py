@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from mlsrv.threads import run_in_own_thread
+from mlsrv_hosting_kit.threads import run_in_own_thread
 
 __all__ = ["Closable", "Shared"]
 

@@ -69,7 +69,7 @@ class Hanging(MLModel):
 async def test_requests_that_hang_cost_threads_and_then_readiness(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("mlsrv.threads.OVERDUE_AFTER", 0.01)
+    monkeypatch.setattr("mlsrv_hosting_kit.threads.OVERDUE_AFTER", 0.01)
     Hanging.release, Hanging.begun = threading.Event(), threading.Semaphore(0)
     async with Kernel({"inline_threads": 1}, models=[model("m", Hanging)], discover=False) as kernel:
         await kernel.loaded()

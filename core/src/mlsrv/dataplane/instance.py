@@ -22,8 +22,8 @@ from mlsrv.handlers import Arguments
 from mlsrv.interceptor import Interceptor
 from mlsrv.placement import Placement
 from mlsrv.settings import ModelSettings
-from mlsrv.timeline import Timeline
 from mlsrv.utils import closing
+from mlsrv_hosting_kit.timeline import Timeline
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 from mlsrv_protocol.workload import size_in_turns, size_of
 

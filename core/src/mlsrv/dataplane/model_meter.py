@@ -21,8 +21,8 @@ from mlsrv.telemetry.kernel_metrics import (
     SUCCESS,
 )
 from mlsrv.telemetry.meters import Meters
-from mlsrv.timeline import Timeline
 from mlsrv.utils import closing
+from mlsrv_hosting_kit.timeline import Timeline
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 from mlsrv_protocol.workload import size_in_turns
 

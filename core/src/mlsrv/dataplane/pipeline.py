@@ -9,8 +9,8 @@ from mlsrv.context import CallContext
 from mlsrv.handlers import Arguments
 from mlsrv.interceptor import CallNext, HandlerNext, Interceptor, StreamNext, passed_by
 from mlsrv.placement import Placement
-from mlsrv.timeline import Timeline
 from mlsrv.utils import closing
+from mlsrv_hosting_kit.timeline import Timeline
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 
 

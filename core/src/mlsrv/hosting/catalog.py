@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from mlsrv.codecs.registry import CodecRegistry
 from mlsrv.errors import ModelLoadError, OfferClash
 from mlsrv.hosting.call_scope import CallScopes
-from mlsrv.hosting.code_importer import CodeImporter
-from mlsrv.hosting.code_snapshot import CodeSnapshot
 from mlsrv.plugin_resources import Shared
 from mlsrv.plugins.manager import PluginRow, Plugins
 from mlsrv.plugins.offers import CodecOffer, RuntimeOffer, adapted, resolve_target
 from mlsrv.settings import ModelSettings
 from mlsrv.utils import local_path
+from mlsrv_hosting_kit.code_importer import CodeImporter
+from mlsrv_hosting_kit.code_snapshot import CodeSnapshot
 from mlsrv_settings_kit.hints import explain_artifact, explain_runtime
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Catalog:
         """
         from mlsrv.model import MLModel
 
-        code = CodeImporter.of(model, snapshot)
+        code = CodeImporter.of(model.folder, model.name, snapshot)
         try:
             with code.loading() if code is not None else nullcontext():
                 made = self._implementation(model, code)

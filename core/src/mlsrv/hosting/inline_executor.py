@@ -14,7 +14,7 @@ from mlsrv.hosting.user_call import SyncCalls
 from mlsrv.kernel_api import KernelAPI
 from mlsrv.lazy import kit_exports
 from mlsrv.settings import KernelSettings, ModelSettings
-from mlsrv.threads import Threads
+from mlsrv_hosting_kit.threads import Threads
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 
 SPARE = 4

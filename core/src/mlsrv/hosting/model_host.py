@@ -19,15 +19,10 @@ from mlsrv.codecs.registration import registered_codecs
 from mlsrv.context import Asker, CallContext
 from mlsrv.errors import MLSrvError, ModelFailed, ModelLoadError, OutputNotFound, Unsupported
 from mlsrv.handlers import Arguments, HandlerRequest, Handlers, Reply
-from mlsrv.hosting import import_lock
 from mlsrv.hosting.call_scope import CallScope
 from mlsrv.hosting.catalog import Catalog
-from mlsrv.hosting.code_importer import CodeImporter
-from mlsrv.hosting.code_snapshot import CodeSnapshot
 from mlsrv.hosting.fault import is_shutdown
-from mlsrv.hosting.garbage import collect_pending, collect_soon
 from mlsrv.hosting.handler_arguments import Handler, compile_handlers
-from mlsrv.hosting.pickle_aliases import current_code
 from mlsrv.hosting.streams import StreamRequests, ThreadedIterator, only
 from mlsrv.hosting.user_call import SyncCalls, UserCode, UserCodeCall, as_async, predict_as_async, run_once
 from mlsrv.hosting.warmup import warm_up_requests
@@ -36,7 +31,12 @@ from mlsrv.model import MLModel
 from mlsrv.placement import ModelInfo, Placement
 from mlsrv.settings import ModelSettings
 from mlsrv.telemetry.request_logging import current_fields, fields_of
-from mlsrv.threads import Threads, run_in_own_thread
+from mlsrv_hosting_kit import import_lock
+from mlsrv_hosting_kit.code_importer import CodeImporter
+from mlsrv_hosting_kit.code_snapshot import CodeSnapshot
+from mlsrv_hosting_kit.garbage import collect_pending, collect_soon
+from mlsrv_hosting_kit.pickle_aliases import current_code
+from mlsrv_hosting_kit.threads import Threads, run_in_own_thread
 from mlsrv_protocol.converters import to_parameters
 from mlsrv_protocol.datatypes import Datatype
 from mlsrv_protocol.errors import InvalidPayload
@@ -104,7 +104,7 @@ class ModelHost(Placement):
         Raises:
             MLSrvError: in most cases a `ModelLoadError`, with the cause chained. Nothing is left behind.
         """
-        import_lock.install()
+        import_lock.install(_is_code_of_model)
         collect_pending()
         token = current_metrics.set(self.metrics)
         try:
@@ -408,6 +408,10 @@ def _mark_quoted(error: MLSrvError, what: str) -> None:
         return
     if str(cause) and str(cause) in str(error):
         error.what, error.raised = what, type(cause).__name__
+
+
+def _is_code_of_model() -> bool:
+    return current_metrics.get() is not None
 
 
 def _is_false(answer: object) -> bool:

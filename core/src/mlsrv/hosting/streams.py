@@ -7,7 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any, cast
 
-from mlsrv.threads import Threads
+from mlsrv_hosting_kit.threads import Threads
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 
 _END = object()

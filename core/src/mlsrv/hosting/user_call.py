@@ -14,12 +14,12 @@ from attrs import define
 from mlsrv.context import Asker, CallContext, current_context
 from mlsrv.errors import MLSrvError, ModelFailed
 from mlsrv.hosting.call_scope import CallScope, CallScopes
-from mlsrv.hosting.code_importer import CodeImporter
 from mlsrv.hosting.fault import is_of_model, is_shutdown
-from mlsrv.hosting.pickle_aliases import current_code
 from mlsrv.metrics import ModelMetrics, current_metrics
-from mlsrv.threads import Threads, run_in_own_thread
-from mlsrv.timeline import Stopwatch, current_stopwatch
+from mlsrv_hosting_kit.code_importer import CodeImporter
+from mlsrv_hosting_kit.pickle_aliases import current_code
+from mlsrv_hosting_kit.threads import Threads, run_in_own_thread
+from mlsrv_hosting_kit.timeline import Stopwatch, current_stopwatch
 
 
 class SyncCalls(Protocol):

@@ -9,9 +9,9 @@ from typing import TypeAlias
 from attrs import frozen
 
 from mlsrv.errors import ModelLoadError
-from mlsrv.hosting.code_snapshot import CodeSnapshot, take_snapshot
 from mlsrv.settings import ModelSettings
 from mlsrv.utils import local_path
+from mlsrv_hosting_kit.code_snapshot import CodeSnapshot, take_snapshot
 
 __all__ = ["MAX_FILES", "ModelFiles", "Stamp", "artifact_stamp"]
 

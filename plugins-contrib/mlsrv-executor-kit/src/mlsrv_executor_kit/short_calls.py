@@ -19,8 +19,8 @@ from typing import Any, Final
 from attrs import frozen
 
 from mlsrv.context import current_context
-from mlsrv.threads import as_exception
 from mlsrv_executor_kit.run_queue import run_queue_ns
+from mlsrv_hosting_kit.threads import as_exception
 
 logger = logging.getLogger("mlsrv.model")
 

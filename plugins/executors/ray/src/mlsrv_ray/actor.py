@@ -16,13 +16,13 @@ import numpy.typing as npt
 from mlsrv.context import CallContext
 from mlsrv.errors import MLSrvError, ModelFailed, ModelLoadError
 from mlsrv.hosting.catalog import Catalog
-from mlsrv.hosting.code_snapshot import CodeSnapshot
 from mlsrv.hosting.model_host import ModelHost
 from mlsrv.threads import run_in_own_thread
 from mlsrv_executor_kit import serialization
 from mlsrv_executor_kit.joining_threads import JoiningThreads
 from mlsrv_executor_kit.plain_data import dump_plain
 from mlsrv_executor_kit.plugin_specs import PluginSpecs
+from mlsrv_hosting_kit.code_snapshot import CodeSnapshot
 from mlsrv_protocol.types import InferenceRequest
 from mlsrv_ray.artifacts import Archive, unpack
 from mlsrv_ray.calls import failed, unpack_call, views_of

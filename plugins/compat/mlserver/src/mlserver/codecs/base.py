@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, TypeVar
 
 from mlserver.types import InferenceRequest, InferenceResponse, RequestInput, ResponseOutput
-from mlsrv.hosting.import_lock import PRIVATE
 from mlsrv.lazy import lazy_exports
+from mlsrv_hosting_kit.import_lock import PRIVATE
 
 __all__ = [
     "InputCodec",

@@ -11,6 +11,7 @@ PINNED = (
     "mlsrv",
     "mlsrv_arguments",
     "mlsrv_executor_kit",
+    "mlsrv_hosting_kit",
     "mlsrv_protocol",
     "mlsrv_runtime_kit",
     "mlsrv_settings_kit",

@@ -23,9 +23,6 @@ from attrs import astuple
 from mlsrv.context import CallContext
 from mlsrv.errors import MLSrvError, ModelFailed, ModelLoadError, RequestCancelled
 from mlsrv.hosting.catalog import Catalog
-from mlsrv.hosting.code_snapshot import CodeSnapshot
-from mlsrv.hosting.free_memory import returning_free_memory
-from mlsrv.hosting.garbage import freeze_libraries
 from mlsrv.hosting.model_host import ModelHost
 from mlsrv.metrics import Metric
 from mlsrv.plugin_resources import Shared
@@ -38,6 +35,9 @@ from mlsrv_executor_kit.plain_data import dump_plain
 from mlsrv_executor_kit.plain_values import dump_value
 from mlsrv_executor_kit.plugin_specs import PluginSpecs
 from mlsrv_executor_kit.short_calls import ShortCalls
+from mlsrv_hosting_kit.code_snapshot import CodeSnapshot
+from mlsrv_hosting_kit.free_memory import returning_free_memory
+from mlsrv_hosting_kit.garbage import freeze_libraries
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 from mlsrv_protocol.workload import is_large
 from mlsrv_workers.ipc.connection import Connection

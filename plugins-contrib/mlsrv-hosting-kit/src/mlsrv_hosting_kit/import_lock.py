@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
-
-from mlsrv.metrics import current_metrics
 
 PRIVATE = "_mlsrv_model_"
 """The beginning of the names of the private packages of models, which no other model imports."""
@@ -25,19 +24,30 @@ _bootstrap: Any = sys.modules["_frozen_importlib"]
 _find_and_load = _bootstrap._find_and_load
 
 
-def install() -> None:
+def _nobody() -> bool:
+    return False
+
+
+_is_code_of_model: Callable[[], bool] = _nobody
+
+
+def install(is_code_of_model: Callable[[], bool]) -> None:
     """Let the code of models take the lock for each module that it is the first to import. Idempotent.
+
+    `is_code_of_model` says whether the code that imports belongs to a model.
 
     All kinds of imports, those of extension modules too, call the function that is replaced here; none does
     for a module that has been imported.
     """
+    global _is_code_of_model
+    _is_code_of_model = is_code_of_model
     _bootstrap._find_and_load = _one_after_the_other
 
 
 def _one_after_the_other(name: str, import_: Any) -> Any:
     # Threads that a package starts while it is imported do not take part, since it may wait for them. Neither
     # does the code of the model itself, whose modules may take long for other reasons.
-    if current_metrics.get() is None or name.startswith(PRIVATE):
+    if not _is_code_of_model() or name.startswith(PRIVATE):
         return _find_and_load(name, import_)
     held = _lock.acquire(timeout=LONGEST)
     try:

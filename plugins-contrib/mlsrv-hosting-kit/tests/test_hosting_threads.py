@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import pytest
 
-from mlsrv.errors import RequestCancelled
-from mlsrv.threads import Threads, run_in_own_thread
+from mlsrv_hosting_kit.threads import Threads, run_in_own_thread
+from mlsrv_protocol.errors import RequestCancelled
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 
@@ -296,7 +296,7 @@ async def test_an_own_thread_is_named_after_its_function_and_ends() -> None:
 def test_a_thread_that_hangs_does_not_keep_the_process_alive() -> None:
     program = """
 import asyncio, threading
-from mlsrv.threads import Threads
+from mlsrv_hosting_kit.threads import Threads
 
 async def main():
     threads = Threads(1, "pool")

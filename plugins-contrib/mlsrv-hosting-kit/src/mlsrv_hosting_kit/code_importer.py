@@ -3,7 +3,7 @@
 Each load gets a private package whose path is the model's folder, so that two folders may both have a
 ``models.py``, and a reload sees new code. Inside it, ``import helper`` finds ``helper.py`` of the same folder
 first, also when the import runs later, and artifacts that were pickled with ``helper.Thing`` find it too (see
-`mlsrv.hosting.pickle_aliases`). The standard library and mlsrv itself are never replaced.
+`mlsrv_hosting_kit.pickle_aliases`). The standard library and mlsrv itself are never replaced.
 """
 
 from __future__ import annotations
@@ -22,14 +22,18 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from mlsrv.hosting import pickle_aliases, pickle_by_value
-from mlsrv.hosting.code_snapshot import CodeSnapshot, is_module_name
-from mlsrv.hosting.import_lock import PRIVATE
-from mlsrv.hosting.pickle_aliases import current_code
-from mlsrv.settings import ModelSettings
+from mlsrv_hosting_kit import pickle_aliases, pickle_by_value
+from mlsrv_hosting_kit.code_snapshot import CodeSnapshot, is_module_name
+from mlsrv_hosting_kit.import_lock import PRIVATE
+from mlsrv_hosting_kit.pickle_aliases import current_code
 
 _numbers = itertools.count(1)
-_NEVER_OURS = sys.stdlib_module_names | {"mlsrv", "mlsrv_protocol", "mlsrv_settings_kit"}
+_NEVER_OURS = sys.stdlib_module_names | {
+    "mlsrv",
+    "mlsrv_hosting_kit",
+    "mlsrv_protocol",
+    "mlsrv_settings_kit",
+}
 
 
 class CodeImporter:
@@ -62,12 +66,11 @@ class CodeImporter:
         sys.meta_path.insert(0, self._finder)
 
     @classmethod
-    def of(cls, model: ModelSettings, snapshot: CodeSnapshot | None = None) -> CodeImporter | None:
-        """The code in a model's folder, or None if the model has no folder, or that has no modules."""
-        folder = model.folder
+    def of(cls, folder: Path | None, name: str, snapshot: CodeSnapshot | None = None) -> CodeImporter | None:
+        """The code in the folder of a model, or None if the model has no folder, or that has no modules."""
         if folder is None or not _module_names(folder, snapshot):
             return None
-        return cls(folder, model.name, snapshot)
+        return cls(folder, name, snapshot)
 
     def has_module(self, path: Path) -> bool:
         """Return True if there is a module in a file."""
@@ -251,7 +254,7 @@ class _Loader(SourceFileLoader):
         self._code = code
 
     def __reduce__(self) -> tuple[type[SourceFileLoader], tuple[str, str]]:
-        # In a process that gets the module by value (see `mlsrv.hosting.pickle_by_value`).
+        # In a process that gets the module by value (see `mlsrv_hosting_kit.pickle_by_value`).
         return SourceFileLoader, (self.name, str(self.path))
 
     def get_code(self, fullname: str) -> CodeType:

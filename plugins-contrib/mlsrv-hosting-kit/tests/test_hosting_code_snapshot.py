@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mlsrv.hosting import code_snapshot
-from mlsrv.hosting.code_importer import CodeImporter
-from mlsrv.hosting.code_snapshot import take_snapshot
+from mlsrv_hosting_kit import code_snapshot
+from mlsrv_hosting_kit.code_importer import CodeImporter
+from mlsrv_hosting_kit.code_snapshot import take_snapshot
 
 
 @pytest.fixture

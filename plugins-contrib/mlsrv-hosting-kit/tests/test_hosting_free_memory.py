@@ -6,8 +6,8 @@ import sys
 import psutil
 import pytest
 
-from mlsrv.hosting import free_memory
-from mlsrv.hosting.free_memory import returning_free_memory
+from mlsrv_hosting_kit import free_memory
+from mlsrv_hosting_kit.free_memory import returning_free_memory
 
 MIB = 2**20
 

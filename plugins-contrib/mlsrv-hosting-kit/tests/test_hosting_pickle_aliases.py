@@ -7,8 +7,8 @@ from types import ModuleType
 
 import pytest
 
-from mlsrv.hosting import pickle_aliases
-from mlsrv.hosting.pickle_aliases import current_code
+from mlsrv_hosting_kit import pickle_aliases
+from mlsrv_hosting_kit.pickle_aliases import current_code
 
 NAME = "aliased_things"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 
-from mlsrv.hosting.free_memory import return_free_memory
+from mlsrv_hosting_kit.free_memory import return_free_memory
 
 DELAY = 0.2
 """Seconds after an unload before garbage is collected, so that several unloads need one collection."""
