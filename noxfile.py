@@ -180,7 +180,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Types: strict for the protocol, the kernel and the kits, ordinary for all other rooms."""
     install(session, "test", "types")
-    kinds = ("executor", "hosting", "runtime", "settings", "transport")
+    kinds = ("executor", "hosting", "runtime", "settings", "telemetry", "transport")
     names = ["arguments", "testing", *(f"{kind}-kit" for kind in kinds)]
     strict = ["protocol", "core", *(f"plugins-contrib/mlsrv-{name}" for name in names)]
     session.run("mypy", "--strict", *(f"{room}/src" for room in strict))

@@ -10,9 +10,9 @@ from mlsrv import Kernel, MeterOffer, MLModel, ModelSettings
 from mlsrv.errors import ModelFailed, ModelLoadError
 from mlsrv.metrics import MOST_METRICS, Meter, Metric, MetricClash, ModelMetrics, Recorder, discard, nothing
 from mlsrv.telemetry.kernel_metrics import METRICS
-from mlsrv.telemetry.meters import Meters
 from mlsrv.testing import text_request
 from mlsrv.types import InferenceRequest, InferenceResponse
+from mlsrv_telemetry_kit.meters import Meters
 
 OWN = {metric.name for metric in METRICS}
 

@@ -18,7 +18,7 @@ KITS = tuple(
     for name in ("testing", "runtime-kit", "executor-kit", "transport-kit", "arguments")
 )
 """Kits for authors, on the kernel."""
-MACHINERY = ("plugins-contrib/mlsrv-hosting-kit", "plugins-contrib/mlsrv-settings-kit")
+MACHINERY = tuple(f"plugins-contrib/mlsrv-{name}-kit" for name in ("hosting", "settings", "telemetry"))
 """Kits below the kernel, which know nothing of it."""
 KERNEL_NEEDS = {"attr", "attrs", "mlsrv_protocol", "numpy", "pluggy"} | {
     where.rpartition("/")[2].replace("-", "_") for where in MACHINERY
@@ -37,7 +37,7 @@ layers =
     {top}
     mlsrv_testing | mlsrv_runtime_kit | mlsrv_executor_kit | mlsrv_transport_kit | mlsrv_arguments
     mlsrv
-    mlsrv_hosting_kit | mlsrv_settings_kit
+    mlsrv_hosting_kit | mlsrv_settings_kit | mlsrv_telemetry_kit
     mlsrv_protocol
 
 [importlinter:contract:kernel]
@@ -47,6 +47,7 @@ source_modules =
     mlsrv
     mlsrv_hosting_kit
     mlsrv_settings_kit
+    mlsrv_telemetry_kit
     mlsrv_protocol
 forbidden_modules =
     starlette

@@ -14,7 +14,7 @@ from workspace import Room, rooms
 LIGHT = {"attr", "attrs", "pluggy"}
 """What may be loaded besides the standard library and the kernel's own light modules."""
 
-MACHINERY = {"mlsrv_hosting_kit", "mlsrv_settings_kit"}
+MACHINERY = {"mlsrv_hosting_kit", "mlsrv_settings_kit", "mlsrv_telemetry_kit"}
 """Kits below the kernel, whose light modules are part of it."""
 
 MAY_READ_ENVIRONMENT = {

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import Any
 
-from mlsrv.telemetry.log_text import FIELD, MESSAGE, cut, cut_traceback, escaped, indented
 from mlsrv.telemetry.request_logging import FIELDS, current_fields, printable
+from mlsrv_telemetry_kit.log_text import FIELD, MESSAGE, cut, cut_traceback, escaped, indented
 
 _STANDARD = {
     *logging.makeLogRecord({}).__dict__,

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from copy import copy
 from typing import TextIO, TypeAlias, cast
 
-from mlsrv.telemetry.log_text import MESSAGE, cut, cut_traceback
 from mlsrv.telemetry.request_logging import FIELDS
 from mlsrv_cli.log_output import Output, OutputHandler, Printed
 from mlsrv_settings_kit.redaction import redacted, without_secrets
+from mlsrv_telemetry_kit.log_text import MESSAGE, cut, cut_traceback
 
 logger = logging.getLogger("mlsrv.cli")
 

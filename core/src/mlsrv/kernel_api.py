@@ -18,7 +18,6 @@ from mlsrv.authorization import AccessRequest, Principal
 from mlsrv.context import CallContext
 from mlsrv.handlers import Arguments
 from mlsrv.interceptor import Interceptor
-from mlsrv.metrics import Meter, Metric, ProcessReading, Reading, Recorder, RowRecorder
 from mlsrv.placement import ModelInfo, Placement
 from mlsrv.plugin_resources import Shared
 from mlsrv.repository import Listing
@@ -31,6 +30,7 @@ from mlsrv_protocol.types import (
     RepositoryIndexResponseItem,
     State,
 )
+from mlsrv_telemetry_kit.metrics import Meter, Metric, ProcessReading, Reading, Recorder, RowRecorder
 
 __all__ = [
     "Access",

@@ -11,8 +11,8 @@ from attrs import field, frozen
 from mlsrv.context import CallContext
 from mlsrv.errors import Unsupported
 from mlsrv.handlers import Arguments, HandlerOptions
-from mlsrv.metrics import Metric
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, MetadataTensor, Parameters
+from mlsrv_telemetry_kit.metrics import Metric
 
 __all__ = ["ModelInfo", "Placement"]
 

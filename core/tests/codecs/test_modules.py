@@ -71,7 +71,8 @@ def test_importing_the_package_imports_no_plugin() -> None:
     probe = (
         "import sys, mlsrv.codecs, mlsrv.codecs.pandas; "
         "tops = {name.partition('.')[0] for name in sys.modules if name.startswith('mlsrv_')}; "
-        "print(sorted(tops - {'mlsrv_hosting_kit', 'mlsrv_protocol', 'mlsrv_settings_kit'}))"
+        "below = ('hosting_kit', 'protocol', 'settings_kit', 'telemetry_kit'); "
+        "print(sorted(tops - {f'mlsrv_{name}' for name in below}))"
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("[]\n", "")

@@ -11,9 +11,9 @@ from mlsrv import CallContext, Kernel, ModelSettings
 from mlsrv.authorization import AccessRequest, Action, Authorizer, Limits, Principal
 from mlsrv.errors import OfferClash, PermissionDenied, PluginError, RateLimited, Unauthenticated
 from mlsrv.kernel.guard import RequestGuard
-from mlsrv.telemetry.meters import Meters
 from mlsrv.testing import EchoModel, MemoryMeter, text_request
 from mlsrv.types import InferenceRequest
+from mlsrv_telemetry_kit.meters import Meters
 
 
 class Names(Authorizer):

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from mlsrv.controlplane.registry import Registry
 from mlsrv.telemetry.kernel_metrics import IN_FLIGHT, MODEL_READY, MODEL_STATE
-from mlsrv.telemetry.meters import Meters
 from mlsrv_protocol.types import State
+from mlsrv_telemetry_kit.meters import Meters
 
 
 def show_models(registry: Registry, metrics: Meters) -> None:

@@ -19,13 +19,13 @@ from mlsrv.errors import ConfigurationError, MLSrvError, ModelLoadError, ServerN
 from mlsrv.executor import Executor
 from mlsrv.handlers import check_root_paths
 from mlsrv.kernel_api import KernelAPI
-from mlsrv.metrics import MetricClash
 from mlsrv.placement import Placement
 from mlsrv.plugins.manager import Plugins
 from mlsrv.repository import BrokenModel, Listing
 from mlsrv.settings import KernelModelSettings, KernelSettings, ModelSettings
-from mlsrv.telemetry.meters import Meters
 from mlsrv_protocol.types import State
+from mlsrv_telemetry_kit.meters import Meters
+from mlsrv_telemetry_kit.metrics import MetricClash
 
 logger = logging.getLogger("mlsrv.models")
 

@@ -10,7 +10,6 @@ from time import monotonic_ns
 from mlsrv.context import CallContext
 from mlsrv.errors import Code, MLSrvError, Overloaded
 from mlsrv.interceptor import StreamNext
-from mlsrv.metrics import Recorder, RowRecorder
 from mlsrv.telemetry.kernel_metrics import (
     DURATION,
     FAILURE,
@@ -20,11 +19,12 @@ from mlsrv.telemetry.kernel_metrics import (
     RESPONSE_BYTES,
     SUCCESS,
 )
-from mlsrv.telemetry.meters import Meters
 from mlsrv.utils import closing
 from mlsrv_hosting_kit.timeline import Timeline
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 from mlsrv_protocol.workload import size_in_turns
+from mlsrv_telemetry_kit.meters import Meters
+from mlsrv_telemetry_kit.metrics import Recorder, RowRecorder
 
 _SECOND = 1e-9
 

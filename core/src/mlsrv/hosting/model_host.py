@@ -26,7 +26,6 @@ from mlsrv.hosting.handler_arguments import Handler, compile_handlers
 from mlsrv.hosting.streams import StreamRequests, ThreadedIterator, only
 from mlsrv.hosting.user_call import SyncCalls, UserCode, UserCodeCall, as_async, predict_as_async, run_once
 from mlsrv.hosting.warmup import warm_up_requests
-from mlsrv.metrics import ModelMetrics, Record, current_metrics, discard
 from mlsrv.model import MLModel
 from mlsrv.placement import ModelInfo, Placement
 from mlsrv.settings import ModelSettings
@@ -51,6 +50,7 @@ from mlsrv_protocol.types import (
 )
 from mlsrv_protocol.verbatim import Verbatim
 from mlsrv_protocol.workload import holds_many_values
+from mlsrv_telemetry_kit.metrics import ModelMetrics, Record, current_metrics, discard
 
 logger = logging.getLogger("mlsrv.model")
 

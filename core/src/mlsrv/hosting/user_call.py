@@ -15,11 +15,11 @@ from mlsrv.context import Asker, CallContext, current_context
 from mlsrv.errors import MLSrvError, ModelFailed
 from mlsrv.hosting.call_scope import CallScope, CallScopes
 from mlsrv.hosting.fault import is_of_model, is_shutdown
-from mlsrv.metrics import ModelMetrics, current_metrics
 from mlsrv_hosting_kit.code_importer import CodeImporter
 from mlsrv_hosting_kit.pickle_aliases import current_code
 from mlsrv_hosting_kit.threads import Threads, run_in_own_thread
 from mlsrv_hosting_kit.timeline import Stopwatch, current_stopwatch
+from mlsrv_telemetry_kit.metrics import ModelMetrics, current_metrics
 
 
 class SyncCalls(Protocol):

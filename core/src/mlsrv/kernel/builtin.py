@@ -13,8 +13,8 @@ from mlsrv.settings.server import KERNEL_DISTRIBUTION
 if TYPE_CHECKING:
     from mlsrv.executor import ModelInfo
     from mlsrv.interceptor import Interceptor
-    from mlsrv.metrics import Metric
     from mlsrv.settings import ModelSettings
+    from mlsrv_telemetry_kit.metrics import Metric
 
 
 class KernelPlugin:

@@ -9,8 +9,8 @@ from attrs import define, evolve
 from mlsrv.authorization import AccessRequest, Authorizer, Principal
 from mlsrv.errors import MLSrvError, PermissionDenied, RateLimited, Unauthenticated
 from mlsrv.kernel_api import AuditNotes, Metrics
-from mlsrv.metrics import Recorder
 from mlsrv.telemetry.kernel_metrics import ADMITTED, REFUSED
+from mlsrv_telemetry_kit.metrics import Recorder
 
 MOST_BUCKETS = 10_000
 """Principals whose rates are tracked at once; those that have been quiet long enough are forgotten first."""

@@ -29,7 +29,6 @@ from mlsrv.kernel.guard import RequestGuard
 from mlsrv.kernel.model_views import ModelViews
 from mlsrv.kernel.request_calls import RequestCalls
 from mlsrv.kernel.serving import Serving
-from mlsrv.metrics import Meter
 from mlsrv.plugins.factory import make_offered
 from mlsrv.plugins.manager import Plugins
 from mlsrv.plugins.offers import ExecutorOffer, MeterOffer, SettingsOffer, TransportOffer
@@ -39,13 +38,14 @@ from mlsrv.settings.model_environment import ModelEnvironment
 from mlsrv.telemetry.access_log import AccessLog
 from mlsrv.telemetry.audit_log import AuditLog
 from mlsrv.telemetry.error_details import ErrorDetails, is_loopback
-from mlsrv.telemetry.meters import Meters
 from mlsrv.transport import Transport
 from mlsrv_protocol.types import (
     MetadataServerResponse,
     RepositoryIndexResponseItem,
 )
 from mlsrv_settings_kit.sections import FlatSettings
+from mlsrv_telemetry_kit.meters import Meters
+from mlsrv_telemetry_kit.metrics import Meter
 
 if TYPE_CHECKING:
     from mlsrv.kernel.blocking import BlockingKernel

@@ -18,10 +18,10 @@ from mlsrv.hosting.streams import only, then
 from mlsrv.kernel.guard import RequestGuard
 from mlsrv.telemetry.error_details import ErrorDetails
 from mlsrv.telemetry.kernel_metrics import REJECTED
-from mlsrv.telemetry.meters import Meters
 from mlsrv.telemetry.request_logging import reported
 from mlsrv.utils import closing
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
+from mlsrv_telemetry_kit.meters import Meters
 
 
 class RequestCalls:

@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from mlsrv.authorization import Authorizer
     from mlsrv.interceptor import Interceptor, UserCodeContext
     from mlsrv.kernel_api import KernelAPI
-    from mlsrv.metrics import Metric
     from mlsrv.placement import ModelInfo
     from mlsrv.plugin_resources import Shared
     from mlsrv.repository import VerifiedFolder
     from mlsrv.settings import ModelSettings
     from mlsrv_protocol.types import State
+    from mlsrv_telemetry_kit.metrics import Metric
 
 logger = logging.getLogger("mlsrv.plugins")
 
@@ -178,7 +178,7 @@ class Plugins:
             PluginError: an implementation raised, or returned something else.
             OfferClash: two plugins list different metrics under one name.
         """
-        from mlsrv.metrics import Metric
+        from mlsrv_telemetry_kit.metrics import Metric
 
         found: dict[str, tuple[PluginRow, Metric]] = {}
         for row, result in self._each("mlsrv_metrics"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlsrv.metrics import BYTES, SECONDS, Metric
+from mlsrv_telemetry_kit.metrics import BYTES, SECONDS, Metric
 
 _INFER = ("model", "version")
 _MODEL = ("model_name", "model_version")

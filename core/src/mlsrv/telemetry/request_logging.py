@@ -9,8 +9,8 @@ from typing import Any
 
 from mlsrv.context import CallContext, current_context
 from mlsrv.errors import Code, MLSrvError, ModelLoadError
-from mlsrv.metrics import current_metrics
-from mlsrv.telemetry.log_text import cut
+from mlsrv_telemetry_kit.log_text import cut
+from mlsrv_telemetry_kit.metrics import current_metrics
 
 logger = logging.getLogger("mlsrv.requests")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from mlsrv.telemetry.log_text import FIELD, MESSAGE, cut, cut_traceback
 from mlsrv.telemetry.request_logging import current_fields
 from mlsrv_executor_kit.plain_values import plain_value
 from mlsrv_protocol.plain_arrays import as_text
+from mlsrv_telemetry_kit.log_text import FIELD, MESSAGE, cut, cut_traceback
 
 __all__ = [
     "handle_record",

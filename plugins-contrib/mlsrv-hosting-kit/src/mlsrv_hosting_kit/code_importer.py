@@ -33,6 +33,7 @@ _NEVER_OURS = sys.stdlib_module_names | {
     "mlsrv_hosting_kit",
     "mlsrv_protocol",
     "mlsrv_settings_kit",
+    "mlsrv_telemetry_kit",
 }
 
 

@@ -14,7 +14,7 @@ from mlsrv.plugins.markers import hookspec
 if TYPE_CHECKING:
     from mlsrv.authorization import Authorizer
     from mlsrv.kernel_api import KernelAPI
-    from mlsrv.metrics import Metric
+    from mlsrv_telemetry_kit.metrics import Metric
 
 
 @hookspec

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from prometheus_client import Metric as Samples
 
 from mlsrv.metrics import ProcessMetric, ProcessReading
-from mlsrv.telemetry.default_registry import read_default_registry
+from mlsrv_telemetry_kit.default_registry import read_default_registry
 
 logger = logging.getLogger("mlsrv.metrics")
 

@@ -15,6 +15,7 @@ PINNED = (
     "mlsrv_protocol",
     "mlsrv_runtime_kit",
     "mlsrv_settings_kit",
+    "mlsrv_telemetry_kit",
     "mlsrv_workers",
 )
 """Packages that always come from the server, where it has them, besides those of its plugins: the

@@ -26,7 +26,6 @@ from mlsrv.hosting.catalog import Catalog
 from mlsrv.hosting.model_host import ModelHost
 from mlsrv.metrics import Metric
 from mlsrv.plugin_resources import Shared
-from mlsrv.telemetry.default_registry import read_default_registry
 from mlsrv.telemetry.request_logging import thread_failed
 from mlsrv_executor_kit import serialization
 from mlsrv_executor_kit.failures import dump_error
@@ -40,6 +39,7 @@ from mlsrv_hosting_kit.free_memory import returning_free_memory
 from mlsrv_hosting_kit.garbage import freeze_libraries
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 from mlsrv_protocol.workload import is_large
+from mlsrv_telemetry_kit.default_registry import read_default_registry
 from mlsrv_workers.ipc.connection import Connection
 from mlsrv_workers.ipc.frames import CREDIT_INTERVAL, STREAM_WINDOW, Frame, FrameKind
 from mlsrv_workers.ipc.log_forwarding import ForwardingHandler

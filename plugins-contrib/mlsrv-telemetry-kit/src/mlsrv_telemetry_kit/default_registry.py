@@ -9,7 +9,7 @@ import logging
 import sys
 from typing import Any
 
-from mlsrv.metrics import ProcessMetric
+from mlsrv_telemetry_kit.metrics import ProcessMetric
 
 logger = logging.getLogger("mlsrv.metrics")
 

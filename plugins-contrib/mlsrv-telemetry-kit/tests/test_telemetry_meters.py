@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from mlsrv.metrics import Metric, MetricClash, Recorder, nothing
-from mlsrv.telemetry.meters import Meters
 from mlsrv.testing import MemoryMeter
+from mlsrv_telemetry_kit.meters import Meters
 
 COUNT = Metric("count", "A count.", "counter", ("model",))
 LEVEL = Metric("level", "A level.", "gauge")

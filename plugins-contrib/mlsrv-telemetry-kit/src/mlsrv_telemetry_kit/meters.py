@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from mlsrv.metrics import (
+from mlsrv_telemetry_kit.metrics import (
     Meter,
     Metric,
     MetricClash,
