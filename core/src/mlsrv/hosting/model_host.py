@@ -5,20 +5,17 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import math
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from mlsrv.codecs.registration import registered_codecs
 from mlsrv.context import Asker, CallContext
-from mlsrv.errors import MLSrvError, ModelFailed, ModelLoadError, OutputNotFound, Unsupported
+from mlsrv.errors import MLSrvError, ModelFailed, ModelLoadError, Unsupported
 from mlsrv.handlers import Arguments, HandlerRequest, Handlers, Reply
+from mlsrv.hosting.answers import Answers, place_of
 from mlsrv.hosting.call_scope import CallScope
 from mlsrv.hosting.catalog import Catalog
 from mlsrv.hosting.fault import is_shutdown
@@ -36,19 +33,11 @@ from mlsrv_hosting_kit.code_snapshot import CodeSnapshot
 from mlsrv_hosting_kit.garbage import collect_pending, collect_soon
 from mlsrv_hosting_kit.pickle_aliases import current_code
 from mlsrv_hosting_kit.threads import Threads, run_in_own_thread
-from mlsrv_protocol.converters import to_parameters
-from mlsrv_protocol.datatypes import Datatype
-from mlsrv_protocol.errors import InvalidPayload
-from mlsrv_protocol.strings import fitting_shape
-from mlsrv_protocol.tensors import numeric
 from mlsrv_protocol.types import (
     InferenceRequest,
     InferenceResponse,
     MetadataModelResponse,
-    RequestOutput,
-    ResponseOutput,
 )
-from mlsrv_protocol.verbatim import Verbatim
 from mlsrv_protocol.workload import holds_many_values
 from mlsrv_telemetry_kit.metrics import ModelMetrics, Record, current_metrics, discard
 
@@ -93,7 +82,7 @@ class ModelHost(Placement):
         self._model: MLModel | None = None
         self._code = UserCode(settings.name, settings.version, self.metrics, asker)
         self._predict: Callable[[InferenceRequest], Awaitable[Any]] = _not_loaded
-        self._chooses_outputs = False
+        self._answers = Answers(MLModel, settings.name, settings.version)
         self._handlers: Mapping[str, Handler] = {}
 
     # --- lifetime -------------------------------------------------------------------------------------------
@@ -143,18 +132,18 @@ class ModelHost(Placement):
         answer = await run_once(model.load)
         if _is_false(answer):
             raise ModelLoadError(
-                f"Model {name}: load() of {cls.__qualname__} returned {answer!r:.60}{_place(cls.load)}."
+                f"Model {name}: load() of {cls.__qualname__} returned {answer!r:.60}{place_of(cls.load)}."
             )
         if not vars(model).get("ready", True):
             raise ModelLoadError(
-                f"Model {name}: load() of {cls.__qualname__} left ready = False{_place(cls.load)}."
+                f"Model {name}: load() of {cls.__qualname__} left ready = False{place_of(cls.load)}."
             )
         self._model = model
         metadata = await run_once(model.metadata)
         if not isinstance(metadata, MetadataModelResponse):
             raise ModelLoadError(
                 f"Model {name}: metadata() of {cls.__qualname__} returned a {type(metadata).__name__}, "
-                f"not a MetadataModelResponse{_place(cls.metadata)}."
+                f"not a MetadataModelResponse{place_of(cls.metadata)}."
             )
         # The annotations of `decode_args`: mistakes show when the model is loaded.
         plans = [
@@ -166,9 +155,9 @@ class ModelHost(Placement):
         self._handlers = compile_handlers(model, handlers)
         model.ready = True
         self._predict = predict_as_async(model.predict, self._threads, name, self._sync_calls)
-        self._chooses_outputs = _chooses(cls)
         self._code.scopes = self._catalog.scopes(self.settings)
         self.info = self._info_of(model, metadata, handlers, plans)
+        self._answers = Answers(cls, name, self.settings.version, self.info.outputs)
         for request in await warm_up_requests(self.settings, self.info, codecs.sample):
             await self._warm_up(request)
 
@@ -213,6 +202,7 @@ class ModelHost(Placement):
         model, self._model = self._model, None
         modules, self._code.modules = self._code.modules, None
         self._predict = _not_loaded
+        self._answers = Answers(MLModel, self.settings.name, self.settings.version)
         self._handlers = {}
         token = current_metrics.set(self.metrics)
         modules_token = current_code.set(modules)
@@ -238,7 +228,7 @@ class ModelHost(Placement):
         context.check()
         with UserCodeCall(self._code, context):
             response = await self._predict(request)
-        return self._finished(response, request, context, MLModel.predict)
+        return self._answers.finished(response, request, context, MLModel.predict)
 
     async def stream(
         self, requests: AsyncIterator[InferenceRequest], context: CallContext
@@ -261,7 +251,9 @@ class ModelHost(Placement):
                         response = await anext(responses, _END)
                     if response is _END:
                         return
-                    yield self._finished(response, taken.first, context, MLModel.predict_stream, is_first)
+                    yield self._answers.finished(
+                        response, taken.first, context, MLModel.predict_stream, is_first
+                    )
                     is_first = False
             finally:
                 await self._close_stream(responses, context, around)
@@ -322,84 +314,6 @@ class ModelHost(Placement):
                 extra=fields_of(context),
             )
 
-    def _finished(
-        self,
-        response: Any,
-        request: InferenceRequest | None,
-        context: CallContext,
-        method: Callable[..., Any],
-        is_first: bool = True,
-    ) -> InferenceResponse:
-        if not isinstance(response, InferenceResponse):
-            raise self._wrong_type(response, method.__name__)
-        outputs = response.outputs
-        if len(outputs) > 1:
-            self._check_names(outputs, method)
-        if (
-            request is not None
-            and request.outputs
-            and not (method is MLModel.predict and self._chooses_outputs)
-        ):
-            # Of a stream, each response may have some of the outputs, and the last one perhaps none.
-            outputs = self._chosen(outputs, request.outputs, may_lack_all=not is_first)
-        for output in outputs:
-            if output.datatype is Datatype.BYTES:
-                _settle_shape(output)
-            elif type(output.data) is not np.ndarray and isinstance(output.data, np.ma.MaskedArray):
-                self._fill(output)
-        # A new message: a model may answer several requests with one object.
-        return InferenceResponse.construct(
-            self._code.name,
-            [*outputs],
-            self._code.version,
-            (request.id if request is not None else None) or context.request_id,
-            to_parameters(response.parameters),
-        )
-
-    def _chosen(
-        self, outputs: list[ResponseOutput], asked: Sequence[RequestOutput], may_lack_all: bool
-    ) -> list[ResponseOutput]:
-        """Return the outputs that a request asks for, in its order, without those that the model declares and
-        does not have now.
-
-        Raises:
-            OutputNotFound: it declares none of that name, or has none of them all.
-        """
-        by_name = {output.name: output for output in outputs}
-        names = dict.fromkeys(output.name for output in asked)
-        found = [by_name[name] for name in names if name in by_name]
-        if len(found) < len(names) and not may_lack_all:
-            declared = {tensor.name for tensor in self.info.outputs}
-            absent = [name for name in names if name not in by_name]
-            unknown = [name for name in absent if name not in declared]
-            if unknown or not found:
-                raise OutputNotFound.unknown(self.settings.name, (unknown or absent)[0], by_name)
-        return found
-
-    def _fill(self, output: ResponseOutput) -> None:
-        # Here, before batching, caches and worker processes take the array apart and lose its mask.
-        try:
-            output.data = numeric(output.data, output.datatype)
-        except InvalidPayload as error:
-            raise ModelFailed(f'Model {self.settings.name}, output "{output.name}": {error}') from None
-
-    def _check_names(self, outputs: Sequence[ResponseOutput], method: Callable[..., Any]) -> None:
-        names = [output.name for output in outputs]
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            place = _place(getattr(type(self._loaded()), method.__name__))
-            raise ModelFailed(
-                f'Model {self.settings.name}: {method.__name__} returned two outputs called "{twice}"; '
-                f"names must be unique{place}."
-            )
-
-    def _wrong_type(self, response: object, name: str) -> ModelFailed:
-        method = getattr(type(self._loaded()), name)
-        return ModelFailed(
-            f"Model {self.settings.name}: {name} returned a {type(response).__name__}, "
-            f"not an InferenceResponse{_place(method)}."
-        )
-
 
 def _mark_quoted(error: MLSrvError, what: str) -> None:
     """Mark the error of a load that quotes an exception of other code in its own sentence."""
@@ -420,31 +334,6 @@ def _is_false(answer: object) -> bool:
         return answer is not None and not answer
     except Exception:  # an array is neither true nor false, and no refusal
         return False
-
-
-def _chooses(cls: type[MLModel]) -> bool:
-    """Return whether `predict` of a class itself answers with the outputs that a request asks for."""
-    owner = next(base for base in cls.__mro__ if "predict" in vars(base))
-    return bool(vars(owner).get("own_output_choice"))
-
-
-def _settle_shape(output: ResponseOutput) -> None:
-    """Let the shape of texts count texts, where a model wrote how many characters they have."""
-    data = output.data
-    if type(data) is Verbatim:
-        return
-    expected = math.prod(output.shape)
-    if isinstance(data, str | bytes) or (isinstance(data, list) and len(data) != expected):
-        try:
-            output.shape = fitting_shape(data, output.shape, expected)
-        except InvalidPayload:
-            return  # the writer of the response says what does not fit
-
-
-def _place(method: Callable[..., Any]) -> str:
-    """Return the file and line of a method of user code, for the end of a sentence."""
-    code = getattr(inspect.unwrap(method), "__code__", None)
-    return f" ({Path(code.co_filename).name}, line {code.co_firstlineno})" if code else ""
 
 
 async def _not_loaded(request: InferenceRequest) -> Any:
