@@ -7,46 +7,16 @@ from types import TracebackType
 from typing import Any, Self
 
 from mlsrv_protocol.client import calls
-from mlsrv_protocol.client.channel import make_channel, streaming
+from mlsrv_protocol.client.base import BaseClient
+from mlsrv_protocol.client.channel import streaming
 from mlsrv_protocol.client.result import Result
 from mlsrv_protocol.client.retries import run_async
-from mlsrv_protocol.client.trust import Certificate
 from mlsrv_protocol.metadata import MetadataModelResponse, MetadataServerResponse
 from mlsrv_protocol.repository import RepositoryIndexResponseItem
 
 
-class AsyncClient:
-    """A client of one server, for asyncio. Every call raises `ServerError` when the server refuses it, and
-    `ConnectionFailed` when it cannot be reached.
-
-    Args:
-        url: `http://`, `https://`, `grpc://` or `grpcs://`, host and port. With
-            `kafka://HOST:PORT/INPUT/OUTPUT?errors=TOPIC` inferences, and nothing else, are asked over topics.
-        timeout: seconds for one attempt.
-        retries: further attempts when no connection could be made, or when the server is overloaded and the
-            call is safe to repeat. An inference counts as safe only with `repeatable=True`.
-        headers: sent with each call.
-        verify: for TLS: the path of a PEM file with authorities; True takes common ones;
-            False, for HTTP alone, checks nothing.
-        cert: for TLS: the client's own certificate, as the path of a PEM file with the chain and the private
-            key, or as a tuple of the paths of two.
-
-    Raises:
-        InvalidPayload: the URL is not that of a server, or a certificate cannot be read.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        timeout: float = 60.0,
-        retries: int = 2,
-        headers: Mapping[str, str] | None = None,
-        verify: str | bool = True,
-        cert: Certificate | None = None,
-    ) -> None:
-        self._channel = make_channel(url, timeout, headers or {}, verify, cert)
-        self._retries = retries
+class AsyncClient(BaseClient):
+    """A client of one server, for asyncio; the arguments and errors are those of `BaseClient`."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -75,21 +45,7 @@ class AsyncClient:
         as_json: bool = False,
         repeatable: bool = False,
     ) -> Result:
-        """Run an inference.
-
-        Args:
-            model: its name.
-            inputs: arrays by name (anything that numpy takes), or a whole `InferenceRequest`.
-            version: of the model; None lets the server choose.
-            outputs: names of the outputs to return; None means all.
-            parameters: of the request.
-            id: of the request; None lets the server make one.
-            as_json: over HTTP, send and receive JSON in place of binary tensors.
-            repeatable: send it again if the server is overloaded or the connection breaks.
-
-        Raises:
-            InvalidPayload: the inputs cannot be sent.
-        """
+        """Run an inference; see `Client.infer` for its arguments and errors."""
         request = calls.make_request(
             model, inputs, version=version, outputs=outputs, parameters=parameters, id=id
         )
@@ -108,15 +64,7 @@ class AsyncClient:
         id: str | None = None,
         as_json: bool = False,
     ) -> AsyncIterator[Result]:
-        """Ask a model that streams, and yield each of its responses; over Kafka alone.
-
-        The arguments are those of `infer`; the timeout is for each response. One that comes twice is yielded
-        once.
-
-        Raises:
-            InvalidPayload: the inputs cannot be sent.
-            ServerError: the server fails, perhaps after some responses.
-        """
+        """Ask a model that streams, and yield each of its responses; see `Client.stream`."""
         request = calls.make_request(
             model, inputs, version=version, outputs=outputs, parameters=parameters, id=id
         )
