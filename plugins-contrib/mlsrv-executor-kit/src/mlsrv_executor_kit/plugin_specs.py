@@ -30,10 +30,13 @@ class PluginModuleSpec:
     Attributes:
         name: its import name.
         file: its source file, if it was loaded from a file outside the import path.
+        packages: further top-level packages of its distribution that models import, from its attribute
+            `MODEL_PACKAGES`.
     """
 
     name: str
     file: str | None = None
+    packages: tuple[str, ...] = ()
 
     def load(self) -> ModuleType:
         """Import the module in this process, under the same name."""
@@ -70,8 +73,9 @@ class PluginSpecs:
 
     @property
     def packages(self) -> set[str]:
-        """Top-level packages of the modules that are not single files."""
-        return {module.name.partition(".")[0] for module in self.modules if module.file is None}
+        """Top-level packages of the modules that are not single files, and those that models import."""
+        modules = [module for module in self.modules if module.file is None]
+        return {name for module in modules for name in (module.name.partition(".")[0], *module.packages)}
 
     def load(self) -> Plugins:
         """Load the plugins in this process.
@@ -105,4 +109,5 @@ def _spec_of(plugin: ModuleType) -> PluginModuleSpec:
     except ImportError:
         found = None
     file = None if found is not None else inspect.getsourcefile(plugin)
-    return PluginModuleSpec(name, str(Path(file).absolute()) if file is not None else None)
+    packages = tuple(getattr(plugin, "MODEL_PACKAGES", ()))
+    return PluginModuleSpec(name, str(Path(file).absolute()) if file is not None else None, packages)

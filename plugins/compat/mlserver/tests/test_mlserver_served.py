@@ -166,7 +166,17 @@ async def test_the_plugin_refuses_to_load_beside_mlserver(monkeypatch: pytest.Mo
 
     class Found:
         version = "1.7.1"
+        folder = Path(check_alone.__code__.co_filename).parent.parent
 
-    monkeypatch.setattr("mlsrv_mlserver.presence.distribution", lambda name: Found)
+        def locate_file(self, path: str) -> Path:
+            return self.folder / path
+
+    monkeypatch.setattr("mlsrv_mlserver.presence.distribution", lambda name: Found())
     with pytest.raises(ImportError, match=r"MLServer 1\.7\.1 is installed, too"):
+        check_alone()
+    # In a model's environment its package is hidden by ours, which is in another folder.
+    monkeypatch.setattr(Found, "folder", Path("elsewhere"))
+    check_alone()
+    monkeypatch.setattr("mlsrv_mlserver.presence.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="is installed, too"):
         check_alone()

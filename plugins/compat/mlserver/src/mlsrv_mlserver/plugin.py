@@ -12,6 +12,18 @@ from mlsrv_settings_kit.foreign import ForeignEnvironment
 
 check_alone()
 
+MODEL_PACKAGES = (
+    "mlserver",
+    "mlserver_catboost",
+    "mlserver_huggingface",
+    "mlserver_lightgbm",
+    "mlserver_mllib",
+    "mlserver_mlflow",
+    "mlserver_sklearn",
+    "mlserver_xgboost",
+)
+"""Packages that models import, which a worker in an environment gets from here, whatever that has."""
+
 
 @mlsrv.hookimpl
 def mlsrv_settings() -> tuple[mlsrv.SettingsOffer, ...]:

@@ -275,13 +275,13 @@ async def test_parameters_that_name_no_environment_fail_the_load(
         assert text in kernel.handle("tiny").reason
 
 
-async def test_another_version_of_python_is_refused(serve: Any, tiny: Any, tmp_path: Path) -> None:
+async def test_a_python_that_is_too_old_is_refused(serve: Any, tiny: Any, tmp_path: Path) -> None:
     python = tmp_path / "tiny" / "env" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.write_text("#!/bin/sh\necho 3.6\n")
     python.chmod(0o755)
     async with serve(tiny(environment_path="env")) as kernel:
-        assert "it has Python 3.6, and the server Python 3." in kernel.handle("tiny").reason
+        assert "it has Python 3.6, and workers need 3.9 or newer" in kernel.handle("tiny").reason
 
 
 async def test_warnings_of_an_interpreter_are_ignored(serve: Any, tiny: Any, tmp_path: Path) -> None:

@@ -22,11 +22,13 @@ from mlsrv.threads import run_in_own_thread
 from mlsrv_workers.environments import unpack
 from mlsrv_workers.environments.installers import install
 from mlsrv_workers.environments.run_program import run_program
+from mlsrv_workers.environments.shared_packages import OWN_VERSION
 from mlsrv_workers.settings import ENVIRONMENT_PARAMETERS
 
 logger = logging.getLogger("mlsrv.workers")
 
-"""Parameters of models that name an environment."""
+OLDEST = (3, 9)
+"""The oldest Python in which workers run."""
 
 VERSION_TIMEOUT = 60.0
 """Seconds in which an interpreter must print its version."""
@@ -44,13 +46,15 @@ class Environment:
     Attributes:
         id: unique for its contents.
         folder: its prefix.
-        python: its interpreter, or the server's if it has none.
-        sites: its ``site-packages``, if `python` is the server's.
+        python: its interpreter; if it has none, the server's, or another one of its version.
+        version: Python's minor version in it.
+        sites: its ``site-packages``, if `python` is not its own.
     """
 
     id: str
     folder: str
     python: str
+    version: tuple[int, int]
     sites: tuple[str, ...] = ()
 
 
@@ -92,7 +96,7 @@ class Environments:
         """Return the environment that a model's parameters name, or None.
 
         Raises:
-            ModelLoadError: it does not exist, cannot be built, or has another version of Python.
+            ModelLoadError: it does not exist, cannot be built, or has a Python that is too old.
         """
         if not has_environment(model):
             return None
@@ -194,28 +198,56 @@ def _hash_file(path: Path) -> str:
 
 async def _check(name: str, folder: Path) -> Environment:
     """Return the environment in a folder, after checking its interpreter."""
-    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     python = shutil.which("python", path=str(folder / "bin"))
+    if python is not None:
+        return Environment(name, str(folder), python, await _python_version(python))
+    sites = _sites(folder)
+    if not sites:
+        raise ValueError("it has neither bin/python nor lib/python3.*/site-packages")
+    version = OWN_VERSION if OWN_VERSION in sites else max(sites)
+    name_of_version = f"python{_text(version)}"
+    python = sys.executable if version == OWN_VERSION else shutil.which(name_of_version)
     if python is None:
-        site_packages = folder / "lib" / f"python{version}" / "site-packages"
-        if not site_packages.is_dir():
-            raise ValueError(f"it has neither bin/python nor {site_packages.relative_to(folder)}")
-        return Environment(name, str(folder), sys.executable, (str(site_packages),))
-    found = await _python_version(python)
-    if found != version:
-        raise ValueError(f"it has Python {found}, and the server Python {version}; they must be the same")
-    return Environment(name, str(folder), python)
+        raise ValueError(
+            f"it has no interpreter for its packages in lib/{name_of_version}, and no {name_of_version} "
+            "is on the PATH"
+        )
+    if await _python_version(python) != version:
+        raise ValueError(f"{python} has another version than its name says")
+    return Environment(name, str(folder), python, version, (str(sites[version]),))
 
 
-async def _python_version(python: str) -> str:
-    """Return the version that an interpreter prints, which may follow warnings."""
+def _sites(folder: Path) -> dict[tuple[int, int], Path]:
+    """Return the folders of packages, by Python's minor version."""
+    return {_version_of(site.parent): site for site in folder.glob("lib/python*/site-packages")}
+
+
+def _text(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"
+
+
+def _version_of(folder: Path) -> tuple[int, int]:
+    """Return the minor version in the name of a folder, such as ``python3.10``."""
+    major, _, minor = folder.name.removeprefix("python").partition(".")
+    return (int(major), int(minor)) if major.isdigit() and minor.isdigit() else (0, 0)
+
+
+async def _python_version(python: str) -> tuple[int, int]:
+    """Return the version that an interpreter prints, which may follow warnings.
+
+    Raises:
+        ValueError: it is too old, or prints none.
+    """
     code = "import sys; print('%d.%d' % sys.version_info[:2])"
     try:
         async with asyncio.timeout(VERSION_TIMEOUT):
             output = await run_program([python, "-I", "-c", code])
     except TimeoutError:
         raise ValueError(f"its bin/python said nothing for {VERSION_TIMEOUT:.0f} s") from None
-    return output.rpartition("\n")[2]
+    version = _version_of(Path(output.rpartition("\n")[2]))
+    if version < OLDEST:
+        raise ValueError(f"it has Python {_text(version)}, and workers need {_text(OLDEST)} or newer")
+    return version
 
 
 @asynccontextmanager

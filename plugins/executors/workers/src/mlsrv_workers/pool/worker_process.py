@@ -98,15 +98,9 @@ class LaunchSpec:
     def _plan(self) -> dict[str, Any]:
         """Return the import plan that `mlsrv_workers.worker.boot` describes."""
         if self.environment is None:
-            return {"path": self.path, "sites": (), "pinned": {}, "newest": {}, "fallback": {}, "folders": ()}
-        return {
-            "path": None,
-            "sites": self.environment.sites,
-            "pinned": shared_packages.folders((*shared_packages.PINNED, *self.plugins.packages)),
-            "newest": shared_packages.newest(),
-            "fallback": shared_packages.folders(shared_packages.FALLBACK),
-            "folders": self._code_folders(),
-        }
+            return {"path": self.path, "sites": (), "folders": ()}
+        plan = shared_packages.import_plan(self.environment.version, self.plugins.packages)
+        return {"path": None, "sites": self.environment.sites, "folders": self._code_folders(), **plan}
 
     def _code_folders(self) -> list[str]:
         """Return the folders of code that is not installed: the working directory and that of the models."""

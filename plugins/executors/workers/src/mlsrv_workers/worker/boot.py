@@ -9,6 +9,12 @@ from before any of them is imported. PLAN is a JSON object:
 * so do those in `newest` (by distribution: its version, and such packages), unless the environment has the
   distribution in a version that is as new;
 * packages in `fallback` come after all others.
+
+Without `pinned` nothing but the path changes. If `adapt` is true, the environment's Python is of another
+minor version than the server's, from 3.9 on, so that this script may need no newer one:
+
+* distributions in `required` (a package of each) must be in the environment;
+* those in `stand_ins` are replaced, for modules of `pinned` packages, where it lacks them or has an old one.
 """
 
 from __future__ import annotations
@@ -23,7 +29,9 @@ from collections.abc import Mapping, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from types import ModuleType
+from typing import Any
 
 
 class PackageFinder(MetaPathFinder):
@@ -47,20 +55,58 @@ def main() -> None:
     for folder in plan["sites"]:
         site.addsitedir(folder)
     sys.path += plan["folders"]
+    try:
+        if "pinned" in plan:
+            arrange(plan)
+        from mlsrv_workers.worker import worker
+    except Exception as error:  # an environment may lack packages or have broken ones
+        reason = str(error) if isinstance(error, Lacking) else f"{type(error).__name__}: {error}"
+        report_failure(int(sys.argv[2]), f"A worker cannot run in the environment: {reason}")
+        if isinstance(error, Lacking):
+            sys.exit(1)
+        raise
+    worker.main(sys.argv[2:])
+
+
+class Lacking(ImportError):
+    """The environment has not what it must have."""
+
+
+def arrange(plan: Mapping[str, Any]) -> None:
+    """Decide where packages come from.
+
+    Raises:
+        Lacking: the environment has not what it must have.
+    """
     first = dict(plan["pinned"])
     for distribution, (required, packages) in plan["newest"].items():
         if not has_version(distribution, required):
-            first |= packages
+            first.update(packages)
     sys.meta_path.insert(0, PackageFinder(first))
     sys.meta_path.append(PackageFinder(plan["fallback"]))
-    try:
-        from mlsrv_workers.worker import worker
-    except Exception as error:  # an environment may lack packages or have broken ones
-        report_failure(
-            int(sys.argv[2]), f"A worker cannot run in the environment: {type(error).__name__}: {error}"
+    if plan["adapt"]:
+        adapt(plan)
+
+
+def adapt(plan: Mapping[str, Any]) -> None:
+    """Let the server's packages run on this Python. Raises as `arrange`."""
+    lacking = [name for name, package in plan["required"].items() if find_spec(package) is None]
+    if lacking:
+        version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        raise Lacking(
+            f"it has Python {version}, for which the server has no {' and no '.join(lacking)} to lend, and "
+            f"must have it (pip install {' '.join(lacking)})"
         )
-        raise
-    worker.main(sys.argv[2:])
+    from mlsrv_workers.worker.adapted_source import AdaptingFinder
+    from mlsrv_workers.worker.older_python import complete
+
+    complete()
+    stand_ins = {
+        package: module
+        for distribution, (package, least, module) in plan["stand_ins"].items()
+        if not has_version(distribution, least)
+    }
+    sys.meta_path.insert(0, AdaptingFinder(plan["pinned"], stand_ins))
 
 
 def has_version(distribution: str, required: str) -> bool:
