@@ -1,9 +1,10 @@
 """The default configuration as `mlsrv start` serves it, against its parts and against other servers.
 
-Run it as a plain script. It serves a model that does nothing and the iris model of tests/examples, in the
-server and in one worker, each in processes of its own, asks all of them in turns over 1 and 32 connections,
-and prints the processor time of a request (user and system, of the server and all its children), the share
-of the front and of the worker, and the ratio to the first server of the table.
+Run it as a plain script. It serves a model that does nothing, the iris model of tests/examples, and the same
+model with batching, in the server and in one worker, each in processes of its own. It asks all of them in
+turns over 1 and 32 connections (batches: 32), and prints the processor time of a request (user and system, of
+the server and all its children), the share of the front and of the worker, and the ratio to the first server
+of the table.
 
 `MLSRV_BENCH_PEERS` names other servers to run in the same turns: ``mosec=/path/to/python`` names the
 interpreter of an environment with mosec and scikit-learn, ``before=/path/to/python`` one with another version
@@ -25,15 +26,18 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 from attrs import frozen
 
-CONNECTIONS = (1, 32)
+CONNECTIONS = {"noop": (1, 32), "iris": (1, 32), "batch": (32,)}
+BATCH = 32
+"""Requests that travel together at most where batching is on."""
 ROUNDS = 5
 SECONDS = 1.0
 START_SECONDS = 60
-IRIS = Path(__file__).parents[1] / "examples/iris"
+IRIS = Path(__file__).parents[1] / "examples/iris/model.skops"
 BODY = b'{"id":"1","inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}'
 START = "import sys; from mlsrv_cli.main import main; sys.exit(main())"
 
@@ -57,14 +61,27 @@ class Iris(Worker):
         self.model = model.fit(*load_iris(return_X_y=True))
 
     def forward(self, data):
+        return self.answer(data, self.model.predict(self.rows(data)))
+
+    def rows(self, data):
         [tensor] = data["inputs"]
-        rows = np.array(tensor["data"], dtype="float32").reshape(tensor["shape"])
-        found = self.model.predict(rows)
+        return np.array(tensor["data"], dtype="float32").reshape(tensor["shape"])
+
+    def answer(self, data, found):
         output = {"name": "predict", "shape": list(found.shape), "datatype": "INT64", "data": found.tolist()}
         return {"id": data.get("id"), "outputs": [output]}
 
+class Batch(Iris):
+    def forward(self, batch):
+        parts = [self.rows(data) for data in batch]
+        found = self.model.predict(np.concatenate(parts))
+        ends = np.cumsum([len(part) for part in parts])[:-1]
+        return [self.answer(data, part) for data, part in zip(batch, np.split(found, ends))]
+
 server = Server()
-server.append_worker({"noop": Noop, "iris": Iris}[os.environ["KIND"]], num=1)
+kind = os.environ["KIND"]
+batching = {"max_batch_size": int(os.environ["BATCH"]), "max_wait_time": 10} if kind == "batch" else {}
+server.append_worker({"noop": Noop, "iris": Iris, "batch": Batch}[kind], num=1, **batching)
 server.run()
 """
 
@@ -90,7 +107,7 @@ def main() -> int:
     peers = dict(item.split("=", 1) for item in os.environ.get("MLSRV_BENCH_PEERS", "").split(",") if item)
     print(f"microseconds of CPU for each request, medians of {ROUNDS} x {SECONDS:g} s, in turns")
     print(f"{'':28}{'all':>9}{'front':>9}{'worker':>9}{'per CPU s':>11}{'p50 us':>9}{'ratio':>8}")
-    for kind in ("noop", "iris"):
+    for kind, numbers in CONNECTIONS.items():
         with contextlib.ExitStack() as stack:
             served = {}
             for name, python in (
@@ -102,8 +119,8 @@ def main() -> int:
                 workers = 0 if name == "in-process" else 1
                 served[name] = stack.enter_context(serve(kind, python, workers))
             for server in served.values():
-                load(server, CONNECTIONS[-1], SECONDS)
-            for connections in CONNECTIONS:
+                load(server, numbers[-1], SECONDS)
+            for connections in numbers:
                 report(kind, connections, served)
     return 0
 
@@ -132,20 +149,26 @@ def mlsrv(kind: str, python: str, workers: int) -> Iterator[Served]:
     """Serve a model with `mlsrv start`."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
-        noop = {"name": "noop", "implementation": "mlsrv.testing.EchoModel"}
-        if kind == "noop":
-            Path(folder, "model-settings.json").write_text(json.dumps(noop), encoding="utf-8")
+        Path(folder, "model-settings.json").write_text(json.dumps(model_of(kind)), encoding="utf-8")
         settings = {
             "http_port": port,
             "grpc_port": free_port(),
             "metrics_port": free_port(),
             "parallel_workers": workers,
-            "model_repository_root": folder if kind == "noop" else str(IRIS),
+            "model_repository_root": folder,
         }
         Path(folder, "settings.json").write_text(json.dumps(settings), encoding="utf-8")
         command = [python, "-c", START, "start", folder]
         with running(command, port, f"/v2/models/{kind}/infer") as served:
             yield served
+
+
+def model_of(kind: str) -> dict[str, Any]:
+    """Return the settings of a model."""
+    if kind == "noop":
+        return {"name": kind, "implementation": "mlsrv.testing.EchoModel"}
+    batching = {"max_batch_size": BATCH, "max_batch_time": "auto"} if kind == "batch" else {}
+    return {"name": kind, "implementation": "sklearn", "parameters": {"uri": str(IRIS)}, **batching}
 
 
 @contextlib.contextmanager
@@ -156,7 +179,7 @@ def mosec(kind: str, python: str, workers: int) -> Iterator[Served]:
         script = Path(folder, "serve.py")
         script.write_text(MOSEC, encoding="utf-8")
         command = [python, str(script), "--port", str(port), "--log-level", "error"]
-        with running(command, port, "/inference", KIND=kind) as served:
+        with running(command, port, "/inference", KIND=kind, BATCH=str(BATCH)) as served:
             yield served
 
 
