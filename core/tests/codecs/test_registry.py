@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import re
+import weakref
 from collections import OrderedDict
 from typing import Any
 
@@ -71,6 +73,26 @@ def test_codecs_of_one_plugin_come_in_its_order_and_those_of_a_model_first() -> 
     child = registry.child()
     child.add(offer(Whatever), "Whatever of model m")
     assert child.input_codec_for([1]) is Whatever
+
+
+def test_a_codec_that_is_added_later_encodes_what_others_encoded_before() -> None:
+    registry = CodecRegistry([("a", offer(Whatever))])
+    child = registry.child()
+    assert child.input_codec_for([1]) is Whatever
+    registry.add(offer(Lists, "builtins.list"), "b")
+    assert child.input_codec_for([1]) is Lists
+    child.add(offer(Others, "builtins.list"), "Others of model m")
+    assert child.input_codec_for([1]) is Others
+    assert child.request_codec_for([1]) is None
+
+
+def test_classes_of_payloads_are_not_kept() -> None:
+    registry = CodecRegistry([("a", offer(Whatever))])
+    kept = weakref.ref(made := type("Made", (), {}))
+    assert registry.input_codec_for(made()) is Whatever
+    del made
+    gc.collect()
+    assert kept() is None
 
 
 def test_a_codec_that_cannot_be_imported_leaves_the_others_alone() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, Literal, TypeAlias
+from weakref import WeakKeyDictionary
 
 from mlsrv.codecs.base import InputCodec, RequestCodec
 from mlsrv.errors import CodecError, OfferClash
@@ -13,20 +14,21 @@ from mlsrv_settings_kit.known_plugins import known_sample
 AnyInputCodec: TypeAlias = "type[InputCodec] | InputCodec"
 AnyRequestCodec: TypeAlias = "type[RequestCodec] | RequestCodec"
 Kind: TypeAlias = Literal["input", "request"]
+_Nearest: TypeAlias = list[list[tuple[str, str]]]
 
 
 _UNNAMED = 1_000_000
 """Distance of codecs that name no payloads: farther than any base of a class."""
 
 
-def _distance(payload: object, names: Collection[str]) -> int | None:
-    """Return how many bases lie between the payload's class and one of ``"package.ClassName"``, or None.
+def _distance(cls: type, names: Collection[str]) -> int | None:
+    """Return how many bases lie between a class and one of ``"package.ClassName"``, or None.
 
     Only the first part of the module counts, since libraries move their classes between submodules.
     """
     if not names:
         return _UNNAMED
-    for distance, base in enumerate(type(payload).__mro__[:-1]):
+    for distance, base in enumerate(cls.__mro__[:-1]):
         if f"{base.__module__.partition('.')[0]}.{base.__qualname__}" in names:
             return distance
     return None
@@ -50,6 +52,7 @@ class CodecRegistry:
         self._offers: dict[tuple[Kind, str], tuple[str, CodecOffer]] = {}
         self._resolved: dict[tuple[Kind, str], Any] = {}
         self._failures: dict[tuple[Kind, str], str] = {}
+        self._by_class: WeakKeyDictionary[type, dict[Kind, _Nearest]] = WeakKeyDictionary()
         for distribution, offer in offers:
             self.add(offer, distribution)
 
@@ -60,6 +63,7 @@ class CodecRegistry:
         if key in self._offers:
             raise OfferClash.between(f"{offer.kind} codec", offer.name, self._offers[key][0], origin)
         self._offers[key] = (origin, offer)
+        self._by_class.clear()
 
     def child(self) -> CodecRegistry:
         """Return a registry for one model: its codecs come first, and other models do not see them."""
@@ -133,14 +137,10 @@ class CodecRegistry:
     def _encoder(self, kind: Kind, payload: object) -> Any:
         # Those that name the types they are for come first: a codec that was installed for its content type
         # alone must not take payloads from them, nor be imported for them.
-        candidates: dict[int, list[tuple[str, str]]] = {}
-        for (of_kind, name), (origin, offer) in self._offers.items():
-            if of_kind == kind and (distance := _distance(payload, offer.payloads)) is not None:
-                candidates.setdefault(distance, []).append((name, origin))
         failed: list[str] = []
-        for distance in sorted(candidates):
+        for candidates in self._candidates(kind, type(payload)):
             found: dict[str, Any] = {}
-            for name, origin in candidates[distance]:
+            for name, origin in candidates:
                 codec = self._importable(kind, name)
                 if codec is None:
                     failed.append(self._failures[kind, name])
@@ -157,6 +157,17 @@ class CodecRegistry:
         if inherited is None and failed:
             raise CodecError(failed[0])
         return inherited
+
+    def _candidates(self, kind: Kind, cls: type) -> _Nearest:
+        """Return names and origins of the codecs that may encode payloads of a class, the nearest first."""
+        known = self._by_class.setdefault(cls, {})  # weak: classes of models go with them
+        if kind not in known:
+            found: dict[int, list[tuple[str, str]]] = {}
+            for (of_kind, name), (origin, offer) in self._offers.items():
+                if of_kind == kind and (distance := _distance(cls, offer.payloads)) is not None:
+                    found.setdefault(distance, []).append((name, origin))
+            known[kind] = [found[distance] for distance in sorted(found)]
+        return known[kind]
 
     def _importable(self, kind: Kind, name: str) -> Any:
         """Return an own codec, or None if it cannot be imported."""
