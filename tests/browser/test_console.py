@@ -27,7 +27,7 @@ import mlsrv_workers.plugin
 from mlsrv import MLModel, ModelSettings
 from mlsrv.codecs import decode_args
 from mlsrv.testing import EchoModel
-from mlsrv.types import InferenceRequest, InferenceResponse, ResponseOutput
+from mlsrv.types import InferenceRequest, InferenceResponse, Parameters, ResponseOutput
 from mock_broker import Mock
 
 PLUGINS = [
@@ -74,6 +74,23 @@ class Picture(MLModel):
         tensor = payload.inputs[0]
         return InferenceResponse(
             outputs=[ResponseOutput("seen", [1, 4], "INT64", [*tensor.shape[1:], int(tensor.data[0])])]
+        )
+
+
+class Why(MLModel):
+    """Answers as models of mlsrv-shap do."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        values = np.array([[[0.5, -0.5], [-2.0, 2.0]], [[9.0, 9.0], [9.0, 9.0]]])
+        parameters = Parameters(
+            feature_names=["area", "<b>age</b>"], labels=["cheap", "dear"], output_space="margin"
+        )
+        return InferenceResponse(
+            outputs=[
+                ResponseOutput("shap_values", [2, 2, 2], "FP64", values.reshape(-1)),
+                ResponseOutput("expected_value", [2], "FP64", np.array([0.25, -0.25])),
+            ],
+            parameters=parameters,
         )
 
 
@@ -264,6 +281,28 @@ async def test_drift_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         await assert_accessible(page)
         await page.get_by_role("button", name="shop").first.click()
         await expect(page.locator("#drift")).to_be_hidden()
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("size", SIZES)
+async def test_an_explanation_is_drawn(size: str) -> None:
+    tensor = {"name": "rows", "datatype": "FP64", "shape": [-1, 2]}
+    why = ModelSettings(name="why", implementation=Why, inputs=[tensor])
+    async with served([why, MODELS[2]], *PLUGINS) as url, browsing(size) as page:
+        await open_model(page, url, "why")
+        await page.get_by_label("rows").fill("1\t2\n3\t4")
+        await page.get_by_role("button", name="Send").click()
+        words = "The margin of dear is 1.25 for the first row; it is -0.25 where no feature is known."
+        await expect(page.locator("#explanation-words")).to_have_text(words)
+        rows = page.locator("#explanation-rows tr")
+        await expect(rows).to_have_text(["<b>age</b>+2", "area-0.5"])
+        await expect(rows.nth(1).locator(".bar.lower")).to_have_css("inline-size", "25px")
+        await assert_accessible(page)
+        await page.get_by_role("button", name="shop").first.click()
+        await page.get_by_label("rows").fill("1\t2")
+        await page.get_by_role("button", name="Send").click()
+        await expect(page.locator("#answer-facts")).to_contain_text("status")
+        await expect(page.locator("#explanation")).to_be_hidden()
 
 
 @pytest.mark.timeout(120)

@@ -3,6 +3,7 @@ import { call, key, modelPath, root } from "./api.js";
 import { Activity } from "./activity.js";
 import { drawBatching } from "./batching.js";
 import { Drift } from "./drift.js";
+import { Explanation } from "./explanation.js";
 import { makeFields } from "./form.js";
 import { drawWorkers } from "./workers.js";
 import { Topics } from "./topics.js";
@@ -11,6 +12,7 @@ const SECONDS = 2;
 const at = (id) => document.getElementById(id);
 const activity = new Activity(at("activity"));
 const drift = new Drift(at("drift"), at("drift-words"), at("drift-rows"));
+const explanation = new Explanation(at("explanation"), at("explanation-words"), at("explanation-rows"));
 const topics = new Topics(at("kafka"), at("topics"), at("kafka-problem"));
 let models = [];
 let chosen = null;
@@ -177,6 +179,7 @@ async function send(event) {
     at("answer").hidden = false;
     at("answer-facts").textContent = `status ${answer.status} · ${answer.milliseconds.toFixed(1)} ms, network included`;
     at("answer-body").textContent = answer.body ? pretty(answer.body) : answer.text;
+    explanation.draw(answer.status === 200 ? answer.body : null);
     drawRecipes(location.origin + root + path, body);
     tell("");
   } catch (error) {
