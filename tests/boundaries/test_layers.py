@@ -16,9 +16,9 @@ from workspace import ROOT, Room, rooms
 
 CORE = ROOT / "core/src"
 MOST_ENTRIES = 30
-MOST_LINES = 11_200
+MOST_LINES = 11_500
 """Lines of the kernel. What makes it grow beyond that belongs in a plugin or a kit."""
-MOST_CODE_LINES = 6_750
+MOST_CODE_LINES = 6_950
 """Those without blank lines, comments and docstrings."""
 
 LAYERS = """
