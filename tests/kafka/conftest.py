@@ -42,13 +42,21 @@ def few_topics(broker: Broker) -> Topics:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Starts servers with one `Steady` model, "model"; keywords are settings."""
+    """Starts servers with one `Steady` model, "model"; `code` has more files of its folder, and keywords are
+    settings."""
     started: list[Server] = []
 
-    def run(topics: Topics, model: dict[str, Any] | None = None, **settings: Any) -> Server:
+    def run(
+        topics: Topics,
+        model: dict[str, Any] | None = None,
+        code: dict[str, str] | None = None,
+        **settings: Any,
+    ) -> Server:
         folder = tmp_path / f"server-{len(started)}"
         (folder / "model").mkdir(parents=True)
         (folder / "model" / "models.py").write_text((MODEL / "models.py").read_text())
+        for name, text in (code or {}).items():
+            (folder / "model" / name).write_text(text)
         fields = {"name": "model", "implementation": "models.Steady"} | (model or {})
         (folder / "model" / "model-settings.json").write_text(json.dumps(fields))
         [port] = free_ports(1)
