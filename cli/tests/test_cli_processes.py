@@ -138,6 +138,8 @@ def test_two_processes_serve_as_one(group: Callable[..., Group]) -> None:
     assert two.metric('mlsrv_model_ready{model_name="echo"') == 1
     assert two.server.stop(signal.SIGTERM) == 0
     assert two.server.lines[-1].endswith("Stopped")
+    ready = [line for line in two.server.lines if "Model echo is READY" in line]
+    assert {line.rpartition(" (")[2] for line in ready} == {"process 1)", "process 2)"}
     assert sum("listens on http" in line for line in two.server.lines) == 2  # REST and the metrics, once
     assert two.server.errors == ""
 
@@ -262,6 +264,14 @@ def test_processes_are_replaced_one_at_a_time_without_a_gap(group: Callable[...,
 
 
 @pytest.mark.usefixtures("with_models")
+def test_a_reload_of_certificates_reaches_all(group: Callable[..., Group]) -> None:
+    two = group()
+    two.server.send(signal.SIGHUP)
+    for number in (1, 2):
+        two.server.wait_for(f"rest has read its files again (process {number})")
+
+
+@pytest.mark.usefixtures("with_models")
 def test_processes_end_with_a_killed_supervisor(group: Callable[..., Group]) -> None:
     two = group()
     children = [psutil.Process(pid) for pid in two.pids]
@@ -316,17 +326,24 @@ def test_another_server_of_several_processes_has_the_port(group: Callable[..., G
     assert len(second.server.errors.splitlines()) == 1
 
 
-@pytest.mark.parametrize(
-    ("option", "who"),
-    [("--http-port", "REST"), ("--grpc-port", "gRPC"), ("--metrics-port", "Prometheus's endpoint")],
-)
-def test_a_free_port_cannot_be_shared(group: Callable[..., Group], option: str, who: str) -> None:
-    two = group(option, "0", ready=False)
-    assert two.server.wait() == 2
-    setting = option[2:].replace("-", "_")
-    assert two.server.errors == (
-        f"Error: {who} cannot take a free port that several processes share: choose one with {setting}.\n"
-    )
+@pytest.mark.usefixtures("with_models")
+def test_processes_share_ports_that_the_system_chose(group: Callable[..., Group]) -> None:
+    two = group("--http-port=0", "--grpc-port=0", "--metrics-port=0", ready=False)
+    for name in ("http", "grpc", "metrics_port"):
+        who = {"http": "rest", "grpc": "grpc", "metrics_port": "prometheus"}[name]
+        address = two.server.wait_for(f"{who} listens on").rpartition("//")[2]
+        setattr(two, name, int(address.partition("/")[0].rpartition(":")[2]))
+    two.wait_ready()
+    assert two.answering("pid") == set(two.pids)
+    os.kill(two.pids[0], signal.SIGKILL)
+    two.server.wait_for("it is replaced")
+    two.wait_ready()
+    assert two.answering("pid") == set(two.pids)
+    ports = (two.http, two.grpc, two.metrics_port)
+    for pid in two.pids:
+        connections = psutil.Process(pid).net_connections("tcp")
+        listening = {one.laddr.port for one in connections if one.status == "LISTEN"}
+        assert listening == set(ports)
 
 
 def test_no_process_at_all(start: Callable[..., Any]) -> None:

@@ -67,8 +67,8 @@ class EscapingFormatter(logging.Formatter):
 
 
 class TextFormatter(EscapingFormatter):
-    """Writes ``time [logger][model:version] LEVEL - message (request ID, worker NUMBER)``; parts in brackets
-    are left out where they are unknown."""
+    """Writes ``time [logger][model:version] LEVEL - message (request ID, process NUMBER, worker NUMBER)``;
+    parts in brackets are left out where they are unknown."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s [%(name)s]%(model_tag)s %(levelname)s - %(message)s%(about)s")
@@ -96,8 +96,8 @@ class TextFormatter(EscapingFormatter):
         ids = {"request": _field(record, "request_id"), "trace": _field(record, "trace_id")}
         texts = {name: printable(str(one)) for name, one in ids.items() if one}
         parts = [f"{name} {text}" for name, text in texts.items() if text not in message]
-        worker = _field(record, "worker")
-        parts += [] if worker is None else [f"worker {worker}"]
+        numbers = {"process": _field(record, "server_process"), "worker": _field(record, "worker")}
+        parts += [f"{name} {number}" for name, number in numbers.items() if number is not None]
         return f" ({', '.join(parts)})" if parts else ""
 
 

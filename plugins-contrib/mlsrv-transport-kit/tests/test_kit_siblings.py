@@ -57,9 +57,14 @@ def test_the_first_of_several_needs_a_free_port(free_port: int) -> None:
             bind_all("127.0.0.1", free_port, server="REST", setting="http_port")
 
 
-def test_several_cannot_take_any_port() -> None:
-    with pytest.raises(ConfigurationError, match="choose one with http_port"):
-        bind_all("127.0.0.1", 0, server="REST", setting="http_port", siblings=Several())
+def test_several_share_a_port_that_the_first_was_given() -> None:
+    first, later = Several(), Several(are_there=True)
+    (one,) = bind_all("127.0.0.1", 0, server="REST", setting="http_port", siblings=first)
+    later.ports = first.ports
+    (other,) = bind_all("127.0.0.1", 0, server="REST", setting="http_port", siblings=later)
+    with one, other:
+        assert other.getsockname() == one.getsockname()
+        assert first.ports == {"http_port": one.getsockname()[1]}
 
 
 async def test_a_kernel_alone_has_no_siblings() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -86,7 +87,9 @@ class Member(Siblings):
         self._stop.request()
 
     async def _prepare(self) -> None:
-        """Load the models first, as they are in the other processes, if these serve already."""
+        """Learn the ports of the others; if these serve already, load the models first, as they have them."""
+        if self.are_there:
+            self.ports = await self._channel.ask("ports")
         if not self.late:
             return
         kernel = self._own
@@ -183,6 +186,7 @@ class Member(Siblings):
         kernel = self._own
         state = {
             "listening": self._listening,
+            "ports": self.ports,
             "loaded": not kernel.is_loading,
             "problems": Kernel.problems(kernel),
             "models": {model.label: model.problem for model in kernel.registry if model.problem is not None},
@@ -201,6 +205,7 @@ class Member(Siblings):
     def of(cls, option: str, stop: StopSignals) -> Member:
         """Return the process that the option ``--member`` describes: ``DESCRIPTOR:NUMBER:early|late``."""
         descriptor, number, when = option.split(":")
+        _number_records(int(number))
         return cls(int(number), socket.socket(fileno=int(descriptor)), when == "late", stop)
 
 
@@ -273,6 +278,18 @@ class _Unready:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._handle, name)
+
+
+def _number_records(number: int) -> None:
+    """Have each log record of this process say which of the processes it is."""
+    make = logging.getLogRecordFactory()
+
+    def numbered(*arguments: Any, **keywords: Any) -> logging.LogRecord:
+        record = make(*arguments, **keywords)
+        record.server_process = number
+        return record
+
+    logging.setLogRecordFactory(numbered)
 
 
 def _is_ready(kernel: Kernel, name: str, version: str | None) -> bool:

@@ -153,6 +153,7 @@ class Supervisor:
         self._changes: dict[tuple[str, str | None], str] = {}
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._ended_metrics = MetricSums()
+        self._ports: dict[str, int] = {}
         self._steady = False
         self._rolling = asyncio.Lock()
         self._failed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -200,6 +201,9 @@ class Supervisor:
                 if new.ended.done():
                     logger.error("A new process %d cannot start; the present ones go on", number)
                     return
+                if old.ended.done():  # and is being replaced already
+                    await new.stop(self._budget + STOP_MARGIN)
+                    continue
                 self._present[number] = new
                 self._spread()
                 await self._read_metrics(old)
@@ -258,6 +262,8 @@ class Supervisor:
         await process.start(self._arguments)
         self._all.add(process)
         process.ended.add_done_callback(lambda _: self._note_end(process))
+        if self._stop.requested:
+            await process.kill()  # it came too late to be told
         return process
 
     def _note_end(self, process: Process) -> None:
@@ -270,6 +276,7 @@ class Supervisor:
         """Note the state of a process, and tell it the others."""
         process.state = state
         if state["listening"]:
+            self._ports |= state["ports"]
             process.listens.set()
             if self._present.get(process.number) is process:
                 self._missing.pop(process.number, None)
@@ -304,6 +311,8 @@ class Supervisor:
             return await self._ask_others(process, *argument)
         if topic == "metrics":
             return await self._sum_metrics(process, argument)
+        if topic == "ports":
+            return self._ports
         if topic == "join":
             process.joined = True
             return [[name, version, done] for (name, version), done in self._changes.items()]

@@ -25,6 +25,7 @@ class Siblings:
     Attributes:
         share_ports: whether there may be siblings, with which sockets must share their ports.
         are_there: whether some may listen already, so that a port in use is no fault.
+        ports: those that the first process was given by the system, by the setting that left it the choice.
         answers: what this process answers to questions of siblings, by topic.
     """
 
@@ -32,6 +33,7 @@ class Siblings:
     are_there = False
 
     def __init__(self) -> None:
+        self.ports: dict[str, int] = {}
         self.answers: dict[str, Answer] = {}
 
     async def ask(self, topic: str, argument: Any = None) -> Sequence[Any]:

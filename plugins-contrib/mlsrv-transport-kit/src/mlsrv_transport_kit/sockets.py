@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from mlsrv.errors import ConfigurationError
 from mlsrv_transport_kit.siblings import Siblings
 
-__all__ = ["BACKLOG", "bind", "bind_all", "check_shared", "host_and_port", "unusable", "url"]
+__all__ = ["BACKLOG", "bind", "bind_all", "host_and_port", "shared_port", "unusable", "url"]
 
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
@@ -53,7 +53,8 @@ def bind_all(
 
     Other args and raises: as `bind`.
     """
-    shared = check_shared(host, port, server=server, setting=setting, siblings=siblings)
+    shared = shared_port(host, port, server=server, setting=setting, siblings=siblings)
+    port = port if shared is None else shared
     bound: list[socket.socket] = []
     missing: OSError | None = None
     try:
@@ -61,7 +62,7 @@ def bind_all(
             if bound and not port:
                 address = (address[0], bound[0].getsockname()[1], *address[2:])
             try:
-                bound.append(_listening(family, kind, protocol, address, shared))
+                bound.append(_listening(family, kind, protocol, address, shared is not None))
             except OSError as error:
                 if error.errno not in _NOT_HERE:
                     raise
@@ -72,6 +73,8 @@ def bind_all(
         for each in bound:
             each.close()
         raise unusable(host, port, _reason(error), server, setting) from error
+    if siblings is not None and shared == 0:
+        siblings.ports[setting] = bound[0].getsockname()[1]
     return bound
 
 
@@ -93,24 +96,23 @@ def bind(host: str, port: int, *, server: str, setting: str) -> socket.socket:
         raise unusable(host, port, _reason(error), server, setting) from error
 
 
-def check_shared(host: str, port: int, *, server: str, setting: str, siblings: Siblings | None) -> bool:
-    """Return whether a port is to be shared with siblings.
+def shared_port(host: str, port: int, *, server: str, setting: str, siblings: Siblings | None) -> int | None:
+    """Return the port that this process is to share with siblings, or None if it has it alone.
 
     The first of several processes makes sure that it is free: a socket that shares its port would else join
-    those of another server of the same user.
+    those of another server of the same user. It notes the port that it gets in place of 0 in
+    `Siblings.ports`, where the others find it.
 
-    Args and raises: as `bind`; also where a port cannot be shared.
+    Args and raises: as `bind`.
     """
     if siblings is None or not siblings.share_ports:
-        return False
-    if not port:
-        raise ConfigurationError(
-            f"{server} cannot take a free port that several processes share: choose one with {setting}."
-        )
-    if not siblings.are_there:
+        return None
+    if siblings.are_there:
+        return siblings.ports.get(setting, port)
+    if port:
         for each in bind_all(host, port, server=server, setting=setting):
             each.close()
-    return True
+    return port
 
 
 def _addresses(host: str, port: int) -> list[_Address]:

@@ -12,8 +12,8 @@ from mlsrv_transport_kit import (
     Siblings,
     TLSFiles,
     bind,
-    check_shared,
     host_and_port,
+    shared_port,
     tls_context,
     unusable,
 )
@@ -36,9 +36,10 @@ def listen(
         ConfigurationError: the address cannot be used.
     """
     # gRPC does not report why it cannot bind, and writes to standard error: try first.
-    if not check_shared(host, settings.grpc_port, **_NAMES, siblings=siblings):
+    shared = shared_port(host, settings.grpc_port, **_NAMES, siblings=siblings)
+    if shared is None:
         bind(host, settings.grpc_port, **_NAMES).close()
-    address = host_and_port(host, settings.grpc_port)
+    address = host_and_port(host, settings.grpc_port if shared is None else shared)
     try:
         if tls is None:
             port = server.add_insecure_port(address)
@@ -47,6 +48,8 @@ def listen(
     except RuntimeError as error:
         reason = "the address is in use or does not exist"
         raise unusable(host, settings.grpc_port, reason, **_NAMES) from error
+    if shared == 0:
+        siblings.ports["grpc_port"] = port
     return f"{'grpc' if tls is None else 'grpcs'}://{host_and_port(host, port)}"
 
 
