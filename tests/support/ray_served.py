@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,22 @@ from mlsrv.settings import ModelSettings
 from mlsrv.testing import text_request
 
 MODEL = '''
-import asyncio, json, os, time
+import asyncio, json, logging, os, time
+import mlsrv
 from mlsrv import MLModel
 from mlsrv.types import InferenceResponse, ResponseOutput
 
 class Told(MLModel):
     """Does what it is told by a text."""
+
+    async def load(self):
+        self.calls = None
+        mlsrv.register("told", "What it was told to log.", kind="counter")
+        return True
+
+    async def unload(self):
+        logging.getLogger("told").warning("told to leave")
+        return True
 
     async def predict(self, payload):
         (data,) = (tensor.data for tensor in payload.inputs)
@@ -35,6 +45,15 @@ class Told(MLModel):
             time.sleep(float(value))
         if what == "file":
             value = open(os.path.join(self.settings.parameters.uri, value)).read()
+        if what == "folder":
+            value = os.getcwd()
+        if what == "count":
+            from prometheus_client import Counter
+            self.calls = self.calls or Counter("counted", "Calls that were told to count.")
+            self.calls.inc()
+        if what == "log":
+            logging.getLogger("told").warning("told to log %s", value)
+            mlsrv.log(told=float(value))
         answer = json.dumps({"pid": os.getpid(), "node": node(), "value": value})
         return InferenceResponse(outputs=[ResponseOutput("y", [1], "BYTES", [answer])])
 
@@ -54,10 +73,13 @@ def told(folder: Path, name: str = "m", **fields: Any) -> ModelSettings:
 
 
 @asynccontextmanager
-async def serving(address: str | None, *models: ModelSettings, **settings: Any) -> AsyncIterator[Kernel]:
+async def serving(
+    address: str | None, *models: ModelSettings, plugins: Sequence[object] = (), **settings: Any
+) -> AsyncIterator[Kernel]:
     """A kernel with models, all of which were tried to load."""
     given = {"ray_address": address, "ray_check_interval": 0.5, **settings}
-    kernel = Kernel(given, plugins=[mlsrv_files.plugin, mlsrv_ray.plugin], models=models, discover=False)
+    chosen = [mlsrv_files.plugin, mlsrv_ray.plugin, *plugins]
+    kernel = Kernel(given, plugins=chosen, models=models, discover=False)
     async with kernel:
         await kernel.loaded()
         yield kernel

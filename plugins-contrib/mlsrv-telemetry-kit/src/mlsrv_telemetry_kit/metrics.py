@@ -53,7 +53,8 @@ ProcessMetric: TypeAlias = tuple[str, str, str, list[tuple[str, dict[str, str], 
 each with its name, labels and value."""
 
 ProcessReading: TypeAlias = Callable[[], Awaitable[Mapping[int, "list[ProcessMetric] | None"]]]
-"""Gives the metrics of processes that host models, by process id; None for one that does not answer now."""
+"""Gives the metrics of processes that host models, by a number of each; None for one that does not answer
+now."""
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Buckets for durations."""

@@ -1,4 +1,4 @@
-"""A real Ray cluster of two nodes on the loopback, for all tests of a session."""
+"""Real Ray clusters on the loopback."""
 
 from __future__ import annotations
 
@@ -7,27 +7,41 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-START_SECONDS = 180
-
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[dict[str, Any]]:
-    """The address of a cluster, and its process ids; ``MLSRV_TEST_RAY`` names another one, without them."""
+    """The address of a cluster of two nodes, and its process ids, for all tests of a session;
+    ``MLSRV_TEST_RAY`` names another one, without them."""
     if "MLSRV_TEST_RAY" in os.environ:
         yield {"address": os.environ["MLSRV_TEST_RAY"], "pids": {}}
         return
+    with _started() as found:
+        yield found
+
+
+@pytest.fixture
+def start_cluster() -> Callable[[int], Any]:
+    """Starts a cluster of one node at a port, and ends it with a with statement."""
+    return lambda port: _started(str(port))
+
+
+@contextmanager
+def _started(*arguments: str) -> Iterator[dict[str, Any]]:
+    # The server sets it for itself.
+    environment = {name: os.environ[name] for name in os.environ if not name.startswith("RAY_gcs_rpc")}
     process = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("two_nodes.py"))],
+        [sys.executable, str(Path(__file__).with_name("loopback_cluster.py")), *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        env=environment,
     )
     assert process.stdout is not None
     found: dict[str, Any] = {"pids": {}}

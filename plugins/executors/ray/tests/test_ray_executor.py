@@ -12,8 +12,10 @@ import pytest
 import ray
 from ray_served import ask, is_running, serving, told
 
+from mlsrv import ModelSettings
 from mlsrv.errors import ModelFailed
 from mlsrv.testing import tensor_request
+from mlsrv_ray.artifacts import Archive, pack
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -44,16 +46,47 @@ async def test_inputs_are_read_only_unless_they_are_copied(cluster: Any, tmp_pat
         assert np.all(small.outputs[0].data == 1)
 
 
-async def test_files_of_a_model_are_sent_through_the_object_store(cluster: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["object_store", "working_dir"])
+async def test_files_of_a_model_are_sent_to_the_nodes(
+    cluster: Any, tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = 0
+
+    def count(model: ModelSettings) -> Archive:
+        nonlocal packed
+        packed += 1
+        return pack(model)
+
+    monkeypatch.setattr("mlsrv_ray.executor.pack", count)
     folder = tmp_path / "model"
-    model = told(folder, ray_artifacts="object_store")
+    # On one node: those of the test share the folder into which Ray unpacks.
+    replicas = 2 if way == "object_store" else 1
+    model = told(folder, ray_artifacts=way, ray_replicas=replicas, ray_resources={"first": 1})
     (folder / "weights.txt").write_text("heavy")
     async with serving(cluster["address"], model) as kernel:
+        assert packed == 1
         assert (await ask(kernel, "file weights.txt"))["value"] == "heavy"
+        found = (await ask(kernel, "folder"))["value"]
+        assert (Path(found) / "weights.txt").is_file() == (way == "working_dir")
+        assert not Path(found).is_relative_to(tmp_path)
         (folder / "weights.txt").write_text("heavier")
         assert (await ask(kernel, "file weights.txt"))["value"] == "heavy"
         await kernel.load("m")
         assert (await ask(kernel, "file weights.txt"))["value"] == "heavier"
+
+
+async def test_files_are_sent_as_one_working_directory_only(tmp_path: Path) -> None:
+    model = told(tmp_path, ray_artifacts="working_dir", ray_runtime_env={"working_dir": "s3://b/files.zip"})
+    async with serving("127.0.0.2:1", model) as kernel:
+        assert await reason(kernel) == "Model m: ray_runtime_env has another working_dir already."
+
+
+async def test_files_that_the_cluster_does_not_take_are_no_load(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_RUNTIME_ENV_FAIL_UPLOAD_FOR_TESTING", "1")
+    async with serving(cluster["address"], told(tmp_path, ray_artifacts="working_dir")) as kernel:
+        assert "The model's files cannot be stored in the cluster" in await reason(kernel)
 
 
 async def test_more_replicas_start_while_requests_wait(cluster: Any, tmp_path: Path) -> None:
@@ -89,9 +122,28 @@ async def test_a_model_without_a_cluster_says_what_is_missing(tmp_path: Path) ->
         assert "the setting ray_address names it" in await reason(kernel)
 
 
-async def test_more_replicas_at_least_than_at_most_are_refused(tmp_path: Path) -> None:
-    async with serving("127.0.0.2:1", told(tmp_path, ray_replicas=3, ray_max_replicas=2)) as kernel:
-        assert await reason(kernel) == "Model m: ray_max_replicas is 2, less than ray_replicas, 3."
+@pytest.mark.parametrize("limits", [{"ray_max_replicas": 2}, {"ray_min_replicas": 4}])
+async def test_a_number_of_replicas_beyond_its_limits_is_refused(
+    tmp_path: Path, limits: dict[str, int]
+) -> None:
+    async with serving("127.0.0.2:1", told(tmp_path, ray_replicas=3, **limits)) as kernel:
+        assert "ray_replicas is 3, which is not from ray_min_replicas, " in await reason(kernel)
+
+
+async def test_replicas_without_requests_end_down_to_the_least(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlsrv_ray.replicas.IDLE", 0.5)
+    monkeypatch.setattr("mlsrv_ray.replicas.INTERVAL", 0.1)
+    model = told(tmp_path, ray_replicas=2, ray_min_replicas=1)
+    async with serving(cluster["address"], model) as kernel:
+        placed = kernel.handle("m").instance.placement
+        async with asyncio.timeout(30):
+            while placed.replicas.count > 1:
+                await asyncio.sleep(0.1)
+        await asyncio.sleep(1)
+        assert placed.replicas.count == 1
+        await ask(kernel)
 
 
 async def test_a_cluster_for_trying_is_started_and_ends_with_the_server(tmp_path: Path) -> None:

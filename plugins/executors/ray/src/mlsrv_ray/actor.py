@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import pickle
+import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.metadata import version
@@ -17,15 +18,17 @@ from mlsrv.context import CallContext
 from mlsrv.errors import MLSrvError, ModelFailed, ModelLoadError
 from mlsrv.hosting.catalog import Catalog
 from mlsrv.hosting.model_host import ModelHost
+from mlsrv.telemetry.default_registry import read_default_registry
 from mlsrv.threads import run_in_own_thread
 from mlsrv_executor_kit import serialization
 from mlsrv_executor_kit.joining_threads import JoiningThreads
 from mlsrv_executor_kit.plain_data import dump_plain
+from mlsrv_executor_kit.plain_values import dump_value
 from mlsrv_executor_kit.plugin_specs import PluginSpecs
 from mlsrv_hosting_kit.code_snapshot import CodeSnapshot
 from mlsrv_protocol.types import InferenceRequest
 from mlsrv_ray.artifacts import Archive, unpack
-from mlsrv_ray.calls import failed, unpack_call, views_of
+from mlsrv_ray.calls import dump_phases, failed, unpack_call, views_of
 from mlsrv_ray.events import Event, Events
 from mlsrv_ray.settings import RayModelSettings
 
@@ -92,30 +95,37 @@ class ModelActor:
         info = await self._host.load()
         return True, dump_plain(serialization.dump_info(info))
 
-    async def unload(self) -> None:
-        """Unload the model."""
+    async def unload(self) -> tuple[list[Event], int, bytes]:
+        """Unload the model. Returns what `events` and `metrics` would, for the last time."""
         await self._host.unload()
         await self._catalog.shared.close()
+        return *self._events.take(), await self.metrics()
 
     async def events(self) -> tuple[list[Event], int]:
         """Return log records and values of metrics, as soon as there are some."""
         return await self._events.fetch()
 
+    async def metrics(self) -> bytes:
+        """Return the metrics that code made with `prometheus_client` alone, as plain data."""
+        return dump_value(await run_in_own_thread(read_default_registry))
+
     async def infer(self, body: bytes, *arrays: npt.NDArray[Any]) -> tuple[Any, ...]:
         """Answer one request."""
+        arrived = time.monotonic_ns()
         (plain,), context = unpack_call(body)
 
         async def run() -> tuple[Any, ...]:
             request = serialization.load_request(plain, views_of(arrays, copy=self._copies))
             response = await self._host.infer(request, context)
             buffers: serialization.Buffers = []
-            spans = serialization.dump_timeline(context)
-            return True, serialization.dump_response(response, buffers, spans), *buffers
+            phases = dump_phases(context, arrived)
+            return True, serialization.dump_response(response, buffers, phases), *buffers
 
-        return await self._answer(run, context)
+        return await self._answer(run, context, arrived)
 
     async def call(self, body: bytes) -> tuple[Any, ...]:
         """Call a custom handler."""
+        arrived = time.monotonic_ns()
         (method, arguments), context = unpack_call(body)
 
         async def run() -> tuple[Any, ...]:
@@ -123,7 +133,7 @@ class ModelActor:
             buffers: serialization.Buffers = []
             return True, serialization.dump_result(result, buffers), *buffers
 
-        return await self._answer(run, context)
+        return await self._answer(run, context, arrived)
 
     async def stream(self, call: int, body: bytes) -> AsyncIterator[tuple[Any, ...]]:
         """Answer a stream: responses, and at last the timeline or an error.
@@ -132,6 +142,7 @@ class ModelActor:
             call: its number, which `feed` takes.
             body: the call.
         """
+        arrived = time.monotonic_ns()
         _, context = unpack_call(body)
         inputs = self._inputs.setdefault(call, asyncio.Queue(STREAM_WINDOW))
         responses = self._host.stream(_requests(inputs), context)
@@ -139,9 +150,9 @@ class ModelActor:
             async for response in responses:
                 buffers: serialization.Buffers = []
                 yield True, serialization.dump_response(response, buffers), *buffers
-            yield True, dump_plain((None, serialization.dump_timeline(context)))
+            yield True, dump_plain((None, dump_phases(context, arrived)))
         except MLSrvError as error:
-            yield failed(self._explained(error), context)
+            yield failed(self._explained(error), context, arrived)
         except asyncio.CancelledError:
             context.cancel()
             raise
@@ -163,12 +174,15 @@ class ModelActor:
         await inputs.put(request)
 
     async def _answer(
-        self, run: Callable[[], Awaitable[tuple[Any, ...]]], context: CallContext | None = None
+        self,
+        run: Callable[[], Awaitable[tuple[Any, ...]]],
+        context: CallContext | None = None,
+        arrived: int = 0,
     ) -> tuple[Any, ...]:
         try:
             return await run()
         except MLSrvError as error:
-            return failed(self._explained(error), context)
+            return failed(self._explained(error), context, arrived)
         except asyncio.CancelledError:
             if context is not None:
                 context.cancel()
@@ -178,7 +192,7 @@ class ModelActor:
             made = ModelFailed(f"Internal error in a replica: {type(error).__name__}: {text}")
             made.what, made.raised = "Internal error in a replica", type(error).__name__
             made.__cause__ = error
-            return failed(made, context)
+            return failed(made, context, arrived)
 
     def _explained(self, error: MLSrvError) -> MLSrvError:
         """Say how a model may write into its inputs, where it failed to."""

@@ -1,7 +1,8 @@
-"""Artifacts: copies of models' files for nodes that do not share them, through the object store."""
+"""Artifacts: copies of models' files for nodes that do not share them."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import os
@@ -11,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from attrs import frozen
+from ray._private.runtime_env import packaging  # actors, unlike jobs, take no folder
 
 from mlsrv.errors import ModelLoadError
 from mlsrv.settings import ModelSettings
@@ -24,12 +26,12 @@ class Archive:
 
     Attributes:
         key: SHA-256 of the content, in hexadecimal digits.
-        content: a tar archive, without compression.
+        content: a tar archive, without compression, or None where it is the working directory.
         root: the folder that was packed, on the server.
     """
 
     key: str
-    content: bytes
+    content: bytes | None
     root: str
 
 
@@ -60,19 +62,7 @@ def pack(model: ModelSettings) -> Archive:
 
 def unpack(archive: Archive, model: ModelSettings) -> ModelSettings:
     """Write the files to this machine, unless they are there, and return settings that name them here."""
-    home = Path(tempfile.gettempdir()) / f"mlsrv-ray-{os.getuid()}"
-    home.mkdir(mode=0o700, exist_ok=True)
-    if home.stat().st_uid != os.getuid():
-        raise ModelLoadError(f"The folder {home} belongs to another user.")
-    folder = home / archive.key
-    if not folder.is_dir():
-        made = Path(tempfile.mkdtemp(dir=home))
-        with tarfile.open(fileobj=io.BytesIO(archive.content)) as tar:
-            tar.extractall(made, filter="data")
-        try:
-            made.rename(folder)
-        except OSError:  # another replica was first
-            shutil.rmtree(made)
+    folder = Path.cwd() if archive.content is None else _unpacked(archive.key, archive.content)
     here = model.copy()
     if model.source is not None:
         here.source = folder / model.source.name
@@ -81,6 +71,41 @@ def unpack(archive: Archive, model: ModelSettings) -> ModelSettings:
         uri = str(folder / artifact.absolute().relative_to(archive.root))
         here.parameters = ModelParameters(**model.parameters.dict() | {"uri": uri})
     return here
+
+
+def publish(archive: Archive) -> str:
+    """Store the files in the cluster, unless it has them, and return the address for a working directory.
+
+    Raises:
+        ModelLoadError: the cluster does not take them.
+    """
+    address = f"gcs://_ray_pkg_{archive.key}.tar.gz"
+    try:
+        packaging.pin_runtime_env_uri(address)
+        if not packaging.package_exists(address):
+            packed = gzip.compress(archive.content or b"", compresslevel=1, mtime=0)
+            packaging.upload_package_to_gcs(address, packed)
+    except Exception as error:  # of any kind: too large, or whatever Ray raises
+        what = "The model's files cannot be stored in the cluster"
+        raise ModelLoadError.of_unexpected(what, error, str(error)) from error
+    return address
+
+
+def _unpacked(key: str, content: bytes) -> Path:
+    home = Path(tempfile.gettempdir()) / f"mlsrv-ray-{os.getuid()}"
+    home.mkdir(mode=0o700, exist_ok=True)
+    if home.stat().st_uid != os.getuid():
+        raise ModelLoadError(f"The folder {home} belongs to another user.")
+    folder = home / key
+    if not folder.is_dir():
+        made = Path(tempfile.mkdtemp(dir=home))
+        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+            tar.extractall(made, filter="data")
+        try:
+            made.rename(folder)
+        except OSError:  # another replica was first
+            shutil.rmtree(made)
+    return folder
 
 
 def _tar(chosen: Path, root: Path) -> bytes:

@@ -51,14 +51,34 @@ def views_of(arrays: Sequence[npt.NDArray[Any]], *, copy: bool = False) -> list[
     return [memoryview(bytearray(view)) for view in views] if copy else views
 
 
-def failed(error: MLSrvError, context: CallContext | None = None) -> tuple[Any, ...]:
-    """Return the answer of a call that failed."""
-    spans = None if context is None else serialization.dump_timeline(context)
-    return False, dump_value((dump_error(error), spans))
+def dump_phases(context: CallContext, arrived: int) -> tuple[Any, ...] | None:
+    """Return the timeline of a call that arrived at this time, or None if no interceptor observes it."""
+    spans = serialization.dump_timeline(context)
+    return None if spans is None else (spans, arrived, time.monotonic_ns())
 
 
-def answer_of(answer: Sequence[Any], context: CallContext | None = None) -> tuple[Any, list[memoryview]]:
-    """Return the plain data of an answer, and the bytes of its arrays.
+def load_phases(plain: tuple[Any, ...] | None, context: CallContext, asked: int) -> None:
+    """Add what `dump_phases` returned to the timeline of a call that was sent at this time.
+
+    Each machine has a monotonic clock of its own: the way there is taken to be as long as the way back.
+    """
+    if plain is None or context.timeline is None:
+        return
+    (spans, sums), arrived, left = plain
+    offset = (asked - arrived + time.monotonic_ns() - left) // 2
+    context.timeline.extend([(phase, begin + offset, end + offset) for phase, begin, end in spans], sums)
+
+
+def failed(error: MLSrvError, context: CallContext | None = None, arrived: int = 0) -> tuple[Any, ...]:
+    """Return the answer of a call that failed, and that arrived at this time."""
+    phases = None if context is None else dump_phases(context, arrived)
+    return False, dump_value((dump_error(error), phases))
+
+
+def answer_of(
+    answer: Sequence[Any], context: CallContext | None = None, asked: int = 0
+) -> tuple[Any, list[memoryview]]:
+    """Return the plain data of an answer, and the bytes of its arrays. The call was sent at this time.
 
     Raises:
         MLSrvError: that of the call, or one for an answer that cannot be read.
@@ -68,9 +88,9 @@ def answer_of(answer: Sequence[Any], context: CallContext | None = None) -> tupl
         plain = load_plain(body)
         if ok:
             return plain, views_of([np.asarray(array) for array in arrays])
-        error, spans = plain
+        error, phases = plain
         if context is not None:
-            serialization.load_timeline(spans, context)
+            load_phases(phases, context, asked)
         found = load_error(error)
     except Exception as error:  # of any kind: the actor decides what it sends
         made = ModelFailed(f"The answer of a replica cannot be read: {error}"[:300])

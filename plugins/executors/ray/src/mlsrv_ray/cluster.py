@@ -8,9 +8,11 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from enum import Enum, auto
 from typing import Any
 
 import ray
+from ray._private.worker import global_worker
 
 from mlsrv.threads import Threads, run_in_own_thread
 from mlsrv_ray.failures import ClusterLost
@@ -20,6 +22,9 @@ logger = logging.getLogger("mlsrv.ray")
 
 RECONNECT_AFTER = 30.0
 """Seconds without an answer of the cluster, and without replicas, after which the server connects anew."""
+
+CHECK_TIMEOUT = 5.0
+"""Seconds in which the cluster must answer a check."""
 
 SHUTDOWN_TIMEOUT = 10.0
 """Seconds that are waited for the end of the connection."""
@@ -38,27 +43,41 @@ _thread = Threads(1, "mlsrv-ray")
 one that stays, because the processes of a cluster for trying end with the thread that started them."""
 
 
+class _State(Enum):
+    """What a check has found: the cluster, nothing, or another cluster at its address."""
+
+    ALIVE = auto()
+    SILENT = auto()
+    REPLACED = auto()
+
+
 class Cluster:
     """Connects, notices when the cluster is lost, and connects again.
 
     Args:
         settings: of the server.
         is_idle: returns True if no replica answers.
-        on_new: called after a connection was made anew: actors of the old one cannot be used any more.
+        on_cut: called before a connection is ended, to make another one: its actors cannot be used any more.
+        on_new: called after a connection was made anew.
 
     Attributes:
         problem: why the cluster cannot be used now, or None.
     """
 
     def __init__(
-        self, settings: RaySettings, is_idle: Callable[[], bool], on_new: Callable[[], None]
+        self,
+        settings: RaySettings,
+        is_idle: Callable[[], bool],
+        on_cut: Callable[[], None],
+        on_new: Callable[[], None],
     ) -> None:
         self.problem: str | None = None
         self._settings = settings
         self._is_idle = is_idle
+        self._on_cut = on_cut
         self._on_new = on_new
         self._watching: asyncio.Task[None] | None = None
-        self._checking: asyncio.Task[bool] | None = None
+        self._checking: asyncio.Task[_State] | None = None
 
     async def connect(self) -> None:
         """Connect, and watch the connection.
@@ -108,7 +127,8 @@ class Cluster:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self._settings.ray_check_interval)
-            if await self._answers():
+            state = await self._state()
+            if state is _State.ALIVE:
                 if lost_at is not None:
                     logger.warning("%s answers again", self._place)
                 lost_at = self.problem = None
@@ -117,11 +137,13 @@ class Cluster:
                 lost_at = loop.time()
                 self.problem = f"{self._place} does not answer"
                 logger.error("%s does not answer", self._place)
-            elif self._is_idle() and _is_ours and loop.time() - lost_at > RECONNECT_AFTER:
+            is_due = self._is_idle() and loop.time() - lost_at > RECONNECT_AFTER
+            if _is_ours and (is_due or state is _State.REPLACED):
                 await self._reconnect()
                 lost_at = loop.time()
 
     async def _reconnect(self) -> None:
+        self._on_cut()
         await self._shutdown()
         try:
             await self._init()
@@ -133,29 +155,34 @@ class Cluster:
         self._checking = self.problem = None
         self._on_new()
 
-    async def _answers(self) -> bool:
+    async def _state(self) -> _State:
         # A question that hangs is asked once: each takes a thread.
         if self._checking is None or self._checking.done():
             self._checking = asyncio.create_task(_check())
         await asyncio.wait({self._checking}, timeout=self._settings.ray_check_interval)
-        return self._checking.done() and not self._checking.cancelled() and self._checking.result()
+        return self._checking.result() if self._checking.done() else _State.SILENT
 
     @property
     def _place(self) -> str:
         return f"The Ray cluster {self._settings.ray_address}"
 
 
-async def _check() -> bool:
-    return await run_in_own_thread(_is_alive)
+async def _check() -> _State:
+    return await run_in_own_thread(_look)
 
 
-def _is_alive() -> bool:
-    """Return True if the cluster answers and has the node through which this process is connected."""
+def _look() -> _State:
+    """Look whether the cluster answers and has the node through which this process is connected."""
+    if not ray.is_initialized():
+        return _State.SILENT
     try:
-        own = ray.get_runtime_context().get_node_id()
-        return any(node["NodeID"] == own and node["Alive"] for node in ray.nodes())
-    except Exception:  # of any kind: whatever Ray raises, it cannot be used
-        return False
+        own = ray.NodeID.from_hex(ray.get_runtime_context().get_node_id())
+        # Not `ray.nodes`: it aborts this process where another cluster has taken the address.
+        worker: Any = global_worker
+        (is_alive,) = worker.gcs_client.check_alive([own], timeout=CHECK_TIMEOUT)
+    except Exception as error:  # of any kind: whatever Ray raises, it cannot be used
+        return _State.REPLACED if "WrongClusterID" in str(error) else _State.SILENT
+    return _State.ALIVE if is_alive else _State.SILENT
 
 
 def _connect(settings: RaySettings) -> None:

@@ -47,6 +47,10 @@ class Events(logging.Handler):
     async def fetch(self) -> tuple[list[Event], int]:
         """Wait for events, and return them with the number of those that were dropped since the last time."""
         await self._there.wait()
+        return self.take()
+
+    def take(self) -> tuple[list[Event], int]:
+        """Return the events that are there, likewise."""
         with self._guard:
             self._there.clear()
             found, dropped = list(self._events), self._dropped

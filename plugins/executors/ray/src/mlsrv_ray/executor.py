@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from mlsrv.errors import MLSrvError, ModelLoadError
 from mlsrv.executor import Executor, Placement
 from mlsrv.kernel_api import KernelAPI
-from mlsrv.metrics import Recorder
+from mlsrv.metrics import ProcessMetric, Recorder
 from mlsrv.placement import ModelInfo
 from mlsrv.settings import ModelSettings
 from mlsrv.threads import run_in_own_thread
 from mlsrv_executor_kit import serialization
 from mlsrv_executor_kit.model_files import ModelFiles, artifact_stamp
 from mlsrv_executor_kit.plugin_specs import PluginSpecs
-from mlsrv_ray.artifacts import Archive, pack
+from mlsrv_ray.artifacts import Archive, pack, publish
 from mlsrv_ray.cluster import Cluster
 from mlsrv_ray.failures import ClusterLost
 from mlsrv_ray.metrics import CONNECTED, ENDS, REPLICAS, WAITING
@@ -35,23 +36,29 @@ SYNCHRONOUS, ASYNCHRONOUS = 2, 64
 """Requests that a replica runs at once."""
 
 
+MOST_LEFT = 1000
+"""Replicas that have ended and whose own metrics wait for the next reading of metrics, at most."""
+
+
 class RayExecutor(Executor):
     """Connects to the cluster when the first model is loaded there. It takes the models that name it only."""
 
     def __init__(self, kernel: KernelAPI) -> None:
         super().__init__(kernel)
         self._settings = kernel.settings.of(RaySettings)
-        self._cluster = Cluster(self._settings, self._is_idle, self._renew)
+        self._cluster = Cluster(self._settings, self._is_idle, self._cut, self._renew)
         self._connected: asyncio.Task[None] | None = None
         self._placed: dict[RayPlacement, ModelSettings] = {}
-        self._stop_gauges = [
+        self._left: OrderedDict[int, list[ProcessMetric]] = OrderedDict()
+        self._stop_metrics = [
             kernel.metrics.observe_gauge(REPLICAS, self._counts),
             kernel.metrics.observe_gauge(WAITING, self._waiting),
             kernel.metrics.observe_gauge(CONNECTED, self._connection),
+            kernel.metrics.observe_processes(self._process_metrics),
         ]
 
     async def __aexit__(self, *exc_info: object) -> None:
-        for stop in self._stop_gauges:
+        for stop in self._stop_metrics:
             stop()
         await asyncio.gather(
             *(placement.unload() for placement in list(self._placed)), return_exceptions=True
@@ -70,10 +77,13 @@ class RayExecutor(Executor):
                 f"Model {model.name} is to run on a Ray cluster: the setting ray_address names it."
             )
         own = model.of(RayModelSettings)
-        most = own.ray_max_replicas or own.ray_replicas
-        if most < own.ray_replicas:
+        if own.ray_artifacts == "working_dir" and "working_dir" in own.ray_runtime_env:
+            raise ModelLoadError(f"Model {model.name}: ray_runtime_env has another working_dir already.")
+        least, most = _limits(own)
+        if not least <= own.ray_replicas <= most:
             raise ModelLoadError(
-                f"Model {model.name}: ray_max_replicas is {most}, less than ray_replicas, {own.ray_replicas}."
+                f"Model {model.name}: ray_replicas is {own.ray_replicas}, which is not from "
+                f"ray_min_replicas, {least}, to ray_max_replicas, {most}."
             )
         try:
             await self._connect()
@@ -107,6 +117,7 @@ class RayExecutor(Executor):
             dict(self.kernel.settings.plain()),
             options,
             self.kernel.metrics.record,
+            self._leave,
         )
 
     def _forget(self, placement: RayPlacement) -> None:
@@ -115,9 +126,27 @@ class RayExecutor(Executor):
     def _is_idle(self) -> bool:
         return not any(placement.replicas.count for placement in self._placed)
 
+    def _cut(self) -> None:
+        for placement in self._placed:
+            placement.replicas.cut()
+
     def _renew(self) -> None:
         for placement in self._placed:
             placement.replicas.renew()
+
+    def _leave(self, process: int, metrics: list[ProcessMetric]) -> None:
+        if metrics:
+            self._left[process] = metrics
+            if len(self._left) > MOST_LEFT:
+                self._left.popitem(last=False)
+
+    async def _process_metrics(self) -> dict[int, list[ProcessMetric] | None]:
+        found: dict[int, list[ProcessMetric] | None] = dict(self._left)
+        self._left.clear()
+        asked = (placement.replicas.process_metrics() for placement in self._placed)
+        for metrics in await asyncio.gather(*asked):
+            found |= metrics
+        return found
 
     def _counts(self) -> Iterator[tuple[Sequence[str], float]]:
         for placement, model in self._placed.items():
@@ -153,9 +182,8 @@ class _Loader:
 
     def __attrs_post_init__(self) -> None:
         own = self.model.of(RayModelSettings)
-        most = own.ray_max_replicas or own.ray_replicas
         self.replicas = Replicas(
-            self.model.name, own.ray_replicas, most, self.start, lambda: self.on_end(1.0)
+            self.model.name, own.ray_replicas, _limits(own), self.start, lambda: self.on_end(1.0)
         )
 
     @classmethod
@@ -171,17 +199,21 @@ class _Loader:
             what = f"Model {model.name}: its settings cannot be sent to the cluster"
             raise ModelLoadError.of_unexpected(what, error, str(error)) from error
         files = await run_in_own_thread(ModelFiles.of, model)
-        is_sent = model.of(RayModelSettings).ray_artifacts == "object_store"
+        is_sent = model.of(RayModelSettings).ray_artifacts != "shared"
         archive = await run_in_own_thread(pack, model) if is_sent else None
         return cls(model, launch, pickled, files, archive, on_end)
 
     async def start(self, number: int) -> Replica:
         """Start a replica and load the model in it. Raises as `Replica.load` does."""
         await self._check_version()
-        replica = Replica(self.model.name, number, self.launch, self.replicas.ended)
-        code = None if self.archive is not None else self.files.code
-        plain = await replica.load(self.pickled, code, self.archive)
         own = self.model.of(RayModelSettings)
+        launch, archive = self.launch, self.archive
+        if archive is not None and own.ray_artifacts == "working_dir":
+            launch = launch.in_folder(await run_in_own_thread(publish, archive))
+            archive = evolve(archive, content=None)
+        replica = Replica(self.model.name, number, launch, self.replicas.ended)
+        code = None if archive is not None else self.files.code
+        plain = await replica.load(self.pickled, code, archive)
         try:
             self.info = serialization.load_info(plain, own.ray_replicas)
         except Exception as error:  # of any kind: the actor decides what it sends
@@ -210,3 +242,7 @@ class _Loader:
             )
         logger.warning("Model %s has no replica left and is loaded with its present files", self.model.name)
         self.files = await run_in_own_thread(ModelFiles.of, self.model)
+
+
+def _limits(own: RayModelSettings) -> tuple[int, int]:
+    return own.ray_min_replicas or own.ray_replicas, own.ray_max_replicas or own.ray_replicas

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import ray
 from ray.exceptions import RayError
 
 from mlsrv.context import CallContext
@@ -18,7 +18,7 @@ from mlsrv.placement import ModelInfo, Placement
 from mlsrv_executor_kit import serialization
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 from mlsrv_ray.actor import STREAM_WINDOW
-from mlsrv_ray.calls import answer_of, pack_call
+from mlsrv_ray.calls import answer_of, load_phases, pack_call
 from mlsrv_ray.replica import Replica
 from mlsrv_ray.replicas import Replicas
 
@@ -54,19 +54,21 @@ class RayPlacement(Placement):
         buffers: serialization.Buffers = []
         body = pack_call(self._name, (serialization.dump_request(request, buffers),), context)
         replica = await self._reserve(context)
+        asked = time.monotonic_ns()
         with self._served(replica):
             answer = await replica.ask("infer", body, *buffers)
-        (plain, spans), views = answer_of(answer, context)
-        serialization.load_timeline(spans, context)
+        (plain, phases), views = answer_of(answer, context, asked)
+        load_phases(phases, context, asked)
         return serialization.load_response(plain, views)
 
     async def call(self, method: str, arguments: Arguments, context: CallContext) -> Any:
         given = arguments if isinstance(arguments, HandlerRequest) else dict(arguments)
         body = pack_call(self._name, (method, given), context)
         replica = await self._reserve(context)
+        asked = time.monotonic_ns()
         with self._served(replica):
             answer = await replica.ask("call", body)
-        return serialization.load_result(*answer_of(answer, context))
+        return serialization.load_result(*answer_of(answer, context, asked))
 
     async def stream(
         self, requests: AsyncIterator[InferenceRequest], context: CallContext
@@ -74,15 +76,16 @@ class RayPlacement(Placement):
         body = pack_call(self._name, (), context)
         replica = await self._reserve(context)
         call = next(_streams)
+        asked = time.monotonic_ns()
         with self._served(replica):
             try:
                 answers = replica.stream(call, body, STREAM_WINDOW)
                 feeder = asyncio.create_task(self._feed(replica, call, requests, answers))
                 try:
-                    async for reference in answers:
-                        (plain, *rest), views = answer_of(await reference, context)
+                    while (answer := await replica.next_of(answers)) is not None:
+                        (plain, *rest), views = answer_of(answer, context, asked)
                         if plain is None:
-                            serialization.load_timeline(rest[0], context)
+                            load_phases(rest[0], context, asked)
                         else:
                             yield serialization.load_response(plain, views)
                     if feeder.done() and not feeder.cancelled() and feeder.exception() is not None:
@@ -91,7 +94,7 @@ class RayPlacement(Placement):
                     raise self._refused(feeder) or replica.failure(error) from error
                 finally:
                     feeder.cancel()
-                    ray.cancel(answers)
+                    replica.cancel(answers)
                     await asyncio.gather(feeder, return_exceptions=True)
             finally:
                 replica.running -= 1
@@ -131,7 +134,7 @@ class RayPlacement(Placement):
             await replica.feed(call, None)
         except Exception:
             # An interceptor or the transport refused a request: its error ends the stream.
-            ray.cancel(answers)
+            replica.cancel(answers)
             raise
 
     @staticmethod

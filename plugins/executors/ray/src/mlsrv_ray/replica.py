@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
-from attrs import frozen
+from attrs import evolve, frozen
 from ray.exceptions import RayActorError, RayError
 
 from mlsrv.errors import MLSrvError, ModelFailed
-from mlsrv.metrics import Metric
+from mlsrv.metrics import Metric, ProcessMetric
 from mlsrv_executor_kit.log_records import handle_record
 from mlsrv_executor_kit.plain_data import NotPlain, load_plain
 from mlsrv_executor_kit.plugin_specs import PluginSpecs
 from mlsrv_ray.actor import ModelActor
 from mlsrv_ray.calls import answer_of
-from mlsrv_ray.failures import ReplicaEnded
+from mlsrv_ray.failures import ClusterLost, ReplicaEnded
 
 logger = logging.getLogger("mlsrv.ray")
 
@@ -30,8 +31,19 @@ PATIENCE = 10.0
 """Seconds after which a replica that waits for resources of the cluster is logged, and after which requests
 that were given up and go on count as stuck."""
 
+METRICS_TIMEOUT = 1.0
+"""Seconds in which an actor must tell its metrics."""
+
+METRICS_PAUSE = 30.0
+"""Seconds for which an actor that did not is not asked again."""
+
 UNLOAD_TIMEOUT = 10.0
 """Seconds in which a model must unload, before its actor ends."""
+
+
+_T = TypeVar("_T")
+
+_processes = itertools.count(1)
 
 
 @frozen
@@ -43,12 +55,20 @@ class LaunchSpec:
         settings: settings of the server, as plain data.
         options: options of the actor: resources, runtime environment, scheduling.
         record: called with values of metrics.
+        leave: called with the number of a process that ends, and the metrics that code made there with
+            `prometheus_client` alone.
     """
 
     plugins: PluginSpecs
     settings: dict[str, Any]
     options: dict[str, Any]
     record: Callable[[Metric, float, tuple[str, ...]], None]
+    leave: Callable[[int, list[ProcessMetric]], None]
+
+    def in_folder(self, address: str) -> LaunchSpec:
+        """Return the same with the files at an address of Ray as the working directory."""
+        environment = {**self.options.get("runtime_env", {}), "working_dir": address}
+        return evolve(self, options={**self.options, "runtime_env": environment})
 
 
 class Replica:
@@ -61,6 +81,7 @@ class Replica:
         on_end: called when the actor has ended, or was given up as stuck, with the reason.
 
     Attributes:
+        process: a number of its process that no process on this machine has, and no other replica.
         limit: requests that it runs at once.
         running: requests that it runs now, with those that were given up and go on.
         idle_since: when it had its last request, in seconds of the event loop's clock.
@@ -70,6 +91,7 @@ class Replica:
         self, name: str, number: int, launch: LaunchSpec, on_end: Callable[[Replica, str], None]
     ) -> None:
         self.number = number
+        self.process = -next(_processes)
         self.limit = 1
         self.running = 0
         self.idle_since = asyncio.get_running_loop().time()
@@ -78,7 +100,13 @@ class Replica:
         self._on_end = on_end
         self._abandoned = 0
         self._ended = False
-        made = ray.remote(ModelActor).options(max_concurrency=CALLS, max_restarts=0, **launch.options)
+        self._metrics_after = 0.0
+        self._waits: set[asyncio.Future[Any]] = set()
+        if not ray.is_initialized():  # Ray would start a cluster itself
+            raise ClusterLost(f"Model {name}: there is no connection to the cluster.")
+        # The server counts and traces calls itself: what Ray would report takes a sixth of a call's CPU time.
+        fixed: dict[str, Any] = {"max_concurrency": CALLS, "max_restarts": 0, "enable_task_events": False}
+        made = ray.remote(ModelActor).options(**fixed, **launch.options)
         self._actor: Any = made.remote(launch.plugins, launch.settings, logging.getLogger().level)
         self._listening: asyncio.Task[None] | None = None
 
@@ -119,10 +147,10 @@ class Replica:
         try:
             ref = getattr(self._actor, method).remote(*arguments)
             answer = asyncio.wrap_future(ref.future())
-            return await asyncio.shield(answer)
+            return await self._within(answer)
         except asyncio.CancelledError:
             if not answer.done():
-                ray.cancel(ref)
+                self.cancel(ref)
                 self._abandon(answer)
                 self.running += 1
             raise
@@ -136,6 +164,24 @@ class Replica:
         options = {"num_returns": "streaming", "_generator_backpressure_num_objects": window}
         return self._actor.stream.options(**options).remote(call, body)
 
+    async def next_of(self, answers: Any) -> Any:
+        """Return the next answer of a stream, or None at its end.
+
+        Raises:
+            ReplicaEnded: the actor has ended.
+            RayError: the call has ended.
+        """
+        step = asyncio.ensure_future(_first(answers))
+        try:
+            return await self._within(step)
+        finally:
+            step.cancel()
+
+    def cancel(self, call: Any) -> None:
+        """Cancel a call: what `remote` returned."""
+        if not self._ended:
+            ray.cancel(call)
+
     async def feed(self, call: int, plain: Any, *arrays: Any) -> None:
         """Send a request of a stream."""
         try:
@@ -143,25 +189,50 @@ class Replica:
         except RayError as error:
             raise self.failure(error) from error
 
+    async def process_metrics(self) -> list[ProcessMetric] | None:
+        """Return the metrics that code made with `prometheus_client` alone, or None if there is no answer."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._metrics_after:
+            return None
+        try:
+            async with asyncio.timeout(METRICS_TIMEOUT):
+                found: list[ProcessMetric] = load_plain(await self._actor.metrics.remote())
+        except (RayError, NotPlain, TimeoutError):  # it has ended, or its event loop is busy
+            self._metrics_after = loop.time() + METRICS_PAUSE
+            return None
+        return found
+
     async def unload(self) -> None:
         """Unload the model and end the actor. Idempotent."""
         if self._ended:
             return
         self._ended = True
         try:
-            ref = self._actor.unload.remote()
-            await asyncio.wait({asyncio.wrap_future(ref.future())}, timeout=UNLOAD_TIMEOUT)
-        except RayError as error:
+            async with asyncio.timeout(UNLOAD_TIMEOUT):
+                events, dropped, metrics = await self._actor.unload.remote()
+            self._handle(events, dropped)
+            self._launch.leave(self.process, load_plain(metrics))
+        except (RayError, NotPlain) as error:
             logger.warning("Model %s was not unloaded on the cluster: %s", self._name, _text(error))
+        except TimeoutError:
+            logger.warning("Model %s did not unload within %g s on the cluster", self._name, UNLOAD_TIMEOUT)
         finally:
-            await self._drain()
             self.kill()
 
-    def kill(self) -> None:
-        """End the actor at once. Idempotent."""
+    def drop(self) -> None:
+        """Fail the calls that the actor has, which Ray may never do. Idempotent."""
         self._ended = True
         if self._listening is not None:
             self._listening.cancel()
+        for wait in self._waits:
+            if not wait.done():
+                wait.set_exception(self._has_ended())
+
+    def kill(self) -> None:
+        """End the actor at once. Idempotent."""
+        self.drop()
+        if not ray.is_initialized():
+            return
         try:
             ray.kill(self._actor)
         except Exception as error:  # of any kind: the cluster may be lost, and the actor with it
@@ -172,10 +243,22 @@ class Replica:
         if isinstance(error, RayActorError):
             if not self._ended:
                 self._end(_text(error))
-            return ReplicaEnded(f"A replica of model {self._name} ended while it had the request.")
+            return self._has_ended()
         return ModelFailed(f"Model {self._name}: the cluster lost the answer: {_text(error)}")
 
     # --- inside ---------------------------------------------------------------------------------------------
+
+    def _has_ended(self) -> ReplicaEnded:
+        return ReplicaEnded(f"A replica of model {self._name} ended while it had the request.")
+
+    async def _within(self, work: asyncio.Future[_T]) -> _T:
+        """Wait until something ends, or the replica. Cancelling does not end it."""
+        wait = asyncio.shield(work)
+        self._waits.add(wait)
+        try:
+            return await wait
+        finally:
+            self._waits.discard(wait)
 
     def _abandon(self, answer: asyncio.Future[Any]) -> None:
         """Count a call that was given up until it has ended on the cluster."""
@@ -204,10 +287,6 @@ class Replica:
                 return
             self._handle(events, dropped)
 
-    async def _drain(self) -> None:
-        if self._listening is not None:
-            await asyncio.sleep(0)  # what was fetched already is handled
-
     def _handle(self, events: list[tuple[str, bytes]], dropped: int) -> None:
         if dropped:
             logger.warning(
@@ -227,6 +306,12 @@ class Replica:
     def _end(self, reason: str) -> None:
         self.kill()
         self._on_end(self, reason)
+
+
+async def _first(answers: Any) -> Any:
+    async for reference in answers:
+        return await reference
+    return None
 
 
 def _text(error: BaseException) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from mlsrv.errors import MLSrvError, ModelLoadError, ModelNotReady
+from mlsrv.metrics import ProcessMetric
 from mlsrv_ray.failures import ClusterLost, ReplicaEnded
 from mlsrv_ray.replica import Replica
 
@@ -30,7 +31,8 @@ class Replicas:
 
     Args:
         name: of the model.
-        least, most: how many replicas there are.
+        first: how many replicas there are at first, and after a new connection.
+        limits: how many there are at least and at most.
         start: starts and loads a replica with a number.
         on_ended: called when a replica ended unexpectedly.
     """
@@ -38,14 +40,15 @@ class Replicas:
     def __init__(
         self,
         name: str,
-        least: int,
-        most: int,
+        first: int,
+        limits: tuple[int, int],
         start: Callable[[int], Awaitable[Replica]],
         on_ended: Callable[[], None],
     ) -> None:
         self.problem: str | None = None
         self._name = name
-        self._least, self._most = least, most
+        self._first = first
+        self._least, self._most = limits
         self._start = start
         self._on_ended = on_ended
         self._serving: list[Replica] = []
@@ -65,6 +68,12 @@ class Replicas:
         """Number of requests that wait for a replica."""
         return len(self._waiting)
 
+    async def process_metrics(self) -> dict[int, list[ProcessMetric] | None]:
+        """Return the metrics that code in the replicas made with `prometheus_client` alone, by `process`."""
+        replicas = list(self._serving)
+        found = await asyncio.gather(*(replica.process_metrics() for replica in replicas))
+        return {replica.process: each for replica, each in zip(replicas, found, strict=True)}
+
     async def open(self) -> None:
         """Start the replicas: one, and if that succeeds the others side by side.
 
@@ -73,7 +82,7 @@ class Replicas:
         """
         try:
             self._add(await self._start(next(self._numbers)))
-            others = [asyncio.ensure_future(self._start(next(self._numbers))) for _ in range(self._least - 1)]
+            others = [asyncio.ensure_future(self._start(next(self._numbers))) for _ in range(self._first - 1)]
             made = await asyncio.gather(*others, return_exceptions=True)
             for found in made:
                 if isinstance(found, Replica):
@@ -140,14 +149,19 @@ class Replicas:
         logger.error("Model %s: replica %d ended: %s. It is replaced.", self._name, replica.number, reason)
         self._start_again()
 
-    def renew(self) -> None:
-        """Start all replicas anew, after a new connection to a cluster."""
+    def cut(self) -> None:
+        """Give all replicas up, because the connection to their cluster ends."""
         lost, self._serving = self._serving, []
         for replica in lost:
-            replica.kill()
+            replica.drop()
         for task in self._starting:
             task.cancel()
-        for _ in range(self._least):
+        self.problem = "its cluster is lost"
+        self._refuse(ModelNotReady(f"Model {self._name} is not ready: {self.problem}."))
+
+    def renew(self) -> None:
+        """Start all replicas anew, after a new connection to a cluster."""
+        for _ in range(self._first):
             self._start_again()
 
     # --- inside ---------------------------------------------------------------------------------------------

@@ -38,10 +38,16 @@ class RayModelSettings:
         factory=dict, help="Runtime environment of the replicas, as Ray takes it: pip, env_vars and so on."
     )
     ray_replicas: int = setting(1, help="Replicas, each with a copy of the model.", at_least=1)
+    ray_min_replicas: int | None = setting(
+        None,
+        help="Replicas that are left at least: those above end after a minute without requests. Default: "
+        "ray_replicas.",
+        at_least=1,
+    )
     ray_max_replicas: int | None = setting(
         None,
-        help="Replicas that are started at most while requests wait; those above ray_replicas end after a "
-        "minute without need. Default: ray_replicas.",
+        help="Replicas that are started at most, one after the other while requests wait. Default: "
+        "ray_replicas.",
         at_least=1,
     )
     ray_placement: Literal["spread", "pack"] = setting(
@@ -53,10 +59,10 @@ class RayModelSettings:
         "a coroutine.",
         at_least=1,
     )
-    ray_artifacts: Literal["shared", "object_store"] = setting(
+    ray_artifacts: Literal["shared", "object_store", "working_dir"] = setting(
         "shared",
-        help="How the files of a model reach the nodes: under the same path on each, or as a copy of the "
-        "model's folder through the object store of Ray.",
+        help="How the files of a model reach the nodes: under the same path on each, as a copy of the "
+        "model's folder through the object store of Ray, or as the working directory of the replicas.",
     )
     copy_inputs: bool = setting(
         False,
