@@ -18,7 +18,6 @@ from mlsrv.context import CallContext
 from mlsrv.errors import MLSrvError, ModelFailed, ModelLoadError
 from mlsrv.hosting.catalog import Catalog
 from mlsrv.hosting.model_host import ModelHost
-from mlsrv.telemetry.default_registry import read_default_registry
 from mlsrv.threads import run_in_own_thread
 from mlsrv_executor_kit import serialization
 from mlsrv_executor_kit.joining_threads import JoiningThreads
@@ -31,6 +30,7 @@ from mlsrv_ray.artifacts import Archive, unpack
 from mlsrv_ray.calls import dump_phases, failed, unpack_call, views_of
 from mlsrv_ray.events import Event, Events
 from mlsrv_ray.settings import RayModelSettings
+from mlsrv_telemetry_kit.default_registry import read_default_registry
 
 STREAM_WINDOW = 8
 """Requests of a stream that wait for the model, and responses that wait for the server."""
