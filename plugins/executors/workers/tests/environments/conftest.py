@@ -3,9 +3,6 @@
 import base64
 import hashlib
 import io
-import os
-import shutil
-import subprocess
 import sys
 import tarfile
 import zipfile
@@ -14,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from other_pythons import OTHERS, PACKAGES, make_environment
 
 from mlsrv.settings import ModelParameters, ModelSettings
 from mlsrv.testing import tensor_request
@@ -140,30 +138,6 @@ def distribution() -> Any:
     return _distribution
 
 
-PACKAGES = {
-    "3.9": ["numpy<1.25", "cattrs", "pluggy"],
-    "3.10": ["numpy<2"],
-    "3.11": ["numpy"],
-    "3.12": ["numpy"],
-    "3.13": ["numpy"],
-}
-"""What an environment must have at least, by Python's minor version."""
-
-OTHERS = [version for version in PACKAGES if version != f"{sys.version_info[0]}.{sys.version_info[1]}"]
-
-
-def _interpreter(version: str) -> str | None:
-    """Return an interpreter of a minor version that runs, or None."""
-    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
-    found = [str(path) for path in pyenv.glob(f"{version}.*/bin/python")]
-    code = "import sys; print('%d.%d' % sys.version_info[:2])"
-    for python in filter(None, (*found, shutil.which(f"python{version}"))):
-        ran = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=60)
-        if ran.stdout.strip() == version:
-            return python
-    return None
-
-
 @pytest.fixture(scope="session")
 def environment_of(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Make an environment of another Python with some packages, once; skip the test if that is not there."""
@@ -171,16 +145,8 @@ def environment_of(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     def make(version: str, *packages: str) -> Path:
         if (version, *packages) not in made:
-            python = _interpreter(version)
-            if python is None:
-                pytest.skip(f"there is no interpreter of Python {version} on this machine")
             folder = tmp_path_factory.mktemp("python") / version
-            uv = shutil.which("uv") or str(Path(sys.executable).parent / "uv")
-            subprocess.run([uv, "venv", "-q", "--python", python, str(folder)], check=True, timeout=120)
-            if packages:
-                install = [uv, "pip", "install", "-q", "--python", str(folder / "bin" / "python"), *packages]
-                subprocess.run(install, check=True, timeout=300)
-            made[version, *packages] = folder
+            made[version, *packages] = make_environment(folder, version, *packages)
         return made[version, *packages]
 
     return make

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import mlsrv_numpy.plugin
 from mlsrv.plugins import load_plugin_file
 from mlsrv.testing import tensor_request
 
@@ -102,5 +103,22 @@ async def test_the_kits_of_the_server_are_there(
     kits = "import mlsrv_runtime_kit\nfrom mlsrv.codecs import decode_args\n"
     code.write_text(kits + code.read_text(encoding="utf-8"))
     async with serve(tiny(environment_path="env")) as kernel:
+        assert kernel.problems() == []
+        assert (await answer(kernel))[0] == [3.0, 6.0]
+
+
+async def test_plugins_of_the_server_are_found_as_installed(
+    serve: Any, tiny: Any, tmp_path: Path, answer: Any, site_packages: Path
+) -> None:
+    site = tmp_path / "tiny" / "env" / site_packages
+    site.mkdir(parents=True)
+    (site / "tinydep.py").write_text("FACTOR = 3.0")
+    code = tmp_path / "tiny" / "models.py"
+    found = (
+        "import importlib.metadata\nfrom mlsrv.codecs.installed import installed_registry\n"
+        "assert importlib.metadata.version('mlsrv_numpy')\nassert installed_registry().input_codec('np')\n"
+    )
+    code.write_text(found + code.read_text(encoding="utf-8"))
+    async with serve(tiny(environment_path="env"), plugins=[mlsrv_numpy.plugin]) as kernel:
         assert kernel.problems() == []
         assert (await answer(kernel))[0] == [3.0, 6.0]

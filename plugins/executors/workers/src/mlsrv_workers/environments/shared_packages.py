@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from importlib.machinery import EXTENSION_SUFFIXES
-from importlib.metadata import Distribution, distribution
+from importlib.metadata import Distribution, distribution, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from mlsrv.plugins.markers import PROJECT
 
 PINNED = (
     "mlsrv",
@@ -68,6 +70,7 @@ def import_plan(version: tuple[int, int], packages: Iterable[str]) -> dict[str, 
         newest = {name: _version_and_folders(name, found) for name, found in NEWEST.items() if _has(name)}
         return {
             "pinned": pinned,
+            "distributions": plugin_metadata(pinned),
             "newest": newest,
             "fallback": folders(FALLBACK),
             "adapt": False,
@@ -80,6 +83,7 @@ def import_plan(version: tuple[int, int], packages: Iterable[str]) -> dict[str, 
     lent = {name for name in wanted if _has(name) and runs_on(distribution(name), version)}
     return {
         "pinned": pinned,
+        "distributions": plugin_metadata(pinned),
         "newest": {name: _version_and_folders(name, wanted[name]) for name in wanted if name in lent},
         "fallback": {},
         "adapt": True,
@@ -94,6 +98,14 @@ def runs_on(found: Distribution, version: tuple[int, int]) -> bool:
     compiled = any(file.name.endswith(tuple(EXTENSION_SUFFIXES)) for file in found.files or ())
     least = re.search(r">=?\s*3\.(\d+)", found.metadata["Requires-Python"] or "")
     return not compiled and (least is None or (3, int(least[1])) <= version)
+
+
+def plugin_metadata(packages: Container[str]) -> list[str]:
+    """Return the folders of the metadata of installed plugins in these packages, which tell what they are."""
+    points = [point for point in entry_points(group=PROJECT) if point.module.partition(".")[0] in packages]
+    found = {point.dist.name: point.dist for point in points if point.dist is not None}
+    files = [file for plugin in found.values() for file in plugin.files or () if file.name == "METADATA"]
+    return [str(Path(str(file.locate())).parent) for file in files]
 
 
 def folders(packages: Iterable[str]) -> dict[str, str]:

@@ -8,7 +8,8 @@ from before any of them is imported. PLAN is a JSON object:
 * packages in `pinned` (the folder of each, by name) come before all others;
 * so do those in `newest` (by distribution: its version, and such packages), unless the environment has the
   distribution in a version that is as new;
-* packages in `fallback` come after all others.
+* packages in `fallback` come after all others;
+* `distributions` are folders of metadata, so that plugins of the server are found as installed.
 
 Without `pinned` nothing but the path changes. If `adapt` is true, the environment's Python is of another
 minor version than the server's, from 3.9 on, so that this script may need no newer one:
@@ -28,23 +29,36 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, PathDistribution, version
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 
 class PackageFinder(MetaPathFinder):
-    """Finds single top-level packages in folders whose other contents stay hidden."""
+    """Finds single top-level packages in folders whose other contents stay hidden.
 
-    def __init__(self, folders: Mapping[str, str]) -> None:
+    Args:
+        folders: the folder of each package, by name.
+        distributions: folders of the metadata of distributions that are found, too.
+    """
+
+    def __init__(self, folders: Mapping[str, str], distributions: Sequence[str] = ()) -> None:
         self._folders = folders
+        self._distributions = [PathDistribution(Path(folder)) for folder in distributions]
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         folder = self._folders.get(fullname)
         return None if folder is None else PathFinder.find_spec(fullname, [folder])
+
+    def find_distributions(self, context: Any) -> list[PathDistribution]:
+        """Return those with the name that `importlib.metadata` looks for, or all."""
+        wanted = context.name and re.sub(r"[-_.]+", "-", context.name).lower()
+        found = self._distributions
+        return [each for each in found if wanted in (None, each.metadata["Name"].lower())]
 
 
 def main() -> None:
@@ -82,7 +96,7 @@ def arrange(plan: Mapping[str, Any]) -> None:
     for distribution, (required, packages) in plan["newest"].items():
         if not has_version(distribution, required):
             first.update(packages)
-    sys.meta_path.insert(0, PackageFinder(first))
+    sys.meta_path.insert(0, PackageFinder(first, plan["distributions"]))
     sys.meta_path.append(PackageFinder(plan["fallback"]))
     if plan["adapt"]:
         adapt(plan)
