@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -331,8 +332,9 @@ def test_processes_share_ports_that_the_system_chose(group: Callable[..., Group]
     two = group("--http-port=0", "--grpc-port=0", "--metrics-port=0", ready=False)
     for name in ("http", "grpc", "metrics_port"):
         who = {"http": "rest", "grpc": "grpc", "metrics_port": "prometheus"}[name]
-        address = two.server.wait_for(f"{who} listens on").rpartition("//")[2]
-        setattr(two, name, int(address.partition("/")[0].rpartition(":")[2]))
+        found = re.search(r"//127\.0\.0\.1:(\d+)", two.server.wait_for(f"{who} listens on"))
+        assert found is not None
+        setattr(two, name, int(found[1]))
     two.wait_ready()
     assert two.answering("pid") == set(two.pids)
     os.kill(two.pids[0], signal.SIGKILL)
