@@ -497,7 +497,10 @@ async def value_or_none(kernel: Kernel, model: str) -> float | None:
 
 
 def test_the_name_of_a_pool_tells_no_path() -> None:
-    keys = [PoolKey("default", 1, Environment("id", f"/srv/{place}/venv", "python")) for place in ("a", "b")]
+    keys = [
+        PoolKey("default", 1, Environment("id", f"/srv/{place}/venv", "python", (3, 11)))
+        for place in ("a", "b")
+    ]
     for key in keys:
         assert str(key).startswith("default in venv (")
         assert "/" not in str(key)
