@@ -65,7 +65,7 @@ def content_key(
             plain.append(data.tolist() if isinstance(data, np.ndarray) else data)
     if request.outputs is not None:
         plain.append([(output.name, _sorted_items(output.parameters)) for output in request.outputs])
-    # Of the digest, not after the data: nobody can move the bound between the two.
+    # Of the digest, not after the data: no request can move the bound between the two.
     return hashlib.blake2b(digest.digest() + _text_of(plain), digest_size=20).digest()
 
 

@@ -61,7 +61,7 @@ class Asked:
 
 @define(eq=False)
 class Envelope:
-    """What a record says about its request outside of it.
+    """The facts about a request that a record has beside it.
 
     Attributes:
         headers: as texts, names in lower case.
