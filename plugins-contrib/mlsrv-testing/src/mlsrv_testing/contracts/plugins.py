@@ -40,7 +40,10 @@ _BASES: dict[type, type] = {
     TransportOffer: Transport,
     MeterOffer: Meter,
 }
-_LIGHT = {"attr", "attrs", "mlsrv", "pluggy"}
+_LIGHT = {
+    *("attr", "attrs", "mlsrv", "pluggy"),
+    *("mlsrv_hosting_kit", "mlsrv_settings_kit", "mlsrv_telemetry_kit"),  # below the kernel, and part of it
+}
 
 _PROBE = """
 import importlib, json, logging, os, signal, sys, threading
