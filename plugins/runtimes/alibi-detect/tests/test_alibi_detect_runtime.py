@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import mlserver_alibi_detect
 import numpy as np
 import pytest
 from alibi_detect.saving import load_detector
@@ -197,3 +198,20 @@ async def test_a_request_of_a_kernel(saved: Any, sample: Any) -> None:
         answer = await kernel.infer(tensor_request("m", sample("fet")))
     assert answer.outputs[0].name == "is_drift"
     assert np.asarray(answer.outputs[0].data).tolist() == [1]
+
+
+class Own(mlserver_alibi_detect.AlibiDetectRuntime):
+    """A model of MLServer that derives from the runtime."""
+
+    async def predict(self, payload: Any) -> Any:
+        response = await super().predict(payload)
+        response.outputs = response.outputs[:1]
+        return response
+
+
+async def test_a_model_of_mlserver_that_derives_from_the_runtime(saved: Any, sample: Any) -> None:
+    async with kernel_of(model(saved("ks"), Own)) as kernel:
+        assert kernel.problems() == []
+        found = await ask(kernel, sample("ks"))
+    assert found["is_drift"].tolist() == [[1]]
+    assert list(found) == ["is_drift"]

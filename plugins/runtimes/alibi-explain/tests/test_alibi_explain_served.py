@@ -62,11 +62,15 @@ def direct(kind: str, folder: Path) -> Any:
     return json.loads(found.to_json())
 
 
-def compare(kind: str, found: Any, wanted: Any) -> None:
+def compare(kind: str, found: Any, wanted: Any, *, is_seeded: bool = True) -> None:
     assert found["meta"]["name"] == wanted["meta"]["name"]
     if kind.startswith("anchor"):
-        # How often an anchor holds is estimated with rows that are drawn.
-        assert found["data"]["anchor"] == wanted["data"]["anchor"]
+        # Anchors are looked for with rows that are drawn, and drawn anew in another process.
+        if is_seeded:
+            assert found["data"]["anchor"] == wanted["data"]["anchor"]
+            assert found["data"]["precision"] == wanted["data"]["precision"]
+        assert found["data"]["anchor"]
+        assert found["data"]["precision"] >= 0.9
     elif kind == "permutation_importance":
         assert np.shape(found["data"]["feature_importance"]) == np.shape(wanted["data"]["feature_importance"])
     else:
@@ -86,11 +90,12 @@ async def test_every_explainer_over_rest_and_grpc(saved: Any, fitted: Path, work
         for kind in EXPLAINERS:
             wanted = direct(kind, saved(kind))
             for wire in ("json", "grpc"):
+                np.random.seed(3)
                 answer = await found.infer(wire, asking(kind))
                 [output] = answer.outputs
                 assert output.name == "explanation"
                 assert output.shape == [1, 1]
-                compare(kind, json.loads(output.data[0]), wanted)
+                compare(kind, json.loads(output.data[0]), wanted, is_seeded=workers == 0)
         body = {"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [[2.0, 0.0, 0.0]]}]}
         plain = await asyncio.to_thread(
             httpx.post, f"{found.rest}/v2/models/anchor_tabular/explain", json=body, timeout=60
