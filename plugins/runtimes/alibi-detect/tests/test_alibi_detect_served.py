@@ -19,6 +19,8 @@ from mlsrv.testing import tensor_request
 from mlsrv_protocol.json import encode_request
 from served import served
 
+LOADING = 300
+"""Seconds for models to load in a worker, which imports alibi-detect and what that imports first."""
 NAMES = (
     "ks",
     "cvm",
@@ -120,8 +122,11 @@ async def test_every_detector_over_rest_and_grpc(saved: Any, sample: Any) -> Non
             assert np.all(np.array(expected["is_drift"][-1]) == 1) or name in BLIND, name
 
 
-@pytest.mark.timeout(300)
-async def test_detectors_in_a_worker_and_the_metric(saved: Any, sample: Any) -> None:
+@pytest.mark.timeout(600)
+async def test_detectors_in_a_worker_and_the_metric(
+    saved: Any, sample: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("served.LOADING", LOADING)
     names = [name for name in NAMES if name not in RANDOM and not name.endswith("online")]
     models = [settings(name, saved(name)) for name in names]
     models.append(settings("old", saved("ks"), "mlserver_alibi_detect.AlibiDetectRuntime"))

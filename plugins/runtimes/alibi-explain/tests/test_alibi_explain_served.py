@@ -19,6 +19,8 @@ from mlsrv.testing import tensor_request
 from mlsrv.types import InferenceRequest, Parameters, RequestInput
 from served import served
 
+LOADING = 300
+"""Seconds for models to load in a worker, which imports alibi and what that imports first."""
 EXPLAINED = {"anchor_image": "Images", "anchor_text": "Texts"}
 FILES = {"tree_shap": "forest.joblib", "tree_partial_dependence": "curve.joblib"}
 BATCHES = ("ale", "kernel_shap", "partial_dependence", "permutation_importance")
@@ -70,7 +72,7 @@ def compare(kind: str, found: Any, wanted: Any, *, is_seeded: bool = True) -> No
             assert found["data"]["anchor"] == wanted["data"]["anchor"]
             assert found["data"]["precision"] == wanted["data"]["precision"]
         assert found["data"]["anchor"]
-        assert found["data"]["precision"] >= 0.9
+        assert np.max(found["data"]["precision"]) >= 0.9
     elif kind == "permutation_importance":
         assert np.shape(found["data"]["feature_importance"]) == np.shape(wanted["data"]["feature_importance"])
     else:
@@ -82,7 +84,10 @@ def compare(kind: str, found: Any, wanted: Any, *, is_seeded: bool = True) -> No
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("workers", [0, 1])
-async def test_every_explainer_over_rest_and_grpc(saved: Any, fitted: Path, workers: int) -> None:
+async def test_every_explainer_over_rest_and_grpc(
+    saved: Any, fitted: Path, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("served.LOADING", LOADING)
     models = [explaining(kind, saved(kind), fitted) for kind in EXPLAINERS]
     models += [explained(kind) for kind in ("ale", *EXPLAINED)]
     async with served(models, parallel_workers=workers) as found:
