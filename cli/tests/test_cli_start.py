@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 from pathlib import Path
@@ -25,6 +26,20 @@ def test_serves_the_models_of_a_folder_and_says_so(start, add_model, folder: Pat
     assert server.lines[-1].endswith("Stopped")
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=5)
+
+
+@pytest.mark.parametrize(
+    ("options", "warned"),
+    [((), True), (("--host", "127.0.0.1"), False), (("--set", "insecure=true"), False)],
+    ids=["everywhere", "loopback", "insecure"],
+)
+def test_a_server_that_runs_as_root_says_so(start, add_model, options, warned) -> None:
+    add_model("good")
+    server = start(*options)
+    server.wait_for("1 of 1 models ready")
+    assert server.stop() == 0
+    said = [line for line in server.lines if "runs as root" in line]
+    assert len(said) == (warned and os.geteuid() == 0)
 
 
 def test_an_empty_folder_is_served_with_a_warning(start) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import rich_click as click
 
 from mlsrv.settings import KernelSettings, Settings
+from mlsrv.telemetry.error_details import is_loopback
 from mlsrv_cli.failures import report
 from mlsrv_cli.foreign import merged, unread_variables
 from mlsrv_cli.log_queue import LogQueue
@@ -33,6 +34,11 @@ logger = logging.getLogger("mlsrv.cli")
 
 RELOAD_SECONDS = 0.5
 """Seconds between looks at the files, with --reload."""
+
+AS_ROOT = (
+    "This server runs as root, and other machines reach it: whatever the code of a model does, it does as "
+    "root. Start it as a user of its own, or set insecure to true"
+)
 
 FLUSH_SECONDS = 2.0
 """Seconds that the reader of the output gets at the end to take what waits for it."""
@@ -119,6 +125,9 @@ def _serve(
     warning = unread_variables(merged(os.environ, loaded.foreign(os.environ)), known)
     if warning is not None:
         logger.warning("%s", warning)
+    own = resolved.of(KernelSettings)
+    if os.geteuid() == 0 and not own.insecure and not is_loopback(own.host):
+        logger.warning(AS_ROOT)
     make_importable(folder)
 
     # The kernel is imported last, so that a mistake in the settings is reported without that delay.
@@ -126,7 +135,6 @@ def _serve(
     from mlsrv_cli.console import make_reporter
     from mlsrv_cli.serving import run
 
-    own = resolved.of(KernelSettings)
     reporter = make_reporter(sys.stdout, structured=own.use_structured_logging)
     if as_member is not None:
         from mlsrv_cli.processes.member import Member, MemberKernel

@@ -58,7 +58,8 @@ class KernelModelSettings:
     warm_up: bool | str | dict[str, Any] | list[Any] = setting(
         False,
         help="Requests to answer before the model is ready: one in JSON form, the path of one beside the "
-        "settings, a list of these, or true for a sample of the declared inputs.",
+        "settings, a list of these, or true for a sample of the declared inputs. Metrics of the server do "
+        "not count them; those of the model's own code do.",
     )
 
 

@@ -43,7 +43,9 @@ class KernelSettings:
         help="What clients may do with the repository: nothing, read the index, or load and unload, too.",
     )
     insecure: bool = setting(
-        False, help="Do not warn that everything is open to other machines, where no authorizer is installed."
+        False,
+        help="Do not warn that everything is open to other machines, where no authorizer is installed, nor "
+        "that the server runs as root.",
     )
     audit_log: str | None = setting(
         None,

@@ -145,6 +145,25 @@ async def test_every_form_of_artifact_is_read(tmp_path: Path, file: str, save: A
         assert (await ask(kernel, ROWS))["predict"].tolist() == [[0], [1], [2]]
 
 
+class Armed:
+    """Leaves a trace when it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self._trace = trace
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self._trace,)
+
+
+@pytest.mark.parametrize(("safe", "other"), [("model.skops", "model.joblib"), ("iris.skops", "iris.joblib")])
+async def test_the_form_that_runs_no_code_is_preferred(tmp_path: Path, safe: str, other: str) -> None:
+    as_skops(LogisticRegression(solver="newton-cg").fit(X, Y), tmp_path / safe)
+    joblib.dump(Armed(tmp_path / "trace"), tmp_path / other)
+    async with serving(tmp_path) as kernel:
+        assert len((await ask(kernel, ROWS))["predict"]) == 3
+    assert not (tmp_path / "trace").exists()
+
+
 @pytest.mark.parametrize("file", ["model.joblib", "model.skops", "iris-2.pkl"])
 async def test_the_artifact_is_found_in_a_folder_and_chooses_the_runtime(tmp_path: Path, file: str) -> None:
     save = as_skops if file.endswith("skops") else as_pickle

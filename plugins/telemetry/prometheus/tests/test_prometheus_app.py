@@ -339,6 +339,28 @@ class OneKey(Authorizer):
         return Principal(key, {"metrics": ["*"]} if key == "scraper" else {})
 
 
+class Counted(EchoModel):
+    async def predict(self, payload: Any) -> Any:
+        mlsrv.register("predictions_of_mine", kind="counter")
+        mlsrv.log(predictions_of_mine=1)
+        return await super().predict(payload)
+
+
+async def test_warm_up_counts_in_the_metrics_of_the_models_code_alone() -> None:
+    wanted = asking().dict()
+    model = ModelSettings(name="m", implementation=Counted, warm_up=[{"inputs": wanted["inputs"]}] * 2)
+    kernel = Kernel(models=[model], plugins=[mlsrv_prometheus.plugin], discover=False)
+    app = httpx.ASGITransport(create_app(kernel))
+    async with kernel, httpx.AsyncClient(transport=app, base_url="http://test") as client:
+        await kernel.loaded()
+        await kernel.infer(asking())
+        lines = (await client.get("/")).text.splitlines()
+    found = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    own = [value for name, value in found.items() if name.startswith("predictions_of_mine_total")]
+    served = [value for name, value in found.items() if name.startswith("model_infer_request_success_total")]
+    assert (own, served) == (["3.0"], ["1.0"])
+
+
 async def test_metrics_need_their_right_where_an_authorizer_is_installed() -> None:
     kernel = Kernel(plugins=[mlsrv_prometheus.plugin, OneKey()], discover=False)
     app = httpx.ASGITransport(create_app(kernel))

@@ -58,6 +58,34 @@ async def test_a_tarball_is_unpacked_once(
     assert list(root.glob(f"*/{site_packages}/also.py")) == []
 
 
+async def test_an_environment_that_others_may_have_changed_is_refused(
+    serve: Any, tiny: Any, tmp_path: Path, packed: Any, site_packages: Path
+) -> None:
+    packed(tmp_path / "tiny", {f"{site_packages}/tinydep.py": "FACTOR = 4.0"})
+    root = tmp_path / "environments"
+    model = tiny(environment_tarball="environment.tar.gz")
+    async with serve(model, environments_dir=str(root)) as kernel:
+        assert kernel.problems() == []
+    [folder] = [path for path in root.iterdir() if path.is_dir()]
+
+    def open_to_all() -> None:
+        folder.chmod(0o777)
+
+    def anothers() -> None:
+        folder.chmod(0o755)
+        os.chown(folder, 54321, -1)
+
+    def linked() -> None:
+        folder.rename(tmp_path / "elsewhere")
+        folder.symlink_to(tmp_path / "elsewhere")
+
+    for change in [open_to_all, *([anothers] if os.geteuid() == 0 else []), linked]:
+        change()
+        async with serve(model, environments_dir=str(root)) as kernel:
+            [problem] = kernel.problems()
+            assert f"{folder} does not belong to the user of this server" in str(problem)
+
+
 async def test_an_environment_that_was_removed_is_built_again_by_a_reload(
     serve: Any, tiny: Any, tmp_path: Path, eventually: Any, packed: Any, answer: Any, site_packages: Path
 ) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import mlsrv
 
 ARTIFACTS = (
+    "model.skops",
     "model.joblib",
     "model.pickle",
     "model.pkl",
-    "model.skops",
+    "*.skops",
     "*.joblib",
     "*.pickle",
     "*.pkl",
-    "*.skops",
 )
-"""File names that are looked for, in this order, when ``parameters.uri`` is a folder."""
+"""File names that are looked for, in this order, when ``parameters.uri`` is a folder: first the form that
+runs no code when it is read."""
 
 
 @mlsrv.hookimpl

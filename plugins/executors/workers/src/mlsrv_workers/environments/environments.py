@@ -6,8 +6,10 @@ import asyncio
 import fcntl
 import hashlib
 import logging
+import os
 import platform
 import shutil
+import stat
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -149,7 +151,23 @@ class Environments:
             async with _locked(folder.with_suffix(".lock"), progress) as lock:
                 if not (folder / _COMPLETE).exists():
                     await _build(folder, lock, build)
+        _check_owner(folder)
         return folder
+
+
+def _check_owner(folder: Path) -> None:
+    """Check that no other user can have put code into an environment: workers run it.
+
+    Raises:
+        ValueError: another one can.
+    """
+    found = folder.lstat()
+    owned = stat.S_ISDIR(found.st_mode) and found.st_uid in (os.geteuid(), 0)
+    if not owned or found.st_mode & stat.S_IWOTH:
+        raise ValueError(
+            f"{folder} does not belong to the user of this server, or everybody may write into it; remove "
+            "it, or let environments_dir name a folder of this user."
+        )
 
 
 async def _build(folder: Path, lock: int, build: Build) -> None:
