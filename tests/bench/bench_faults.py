@@ -22,6 +22,10 @@ from pathlib import Path
 import httpx
 import psutil
 from attrs import define
+from h2.connection import H2Connection
+
+from mlsrv_protocol.grpc import INFERENCE, encode_request
+from mlsrv_protocol.types import InferenceRequest, RequestInput
 
 MODELS = """
 import asyncio
@@ -55,6 +59,7 @@ INPUT = {"name": "x", "shape": [1], "datatype": "FP64", "data": [1.0]}
 ASKED = json.dumps({"inputs": [INPUT]}).encode()
 BINARY = json.dumps({"inputs": [INPUT], "parameters": {"binary_data_output": True}}).encode()
 PATIENCE = 180.0
+TEXT = '"ab",'
 CLIENTS = 60
 HELD_FOR = 90.0
 FRAMEWORKS = ("sklearn", "xgboost", "lightgbm", "catboost")
@@ -84,6 +89,7 @@ class Server:
 
     url: str
     port: int
+    grpc_port: int
     process: psutil.Process
 
     @property
@@ -107,15 +113,15 @@ class Server:
 @contextmanager
 def serving(model: str, workers: int = 1) -> Iterator[Server]:
     """A server with one model of `MODELS`, that is ready."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        port, grpc_port = (int(probe.getsockname()[1]) for probe in (one, other))
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder, "m")
         place.mkdir()
         (place / "models.py").write_text(MODELS)
         settings = {"name": "m", "implementation": f"models.{model}"}
         (place / "model-settings.json").write_text(json.dumps(settings))
-        ports = {"http_port": port, "grpc_port": 0, "metrics_port": 0}
+        ports = {"http_port": port, "grpc_port": grpc_port, "metrics_port": 0}
         values = {"host": "127.0.0.1", "parallel_workers": workers, **ports}
         Path(folder, "settings.json").write_text(json.dumps(values))
         command = [str(Path(sys.executable).with_name("mlsrv")), "start", folder]
@@ -124,7 +130,7 @@ def serving(model: str, workers: int = 1) -> Iterator[Server]:
         try:
             url = f"http://127.0.0.1:{port}"
             wait_ready(url)
-            yield Server(url, port, psutil.Process(process.pid))
+            yield Server(url, port, grpc_port, psutil.Process(process.pid))
         finally:
             process.terminate()
             process.wait(60)
@@ -214,6 +220,8 @@ def hostile_bodies() -> None:
         f'"data":[{empty}[]]}}]}}',
         "a tensor of numbers": f'{{"inputs":[{{"name":"x","shape":[4000000],"datatype":"FP64",'
         f'"data":[{"1.5," * 3_999_999}1.5]}}]}}',
+        "a tensor of texts": f'{{"inputs":[{{"name":"x","shape":[3000000],"datatype":"BYTES",'
+        f'"data":[{TEXT * 2_999_999}"ab"]}}]}}',
     }
     for name, body in hostile.items():
         for path in ("models/m/infer", "repository/index"):
@@ -249,6 +257,30 @@ async def _sent(request: Awaitable[httpx.Response]) -> None:
 
 def silent_clients() -> None:
     head = f"POST /v2/models/m/infer HTTP/1.1\r\nhost: x\r\ncontent-length: {len(BINARY)}\r\n\r\n".encode()
+    for wire, asked in (("HTTP/1.1", head + BINARY), ("gRPC", grpc_call())):
+        hold(wire, asked)
+
+
+def grpc_call() -> bytes:
+    """What a client of gRPC writes for one call, without reading anything."""
+    connection = H2Connection()
+    connection.initiate_connection()
+    headers = {
+        ":method": "POST",
+        ":scheme": "http",
+        ":path": f"/{INFERENCE}/ModelInfer",
+        ":authority": "x",
+        "content-type": "application/grpc",
+        "te": "trailers",
+    }
+    connection.send_headers(1, list(headers.items()))
+    tensor = RequestInput("x", [1], "FP64", [1.0])
+    message = encode_request(InferenceRequest(model_name="m", inputs=[tensor]))
+    connection.send_data(1, b"\0" + len(message).to_bytes(4, "big") + message, end_stream=True)
+    return bytes(connection.data_to_send())
+
+
+def hold(wire: str, asked: bytes) -> None:
     with serving("Talkative") as server:
         infer(server, BINARY)
         before = server.settled()
@@ -256,13 +288,18 @@ def silent_clients() -> None:
         for _ in range(CLIENTS):
             client = socket.socket()
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            client.connect(("127.0.0.1", server.port))
-            client.sendall(head + BINARY)
+            client.connect(("127.0.0.1", server.grpc_port if wire == "gRPC" else server.port))
+            client.sendall(asked)
             clients.append(client)
         time.sleep(5)
-        show(f"{CLIENTS} clients that do not read 8 MiB each: MiB held after 5 s", server.memory - before)
+        what = f"{CLIENTS} clients over {wire} that do not read 8 MiB each"
+        show(f"{what}: MiB held after 5 s", server.memory - before)
         time.sleep(HELD_FOR - 5)
-        left = [one for one in server.process.net_connections("tcp") if one.status == psutil.CONN_ESTABLISHED]
+        left = [
+            one
+            for one in server.process.net_connections("tcp")
+            if one.status == psutil.CONN_ESTABLISHED and one.laddr.port in (server.port, server.grpc_port)
+        ]
         show(f"  connections left after {HELD_FOR:g} s", len(left))
         show("  MiB held then", server.settled() - before)
         for client in clients:

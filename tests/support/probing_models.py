@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from mlsrv import MLModel
 from mlsrv.context import current_context
 from mlsrv.handlers import custom_handler
@@ -44,3 +46,18 @@ class Echo(MLModel):
     @custom_handler("/texts")
     async def texts(self, body: bytes) -> list[str]:
         return ["ab"] * MANY
+
+
+class Learning(MLModel):
+    """Counts the calls of its handler, and answers how many there were."""
+
+    calls = 0
+
+    @custom_handler("/learn")
+    async def learn(self) -> int:
+        self.calls += 1
+        return self.calls
+
+    def predict(self, payload: InferenceRequest) -> InferenceResponse:  # type: ignore[override]  # sync
+        time.sleep(0.02)
+        return InferenceResponse(outputs=[ResponseOutput("calls", [1], "INT64", [self.calls])])

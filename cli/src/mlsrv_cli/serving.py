@@ -14,6 +14,7 @@ from mlsrv.errors import ModelLoadError
 from mlsrv.kernel import Kernel
 from mlsrv.settings import KernelSettings
 from mlsrv_cli.console import Reporter, reason_of
+from mlsrv_cli.descriptors import watching_descriptors
 from mlsrv_cli.failures import StartFailed, report
 from mlsrv_cli.log_queue import LogQueue
 from mlsrv_cli.signals import STOP_MARGIN, StopSignals, exit_within
@@ -108,7 +109,7 @@ async def serve(kernel: Kernel, reporter: Reporter, stop: StopSignals, member: M
     """
     freeze_libraries()  # now, while no model exists
     connected = nullcontext() if member is None else member.connected(kernel)
-    async with returning_free_memory(), kernel, connected:
+    async with returning_free_memory(), watching_descriptors(), kernel, connected:
         loading = asyncio.create_task(_when_loaded(kernel, reporter, member))
         try:
             if not stop.requested:

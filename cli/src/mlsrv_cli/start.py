@@ -126,7 +126,7 @@ def _serve(
     if warning is not None:
         logger.warning("%s", warning)
     own = resolved.of(KernelSettings)
-    if os.geteuid() == 0 and not own.insecure and not is_loopback(own.host):
+    if hasattr(os, "geteuid") and os.geteuid() == 0 and not own.insecure and not is_loopback(own.host):
         logger.warning(AS_ROOT)
     make_importable(folder)
 

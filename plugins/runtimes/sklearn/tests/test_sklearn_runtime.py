@@ -191,7 +191,7 @@ async def test_every_name_of_the_runtime_is_known(saved: Any, implementation: An
 async def test_unusable_artifacts_say_what_to_do(tmp_path: Path) -> None:
     assert "is neither a file nor a folder" in await reason(tmp_path / "gone")
     found = await reason(tmp_path)
-    assert f"the folder {tmp_path} has no artifact of scikit-learn (model.joblib, " in found
+    assert f"the folder {tmp_path} has no artifact of scikit-learn (model.skops, model.joblib, " in found
     assert "is not local" in await reason("s3://bucket/model.joblib")
     path = tmp_path / "model.joblib"
     whole = pickle.dumps(LogisticRegression(solver="newton-cg").fit(X, Y))

@@ -79,6 +79,35 @@ async def test_a_name_is_served_at_each_of_its_addresses(serve: Any, monkeypatch
         socket.create_connection(("127.0.0.2", int(port)), timeout=5)
 
 
+async def test_localhost_is_served_over_both_versions_of_ip(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    resolve = socket.getaddrinfo
+
+    def found(host: Any, port: Any, *args: Any, **more: Any) -> Any:
+        if host not in ("localhost", b"localhost"):
+            return resolve(host, port, *args, **more)
+        # As machines have it whose file of hosts names both; clients then try ::1 first.
+        return [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", int(port or 0), 0, 0)),
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", int(port or 0))),
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+    async with serve(host="localhost") as served:
+        [url] = served.kernel.transports["rest"].endpoints
+        port = url.rpartition(":")[2]
+        assert url == f"http://localhost:{port}"
+        async with httpx.AsyncClient() as client:
+            for name in ("localhost", "[::1]", "127.0.0.1"):
+                answer = await client.post(f"http://{name}:{port}{ECHO}", content=BODY)
+                assert answer.status_code == 200
+
+
 async def test_a_port_in_use_is_one_sentence(serve: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
