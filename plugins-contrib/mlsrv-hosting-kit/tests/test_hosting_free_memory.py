@@ -23,13 +23,18 @@ def resident() -> int:
     return psutil.Process().memory_info().rss
 
 
-def burst() -> list[bytearray]:
-    """Return what stays of blocks that the C library does not map each by itself: one byte after each."""
-    blocks = []
+def blocks() -> list[bytearray]:
+    """Return blocks that the C library does not map each by itself, and a small one after each."""
+    made = []
     for _ in range(4000):
-        blocks.append(bytearray(b"x" * 60_000))
-        blocks.append(bytearray(b"x" * 600))
-    return blocks[1::2]
+        made.append(bytearray(b"x" * 60_000))
+        made.append(bytearray(b"x" * 600))
+    return made
+
+
+def burst() -> list[bytearray]:
+    """Return the small ones of `blocks`."""
+    return blocks()[1::2]
 
 
 async def test_what_was_freed_below_blocks_in_use_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,6 +44,34 @@ async def test_what_was_freed_below_blocks_in_use_is_given_back(monkeypatch: pyt
         await asyncio.sleep(0)  # the watch begins
         kept = burst()
         assert sys.getsizeof(kept[0]) > 600
+        async with asyncio.timeout(30):
+            while resident() > before + 60 * MIB:
+                await asyncio.sleep(0.05)
+
+
+async def test_what_is_freed_long_after_the_process_has_grown_is_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(free_memory, "INTERVAL", 0.05)
+    trimmed = asyncio.Event()
+    loop, give_back = asyncio.get_running_loop(), free_memory.return_free_memory
+
+    def noting() -> None:
+        give_back()
+        loop.call_soon_threadsafe(trimmed.set)
+
+    monkeypatch.setattr(free_memory, "return_free_memory", noting)
+    before = resident()
+    async with returning_free_memory():
+        await asyncio.sleep(0)  # the watch begins
+        made = blocks()
+        kept = burst()
+        # The watch gives back what is free, while much is in use, and sees no growth after that.
+        await asyncio.wait_for(trimmed.wait(), 30)
+        await asyncio.sleep(0.3)
+        assert resident() > before + 150 * MIB
+        kept += made[1::2]
+        del made
         async with asyncio.timeout(30):
             while resident() > before + 60 * MIB:
                 await asyncio.sleep(0.05)

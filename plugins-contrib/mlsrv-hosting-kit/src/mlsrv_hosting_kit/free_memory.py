@@ -54,16 +54,19 @@ async def returning_free_memory() -> AsyncIterator[None]:
 
 
 async def _watch() -> None:
-    after = _resident()
+    resident = _resident()
+    least: int | None = None
     while True:
         await asyncio.sleep(INTERVAL)
-        now = _resident()
-        # What was given back still counts as free: only a growth since then tells that there is more.
-        if now >= after + KEPT / 2 and await asyncio.to_thread(_free_bytes) >= KEPT:
+        now, free = _resident(), await asyncio.to_thread(_free_bytes)
+        least = free if least is None else min(least, free)
+        # What was given back still counts as free: there is more if the process has grown since then, or if
+        # what was in use meanwhile was freed.
+        if free >= KEPT and (now >= resident + KEPT / 2 or free >= least + KEPT):
             await asyncio.to_thread(return_free_memory)
-            after = _resident()
+            resident, least = _resident(), None
         else:
-            after = min(after, now)
+            resident = min(resident, now)
 
 
 def _free_bytes() -> int:
