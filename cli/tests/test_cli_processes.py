@@ -348,6 +348,13 @@ def test_processes_share_ports_that_the_system_chose(group: Callable[..., Group]
         assert listening == set(ports)
 
 
+def test_without_its_own_plugin_it_is_one_process(start: Callable[..., Any]) -> None:
+    server = start("--block=cli", "--http-port=0", "--grpc-port=0", "--metrics-port=0")
+    server.wait_for("rest listens on")
+    assert not psutil.Process(server.process.pid).children()
+    assert server.stop() == 0
+
+
 def test_no_process_at_all(start: Callable[..., Any]) -> None:
     server = start("--processes=0")
     assert server.wait() == 2

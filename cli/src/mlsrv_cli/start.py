@@ -85,7 +85,7 @@ def start(
     stop.budget = own.shutdown_delay + own.shutdown_timeout + STOP_MARGIN
     log = configure(own, level=log_level)
     try:
-        processes = resolved.of(ProcessSettings).processes
+        processes = _processes(resolved)
         if processes > 1 and member is None:
             code = _supervise(arguments_of(ctx), processes, resolved, stop, log)
         else:
@@ -96,6 +96,14 @@ def start(
         # The reader of the output has stalled; the interpreter would wait for it at its end.
         end(code, wait=0.0)
     ctx.exit(code)
+
+
+def _processes(resolved: Settings) -> int:
+    """Return how many processes serve: one where the plugin of the command line is blocked."""
+    try:
+        return resolved.of(ProcessSettings).processes
+    except KeyError:
+        return 1
 
 
 def _supervise(
