@@ -134,3 +134,15 @@ def test_adapted_code_is_not_kept_on_disk(tmp_path: Path, monkeypatch: pytest.Mo
     found: Any = list((package / "__pycache__").iterdir())
     assert [path.name.partition(".")[0] for path in found] == ["plain"]
     del sys.modules["lent"], sys.modules["lent.plain"]
+
+
+def test_paths_that_a_newer_python_has_pickled_are_read() -> None:
+    code = """
+        import pathlib, pickle
+        from mlsrv_workers.worker.older_python import complete
+
+        complete()
+        assert pickle.loads(b"cpathlib._local\\nPosixPath\\n(V/a\\ntR.") == pathlib.Path("/a")
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], timeout=60, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0
