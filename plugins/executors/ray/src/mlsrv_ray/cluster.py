@@ -44,7 +44,7 @@ one that stays, because the processes of a cluster for trying end with the threa
 
 
 class _State(Enum):
-    """What a check has found: the cluster, nothing, or another cluster at its address."""
+    """The finding of a check: the cluster, nothing, or another cluster at its address."""
 
     ALIVE = auto()
     SILENT = auto()
