@@ -54,7 +54,7 @@ EXPLAINERS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
         {"grid_resolution": 5},
     ),
     "permutation_importance": (
-        lambda: explainers.PermutationImportance(scores, score_fns=["accuracy"], feature_names=FEATURES),
+        lambda: explainers.PermutationImportance(scores, loss_fns=["log_loss"], feature_names=FEATURES),
         scores,
         {"y": [int(value > 0) for value in ROWS[:8, 0]], "n_repeats": 2},
     ),
