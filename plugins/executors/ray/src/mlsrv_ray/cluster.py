@@ -91,6 +91,15 @@ class Cluster:
             _users += 1
         self._watching = asyncio.create_task(self._watch(), name="mlsrv-ray-watch")
 
+    async def check(self) -> None:
+        """Look whether the cluster answers now.
+
+        Raises:
+            ClusterLost: it does not.
+        """
+        if await self._state() is not _State.ALIVE:
+            raise ClusterLost(f"{self._place} does not answer.")
+
     async def close(self) -> None:
         """End the connection, unless the application made it or another kernel uses it."""
         global _users

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import pickle
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 from attrs import define, evolve, field
@@ -90,7 +90,9 @@ class RayExecutor(Executor):
         except ClusterLost as error:
             raise ModelLoadError(f"Model {model.name} cannot be loaded: {error}") from error
         labels = (model.name, model.version or "")
-        loader = await _Loader.of(model, self._launch(own), self.kernel.metrics.bind(ENDS, labels))
+        loader = await _Loader.of(
+            model, self._launch(own), self._cluster.check, self.kernel.metrics.bind(ENDS, labels)
+        )
         await loader.replicas.open()
         placement = RayPlacement(
             model.name, loader.info, loader.replicas, lambda: self._cluster.problem, self._forget
@@ -166,6 +168,7 @@ class _Loader:
     """Starts replicas of one model, all in the version of the first.
 
     Attributes:
+        check: raises `ClusterLost` unless the cluster answers now.
         on_end: called when a replica ended unexpectedly.
         replicas: those that it starts.
         info: the model's description, once one is loaded.
@@ -176,6 +179,7 @@ class _Loader:
     pickled: bytes
     files: ModelFiles
     archive: Archive | None
+    check: Callable[[], Awaitable[None]]
     on_end: Recorder
     replicas: Replicas = field(init=False)
     info: ModelInfo = field(init=False, factory=ModelInfo)
@@ -187,7 +191,13 @@ class _Loader:
         )
 
     @classmethod
-    async def of(cls, model: ModelSettings, launch: LaunchSpec, on_end: Recorder) -> _Loader:
+    async def of(
+        cls,
+        model: ModelSettings,
+        launch: LaunchSpec,
+        check: Callable[[], Awaitable[None]],
+        on_end: Recorder,
+    ) -> _Loader:
         """Read the files of a model.
 
         Raises:
@@ -201,10 +211,11 @@ class _Loader:
         files = await run_in_own_thread(ModelFiles.of, model)
         is_sent = model.of(RayModelSettings).ray_artifacts != "shared"
         archive = await run_in_own_thread(pack, model) if is_sent else None
-        return cls(model, launch, pickled, files, archive, on_end)
+        return cls(model, launch, pickled, files, archive, check, on_end)
 
     async def start(self, number: int) -> Replica:
         """Start a replica and load the model in it. Raises as `Replica.load` does."""
+        await self.check()
         await self._check_version()
         own = self.model.of(RayModelSettings)
         launch, archive = self.launch, self.archive

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import threading
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from ray.exceptions import RayActorError, RayError
 
 from mlsrv.errors import MLSrvError, ModelFailed
 from mlsrv.metrics import Metric, ProcessMetric
+from mlsrv.threads import run_in_own_thread
 from mlsrv_executor_kit.log_records import handle_record
 from mlsrv_executor_kit.plain_data import NotPlain, load_plain
 from mlsrv_executor_kit.plugin_specs import PluginSpecs
@@ -77,7 +79,7 @@ class Replica:
     Args:
         name: of the model.
         number: of the replica.
-        launch: how the actor is started.
+        launch: how the actor is started, by `load`.
         on_end: called when the actor has ended, or was given up as stuck, with the reason.
 
     Attributes:
@@ -102,12 +104,7 @@ class Replica:
         self._ended = False
         self._metrics_after = 0.0
         self._waits: set[asyncio.Future[Any]] = set()
-        if not ray.is_initialized():  # Ray would start a cluster itself
-            raise ClusterLost(f"Model {name}: there is no connection to the cluster.")
-        # The server counts and traces calls itself: what Ray would report takes a sixth of a call's CPU time.
-        fixed: dict[str, Any] = {"max_concurrency": CALLS, "max_restarts": 0, "enable_task_events": False}
-        made = ray.remote(ModelActor).options(**fixed, **launch.options)
-        self._actor: Any = made.remote(launch.plugins, launch.settings, logging.getLogger().level)
+        self._actor: Any = None
         self._listening: asyncio.Task[None] | None = None
 
     async def load(self, pickled: bytes, code: Any, archive: Any) -> Any:
@@ -116,6 +113,8 @@ class Replica:
         Raises:
             MLSrvError: it cannot be loaded; the actor has ended then.
         """
+        # In a thread: Ray blocks for as long as the cluster does not answer.
+        self._actor = await run_in_own_thread(self._create)
         try:
             ref = self._actor.load.remote(version("mlsrv-core"), pickled, code, archive)
             answer = asyncio.wrap_future(ref.future())
@@ -231,12 +230,8 @@ class Replica:
     def kill(self) -> None:
         """End the actor at once. Idempotent."""
         self.drop()
-        if not ray.is_initialized():
-            return
-        try:
-            ray.kill(self._actor)
-        except Exception as error:  # of any kind: the cluster may be lost, and the actor with it
-            logger.debug("An actor of model %s was not ended: %s", self._name, _text(error))
+        if self._actor is not None:
+            threading.Thread(target=self._kill, name=f"mlsrv-ray-kill-{self.number}", daemon=True).start()
 
     def failure(self, error: RayError) -> MLSrvError:
         """Return the error of a call for one that Ray has raised; a replica that has ended is replaced."""
@@ -248,12 +243,28 @@ class Replica:
 
     # --- inside ---------------------------------------------------------------------------------------------
 
+    def _create(self) -> Any:
+        if not ray.is_initialized():  # Ray would start a cluster itself
+            raise ClusterLost(f"Model {self._name}: there is no connection to the cluster.")
+        # The server counts and traces calls itself: what Ray would report takes a sixth of a call's CPU time.
+        fixed: dict[str, Any] = {"max_concurrency": CALLS, "max_restarts": 0, "enable_task_events": False}
+        made = ray.remote(ModelActor).options(**fixed, **self._launch.options)
+        return made.remote(self._launch.plugins, self._launch.settings, logging.getLogger().level)
+
+    def _kill(self) -> None:
+        try:
+            if ray.is_initialized():
+                ray.kill(self._actor)
+        except Exception as error:  # of any kind: the cluster may be lost, and the actor with it
+            logger.debug("An actor of model %s was not ended: %s", self._name, _text(error))
+
     def _has_ended(self) -> ReplicaEnded:
         return ReplicaEnded(f"A replica of model {self._name} ended while it had the request.")
 
     async def _within(self, work: asyncio.Future[_T]) -> _T:
         """Wait until something ends, or the replica. Cancelling does not end it."""
         wait = asyncio.shield(work)
+        work.add_done_callback(_read)
         self._waits.add(wait)
         try:
             return await wait
@@ -267,8 +278,6 @@ class Replica:
         asyncio.get_running_loop().call_later(PATIENCE, self._look_for_stuck)
 
     def _abandoned_ended(self, answer: asyncio.Future[Any]) -> None:
-        if not answer.cancelled():
-            answer.exception()  # read: the caller has left
         self._abandoned -= 1
         self.running -= 1
 
@@ -306,6 +315,11 @@ class Replica:
     def _end(self, reason: str) -> None:
         self.kill()
         self._on_end(self, reason)
+
+
+def _read(ended: asyncio.Future[Any]) -> None:
+    if not ended.cancelled():
+        ended.exception()  # read, in case nothing waits for it any more
 
 
 async def _first(answers: Any) -> Any:
