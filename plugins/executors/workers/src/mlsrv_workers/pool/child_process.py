@@ -44,7 +44,9 @@ class ChildProcess:
                 pass_fds=descriptors,
                 env=variables,
                 stdin=subprocess.DEVNULL,
-                start_new_session=True,  # and so a process group, by which what it starts is ended with it
+                # By it what the process starts is ended with it. No session: Linux shares processors
+                # out among sessions, and one for each worker delays requests on a busy machine.
+                process_group=0,
             )
         )
 
