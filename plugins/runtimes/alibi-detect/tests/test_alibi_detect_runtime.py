@@ -86,6 +86,7 @@ async def test_texts_are_refused(saved: Any) -> None:
             await ask(kernel, texts)
 
 
+@pytest.mark.timeout(600)  # alibi-detect compiles
 async def test_the_state_of_an_online_detector_survives_a_restart(
     saved: Any, sample: Any, tmp_path: Path
 ) -> None:
@@ -117,6 +118,7 @@ def test_a_state_between_renamings_is_put_back(tmp_path: Path) -> None:
     state.recover(tmp_path)
 
 
+@pytest.mark.timeout(600)
 async def test_a_state_that_cannot_be_saved_costs_no_answer(
     saved: Any, sample: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

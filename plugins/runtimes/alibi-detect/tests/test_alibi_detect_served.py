@@ -142,6 +142,6 @@ async def test_detectors_in_a_worker_and_the_metric(
         assert answer.json()["parameters"]["name"] == "KSDrift"
         assert answer.headers["x-seldon-alibi-type"] == "drift"
         assert answer.headers["x-seldon-alibi-method"] == "ks"
-        url = found.kernel.transports["prometheus"].endpoints[0] + "/metrics"
+        url = found.kernel.transports["prometheus"].endpoints[0]
         metrics = (await asyncio.to_thread(httpx.get, url)).text
         assert 'seldon_model_drift_sum{model_name="old"' in metrics
