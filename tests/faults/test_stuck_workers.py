@@ -155,8 +155,7 @@ async def test_a_model_that_crashes_its_workers_is_isolated_and_others_go_on(
         failed = [outcome for outcome in outcomes if not isinstance(outcome, int)]
         assert len(failed) <= 0.05 * len(outcomes), failed
         await eventually(lambda: it.kernel.model_ready("evil"))
-        shared = set(it.pids)
-        assert len(shared) == 3
+        await eventually(lambda: len(set(it.pids)) == 3)  # its last victim may still be replaced
         assert await ask(it.kernel, "evil") not in {await ask(it.kernel, "sync") for _ in range(6)}
         with pytest.raises(MLSrvError, match="exit code 3"):
             await ask(it.kernel, "evil", "exit:3")
