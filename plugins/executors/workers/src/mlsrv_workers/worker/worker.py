@@ -338,6 +338,10 @@ def _ignore_signals() -> None:
     for name in ("SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda *_: None)
+    if hasattr(signal, "SIGTTOU"):
+        # A worker is a background process of the server's terminal, which may stop those that write to it.
+        # A handler would not do: the write would be interrupted and begun again without end.
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
 
 
 def main(arguments: Sequence[str]) -> None:
