@@ -10,7 +10,7 @@ import pytest
 from manifests import documents
 from programs import run
 
-from mlsrv.settings.server import environment_layers
+from mlsrv.settings import environment_layers
 from mlsrv_kafka.settings import KafkaSettings
 
 README = Path(__file__).parents[2] / "plugins/transports/kafka/README.md"
