@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -26,18 +26,12 @@ def cluster() -> Iterator[dict[str, Any]]:
         yield found
 
 
-@pytest.fixture
-def start_cluster() -> Callable[[int], Any]:
-    """Starts a cluster of one node at a port, and ends it with a with statement."""
-    return lambda port: _started(str(port))
-
-
 @contextmanager
-def _started(*arguments: str) -> Iterator[dict[str, Any]]:
+def _started() -> Iterator[dict[str, Any]]:
     # The server sets it for itself.
     environment = {name: os.environ[name] for name in os.environ if not name.startswith("RAY_gcs_rpc")}
     process = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("loopback_cluster.py")), *arguments],
+        [sys.executable, str(Path(__file__).with_name("loopback_cluster.py"))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -1,8 +1,8 @@
 """Start a Ray cluster on the loopback, print where it is, and end it when standard input ends.
 
-It has two nodes, or with a port as the argument one, which is at that port. They have the address 127.0.0.2,
-because Ray takes 127.0.0.1 for an address that reaches other machines. Each has 100 of a resource of its own,
-``first`` (that of the head, to which servers connect) or ``second``.
+It has two nodes. They have the address 127.0.0.2, because Ray takes 127.0.0.1 for an address that reaches
+other machines. Each has 100 of a resource of its own, ``first`` (that of the head, to which servers connect)
+or ``second``.
 """
 
 from __future__ import annotations
@@ -24,17 +24,15 @@ def main() -> None:
 
     node = {"num_cpus": 4, "node_ip_address": HOST, "object_store_memory": 128 * 1024 * 1024}
     head: dict[str, Any] = {**node, "include_dashboard": False, "resources": {"first": 100}}
-    if len(sys.argv) > 1:
-        head["gcs_server_port"] = int(sys.argv[1])
     cluster = Cluster(initialize_head=True, head_node_args=head)
-    nodes = {"head": cluster.head_node}
-    found: dict[str, Any] = {"address": cluster.address}
-    if len(sys.argv) == 1:
-        nodes["second"] = cluster.add_node(**node, resources={"second": 100})
-        found["second_raylet"] = nodes["second"].all_processes["raylet"][0].process.pid
-    found["pids"] = {
-        name: [process.process.pid for processes in each.all_processes.values() for process in processes]
-        for name, each in nodes.items()
+    nodes = {"head": cluster.head_node, "second": cluster.add_node(**node, resources={"second": 100})}
+    found: dict[str, Any] = {
+        "address": cluster.address,
+        "second_raylet": nodes["second"].all_processes["raylet"][0].process.pid,
+        "pids": {
+            name: [process.process.pid for processes in each.all_processes.values() for process in processes]
+            for name, each in nodes.items()
+        },
     }
     print(json.dumps(found), flush=True)
     sys.stdin.read()
