@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import mlsrv
 from mlsrv.plugins import Plugins
 from mlsrv_cli.image.dockerfile import dockerfile, dockerignore
 from mlsrv_cli.image.needs import needed
@@ -40,6 +41,49 @@ def test_the_plugins_that_a_folder_needs(folder: Path) -> None:
     assert "mlsrv-mlserver" not in found
     (folder / "iris" / "own.py").write_text("from mlserver import MLModel\n", encoding="utf-8")
     assert "mlsrv-mlserver" in needed(folder, Plugins(discover=False))
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"buyers.joblib": ""}, ["mlsrv", "mlsrv-sklearn"]),
+        ({"m/model.joblib": ""}, ["mlsrv", "mlsrv-sklearn"]),
+        ({"a.onnx": "", "b.cbm": "", "train.py": ""}, ["mlsrv", "mlsrv-catboost", "mlsrv-onnx"]),
+        ({"settings.json": '{"grpc_port": 8081}', "model.ubj": ""}, ["mlsrv", "mlsrv-xgboost"]),
+        ({".hidden.joblib": "", "notes.txt": ""}, ["mlsrv"]),
+        ({"m/model-settings.json": '{"name": "m"}', "m/own.skops": ""}, ["mlsrv", "mlsrv-sklearn"]),
+        (
+            {
+                "m/model-settings.json": '{"name": "m", "parameters": {"uri": "s3://models/m.cbm"}}',
+                "m/encoder.pkl": "",
+            },
+            ["mlsrv", "mlsrv-catboost"],
+        ),
+        (
+            {"m/model-settings.json": '{"name": "m", "parameters": {"uri": "../there"}}', "there/x.onnx": ""},
+            ["mlsrv", "mlsrv-onnx"],
+        ),
+        ({"m/model-settings.json": '{"implementation": "own.Model"}', "m/table.pkl": ""}, ["mlsrv"]),
+    ],
+)
+def test_artifacts_need_their_runtimes(tmp_path: Path, files: dict[str, str], expected: list[str]) -> None:
+    for name, text in files.items():
+        path = tmp_path / "served" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert needed(tmp_path / "served", Plugins(discover=False)) == expected
+
+
+def test_installed_runtimes_come_before_known_ones(tmp_path: Path) -> None:
+    class Own:
+        @mlsrv.hookimpl
+        def mlsrv_runtimes(self) -> mlsrv.RuntimeOffer:
+            return mlsrv.RuntimeOffer("own", "own:Model", artifacts=("*.joblib",))
+
+    (tmp_path / "buyers.joblib").touch()
+    found = needed(tmp_path, Plugins([Own()], discover=False))
+    assert len(found) == 2
+    assert "mlsrv-sklearn" not in found
 
 
 def test_a_dockerfile_has_its_layers_in_order() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from mlsrv.plugins.offers import RuntimeOffer
 from mlsrv_settings_kit.known_plugins import known_plugins, owner_of
 from mlsrv_settings_kit.sources import read_object
 
-_SETTINGS = ("model-settings.json", "settings.json")
+_OF_MODEL = "model-settings.json"
+_SETTINGS = (_OF_MODEL, "settings.json")
 _MLSERVER = re.compile(r"^\s*(from|import)\s+mlserver", re.MULTILINE)
 
 
@@ -21,15 +23,18 @@ def needed(folder: Path, plugins: Plugins) -> list[str]:
     """Return the distributions that serve the models of a folder, sorted, ``mlsrv`` itself among them.
 
     They are the owners of the settings and runtimes that its files name; for models without an
-    implementation, the installed plugins whose artifacts are there.
+    implementation, and artifacts without settings, the plugins that read such files.
 
     Raises:
         ConfigurationError: a settings file cannot be read.
     """
     found = {"mlsrv"}
-    for path in sorted(folder.rglob("*settings.json")):
-        if path.name in _SETTINGS:
-            found.update(_of_settings(path, read_object(path), plugins))
+    settings = [path for path in sorted(folder.rglob("*settings.json")) if path.name in _SETTINGS]
+    for path in settings:
+        found.update(_of_settings(path, read_object(path), plugins))
+    if not any(path.name == _OF_MODEL for path in settings):
+        for names in _undescribed(folder):
+            found.update(_readers(names, plugins))
     if any(_MLSERVER.search(_text(path)) for path in sorted(folder.rglob("*.py"))):
         found.add("mlsrv-mlserver")
     default = {name for name, entries in known_plugins().items() if entries.get("default")}
@@ -41,7 +46,7 @@ def _of_settings(path: Path, values: dict[str, Any], plugins: Plugins) -> Iterat
         owner = owner_of("settings", key)
         if owner is not None:
             yield owner
-    if path.name != "model-settings.json":
+    if path.name != _OF_MODEL:
         return
     wanted = values.get("implementation")
     if isinstance(wanted, str):
@@ -51,10 +56,45 @@ def _of_settings(path: Path, values: dict[str, Any], plugins: Plugins) -> Iterat
         elif wanted.startswith("mlserver"):
             yield "mlsrv-mlserver"
     elif wanted is None:
-        names = {file.name for file in path.parent.iterdir()}
-        for distribution, offer in plugins.attributed(RuntimeOffer):
-            if names & set(offer.artifacts):
-                yield distribution
+        yield from _readers(_artifacts(path.parent, values), plugins)
+
+
+def _artifacts(folder: Path, values: dict[str, Any]) -> list[str]:
+    """Return the names of the files of a model, which ``parameters.uri`` may name."""
+    parameters = values.get("parameters")
+    uri = parameters.get("uri") if isinstance(parameters, dict) else None
+    place = folder / uri if isinstance(uri, str) else folder
+    return _files(place) if place.is_dir() else [place.name]
+
+
+def _undescribed(folder: Path) -> Iterator[list[str]]:
+    """Yield the names of the files of each model of a folder without settings of models: a file, or a
+    folder."""
+    for name in _files(folder):
+        yield [name]
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not path.name.startswith("."):
+            yield _files(path)
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+
+
+def _readers(names: Sequence[str], plugins: Plugins) -> set[str]:
+    """Return the plugins that read files of these names: installed ones if any do, else known ones."""
+    installed = [(origin, offer.artifacts) for origin, offer in plugins.attributed(RuntimeOffer)]
+    known = [(name, entries.get("artifacts", ())) for name, entries in known_plugins().items()]
+    return _fitting(names, installed) or _fitting(names, known)
+
+
+def _fitting(names: Sequence[str], readers: Iterable[tuple[str, Iterable[str]]]) -> set[str]:
+    """Return the readers of the very names of files, if there are any, else those with a pattern that fits,
+    as a runtime is chosen."""
+    offered = [(reader, tuple(patterns)) for reader, patterns in readers]
+    return {reader for reader, patterns in offered if set(names) & set(patterns)} or {
+        reader for reader, patterns in offered if any(fnmatch.filter(names, one) for one in patterns)
+    }
 
 
 def _text(path: Path) -> str:
