@@ -13,7 +13,7 @@ set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 uv venv --quiet "$folder/python"
-uv pip install --quiet --python "$folder/python" "ray==2.60.0"
+uv pip install --quiet --python "$folder/python" ray==2.60.0
 
 cat > "$folder/cluster.py" <<'PYTHON'
 import sys

@@ -168,8 +168,8 @@ async def test_replicas_without_requests_end_down_to_the_least(
 
 
 def test_a_cluster_for_trying_is_started_and_ends_with_the_server(tmp_path: Path) -> None:
-    # In a process of its own: Ray turns the authentication by tokens on for the whole process, and then no actor
-    # starts on a cluster without tokens.
+    # In a process of its own: Ray turns the authentication by tokens on for the whole process, and then no
+    # actor starts on a cluster without tokens.
     path = os.pathsep.join((str(Path(ray_served.__file__).parent), os.environ.get("PYTHONPATH", "")))
     done = subprocess.run(
         [sys.executable, "-c", TRYING, str(tmp_path)],
