@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from mlsrv.errors import ConfigurationError
+from mlsrv_cli import init_command
 from mlsrv_cli.scaffold import LONGEST, PLUGIN_KINDS, distribution_of, model_files, plugin_files, write_folder
 
 
@@ -66,6 +68,18 @@ def test_an_empty_folder_is_filled(mlsrv, tmp_path: Path) -> None:
 def test_folders_on_the_way_are_made(mlsrv, tmp_path: Path) -> None:
     assert mlsrv("init", "plugin", "codec", "new", "--path", "a/b").returncode == 0
     assert (tmp_path / "a" / "b" / "pyproject.toml").exists()
+
+
+@pytest.mark.parametrize("has_kit", [True, False])
+def test_the_steps_for_a_plugin_need_no_pip(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, has_kit: bool
+) -> None:
+    monkeypatch.setattr(init_command, "find_spec", lambda name: object() if has_kit else None)
+    done = CliRunner().invoke(init_command.init, ["plugin", "codec", "new", "--path", str(tmp_path / "new")])
+    assert done.exit_code == 0, done.output
+    step = next(line.strip() for line in done.output.splitlines() if "install" in line)
+    assert step.startswith("uv pip install -e . pytest")
+    assert ("CLONE/plugins-contrib/mlsrv-testing" in step) is not has_kit
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import rich_click as click
@@ -40,8 +41,10 @@ def plugin(kind: str, name: str, path: Path | None) -> None:
     KIND is what it offers.
     """
     distribution = distribution_of(name)
+    # No index has the kit of tests; what is installed already need not be named.
+    kit = "" if find_spec("mlsrv_testing") else " CLONE/plugins-contrib/mlsrv-testing  # CLONE: that of mlsrv"
     steps = [
-        "pip install -e . pytest",
+        f"uv pip install -e . pytest{kit}",
         "pytest",
         f"mlsrv plugins check {distribution.removeprefix('mlsrv-')}",
     ]

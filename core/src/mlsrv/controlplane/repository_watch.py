@@ -152,7 +152,7 @@ class RepositoryWatch:
             self._start(self._unload_one(key))
 
     async def _load(self, model: Listing, key: Key, known: _Known) -> None:
-        logger.info("Model %s has changed in the repository and is loaded", model.name)
+        logger.info("Model %s has changed in the repository; loading it", model.name)
         try:
             await self._loader.load(model)
         except MLSrvError:

@@ -107,7 +107,7 @@ async def test_code_serves_each_of_its_models_or_one(tmp_path: Path) -> None:
     ("file", "text", "reason"),
     [
         ("models.py", "x = 1", "has no model"),
-        ("models.py", "def", "is no Python code"),
+        ("models.py", "def", "is no Python code: invalid syntax (models.py, line 1)"),
         ("my-models.py", "import mlsrv", "the name of the file must be that of a module"),
         (" a.onnx", "", "the name of the file is the model's"),
     ],

@@ -459,6 +459,25 @@ async def test_named_columns_do_without_pandas(saved: Any, monkeypatch: pytest.M
             assert (await ask(kernel, ROWS))["predict"].tolist() == [[0], [1], [2]]
 
 
+async def test_columns_without_the_plugin_for_tables_are_told_what_to_install(
+    saved: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    frame = pd.DataFrame(X, columns=["a", "b", "c", "d"])
+    request = InferenceRequest(
+        model_name="m", inputs=[RequestInput(name, [1], "FP64", [1.0]) for name in frame]
+    )
+    path = saved(LogisticRegression(solver="newton-cg").fit(frame, Y))
+    async with serving(path) as kernel:
+        assert "Model m was fitted on a DataFrame" in caplog.text
+        with pytest.raises(InferenceError, match=r"inputs are 4: .*needs mlsrv-pandas \(pip install"):
+            await kernel.infer(request)
+        assert (await ask(kernel, ROWS))["predict"].tolist() == [[0], [1], [2]]
+    caplog.clear()
+    async with serving(path, mlsrv_pandas.plugin) as kernel:
+        assert "DataFrame" not in caplog.text
+        assert (await kernel.infer(request)).outputs[0].shape == [1, 1]
+
+
 @pytest.mark.parametrize("shape", [[2], [2, 1]])
 @pytest.mark.parametrize("texts", [["good", "bad"], [b"good", b"bad"]])
 async def test_an_estimator_of_texts_takes_texts(saved: Any, shape: list[int], texts: list[Any]) -> None:

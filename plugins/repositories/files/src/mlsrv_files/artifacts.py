@@ -79,7 +79,7 @@ class ArtifactsRepository(ModelRepository):
         path = self._path
         try:
             problem = _code_problem(path)
-            self._names = models_in(path.read_text(encoding="utf-8"))
+            self._names = models_in(path.read_text(encoding="utf-8"), path.name)
         except (SyntaxError, UnicodeDecodeError) as error:
             problem = f"{path} is no Python code: {error}"
         names = self._names if self._wanted is None else [self._wanted]

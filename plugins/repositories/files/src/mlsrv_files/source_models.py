@@ -8,7 +8,7 @@ BASE = "MLModel"
 DECORATOR = "predictor"
 
 
-def models_in(text: str) -> list[str]:
+def models_in(text: str, name: str = "<unknown>") -> list[str]:
     """Return the names of models at the top of a module, in their order.
 
     They are functions with the decorator `mlsrv.predictor`, classes derived from `mlsrv.MLModel`, directly or
@@ -17,11 +17,11 @@ def models_in(text: str) -> list[str]:
     derive, are left out.
 
     Raises:
-        SyntaxError: the text is no Python.
+        SyntaxError: the text is no Python; it names the file ``name``.
     """
     classes: dict[str, list[str]] = {}
     found: list[str] = []
-    for node in ast.parse(text).body:
+    for node in ast.parse(text, name).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             if any(_last_name(decorator) == DECORATOR for decorator in node.decorator_list):
                 found.append(node.name)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.exceptions import NotFittedError
 
-from mlsrv.errors import InferenceError, ModelLoadError, OutputNotFound
+from mlsrv.errors import CodecError, InferenceError, ModelLoadError, OutputNotFound
 from mlsrv.model import MLModel
 from mlsrv.settings import ModelSettings
 from mlsrv.types import (
@@ -25,6 +26,8 @@ from mlsrv_sklearn.features import columns_of
 from mlsrv_sklearn.inputs import as_texts, in_doubles, table_class
 from mlsrv_sklearn.plugin import ARTIFACTS
 from mlsrv_sklearn.results import as_arrays, columns, is_table
+
+logger = logging.getLogger(__name__)
 
 OUTPUTS = ("predict", "predict_proba", "transform", "decision_function")
 """The outputs that a model may have: methods of the estimator."""
@@ -86,6 +89,13 @@ class SKLearnModel(MLModel):
         self._labels = labels_of(self._estimator)
         self._table_codec = self.codecs.request_codec("pd") if self._takes_tables else None
         self._table_class: Any = table_class() if len(self._names) else None
+        self._lacks_tables = len(self._names) > 0 and self._table_codec is None
+        if self._lacks_tables:
+            logger.warning(
+                "Model %s was fitted on a DataFrame; requests with an input for each column need "
+                "mlsrv-pandas (pip install mlsrv-pandas), and one array does without it",
+                self.name,
+            )
 
     def predict(self, payload: InferenceRequest) -> InferenceResponse:  # type: ignore[override]  # plain, as `load`
         """Answer one request.
@@ -137,7 +147,13 @@ class SKLearnModel(MLModel):
     def _decoded(self, payload: InferenceRequest) -> Any:
         """Return the value of a request; several inputs without a content type are columns."""
         are_columns = len(payload.inputs) > 1 and self._table_codec is not None
-        return self.decode_request(payload, self._table_codec if are_columns else self._request_codec)
+        try:
+            return self.decode_request(payload, self._table_codec if are_columns else self._request_codec)
+        except CodecError as error:
+            if self._lacks_tables and len(payload.inputs) > 1:
+                hint = "To take them as columns, the server needs mlsrv-pandas (pip install mlsrv-pandas)."
+                raise CodecError(f"{error} {hint}") from error
+            raise
 
     def _shaped(self, values: Any) -> Any:
         """Return a decoded request in the shape that the estimator takes."""
