@@ -129,8 +129,10 @@ class Member(Siblings):
         await self._channel.ask(operation, [name, version])
 
     def problems(self) -> list[str]:
-        """Why the others are not ready, one sentence each."""
-        return [
+        """Why the others are not ready, or this process is not known to be, one sentence each."""
+        is_known = self._state is not None and self._state["loaded"]
+        own = [] if is_known else [f"Process {self.number}: It is starting."]
+        return own + [
             f"Process {number}: {problem}"
             for number, other in self._others.items()
             for problem in other["problems"]
