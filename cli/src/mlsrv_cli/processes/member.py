@@ -100,6 +100,7 @@ class Member(Siblings):
             except MLSrvError:
                 continue  # the state of the model has the reason
         self._joined.set()
+        self._tell_state()  # it is ready from its first connection on
 
     def reporter(self, inner: Reporter) -> Reporter:
         """Return what reports for this process: the first one of a start does."""
