@@ -5,7 +5,7 @@ knows as `Features` and `TableOutput`; the other functions serve any runtime.
 """
 
 from mlsrv_runtime_kit.arrays import array_codecs
-from mlsrv_runtime_kit.artifact import find_artifact, unreadable
+from mlsrv_runtime_kit.artifact import find_artifact, missing_module, unreadable
 from mlsrv_runtime_kit.categories import Categories
 from mlsrv_runtime_kit.extras import default_output, extra_value
 from mlsrv_runtime_kit.features import Features
@@ -25,5 +25,6 @@ __all__ = [
     "refused",
     "share_of_cores",
     "thread_count",
+    "missing_module",
     "unreadable",
 ]

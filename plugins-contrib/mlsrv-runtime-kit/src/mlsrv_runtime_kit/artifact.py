@@ -67,3 +67,16 @@ def unreadable(name: str, path: Path, what: str, error: Exception | str, advice:
     if isinstance(error, Exception):
         why = f"{type(error).__name__}: {why}"
     return ModelLoadError(f"Model {name}: {path} cannot be read as {what} ({why}); {advice}.")
+
+
+def missing_module(name: str, path: Path, error: ImportError) -> ModelLoadError:
+    """Return the error for a file that needs a module which is not there.
+
+    Args:
+        name: of the model.
+        path: the file.
+        error: it has the name of the module.
+    """
+    return ModelLoadError(
+        f"Model {name}: {path} needs the module {error.name}, which cannot be imported here; install it."
+    )

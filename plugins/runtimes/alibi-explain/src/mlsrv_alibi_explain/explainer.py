@@ -11,7 +11,7 @@ from typing import Any
 
 from mlsrv.errors import InvalidModelURI, ModelLoadError
 from mlsrv_alibi_explain.options import Options
-from mlsrv_runtime_kit import unreadable
+from mlsrv_runtime_kit import missing_module, unreadable
 
 logger = logging.getLogger("mlsrv.alibi-explain")
 
@@ -161,8 +161,6 @@ def fitted_model(model: str, path: Path, cls: str) -> Any:
         found.load_model(path)
         return found
     except ImportError as error:
-        raise ModelLoadError(
-            f"Model {model}: {path} needs the module {error.name}, which cannot be imported here; install it."
-        ) from error
+        raise missing_module(model, path, error) from error
     except Exception as error:  # a damaged file fails in any way
         raise unreadable(model, path, "a fitted model", error, "save it again") from error

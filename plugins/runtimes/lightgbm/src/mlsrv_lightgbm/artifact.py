@@ -11,7 +11,7 @@ import lightgbm
 
 from mlsrv.errors import ModelLoadError
 from mlsrv_lightgbm.plugin import PICKLES
-from mlsrv_runtime_kit import unreadable
+from mlsrv_runtime_kit import missing_module, unreadable
 
 KNOWN_FORM = 4
 """The newest version of the text form (``version=v4``) that the oldest LightGBM we promise writes."""
@@ -74,9 +74,7 @@ def _read_pickle(name: str, path: Path) -> Any:
     try:
         found = joblib.load(path)
     except ModuleNotFoundError as error:
-        raise ModelLoadError(
-            f"Model {name}: {path} needs the module {error.name}, which cannot be imported here; install it."
-        ) from error
+        raise missing_module(name, path, error) from error
     except Exception as error:  # a damaged file, or one of another kind, fails in any way
         raise unreadable(name, path, "a joblib or pickle file", error, advice) from error
     if not isinstance(found, lightgbm.LGBMModel | lightgbm.Booster):

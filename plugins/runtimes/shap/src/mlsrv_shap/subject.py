@@ -10,7 +10,7 @@ import numpy as np
 from attrs import frozen
 
 from mlsrv.errors import ModelLoadError
-from mlsrv_runtime_kit import unreadable
+from mlsrv_runtime_kit import missing_module, unreadable
 
 ARTIFACTS = ("model.json", "model.ubj", "model.txt", "model.bst", "model.cbm", "model.joblib", "model.pkl")
 """File names that are looked for, in this order, when ``parameters.uri`` is a folder."""
@@ -82,9 +82,7 @@ def read(name: str, path: Path, threads: int) -> Subject:
     except ModelLoadError:
         raise
     except ImportError as error:
-        raise ModelLoadError(
-            f"Model {name}: {path} needs the module {error.name}, which cannot be imported here; install it."
-        ) from error
+        raise missing_module(name, path, error) from error
     except Exception as error:  # a damaged file fails in any way
         raise unreadable(name, path, "a model", error, "save it again") from error
     raise ModelLoadError(f"Model {name}: {path} has none of the endings of models that can be explained.")

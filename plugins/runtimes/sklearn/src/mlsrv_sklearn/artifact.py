@@ -11,6 +11,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from mlsrv.errors import ModelLoadError
+from mlsrv_runtime_kit import missing_module
 
 
 def read(name: str, path: Path, trusted: Sequence[str]) -> Any:
@@ -31,9 +32,7 @@ def read(name: str, path: Path, trusted: Sequence[str]) -> Any:
     except ModelLoadError:
         raise
     except ModuleNotFoundError as error:
-        raise ModelLoadError(
-            f"Model {name}: {path} needs the module {error.name}, which cannot be imported here; install it."
-        ) from error
+        raise missing_module(name, path, error) from error
     except (AttributeError, ImportError) as error:
         raise ModelLoadError(
             f"Model {name}: {path} needs something that cannot be imported here ({error}); install the "
