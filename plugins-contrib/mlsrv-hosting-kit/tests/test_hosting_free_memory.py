@@ -77,6 +77,27 @@ async def test_what_is_freed_long_after_the_process_has_grown_is_given_back(
                 await asyncio.sleep(0.05)
 
 
+async def test_what_is_freed_right_after_others_were_given_back_is_given_back_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(free_memory, "INTERVAL", 0.05)
+    give_back, before = free_memory.return_free_memory, resident()
+    made = blocks()
+    kept = made[1::2]
+
+    def freeing() -> None:
+        give_back()
+        made.clear()  # once the memory was looked at, and before the next look
+
+    monkeypatch.setattr(free_memory, "return_free_memory", freeing)
+    async with returning_free_memory():
+        await asyncio.sleep(0)  # the watch begins
+        kept += burst()
+        async with asyncio.timeout(30):
+            while resident() > before + 60 * MIB:
+                await asyncio.sleep(0.05)
+
+
 async def test_without_the_watch_it_stays() -> None:
     before = resident()
     kept = burst()

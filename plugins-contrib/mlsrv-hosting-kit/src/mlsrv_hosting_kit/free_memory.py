@@ -54,17 +54,16 @@ async def returning_free_memory() -> AsyncIterator[None]:
 
 
 async def _watch() -> None:
-    resident = _resident()
-    least: int | None = None
+    resident, least = _resident(), await asyncio.to_thread(_free_bytes)
     while True:
         await asyncio.sleep(INTERVAL)
         now, free = _resident(), await asyncio.to_thread(_free_bytes)
-        least = free if least is None else min(least, free)
+        least = min(least, free)
         # What was given back still counts as free: there is more if the process has grown since then, or if
         # what was in use meanwhile was freed.
         if free >= KEPT and (now >= resident + KEPT / 2 or free >= least + KEPT):
             await asyncio.to_thread(return_free_memory)
-            resident, least = _resident(), None
+            resident, least = _resident(), free
         else:
             resident = min(resident, now)
 
