@@ -92,6 +92,10 @@ async def test_inference_with_and_without_a_version(serve: Any, path: str) -> No
 NOT_FOUND = [
     ("GET", "/", "There is nothing at /; the server describes itself at /v2"),
     ("GET", "/docs", "There is nothing at /docs; the server describes itself at /v2"),
+    *(
+        ("POST", path, f"There is nothing at {path}; models answer at /v2/models/NAME/infer")
+        for path in ("/predict", "/v2/models/echo/predict", "/v1/models/echo:predict")
+    ),
     ("GET", "/v1/models/echo", "There is nothing at /v1/models/echo"),
     ("GET", "/v2/models/echo/versions", "There is nothing at /v2/models/echo/versions"),
     ("GET", "/v2/models/echo/ready/now", "There is nothing at /v2/models/echo/ready/now"),

@@ -32,6 +32,8 @@ _DOCS = "/v2/docs"
 _MODEL = "{model}"
 _ENTRANCES = ("/", "/docs")
 """Paths that people try first, in a browser."""
+_PREDICT = ("/predict", ":predict")
+"""Ends of the paths at which models of other servers answer."""
 
 
 class RouteRight(NamedTuple):
@@ -171,6 +173,8 @@ class Router:
 
     def _unknown_path(self, scope: Scope) -> HTTPProblem:
         path, root = scope["path"], scope["root_path"]
+        if path.endswith(_PREDICT):
+            return unknown_path(path, f"models answer at {root}/v2/models/NAME/infer")
         if path.removeprefix(root) not in _ENTRANCES:
             return unknown_path(path)
         docs = f", its documentation is at {root}{_DOCS}" if self._has_docs else ""
