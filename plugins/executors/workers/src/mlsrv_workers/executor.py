@@ -30,10 +30,10 @@ from mlsrv_workers.metrics import (
     WORKERS,
 )
 from mlsrv_workers.pool.crashes import CRASHES
+from mlsrv_workers.pool.launch_spec import LaunchSpec
 from mlsrv_workers.pool.pool import Pool, PoolOptions
 from mlsrv_workers.pool.process_memory import resident_bytes
 from mlsrv_workers.pool.replicated_models import ReplicatedModel
-from mlsrv_workers.pool.worker_process import LaunchSpec
 from mlsrv_workers.settings import WorkerModelSettings, WorkerSettings
 
 if TYPE_CHECKING:

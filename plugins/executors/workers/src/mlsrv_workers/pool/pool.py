@@ -21,6 +21,7 @@ from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 from mlsrv_workers.ipc.frames import CREDIT_INTERVAL, Frame, FrameKind
 from mlsrv_workers.pool.answers import add_spans, read, response_of, result_of
 from mlsrv_workers.pool.crashes import PERIOD, Crashes
+from mlsrv_workers.pool.launch_spec import LaunchSpec
 from mlsrv_workers.pool.packing import pack_call, pack_input, pack_request
 from mlsrv_workers.pool.pending_calls import PendingCall, PendingStream
 from mlsrv_workers.pool.replicated_models import ReplicatedModel, ReplicatedModels
@@ -28,7 +29,7 @@ from mlsrv_workers.pool.scheduler import Scheduler
 from mlsrv_workers.pool.slot import Slot
 from mlsrv_workers.pool.supervisor import Supervisor, SupervisorEvents
 from mlsrv_workers.pool.watchdog import Watchdog
-from mlsrv_workers.pool.worker_process import LaunchSpec, WorkerProcess
+from mlsrv_workers.pool.worker_process import WorkerProcess
 
 logger = logging.getLogger("mlsrv.workers")
 

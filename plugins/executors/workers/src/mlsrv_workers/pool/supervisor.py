@@ -12,7 +12,8 @@ from attrs import frozen
 from mlsrv.errors import MLSrvError
 from mlsrv.metrics import Recorder, nothing
 from mlsrv_workers.ipc.failures import WorkerEnded
-from mlsrv_workers.pool.worker_process import LaunchSpec, WorkerProcess
+from mlsrv_workers.pool.launch_spec import LaunchSpec
+from mlsrv_workers.pool.worker_process import WorkerProcess
 
 logger = logging.getLogger("mlsrv.workers")
 
