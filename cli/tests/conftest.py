@@ -79,7 +79,7 @@ def mlsrv_transports():
 OTHERS = ("rest", "grpc", "kafka", "mlserver", "prometheus", "workers")
 """Installed plugins that would open something of their own, or take what others refuse."""
 
-LIMIT = 30.0
+LIMIT = 60.0
 
 
 class Server:

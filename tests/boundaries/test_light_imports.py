@@ -25,7 +25,7 @@ MAY_READ_ENVIRONMENT = {
     "mlsrv_mllib.session",  # looks for Java where Spark will, to say that it is absent
     "mlsrv_mlserver.command",  # a command line, whose options have defaults there
     "mlsrv_ray.cluster",  # sets how long Ray waits for its head node, which Ray takes from there alone
-    "mlsrv_workers.pool.worker_process",  # hands it on to the processes that it starts
+    "mlsrv_workers.pool.launch_spec",  # hands it on to the processes that it starts
 }
 
 PROBE = """

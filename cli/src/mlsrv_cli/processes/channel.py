@@ -18,6 +18,10 @@ logger = logging.getLogger("mlsrv.cli")
 Asked: TypeAlias = Callable[[str, Any], Awaitable[Any]]
 Told: TypeAlias = Callable[[str, Any], None]
 
+MOST_UNSENT = 64 * 2**20
+"""Bytes that may wait for the other end to read; with more, the connection is closed, and a process stops
+when it sees that."""
+
 _LENGTH = struct.Struct("!I")
 
 
@@ -113,9 +117,14 @@ class Channel:
         self._send(message)
 
     def _send(self, message: dict[str, Any]) -> None:
-        if self._writer is not None:
-            body = json.dumps(message).encode()
-            self._writer.write(_LENGTH.pack(len(body)) + body)
+        if self._writer is None:
+            return
+        body = json.dumps(message).encode()
+        if self._writer.transport.get_write_buffer_size() + len(body) > MOST_UNSENT:
+            logger.error("Another process of this server does not read what it is told; the connection is closed")
+            self._writer.transport.abort()
+            return
+        self._writer.write(_LENGTH.pack(len(body)) + body)
 
 
 def _error(code: str, text: str) -> MLSrvError:
