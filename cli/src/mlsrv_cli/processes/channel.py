@@ -121,7 +121,7 @@ class Channel:
             return
         body = json.dumps(message).encode()
         if self._writer.transport.get_write_buffer_size() + len(body) > MOST_UNSENT:
-            logger.error("Another process of this server does not read what it is told; the connection is closed")
+            logger.error("Another process of this server does not read; its connection is closed")
             self._writer.transport.abort()
             return
         self._writer.write(_LENGTH.pack(len(body)) + body)
