@@ -6,7 +6,7 @@ says ``observes = True`` finds a `Timeline` there, filled when ``call_next`` has
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from contextvars import ContextVar
 from time import monotonic_ns
 from typing import Any, TypeAlias, TypeVar
@@ -50,10 +50,13 @@ class Timeline:
         else:
             self.sums[phase] = self.sums.get(phase, 0) + end - begin
 
-    def extend(self, spans: Iterable[Span], sums: dict[str, int]) -> None:
+    def extend(self, spans: Collection[Span], sums: dict[str, int]) -> None:
         """Add the contents of another timeline."""
-        for span in spans:
-            self.add(*span)
+        if len(self.spans) + len(spans) <= MOST_SPANS:
+            self.spans += [(phase, begin, end) for phase, begin, end in spans]
+        else:
+            for span in spans:
+                self.add(*span)
         for phase, ns in sums.items():
             self.sums[phase] = self.sums.get(phase, 0) + ns
 

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 from attrs import define
@@ -44,22 +45,21 @@ class _Member:
     tokens: int
     arrived_at: float
     future: asyncio.Future[InferenceResponse]
+    on_abandoned: Callable[[], None] | None = None
+    """Called when its client has gone while it is part of a batch."""
 
 
 class _Group:
-    """The waiting requests that may be joined with each other, by priority, then arrival."""
+    """The waiting requests that may be joined with each other, by priority, then arrival.
+
+    Attributes:
+        rows, tokens: of all members.
+    """
 
     def __init__(self) -> None:
         self.members: deque[_Member] = deque()
+        self.rows = self.tokens = 0
         self.timer: asyncio.TimerHandle | None = None
-
-    @property
-    def rows(self) -> int:
-        return sum(member.rows for member in self.members)
-
-    @property
-    def tokens(self) -> int:
-        return sum(member.tokens for member in self.members)
 
     def add(self, member: _Member) -> None:
         """Insert a member after all members of the same or a higher priority."""
@@ -67,6 +67,15 @@ class _Group:
         while position and _urgency(member) < _urgency(self.members[position - 1]):
             position -= 1
         self.members.insert(position, member)
+        self.rows += member.rows
+        self.tokens += member.tokens
+
+    def take(self) -> _Member:
+        """Remove the first member."""
+        member = self.members.popleft()
+        self.rows -= member.rows
+        self.tokens -= member.tokens
+        return member
 
 
 def _urgency(member: _Member) -> int:
@@ -121,7 +130,7 @@ class Batcher(Interceptor):
         self, request: InferenceRequest, context: CallContext, call_next: CallNext
     ) -> InferenceResponse:
         rows = None if self._disabled else rows_of(request)
-        if rows is None or any(tensor.name in self._whole_inputs for tensor in request.inputs):
+        if rows is None or (self._whole_inputs and self._has_whole_input(request)):
             return await call_next(request, context)
         self._call_next = call_next
         # A request that finds the model idle does not count as an arrival: it may be a single client's.
@@ -131,6 +140,9 @@ class Batcher(Interceptor):
         if self._running < self._slots and not self._groups and self._pause_before(rows, 0.0) == 0.0:
             return await self._run_now(request, context, rows)
         return await self._enqueue(request, context, rows)
+
+    def _has_whole_input(self, request: InferenceRequest) -> bool:
+        return any(tensor.name in self._whole_inputs for tensor in request.inputs)
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._stop_gauge()
@@ -183,7 +195,14 @@ class Batcher(Interceptor):
         if group.timer is None and self._max_wait is not None:
             group.timer = loop.call_later(self._max_wait, self._on_timeout, key)
         self._start_ready("full" if self._limits.are_full(group.rows, group.tokens) else "slot free")
-        return await member.future
+        try:
+            return await member.future
+        except asyncio.CancelledError:
+            if member.on_abandoned is not None:
+                member.on_abandoned()
+            raise
+        finally:
+            member.on_abandoned = None  # it refers to the batch
 
     def _group_key(self, request: InferenceRequest) -> Hashable:
         if not self._merges and has_merged(request, self._shared):
@@ -262,7 +281,7 @@ class Batcher(Interceptor):
             # One that is too large by itself must run, too.
             if batch and not self._limits.take(rows + following.rows, tokens + following.tokens):
                 break
-            group.members.popleft()
+            group.take()
             if not following.future.done():  # otherwise its client has gone
                 batch.append(following)
                 rows += following.rows
@@ -276,8 +295,9 @@ class Batcher(Interceptor):
             task = asyncio.create_task(self._run(batch, rows, reason))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+            on_abandoned = partial(_cancel_if_abandoned, task, batch)
             for member in batch:
-                member.future.add_done_callback(lambda _: _cancel_if_abandoned(task, batch))
+                member.on_abandoned = on_abandoned
 
     async def _run(self, batch: Sequence[_Member], rows: int, reason: str) -> None:
         started = time.monotonic()

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Hashable, Sequence
 from copy import copy
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -129,17 +129,19 @@ def split(
         if not dealer.splits_rows(output, total):
             return None
     responses: list[InferenceResponse] = []
+    slicers = [(output, _Slicer(output, total)) for output in response.outputs]
     start = 0
     for member, count in enumerate(counts):
         end = start + count
-        outputs = [_slice(output, start, end, total) for output in response.outputs]
-        for part, output in zip(outputs, response.outputs, strict=True):
-            part.parameters = dealer.of_output(output, member, start, end)
+        outputs = [
+            slicer.part(start, end, dealer.of_output(output, member, start, end))
+            for output, slicer in slicers
+        ]
         responses.append(
-            InferenceResponse(
-                model_name=response.model_name,
-                model_version=response.model_version,
-                outputs=outputs,
+            InferenceResponse.construct(
+                response.model_name,
+                outputs,
+                response.model_version,
                 parameters=dealer.of_response(response, member),
             )
         )
@@ -150,14 +152,12 @@ def split(
 def cut(request: InferenceRequest, rows: int, max_rows: int) -> list[InferenceRequest]:
     """Return a request in pieces of at most `max_rows` rows."""
     pieces = []
+    slicers = [(tensor, _Slicer(tensor, rows)) for tensor in request.inputs]
     for start in range(0, rows, max_rows):
         end = min(start + max_rows, rows)
-        inputs = [_slice(tensor, start, end, rows) for tensor in request.inputs]
-        for piece, tensor in zip(inputs, request.inputs, strict=True):
-            piece.parameters = tensor.parameters
         pieces.append(
             InferenceRequest(
-                inputs=inputs,
+                inputs=[slicer.part(start, end, tensor.parameters) for tensor, slicer in slicers],
                 id=request.id,
                 parameters=request.parameters,
                 outputs=request.outputs,
@@ -212,17 +212,26 @@ def _stride(tensor: RequestInput | ResponseOutput, rows: int) -> int | None:
     return size // rows if rows and size == math.prod(tensor.shape) else None
 
 
-def _slice(tensor: _Tensor, start: int, end: int, total: int) -> _Tensor:
-    """Return rows of a tensor, without parameters."""
-    data = tensor.data.reshape(-1) if isinstance(tensor.data, np.ndarray) else tensor.data
-    stride = _stride(tensor, total) or 0
-    return type(tensor)(
-        name=tensor.name,
-        shape=[end - start, *tensor.shape[1:]],
-        datatype=tensor.datatype,
-        data=data[start * stride : end * stride],
-        nested=tensor.nested,
-    )
+class _Slicer(Generic[_Tensor]):
+    """Takes rows of a tensor with `total` rows, whose data is flat."""
+
+    def __init__(self, tensor: _Tensor, total: int) -> None:
+        self._tensor: _Tensor = tensor
+        self._data: Any = tensor.data.reshape(-1) if isinstance(tensor.data, np.ndarray) else tensor.data
+        self._stride = _stride(tensor, total) or 0
+        self._row_shape = list(tensor.shape[1:])
+
+    def part(self, start: int, end: int, parameters: Parameters | None) -> _Tensor:
+        """Return the rows from `start` to before `end`, with these parameters."""
+        tensor, stride = self._tensor, self._stride
+        return type(tensor).construct(
+            tensor.name,
+            [end - start, *self._row_shape],
+            tensor.datatype,
+            self._data[start * stride : end * stride],
+            parameters,
+            tensor.nested,
+        )
 
 
 def _parameters_of_pieces(pieces: Sequence[Parameters | None], by_row: Collection[str]) -> Parameters | None:

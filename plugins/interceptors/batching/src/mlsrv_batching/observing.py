@@ -76,9 +76,10 @@ def batch_context(members: Sequence[CallContext]) -> CallContext:
 def copy_spans_to_members(batch: CallContext) -> None:
     """Add the spans of a batch to the timeline of each of its members."""
     if batch.timeline is not None:
+        spans, sums = batch.timeline.plain()
         for member in batch.links:
             if member.timeline is not None:
-                member.timeline.extend(*batch.timeline.plain())
+                member.timeline.extend(spans, sums)
 
 
 def _observed(contexts: Sequence[CallContext]) -> bool:
