@@ -52,6 +52,11 @@ class ModelMeter:
 
     def answered(self, timeline: Timeline | None, ns: int, received: int, sent: int) -> None:
         """A request of `received` bytes got its answer of `sent` bytes after so many nanoseconds."""
+        if timeline is not None and len(timeline.spans) == 1:  # as mostly
+            [(phase, begin, end)] = timeline.spans
+            record = self._rows.get((phase,)) or self._bind_row((phase,))
+            record((1.0, received, sent, ns * _SECOND, (end - begin) * _SECOND))
+            return
         phases = {} if timeline is None else timeline.durations()
         record = self._rows.get(tuple(phases)) or self._bind_row(tuple(phases))
         record((1.0, received, sent, ns * _SECOND, *[spent * _SECOND for spent in phases.values()]))

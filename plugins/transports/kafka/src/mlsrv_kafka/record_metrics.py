@@ -21,13 +21,12 @@ class RecordMetrics:
 
     def answered(self, record: Record) -> None:
         """A record has its answer."""
-        if self._metrics:
-            topic = record.partition.topic
-            row = self._answered.get(topic)
-            if row is None:
-                series = [(RECORDS, (topic, "answered")), (RECORD_SECONDS, (topic,))]
-                row = self._answered[topic] = self._metrics.bind_row(series)
-            row((1.0, monotonic() - record.taken))
+        topic = record.partition.topic
+        row = self._answered.get(topic)
+        if row is None:
+            series = [(RECORDS, (topic, "answered")), (RECORD_SECONDS, (topic,))]
+            row = self._answered[topic] = self._metrics.bind_row(series)
+        row((1.0, monotonic() - record.taken))
 
     def failed(self, record: Record, code: str, skipped: bool) -> None:
         """A record could not be answered; it was sent to the error topic, or skipped."""

@@ -116,12 +116,14 @@ class Scheduler:
         in_a_row = 0
         while self._ready:
             lane, record = self._ready.popleft()
-            self._start_next()
+            if self._next is None:
+                self._start_next()
             try:
                 if self._begins(record):
                     await self._answer(record)
             finally:
-                self._leave(lane)
+                if lane is not None:
+                    self._leave(lane)
             in_a_row += 1
             if in_a_row == _IN_A_ROW:
                 in_a_row = 0
@@ -138,9 +140,7 @@ class Scheduler:
             partition.farthest = record.offset
         return not partition.lost
 
-    def _leave(self, lane: Hashable | None) -> None:
-        if lane is None:
-            return
+    def _leave(self, lane: Hashable) -> None:
         waiting = self._waiting.get(lane)
         if waiting:
             self._ready.append((lane, waiting.popleft()))
