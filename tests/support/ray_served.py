@@ -1,10 +1,14 @@
-"""Kernels with models on a Ray cluster, for the tests of mlsrv-ray."""
+"""Real Ray clusters on the loopback, and kernels with models there, for the tests of mlsrv-ray."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,9 @@ from mlsrv import Kernel
 from mlsrv.context import CallContext
 from mlsrv.settings import ModelSettings
 from mlsrv.testing import text_request
+from workspace import ROOT
+
+CLUSTER = ROOT / "plugins/executors/ray/tests/loopback_cluster.py"
 
 MODEL = '''
 import asyncio, json, logging, os, time
@@ -70,6 +77,38 @@ def told(folder: Path, name: str = "m", **fields: Any) -> ModelSettings:
     fields.setdefault("executor", "ray")
     settings = {"name": name, "implementation": "told.Told", "parameters": {"uri": str(folder)}}
     return ModelSettings(**settings, source=folder / "model-settings.json", **fields)
+
+
+@contextmanager
+def running_cluster(port: int = 0, nodes: int = 2) -> Iterator[dict[str, Any]]:
+    """A cluster: its address, and by node and program the ids of its processes."""
+    # The server sets it for itself.
+    environment = {name: os.environ[name] for name in os.environ if not name.startswith("RAY_gcs_rpc")}
+    process = subprocess.Popen(
+        [sys.executable, str(CLUSTER), str(port), str(nodes)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    assert process.stdout is not None
+    found: dict[str, Any] = {"processes": {}}
+    try:
+        for line in process.stdout:
+            if line.startswith("{"):
+                found = json.loads(line)
+                break
+        assert "address" in found, "the cluster did not start"
+        yield found
+    finally:
+        try:
+            process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+        for pid in (pid for node in found["processes"].values() for pids in node.values() for pid in pids):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 @asynccontextmanager

@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray_served
-from ray_served import ask, is_running, serving, told
+from ray_served import ask, is_running, running_cluster, serving, told
 
 from mlsrv.errors import Code, MLSrvError, ModelNotReady
 from mlsrv_ray.failures import ReplicaEnded
@@ -150,14 +151,37 @@ async def test_no_replica_outlives_a_server_that_is_killed(cluster: Any, tmp_pat
     await until(lambda: not is_running(replica))
 
 
+async def test_models_answer_again_when_the_head_of_their_cluster_is_started_again(tmp_path: Path) -> None:
+    models = told(tmp_path / "m"), told(tmp_path / "here", "here", executor="inline")
+    clusters = ExitStack()
+    first = await asyncio.to_thread(clusters.enter_context, running_cluster(nodes=1))
+    port = int(first["address"].rpartition(":")[2])
+    try:
+        async with serving(first["address"], *models) as kernel:
+            before = await ask(kernel)
+            await asyncio.to_thread(clusters.close)
+            await until(lambda: not kernel.ready)
+            with pytest.raises(ModelNotReady):
+                await ask(kernel)
+            assert (await ask(kernel, name="here"))["pid"] == os.getpid()
+            await asyncio.to_thread(clusters.enter_context, running_cluster(port, nodes=1))
+            await until(lambda: kernel.ready)
+            after = await ask(kernel)
+            assert after["node"] != before["node"]
+            assert (await ask(kernel, name="here"))["pid"] == os.getpid()
+    finally:
+        clusters.close()
+
+
 async def test_a_node_that_ends_takes_its_replica_only(cluster: Any, tmp_path: Path) -> None:
     """The last test of the cluster's second node."""
-    if "second_raylet" not in cluster:
+    if not cluster["processes"]:
         pytest.skip("the cluster is not one of this test")
     models = told(tmp_path / "m", ray_replicas=2), told(tmp_path / "here", "here", executor="inline")
     async with serving(cluster["address"], *models) as kernel:
         nodes = {(await ask(kernel, "sleep 0.05"))["node"] for _ in range(2)}
-        os.kill(cluster["second_raylet"], signal.SIGKILL)
+        (raylet,) = cluster["processes"]["second"]["raylet"]
+        os.kill(raylet, signal.SIGKILL)
         found: Counter[str] = Counter()
         async with asyncio.timeout(120):
             while len(nodes) > 1 or found["ReplicaEnded"] + found["answered"] < 20:
