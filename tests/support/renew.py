@@ -84,6 +84,12 @@ def known_entries(room: Room) -> dict[str, Any]:
             {offer.target.partition(":")[2] for offer in codecs}
             & set(getattr(importlib.import_module(room.package), "__all__", ()))
         ),
+        **{
+            f"{kind}_codecs": sorted(
+                {name for offer in codecs if offer.kind == kind for name in (offer.name, *offer.payloads)}
+            )
+            for kind in ("input", "request")
+        },
         "samples": {offer.name: offer.sample for offer in codecs if offer.sample},
         "runtimes": [
             name for offer in offers_of(room, "mlsrv_runtimes") for name in (offer.name, *offer.aliases)

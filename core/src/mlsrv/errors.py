@@ -35,7 +35,7 @@ Each class carries a transport-neutral `Code`; a transport maps the code, never 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from mlsrv_protocol.errors import (
     Code,
@@ -55,6 +55,8 @@ from mlsrv_protocol.errors import (
     model_of,
 )
 from mlsrv_settings_kit.errors import ConfigurationError
+from mlsrv_settings_kit.hints import explain_codec
+from mlsrv_settings_kit.known_plugins import class_names
 
 __all__ = [
     "Code",
@@ -108,16 +110,22 @@ class CodecNotFound(InferenceError):
     """No codec is known for a content type, or for the type of a payload."""
 
     @classmethod
-    def for_content_type(cls, content_type: str, known: Iterable[str], where: str) -> CodecNotFound:
-        """Return the error for an unknown content type."""
-        return cls(f'{where}: unknown content type "{content_type}"; known are {_listed(known)}.')
+    def for_content_type(
+        cls, content_type: str, known: Iterable[str], where: str, kind: Literal["input", "request"] = "input"
+    ) -> CodecNotFound:
+        """Return the error for an unknown content type of a tensor, or of a whole request."""
+        hint = explain_codec(kind, [content_type])
+        return cls(f'{where}: unknown content type "{content_type}"; known are {_listed(known)}.{hint}')
 
     @classmethod
-    def for_payload(cls, payload: object, where: str) -> CodecNotFound:
-        """Return the error for a value whose type no codec encodes."""
-        kind = type(payload)
+    def for_payload(
+        cls, payload: object, where: str, kind: Literal["input", "request"] = "input"
+    ) -> CodecNotFound:
+        """Return the error for a value that no codec encodes as a tensor, or as a whole response."""
+        found = type(payload)
         return cls(
-            f"{where}: no codec encodes a {kind.__module__}.{kind.__qualname__}; name a content type for it."
+            f"{where}: no codec encodes a {found.__module__}.{found.__qualname__}; "
+            f"name a content type for it.{explain_codec(kind, class_names(found))}"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -161,6 +162,18 @@ def test_unknown_content_types_list_the_known_ones(model: MLModel) -> None:
         model.decode_request(InferenceRequest([given()], parameters={"content_type": "a"}))
     with pytest.raises(CodecNotFound, match=r'output "x": unknown content type "nope"'):
         model.encode("1", RequestOutput("x", Parameters("nope")))
+
+
+def test_the_plugin_that_has_a_missing_codec_is_named(
+    model: MLModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mlsrv_pandas", None)
+    hint = r" The codec is in the plugin mlsrv-pandas \(pip install mlsrv-pandas\)\.$"
+    with pytest.raises(CodecNotFound, match=f"known are whole\\.{hint}"):
+        model.decode_request(InferenceRequest([given()], parameters={"content_type": "pd"}))
+    frame = type("DataFrame", (), {"__module__": "pandas.core.frame"})()
+    with pytest.raises(CodecNotFound, match=f"name a content type for it\\.{hint}"):
+        model.encode_response(frame)
 
 
 def test_a_value_error_of_a_codec_is_the_clients_fault(model: MLModel) -> None:

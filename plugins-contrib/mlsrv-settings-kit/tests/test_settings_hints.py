@@ -1,8 +1,10 @@
 """Hints: the sentence about an unknown key."""
 
+import sys
+
 import pytest
 
-from mlsrv_settings_kit.hints import explain_runtime, explain_unknown
+from mlsrv_settings_kit.hints import explain_artifact, explain_codec, explain_runtime, explain_unknown
 
 
 def test_the_nearest_name() -> None:
@@ -61,3 +63,21 @@ def test_a_runtime_of_mlserver_that_no_plugin_has() -> None:
 @pytest.mark.parametrize("wanted", ["models.Own", "mlsrv_acme.Model", ""])
 def test_a_runtime_that_nothing_is_known_of(wanted: str) -> None:
     assert explain_runtime(wanted) == ""
+
+
+def test_the_plugin_of_an_artifact() -> None:
+    assert explain_artifact(["model.onnx"], []) == " mlsrv-onnx reads such files (pip install mlsrv-onnx)."
+    assert explain_artifact(["model.onnx"], ["mlsrv-onnx"]) == ""
+
+
+@pytest.mark.parametrize("names", [["pd"], ["own.Frame", "pandas.DataFrame"]])
+def test_the_plugin_of_a_codec(names: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mlsrv_pandas", None)
+    expected = " The codec is in the plugin mlsrv-pandas (pip install mlsrv-pandas)."
+    assert explain_codec("request", names) == expected
+    assert explain_codec("input", names) == ""
+
+
+@pytest.mark.parametrize("names", [["mine"], [], ["builtins.dict"]])
+def test_a_codec_that_nothing_is_known_of(names: list[str]) -> None:
+    assert explain_codec("request", names) == ""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from mlsrv.errors import ConfigurationError
 from mlsrv.plugins import Plugins
 from mlsrv.plugins.offers import RuntimeOffer
-from mlsrv_settings_kit.known_plugins import known_plugins, owner_of
+from mlsrv_settings_kit.known_plugins import fitting, known_plugins, owner_of
 from mlsrv_settings_kit.sources import read_object
 
 _OF_MODEL = "model-settings.json"
@@ -85,16 +84,7 @@ def _readers(names: Sequence[str], plugins: Plugins) -> set[str]:
     """Return the plugins that read files of these names: installed ones if any do, else known ones."""
     installed = [(origin, offer.artifacts) for origin, offer in plugins.attributed(RuntimeOffer)]
     known = [(name, entries.get("artifacts", ())) for name, entries in known_plugins().items()]
-    return _fitting(names, installed) or _fitting(names, known)
-
-
-def _fitting(names: Sequence[str], readers: Iterable[tuple[str, Iterable[str]]]) -> set[str]:
-    """Return the readers of the very names of files, if there are any, else those with a pattern that fits,
-    as a runtime is chosen."""
-    offered = [(reader, tuple(patterns)) for reader, patterns in readers]
-    return {reader for reader, patterns in offered if set(names) & set(patterns)} or {
-        reader for reader, patterns in offered if any(fnmatch.filter(names, one) for one in patterns)
-    }
+    return set(fitting(names, installed) or fitting(names, known))
 
 
 def _text(path: Path) -> str:

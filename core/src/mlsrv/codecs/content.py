@@ -122,7 +122,9 @@ def _request_codec(model: ModelView, content_type: str | None) -> AnyRequestCode
         return None
     codec = model.codecs.request_codec(content_type)
     if codec is None:
-        raise CodecNotFound.for_content_type(content_type, model.codecs.content_types("request"), "request")
+        raise CodecNotFound.for_content_type(
+            content_type, model.codecs.content_types("request"), "request", "request"
+        )
     return codec
 
 
@@ -203,7 +205,7 @@ def encode_response(
     """
     codec = model.codecs.request_codec_for(payload) or default_codec
     if codec is None:
-        raise CodecNotFound.for_payload(payload, f"Model {model.name}, response")
+        raise CodecNotFound.for_payload(payload, f"Model {model.name}, response", "request")
     return codec.encode_response(model.name, payload, model.version)
 
 

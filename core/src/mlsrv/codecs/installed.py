@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlsrv.codecs.registry import CodecRegistry
 
-from mlsrv_settings_kit.known_plugins import known_names, owner_of
+from mlsrv_settings_kit.known_plugins import is_installed, known_names, owner_of
 
 
 def installed_names() -> list[str]:
     """Return the names of those codecs whose plugin is installed, without importing one."""
     return [
-        name
-        for name in known_names("codec_classes")
-        if find_spec((owner_of("codec_classes", name) or "").replace("-", "_")) is not None
+        name for name in known_names("codec_classes") if is_installed(owner_of("codec_classes", name) or "")
     ]
 
 

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 from mlsrv.codecs.base import InputCodec, RequestCodec
 from mlsrv.errors import CodecError, OfferClash
 from mlsrv.plugins.offers import CodecOffer, resolve_target
-from mlsrv_settings_kit.known_plugins import known_sample
+from mlsrv_settings_kit.known_plugins import class_names, known_sample
 
 AnyInputCodec: TypeAlias = "type[InputCodec] | InputCodec"
 AnyRequestCodec: TypeAlias = "type[RequestCodec] | RequestCodec"
@@ -22,16 +22,10 @@ _UNNAMED = 1_000_000
 
 
 def _distance(cls: type, names: Collection[str]) -> int | None:
-    """Return how many bases lie between a class and one of ``"package.ClassName"``, or None.
-
-    Only the first part of the module counts, since libraries move their classes between submodules.
-    """
+    """Return how many bases lie between a class and one of ``"package.ClassName"``, or None."""
     if not names:
         return _UNNAMED
-    for distance, base in enumerate(cls.__mro__[:-1]):
-        if f"{base.__module__.partition('.')[0]}.{base.__qualname__}" in names:
-            return distance
-    return None
+    return next((distance for distance, name in enumerate(class_names(cls)) if name in names), None)
 
 
 class CodecRegistry:

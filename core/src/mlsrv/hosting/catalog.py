@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import fnmatch
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from mlsrv.utils import local_path
 from mlsrv_hosting_kit.code_importer import CodeImporter
 from mlsrv_hosting_kit.code_snapshot import CodeSnapshot
 from mlsrv_settings_kit.hints import explain_artifact, explain_runtime
+from mlsrv_settings_kit.known_plugins import fitting
 
 if TYPE_CHECKING:
     from mlsrv.model import MLModel
@@ -72,17 +72,15 @@ class Catalog:
         if chosen is not None:
             return chosen
         names = [file.name for file in files]
-        fitting = self._fitting(lambda artifact: artifact in names) or self._fitting(
-            lambda artifact: bool(fnmatch.filter(names, artifact))
-        )
-        if len(fitting) == 1:
-            return fitting[0]
+        found = fitting(names, [(name, offer.artifacts) for name, offer in self.runtimes.items()])
+        if len(found) == 1:
+            return found[0]
         rows = self._plugins.rows
         loaded = {row.distribution for row in rows if row.error is None and not row.blocked}
         listed = ", ".join(names[:8]) + (", …" if names[8:] else "") or "no files"
-        if fitting:
+        if found:
             raise ModelLoadError(
-                f"Model {model.name}: the artifact ({listed}) fits several runtimes ({', '.join(fitting)}); "
+                f"Model {model.name}: the artifact ({listed}) fits several runtimes ({', '.join(found)}); "
                 'name one in "implementation".'
             )
         raise ModelLoadError(
@@ -168,9 +166,6 @@ class Catalog:
             raise ModelLoadError(
                 f"Model {model.name}: {wanted} cannot be imported: {text}{'.' if missing else ''}{missing}"
             ) from error
-
-    def _fitting(self, test: Callable[[str], bool]) -> list[str]:
-        return [name for name, offer in self.runtimes.items() if any(map(test, offer.artifacts))]
 
     def _missing(self, wanted: str) -> str:
         """Return a sentence about the plugin that has a runtime: it failed, or can be installed."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import fnmatch
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Literal
 
-from mlsrv_settings_kit.known_plugins import known_names, known_plugins, owner_of
+from mlsrv_settings_kit.known_plugins import fitting, is_installed, known_names, known_plugins, owner_of
 
 
 def explain_unknown(
@@ -64,14 +64,27 @@ def explain_artifact(names: Sequence[str], installed: Collection[str]) -> str:
         names: of files, without folders.
         installed: distributions that are there.
     """
-    fitting = [
-        distribution
+    missing = [
+        (distribution, entries.get("artifacts", ()))
         for distribution, entries in known_plugins().items()
         if distribution not in installed
-        and any(fnmatch.filter(names, pattern) for pattern in entries.get("artifacts", ()))
     ]
-    wanted = " or ".join(fitting)
-    return f" {wanted} reads such files (pip install {fitting[0]})." if fitting else ""
+    found = fitting(names, missing)
+    return f" {' or '.join(found)} reads such files (pip install {found[0]})." if found else ""
+
+
+def explain_codec(kind: Literal["input", "request"], names: Iterable[str]) -> str:
+    """Return what to install for a missing codec, as a sentence; "" if no known plugin lacks that has it.
+
+    Args:
+        kind: whether it is to be for tensors or for whole requests.
+        names: its content type, or the classes that it may be for, the nearest first.
+    """
+    owners = (owner_of("input_codecs" if kind == "input" else "request_codecs", name) for name in names)
+    owner = next(filter(None, owners), None)
+    if owner is None or is_installed(owner):
+        return ""
+    return f" The codec is in the plugin {owner} (pip install {owner})."
 
 
 def _owner_of_package(package: str) -> str | None:

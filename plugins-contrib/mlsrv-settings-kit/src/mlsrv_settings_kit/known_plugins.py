@@ -5,11 +5,13 @@ The data is generated from the plugins that are developed with the kernel; insta
 
 from __future__ import annotations
 
+import fnmatch
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 DATA = Path(__file__).with_suffix(".json")
 
@@ -18,6 +20,8 @@ Kind: TypeAlias = Literal[
     "parameters",
     "codecs",
     "codec_classes",
+    "input_codecs",
+    "request_codecs",
     "samples",
     "runtimes",
     "artifacts",
@@ -30,7 +34,11 @@ Kind: TypeAlias = Literal[
 ]
 """Entries of a distribution. ``runtimes`` holds names and aliases, ``artifacts``
 patterns of file names, ``parameters`` keys of the object of that
-name in model settings, ``samples`` a text for each content type that does not take the empty one."""
+name in model settings, ``samples`` a text for each content type that does not take the empty one.
+``input_codecs`` (of tensors) and ``request_codecs`` (of whole requests) hold content types, and classes as
+`class_names` has them."""
+
+_T = TypeVar("_T")
 
 
 @functools.cache
@@ -43,6 +51,32 @@ def known_plugins() -> Mapping[str, Mapping[str, Any]]:
 def owner_of(kind: Kind, name: str) -> str | None:
     """Return the distribution that brings something, or None if no known one does."""
     return next((distribution for distribution, names in _all_of(kind) if name in names), None)
+
+
+def is_installed(distribution: str) -> bool:
+    """Return whether a known plugin is there, without importing it."""
+    return find_spec(distribution.replace("-", "_")) is not None
+
+
+def class_names(cls: type) -> list[str]:
+    """Return ``"package.Class"`` for a class and each of its bases but `object`.
+
+    Only the first part of the module counts, since libraries move their classes between submodules.
+    """
+    return [f"{base.__module__.partition('.')[0]}.{base.__qualname__}" for base in cls.__mro__[:-1]]
+
+
+def fitting(names: Collection[str], readers: Iterable[tuple[_T, Iterable[str]]]) -> list[_T]:
+    """Return those that read files of these names: by the very name of one, or else by a pattern.
+
+    Args:
+        names: of files, without folders.
+        readers: with the names and patterns of file names that each reads.
+    """
+    offered = [(reader, tuple(patterns)) for reader, patterns in readers]
+    return [reader for reader, patterns in offered if set(names) & set(patterns)] or [
+        reader for reader, patterns in offered if any(fnmatch.filter(names, one) for one in patterns)
+    ]
 
 
 def guards(setting: str) -> bool:
