@@ -138,7 +138,7 @@ async def test_no_answer_in_time(url: str) -> None:
             client.infer("echo", {"x": ROW})
         with Client(url, timeout=3) as client:
             began = time.monotonic()
-            with pytest.raises(ServerError, match="No answer came to out within 3 s") as caught:
+            with pytest.raises(ServerError, match=r"out within 3 s\. A server whose") as caught:
                 client.infer("slow", {"x": ROW})
             assert caught.value.code is Code.DEADLINE_EXCEEDED
             assert time.monotonic() - began < 20

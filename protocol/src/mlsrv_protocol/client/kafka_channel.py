@@ -278,9 +278,11 @@ class KafkaChannel:
                 take(message)
 
     def _too_late(self) -> ServerError:
-        hint = "" if self._place.errors else " Name the error topic (?errors=TOPIC) to see what is refused."
+        hint = "Name the error topic (?errors=TOPIC) to see what is refused."
+        if self._place.errors:
+            hint = f"A server whose kafka_topic_errors is not {self._place.errors} logs what it refuses."
         return ServerError(
-            f"No answer came to {self._place.output} within {self._timeout:g} s.{hint}",
+            f"No answer came to {self._place.output} within {self._timeout:g} s. {hint}",
             Code.DEADLINE_EXCEEDED,
         )
 
