@@ -18,7 +18,7 @@ import httpx
 import pytest
 from confluent_kafka import Message, Producer
 
-from kafka_served import BODY, Load, Server, Topics, header
+from kafka_served import BODY, Load, Server, Topics, header, wait_until
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -45,13 +45,6 @@ POISON: dict[str, tuple[bytes | None, dict[str, bytes]]] = {
 
 def answered(count: int) -> Callable[[list[Message]], bool]:
     return lambda found: len(found) >= count
-
-
-def wait_until(condition: Callable[[], Any], seconds: float = 90) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def test_ten_thousand_records(topics: Topics, start: Start) -> None:
@@ -105,7 +98,7 @@ def test_the_broker_stands_still_and_goes_on(topics: Topics, start: Start) -> No
         topics.read(topics.output, answered(100))
         topics.broker.freeze()
         try:
-            time.sleep(12)  # longer than the session of the consumer and than the producer waits
+            time.sleep(8)  # longer than the session of the consumer and than the producer waits
             assert httpx.get(f"{server.url}/v2/health/live").status_code == 200
         finally:
             topics.broker.thaw()

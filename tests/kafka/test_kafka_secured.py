@@ -19,7 +19,7 @@ from sasl import Bearer, Mechanism, Plain, Scram
 from secured_broker import SecuredBroker
 
 from brokers import Broker, free_ports, running_broker
-from kafka_served import Server, Topics
+from kafka_served import Load, Server, Topics, wait_until
 from mlsrv_protocol.client import Client, ConnectionFailed
 
 pytestmark = pytest.mark.timeout(180)
@@ -93,6 +93,22 @@ def test_certificates_of_clients(secured_by: Secured, start: Callable[..., Serve
     ask(topics)
     assert front.admitted >= 3
     server.terminate()
+
+
+def test_a_broker_that_goes_and_comes_back(secured_by: Secured, start: Callable[..., Server]) -> None:
+    """Its connections end, and none can be made for a while; what it holds stays."""
+    front, topics = secured_by(None, {})
+    server = start(topics, kafka_client=topics.broker.config, kafka_unready_after=1.0)
+    with Load(topics) as load:
+        topics.read(topics.output, lambda found: len(found) >= 100)
+        front.close()
+        wait_until(lambda: not server.is_ready())
+        front.open()
+        load.wait_for(len(load.ids) + 200)
+    load.check_answers()
+    wait_until(server.is_ready)
+    server.terminate()
+    assert topics.committed() == len(load.ids)
 
 
 def test_tokens(secured_by: Secured, start: Callable[..., Server], token_url: str) -> None:

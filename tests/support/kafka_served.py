@@ -24,6 +24,14 @@ GROUP = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 1000}
 BODY = {"inputs": [{"name": "x", "shape": [2], "datatype": "FP32", "data": [1.0, 2.0]}]}
 
 
+def wait_until(condition: Callable[[], Any], seconds: float = SECONDS) -> None:
+    """Wait until a condition holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+
+
 @define
 class Topics:
     """Topics and a group that one test has for itself."""

@@ -55,16 +55,28 @@ class SecuredBroker:
         self._mechanism = mechanism
         self.refused = self.admitted = 0
         self._started, self._stop = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+        self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._started.wait(20)
+        self.open()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Take connections."""
+        self._started.clear()
+        self._stop.clear()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+        self._thread.start()
+        assert self._started.wait(20)
+
+    def close(self) -> None:
+        """End all connections and take none, until it is opened again."""
         self._stop.set()
-        self._thread.join(20)
+        if self._thread is not None:
+            self._thread.join(20)
 
     async def _run(self) -> None:
         server = await asyncio.start_server(self._serve, "127.0.0.1", self._port, ssl=self._tls)
