@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from confluent_kafka import Message, Producer
 
+from brokers import new_name
 from kafka_served import BODY, Server, Topics, header
 from mlsrv_protocol import binary
 from mlsrv_protocol.types import InferenceRequest
@@ -71,6 +72,23 @@ def test_json_binary_tensors_and_events(topics: Topics, start: Callable[..., Ser
     assert {one.key() for one in (plain, tensors, attributes, whole)} == {b"k"}
     server.terminate()
     assert topics.committed() == 4
+
+
+def test_topics_that_name_models(topics: Topics, start: Callable[..., Server]) -> None:
+    """One server reads a plain topic and those of a pattern, and answers to the topic of the model."""
+    mark = new_name("by")
+    asked, answered = f"{mark}.model.in", f"{mark}.model.out"
+    topics.broker.create_topics(asked, answered, partitions=1)
+    given = [topics.input, f"{mark}.{{model}}.in"]
+    server = start(topics, kafka_topic_input=given, kafka_topic_output=f"{mark}.{{model}}.out")
+    write(topics, (TEXT, {"mlsrv-model": "model"}))
+    producer = Producer(topics.broker.client())
+    producer.produce(asked, TEXT, b"k")
+    assert producer.flush(30) == 0
+    found = topics.read(answered, lambda records: len(records) >= 2)
+    sources = {(header(one, "mlsrv-source") or "").split("/")[0] for one in found}
+    assert sources == {topics.input, asked}
+    server.terminate()
 
 
 def test_a_stream(topics: Topics, start: Callable[..., Server]) -> None:
