@@ -3,40 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import runpy
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import grpc
 import httpx
-import numpy as np
 import pytest
 from attrs import define
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from kafka_asking import KafkaAsking
+from mirrored import AT_ONCE, RAW_ONLY, SOURCE, answers, asking_for, inference_requests, own_values
 
 from mlsrv import ModelSettings
-from mlsrv.types import Datatype, InferenceRequest, Parameters, RequestInput
+from mlsrv.types import InferenceRequest, RequestInput
 from mlsrv_batching.batcher import Batcher
 from mlsrv_protocol import binary, json
 from mlsrv_protocol.grpc import INFERENCE, decode_response, encode_request
 from mock_broker import Mock
 from served import HEADER, SECONDS, Served, served
 
-SOURCE = Path(__file__).parent / "mirror" / "model-settings.json"
 WIRES = ("json", "binary", "raw", "kafka", "kafka binary")
 OVER_HTTP = {"kafka": "json", "kafka binary": "binary"}
 """Wires with the same bodies as over HTTP."""
 BATCHED = {"max_batch_size": 8, "max_batch_time": 0.02}
-AT_ONCE = 5
-"""Requests that are sent together, so that batches form where there is batching."""
-
 TRIES = 50
 """How often they are sent together until some of them were joined."""
 
@@ -112,52 +104,6 @@ def ways() -> Iterator[dict[str, list[Way]]]:
             kafka.close()
 
 
-names = st.text("abcdefgh", min_size=1, max_size=4)
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
-values = st.booleans() | st.integers(-(2**40), 2**40) | texts | st.floats(-9, 9)
-parameters = st.dictionaries(names.map("p_{}".format), values, max_size=3)
-RAW_ONLY = {Datatype.FP16, Datatype.BF16}
-"""Datatypes that typed contents of gRPC cannot hold."""
-
-
-@st.composite
-def tensors(draw: st.DrawFn, name: str, rows: int | None) -> RequestInput:
-    datatype = draw(st.sampled_from(sorted(Datatype, key=str)))
-    shape = list(draw(hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=4)))
-    if rows is not None:
-        shape[0] = rows
-    count = int(np.prod(shape))
-    if datatype is Datatype.BYTES:
-        data: Any = draw(st.lists(texts, min_size=count, max_size=count))
-    elif datatype is Datatype.BF16:
-        # JSON has one NaN, and this type many.
-        finite = st.floats(width=32, allow_nan=False)
-        data = (draw(hnp.arrays(np.float32, count, elements=finite)).view(np.uint32) >> 16).astype(np.uint16)
-    else:
-        data = draw(hnp.arrays(datatype.dtype, count))
-    return RequestInput(name, shape, datatype, data, Parameters(**draw(parameters)))
-
-
-@st.composite
-def inference_requests(draw: st.DrawFn) -> InferenceRequest:
-    rows = draw(st.none() | st.sampled_from([1, 2, 3, 10]))  # with rows in common, requests can be joined
-    inputs = [
-        draw(tensors(name, rows)) for name in draw(st.lists(names, min_size=1, max_size=3, unique=True))
-    ]
-    extra = draw(parameters)
-    trouble = draw(st.sampled_from([None, None, None, None, "refuse", "fail"]))
-    return InferenceRequest(inputs, id="id", parameters=Parameters(trouble=trouble, **extra), model_name="m")
-
-
-def answers(all_ways: Sequence[Way], request: InferenceRequest) -> set[bytes]:
-    """What comes from all servers, asked alone and several times at once."""
-    found = {way.ask(request) for way in all_ways}
-    with ThreadPoolExecutor(AT_ONCE) as threads:
-        for way in all_ways:
-            found.update(threads.map(way.ask, [request] * AT_ONCE))
-    return found
-
-
 @settings(
     deadline=None,
     max_examples=25,
@@ -201,15 +147,11 @@ REFUSED = {
 
 
 def test_values_of_the_models_own_classes_have_the_same_bytes(ways: dict[str, list[Way]]) -> None:
-    values = runpy.run_path(str(SOURCE.with_name("own_values.py")))["VALUES"]
+    values = own_values()
 
     def asked(name: str) -> dict[tuple[str, str], set[bytes]]:
         # One after the other, so that no two requests for the same value are joined.
-        parameters = Parameters(own=name)
-        request = InferenceRequest(
-            [RequestInput("x", [1], "INT64", [1])], id="id", parameters=parameters, model_name="m"
-        )
-        return {(name, wire): {way.ask(request) for way in ways[wire]} for wire in WIRES}
+        return {(name, wire): {way.ask(asking_for(name)) for way in ways[wire]} for wire in WIRES}
 
     with ThreadPoolExecutor(8) as threads:
         found = {wire: each for one in threads.map(asked, values) for wire, each in one.items()}

@@ -1,66 +1,82 @@
-"""The same requests have the same answers on a cluster as in the server: values, refusals and failures."""
+"""A model gives the same bytes on a cluster as in the server, with and without batching."""
 
 from __future__ import annotations
 
-import itertools
-import runpy
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 import pytest
-from ray_served import serving
+from attrs import define
+from hypothesis import HealthCheck, example, given, settings
+from mirrored import SOURCE, answers, asking_for, inference_requests, own_values
 
+import mlsrv_batching.plugin
+import mlsrv_ray.plugin
 from mlsrv import Kernel, ModelSettings
 from mlsrv.errors import MLSrvError
-from mlsrv.types import Datatype, InferenceRequest, Parameters, RequestInput
+from mlsrv.kernel.blocking import BlockingKernel
+from mlsrv.types import InferenceRequest, RequestInput
 from mlsrv_protocol import json
 
 pytestmark = pytest.mark.timeout(180)
 
-SOURCE = Path(__file__).parents[4] / "tests/integration/mirror/model-settings.json"
-TENSORS = [
-    *(
-        RequestInput("x", [2, 2], datatype, np.array([0, 1, 1, 0]).astype(datatype.dtype))
-        for datatype in Datatype
-        if datatype is not Datatype.BYTES
-    ),
-    RequestInput("x", [3], "BYTES", ["a", "", "Straße"]),
-    RequestInput("x", [3], "FP64", np.array([np.nan, np.inf, -np.inf])),
-    RequestInput("x", [2**14], "INT64", np.arange(2**14) + 2**53),
-    RequestInput("x", [0, 4], "FP32", np.zeros(0, np.float32)),
+WAYS: list[dict[str, Any]] = [
+    {"executor": "inline"},
+    {"executor": "ray", "ray_replicas": 2},
+    {"executor": "ray", "max_batch_size": 8, "max_batch_time": 0.02},
 ]
-PARAMETERS = [{}, {"trouble": "refuse"}, {"trouble": "fail"}]
-OWN_VALUES = runpy.run_path(str(SOURCE.with_name("own_values.py")))["VALUES"]
-"""Answers with values of classes that the server lacks, by name."""
+LARGE = RequestInput("x", [1, 2**14], "INT64", np.arange(2**14) + 2**53)
+"""A tensor that lies in the memory of the cluster on its way."""
 
 
-async def answer(
-    kernel: Kernel, name: str, tensor: RequestInput, parameters: dict[str, str]
-) -> tuple[Any, ...]:
-    """What a client would be told, without the model's name."""
-    request = InferenceRequest([tensor], id="id", parameters=Parameters(**parameters), model_name=name)
-    try:
-        response = await kernel.infer(request)
-    except MLSrvError as error:
-        return type(error), error.code, str(error).replace(f"odel {name}", "odel m")
-    response.model_name = "m"
-    try:
-        return ("answered", json.encode_response(response))
-    except MLSrvError as error:
-        return type(error), error.code, str(error)
+@define
+class Way:
+    """One kernel with the model."""
+
+    kernel: BlockingKernel
+
+    def ask(self, request: InferenceRequest) -> bytes:
+        """The answer as JSON, or what a client would be told of the error."""
+        try:
+            return json.encode_response(self.kernel.infer(request))
+        except MLSrvError as error:
+            return f"{type(error).__name__}, {error.code}: {error}".encode()
 
 
-async def test_the_same_answers_as_in_the_server(cluster: Any) -> None:
-    models = [
-        ModelSettings(name, "models.Mirror", source=SOURCE, executor=name) for name in ("inline", "ray")
-    ]
-    async with serving(cluster["address"], *models) as kernel:
-        assert not kernel.problems()
-        for tensor, parameters in itertools.product(TENSORS, PARAMETERS):
-            here, there = [await answer(kernel, name, tensor, parameters) for name in ("inline", "ray")]
-            assert here == there
-            assert (here[0] == "answered") == (not parameters)
-        for own in OWN_VALUES:
-            here, there = [await answer(kernel, name, TENSORS[0], {"own": own}) for name in ("inline", "ray")]
-            assert here == there, own
+@pytest.fixture(scope="module")
+def ways(cluster: Any) -> Iterator[list[Way]]:
+    """In the server, on the cluster, and there with batching."""
+    with ExitStack() as stack:
+        found = []
+        for fields in WAYS:
+            model = ModelSettings("m", "models.Mirror", source=SOURCE, **fields)
+            plugins = [mlsrv_ray.plugin, mlsrv_batching.plugin]
+            kernel = Kernel(
+                {"ray_address": cluster["address"]}, plugins=plugins, models=[model], discover=False
+            )
+            found.append(Way(stack.enter_context(kernel.blocking())))
+            assert not kernel.problems()
+        yield found
+
+
+@settings(
+    deadline=None,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(request=inference_requests())
+@example(request=InferenceRequest([LARGE], id="id", model_name="m"))
+def test_the_same_answers_as_in_the_server(ways: list[Way], request: InferenceRequest) -> None:
+    found = answers(ways, request)
+    assert len(found) == 1, [each[:300] for each in found]
+    (answer,) = found
+    is_refused = request.parameters is not None and "trouble" in request.parameters
+    assert (b'"outputs"' in answer) != is_refused
+
+
+def test_values_of_the_models_own_classes_have_the_same_answers(ways: list[Way]) -> None:
+    for own in own_values():
+        found = {way.ask(asking_for(own)) for way in ways}
+        assert len(found) == 1, (own, found)
