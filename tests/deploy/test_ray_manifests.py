@@ -37,6 +37,22 @@ def test_the_pods_of_the_cluster_are_valid(group: str) -> None:
     }
 
 
+def test_the_cluster_is_one_of_kuberay() -> None:
+    """The fields beside the pods, as the operator's schema has them."""
+    cluster = manifest("ray/raycluster.yaml")
+    assert (cluster["apiVersion"], cluster["kind"]) == ("ray.io/v1", "RayCluster")
+    spec = cluster["spec"]
+    assert spec.keys() == {"rayVersion", "enableInTreeAutoscaling", "headGroupSpec", "workerGroupSpecs"}
+    assert isinstance(spec["rayVersion"], str)
+    assert spec["enableInTreeAutoscaling"] is True
+    assert spec["headGroupSpec"].keys() == {"rayStartParams", "template"}
+    (workers,) = spec["workerGroupSpecs"]
+    assert isinstance(workers["groupName"], str)
+    counts = [workers[name] for name in ("minReplicas", "replicas", "maxReplicas")]
+    assert all(type(count) is int for count in counts)
+    assert counts == sorted(counts)
+
+
 def test_the_server_finds_the_cluster_and_shares_what_the_workers_have() -> None:
     cluster = manifest("ray/raycluster.yaml")
     pod = server()["Deployment"]["spec"]["template"]["spec"]
