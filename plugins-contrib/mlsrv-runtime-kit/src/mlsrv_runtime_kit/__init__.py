@@ -9,6 +9,7 @@ from mlsrv_runtime_kit.artifact import find_artifact, missing_module, unreadable
 from mlsrv_runtime_kit.categories import Categories
 from mlsrv_runtime_kit.extras import default_output, extra_value
 from mlsrv_runtime_kit.features import Features
+from mlsrv_runtime_kit.library import import_library, licence_of
 from mlsrv_runtime_kit.table import TableModel, TableOutput, labelled, refused
 from mlsrv_runtime_kit.threads import share_of_cores, thread_count
 
@@ -21,7 +22,9 @@ __all__ = [
     "default_output",
     "extra_value",
     "find_artifact",
+    "import_library",
     "labelled",
+    "licence_of",
     "refused",
     "share_of_cores",
     "thread_count",

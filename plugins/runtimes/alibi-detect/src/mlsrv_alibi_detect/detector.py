@@ -10,7 +10,7 @@ from typing import Any
 
 from mlsrv.errors import InvalidModelURI, ModelLoadError
 from mlsrv_alibi_detect.state import recover
-from mlsrv_runtime_kit import unreadable
+from mlsrv_runtime_kit import import_library, licence_of, unreadable
 
 logger = logging.getLogger("mlsrv.alibi-detect")
 
@@ -29,28 +29,9 @@ def library(model: str) -> Any:
     Raises:
         ModelLoadError: alibi-detect is not installed where the model runs.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the libraries that it imports
-            module = importlib.import_module("alibi_detect.saving")
-            version = str(importlib.import_module("alibi_detect").__version__)
-    except ImportError as error:
-        raise ModelLoadError(
-            f"Model {model} needs alibi-detect, which cannot be imported here ({error}); name an environment "
-            "with it in parameters.environment_requirements, or install mlsrv-alibi-detect[library]."
-        ) from error
-    logger.info("Model %s: %s", model, licence(version))
-    return module
-
-
-def licence(version: str) -> str:
-    """Return a sentence on the licence of a release of alibi-detect."""
-    if tuple(int(part) for part in version.split(".")[:2]) < _FIRST_BUSL:
-        return f"alibi-detect {version} is under the Apache licence."
-    return (
-        f"alibi-detect {version} is under the Business Source License 1.1: use in production needs a licence "
-        "of its vendor."
-    )
+    version = import_library(model, "alibi-detect", "mlsrv-alibi-detect", ["saving"])
+    logger.info("Model %s: %s", model, licence_of("alibi-detect", version, _FIRST_BUSL))
+    return importlib.import_module("alibi_detect.saving")
 
 
 def read(model: str, folder: Path) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 from mlsrv.errors import InvalidModelURI, ModelLoadError
 from mlsrv_alibi_explain.options import Options
-from mlsrv_runtime_kit import missing_module, unreadable
+from mlsrv_runtime_kit import import_library, licence_of, missing_module, unreadable
 
 logger = logging.getLogger("mlsrv.alibi-explain")
 
@@ -30,28 +30,8 @@ def library(model: str) -> None:
     Raises:
         ModelLoadError: it is not installed where the model runs.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the libraries that it imports
-            version = str(importlib.import_module("alibi").__version__)
-            importlib.import_module("alibi.saving")
-            importlib.import_module("alibi.explainers")
-    except ImportError as error:
-        raise ModelLoadError(
-            f"Model {model} needs alibi, which cannot be imported here ({error}); name an environment with "
-            "it in parameters.environment_requirements, or install mlsrv-alibi-explain[library]."
-        ) from error
-    logger.info("Model %s: %s", model, licence(version))
-
-
-def licence(version: str) -> str:
-    """Return a sentence on the licence of a release of alibi."""
-    if tuple(int(part) for part in version.split(".")[:3]) < _FIRST_BUSL:
-        return f"alibi {version} is under the Apache licence."
-    return (
-        f"alibi {version} is under the Business Source License 1.1: use in production needs a licence of its "
-        "vendor."
-    )
+    version = import_library(model, "alibi", "mlsrv-alibi-explain", ["saving", "explainers"])
+    logger.info("Model %s: %s", model, licence_of("alibi", version, _FIRST_BUSL))
 
 
 def made(model: str, options: Options, folder: Path | None, predictor: Any) -> Any:
