@@ -8,8 +8,8 @@ of the table.
 
 `MLSRV_BENCH_PEERS` names other servers to run in the same turns: ``mosec=/path/to/python`` names the
 interpreter of an environment with mosec and scikit-learn, ``before=/path/to/python`` one with another version
-of mlsrv. Several are separated by commas. Times depend on the machine and on who else uses it; the ratios of
-one run count.
+of mlsrv. Several are separated by commas; ``mlserver`` is for other scripts. Times depend on the machine and
+on who else uses it; the ratios of one run count.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 from attrs import frozen
@@ -36,7 +36,8 @@ BATCH = 32
 """Requests that travel together at most where batching is on."""
 ROUNDS = 5
 SECONDS = 1.0
-START_SECONDS = 60
+START_SECONDS = 120
+END_SECONDS = 10
 IRIS = Path(__file__).parents[1] / "examples/iris/model.skops"
 BODY = b'{"id":"1","inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}'
 START = "import sys; from mlsrv_cli.main import main; sys.exit(main())"
@@ -104,29 +105,39 @@ class Served:
 
 
 def main() -> int:
-    peers = dict(item.split("=", 1) for item in os.environ.get("MLSRV_BENCH_PEERS", "").split(",") if item)
-    print(f"microseconds of CPU for each request, medians of {ROUNDS} x {SECONDS:g} s, in turns")
-    print(f"{'':28}{'all':>9}{'front':>9}{'worker':>9}{'per CPU s':>11}{'p50 us':>9}{'ratio':>8}")
+    others = [(name, python) for name, python in peers().items() if name != "mlserver"]
+    print_heads()
     for kind, numbers in CONNECTIONS.items():
         with contextlib.ExitStack() as stack:
             served = {}
             for name, python in (
-                *peers.items(),
+                *others,
                 ("one worker", sys.executable),
                 ("in-process", sys.executable),
             ):
                 serve = mosec if name == "mosec" else mlsrv
                 workers = 0 if name == "in-process" else 1
                 served[name] = stack.enter_context(serve(kind, python, workers))
-            for server in served.values():
-                load(server, numbers[-1], SECONDS)
             for connections in numbers:
                 report(kind, connections, served)
     return 0
 
 
-def report(kind: str, connections: int, served: dict[str, Served]) -> None:
-    """Measure the servers in turns, and print a line for each."""
+def peers() -> dict[str, str]:
+    """Return the interpreter of each other server that is to be measured."""
+    return dict(item.split("=", 1) for item in os.environ.get("MLSRV_BENCH_PEERS", "").split(",") if item)
+
+
+def print_heads() -> None:
+    """Print what the columns of `report` are."""
+    print(f"microseconds of CPU for each request, medians of {ROUNDS} x {SECONDS:g} s, in turns")
+    print(f"{'':32}{'all':>9}{'front':>9}{'worker':>9}{'per CPU s':>11}{'p50 us':>9}{'ratio':>8}")
+
+
+def report(kind: str, connections: int, served: dict[str, Served], aims: Mapping[str, float] = {}) -> None:
+    """Measure the servers in turns, after a turn that does not count, and print a line for each."""
+    for server in served.values():
+        load(server, connections, SECONDS)
     found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in served}
     for _ in range(ROUNDS):
         for name, server in served.items():
@@ -141,7 +152,8 @@ def report(kind: str, connections: int, served: dict[str, Served]) -> None:
         first = first or both
         title, rate = f"{kind}, {connections}: {name}", 1e6 / both
         columns = f"{both:9.1f}{front:9.1f}{worker:9.1f}{rate:11.0f}{median:9.0f}{first / both:8.2f}"
-        print(f"{title:28}{columns}", flush=True)
+        aim = f"  aim {aims[name]:g}" if name in aims else ""
+        print(f"{title:32}{columns}{aim}", flush=True)
 
 
 @contextlib.contextmanager
@@ -186,21 +198,45 @@ def mosec(kind: str, python: str, workers: int) -> Iterator[Served]:
 @contextlib.contextmanager
 def running(command: list[str], port: int, path: str, **variables: str) -> Iterator[Served]:
     """Run a server until the block ends; enter the block once it answers."""
-    quiet, env = subprocess.DEVNULL, os.environ | variables
-    with subprocess.Popen(command, stdout=quiet, stderr=quiet, env=env) as process:
+    env = os.environ | variables
+    with (
+        tempfile.TemporaryFile() as log,
+        subprocess.Popen(command, stdout=log, stderr=log, env=env) as process,
+    ):
         try:
             served = Served(psutil.Process(process.pid), port, path)
-            end = time.monotonic() + START_SECONDS
-            while True:
-                with contextlib.suppress(OSError, AssertionError):
-                    load(served, 1, 0.2)
-                    break
-                assert process.poll() is None, f"{command[:2]} has ended"
-                assert time.monotonic() < end, f"{command[:2]} does not answer"
-                time.sleep(0.2)
+            wait_for(served, process, log)
             yield served
         finally:
-            process.terminate()
+            end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a server and what it has started, by force if it does not stop in time."""
+    below = psutil.Process(process.pid).children(recursive=True)
+    process.terminate()
+    try:
+        process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    for child in psutil.wait_procs(below, END_SECONDS)[1]:
+        child.kill()
+
+
+def wait_for(served: Served, process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
+    """Wait until a server answers; show the end of its log if it does not."""
+    end = time.monotonic() + START_SECONDS
+    failure: Exception = RuntimeError("it has ended")
+    while process.poll() is None and time.monotonic() < end:
+        try:
+            load(served, 1, 0.2)
+            return
+        except (OSError, AssertionError) as error:
+            failure = error
+        time.sleep(0.2)
+    log.seek(0)
+    told = log.read()[-2000:].decode(errors="replace")
+    raise RuntimeError(f"{process.args!r} does not answer: {failure}\n{told}")
 
 
 def free_port() -> int:

@@ -4,8 +4,8 @@ Run it as a plain script. A broker and, in turns, processes that answer the same
 that writes prepared answers, with the same client library and guarantees (an idempotent producer, headers, a
 commit up to the oldest answer that is not confirmed); the same loop where it reads each request as JSON and
 writes its answer as JSON, which no server can do without; mlsrv with a model that does nothing, mlsrv with
-iris, and MLServer where `MLSRV_BENCH_PEERS` names a folder in which `mlserver/bin/mlserver` has its
-environment. What counts are records per second, and per second of processor time (user and system) of the
+iris, and MLServer where `MLSRV_BENCH_PEERS` names an interpreter that has it (``mlserver=/path/to/python``).
+What counts are records per second, and per second of processor time (user and system) of the
 process, between the first and the last answers, as the output topic shows them. Rates depend on the machine,
 and where its cores have other work, on that: the ratios are those of the same turn, their medians of all.
 """
@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
+from bench_default import peers
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
@@ -136,7 +137,7 @@ def main() -> int:
             f"one process each; load {os.getloadavg()[0]:.1f} of {os.cpu_count()} cores"
         )
         print(f"{'':16}{'records/s':>12}{'per CPU s':>12}{'us CPU':>9}{'rate':>8}{'CPU':>8}{'aim':>7}")
-        started = list(commands(Path(folder)))
+        started = list(commands())
         turns = [
             {
                 name: measure(broker, Path(folder), name, command, PEER_RECORDS if is_peer(name) else RECORDS)
@@ -169,19 +170,17 @@ def is_peer(name: str) -> bool:
     return name.startswith("MLServer")
 
 
-def commands(folder: Path) -> Iterator[tuple[str, Sequence[str]]]:
-    """What is measured: its name, and how it is started; a folder of models is filled for it."""
+def commands() -> Iterator[tuple[str, Sequence[str]]]:
+    """What is measured: its name, and how it is started."""
     for name, converts in (("bare", False), ("bare with JSON", True)):
         yield name, [sys.executable, "-c", BARE % {"tensor": json.dumps(TENSOR), "converts": converts}]
     own = str(Path(sys.executable).parent / "mlsrv")
     yield "mlsrv noop", [own, "start"]
     yield "mlsrv iris", [own, "start"]
-    peers = os.environ.get("MLSRV_BENCH_PEERS")
-    peer = Path(peers or folder, "mlserver/bin/mlserver")
-    if peer.exists():
-        yield "MLServer noop", [str(peer), "start"]
+    if "mlserver" in peers():
+        yield "MLServer noop", [str(Path(peers()["mlserver"]).with_name("mlserver")), "start"]
     else:
-        print("(MLSRV_BENCH_PEERS names no folder with mlserver/bin/mlserver: MLServer is left out)")
+        print("(MLSRV_BENCH_PEERS names no mlserver=/path/to/python: MLServer is left out)")
 
 
 def measure(
