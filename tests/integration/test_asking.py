@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from other_pythons import OTHERS, PACKAGES, make_environment
 
 from mlsrv import Kernel, ModelSettings, ask
 from mlsrv.authorization import Principal
-from mlsrv.context import CallContext
+from mlsrv.context import CallContext, current_context
 from mlsrv.errors import DeadlineExceeded, MLSrvError, ModelFailed, PermissionDenied
 from mlsrv.testing import tensor_request
+from mlsrv.types import InferenceRequest
 
 CODE = '''
 import asyncio
@@ -57,6 +62,14 @@ class Asks(MLModel):
         return answer(found, **(parameters.dict() if parameters is not None else {}))
 
 
+class AsksInStream(MLModel):
+    async def predict_stream(self, payloads):
+        async for payload in payloads:
+            question = InferenceRequest([numbers("x", payload.inputs[0].data)], model_name="double")
+            for _ in range(2):
+                yield await ask(question)
+
+
 class AsksSlowly(MLModel):
     async def predict(self, payload):
         question = InferenceRequest([numbers("x", [1])], model_name="waits")
@@ -96,6 +109,17 @@ def model(code: str, name: str, cls: str, executor: str = "workers", **extra: An
     )
 
 
+def batched(code: str, name: str, cls: str, executor: str, **extra: Any) -> ModelSettings:
+    return ModelSettings(
+        name=name,
+        implementation=f"{code}.{cls}",
+        executor=executor,
+        parameters={"extra": extra},
+        max_batch_size=4,
+        max_batch_time=0.2,
+    )
+
+
 async def answered(kernel: Kernel, name: str, value: Any = 3, context: CallContext | None = None) -> Any:
     response = await kernel.infer(tensor_request(name, [value]), context)
     return response.outputs[0].data.tolist()
@@ -111,6 +135,53 @@ async def test_wherever_models_run(code: str, of_asking: str, of_asked: str) -> 
     async with Kernel({"parallel_workers": 1}, models=models) as kernel:
         await kernel.loaded()
         assert await answered(kernel, "asks") == [7]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("version", [f"{sys.version_info[0]}.{sys.version_info[1]}", OTHERS[-1]])
+async def test_from_an_environment_of_its_own(tmp_path: Path, version: str) -> None:
+    own = make_environment(
+        tmp_path / "environment", version, *(PACKAGES[version] if version in OTHERS else ())
+    )
+    for name, cls, parameters in (
+        ("double", "Double", {}),
+        ("asks", "Asks", {"environment_path": str(own), "extra": {"model": "double", "times": 2}}),
+    ):
+        folder = tmp_path / "models" / name
+        folder.mkdir(parents=True)
+        (folder / "asking_models.py").write_text(CODE, encoding="utf-8")
+        settings = {"name": name, "implementation": f"asking_models.{cls}", "parameters": parameters}
+        (folder / "model-settings.json").write_text(json.dumps(settings), encoding="utf-8")
+    async with Kernel({"parallel_workers": 1, "model_repository_root": str(tmp_path / "models")}) as kernel:
+        await kernel.loaded()
+        assert kernel.problems() == []
+        assert await answered(kernel, "asks") == [7]
+
+
+@pytest.mark.parametrize("executor", ["inline", "workers"])
+async def test_in_a_stream(code: str, executor: str) -> None:
+    models = [model(code, "double", "Double"), model(code, "asks", "AsksInStream", executor)]
+    async with Kernel({"parallel_workers": 1}, models=models) as kernel:
+        await kernel.loaded()
+
+        async def payloads() -> AsyncIterator[InferenceRequest]:
+            for number in (1, 2):
+                yield tensor_request("asks", [number])
+
+        found = [answer.outputs[0].data.tolist() async for answer in kernel.stream(payloads())]
+        assert found == [[2], [2], [4], [4]]
+
+
+@pytest.mark.parametrize("executor", ["inline", "workers"])
+async def test_with_batching(code: str, executor: str) -> None:
+    models = [
+        batched(code, "double", "Double", "workers"),
+        batched(code, "asks", "Asks", executor, model="double"),
+    ]
+    async with Kernel({"parallel_workers": 1}, models=models) as kernel:
+        await kernel.loaded()
+        found = await asyncio.gather(*(answered(kernel, "asks", number) for number in range(8)))
+        assert found == [[2 * number + 1] for number in range(8)]
 
 
 async def test_large_tensors_go_through_shared_memory(code: str) -> None:
@@ -217,3 +288,12 @@ async def test_a_late_request_ends_its_questions(code: str) -> None:
 async def test_outside_a_request_there_is_nothing_to_ask() -> None:
     with pytest.raises(ModelFailed, match="while a request is answered"):
         await ask(tensor_request("m", [1]))
+
+
+async def test_an_executor_that_takes_no_questions() -> None:
+    token = current_context.set(CallContext())
+    try:
+        with pytest.raises(ModelFailed, match="executor of this model takes no questions"):
+            await ask(tensor_request("m", [1]))
+    finally:
+        current_context.reset(token)

@@ -14,9 +14,14 @@ async def ask(request: InferenceRequest) -> InferenceResponse:
     principal of the request that is being answered, and counts for the other model as any request does.
 
     Raises:
-        MLSrvError: that of the other model; or no request is being answered here, or models ask in a circle.
+        MLSrvError: that of the other model; or no request is being answered here, models ask in a circle, or
+            the executor takes no questions, such as that for Ray.
     """
     context = current_context.get()
-    if context is None or context.asker is None:
+    if context is None:
         raise ModelFailed("ask() works while a request is answered, in the code of a model.")
+    if context.asker is None:
+        raise ModelFailed(
+            "The executor of this model takes no questions to other models; those of workers and inline do."
+        )
     return await context.asker(request, context)
