@@ -40,6 +40,9 @@ nox.options.error_on_missing_interpreters = True
 nox.options.allow_parallel = True
 nox.options.parallel = PARALLEL
 
+# Each server that a test starts would else compile all its modules again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 ROOT = Path(__file__).parent
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 OWN_SESSIONS = [
