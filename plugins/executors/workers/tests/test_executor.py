@@ -224,9 +224,10 @@ async def test_a_failed_request_leaves_one_record_with_the_workers_traceback(
 
 async def test_custom_handlers_run_in_workers(serve: Any, model: Any) -> None:
     async with serve(model("Chatty")) as kernel:
-        names = ["OMP_NUM_THREADS", "PYTHONPATH"]
+        names = ["OMP_NUM_THREADS", "OMP_WAIT_POLICY", "PYTHONPATH"]
         looked = await kernel.call("chatty", None, "look", {"names": names}, CallContext())
         assert looked["OMP_NUM_THREADS"] == os.environ.get("OMP_NUM_THREADS", str(os.cpu_count()))
+        assert looked["OMP_WAIT_POLICY"] == os.environ.get("OMP_WAIT_POLICY", "PASSIVE")
         assert looked["PYTHONPATH"] == os.environ.get("PYTHONPATH")
         assert await kernel.call("chatty", None, "child", {}, CallContext()) == "True"
         with pytest.raises(MLSrvError, match=r"Internal error in a worker process: .*Local"):

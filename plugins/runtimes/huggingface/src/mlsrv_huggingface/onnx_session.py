@@ -23,6 +23,8 @@ def session_options(model: str, settings: Options) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = settings.intra_op_threads or share_of_cores()
     options.inter_op_num_threads = settings.inter_op_threads or 1
+    # Threads that wait for the next operation would take processor time from other workers and models.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
 
 

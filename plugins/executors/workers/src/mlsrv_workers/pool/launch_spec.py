@@ -18,6 +18,9 @@ from mlsrv_workers.pool.questions import Asker
 from mlsrv_workers.worker import boot
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""Threads of OpenMP sleep while they wait for each other: where a core is busy, the others would spin for it,
+which takes several times the processor time of the work itself."""
 
 
 @frozen
@@ -59,7 +62,7 @@ class LaunchSpec:
 
     def variables(self) -> dict[str, str]:
         """Return the environment variables of the process."""
-        values = {name: str(self.threads) for name in _THREAD_VARIABLES} | dict(os.environ)
+        values = {name: str(self.threads) for name in _THREAD_VARIABLES} | _WAITING | dict(os.environ)
         if self.environment is not None:
             executables = str(Path(self.environment.folder) / "bin")
             values["PATH"] = os.pathsep.join(filter(None, (executables, values.get("PATH"))))
