@@ -179,8 +179,14 @@ class Server:
     @property
     def workers(self) -> list[psutil.Process]:
         """Its worker processes."""
-        found = psutil.Process(self.process.pid).children()
-        return [one for one in found if "boot.py" in " ".join(one.cmdline())]
+        found = []
+        for child in psutil.Process(self.process.pid).children():
+            try:
+                if "boot.py" in " ".join(child.cmdline()):
+                    found.append(child)
+            except psutil.NoSuchProcess:
+                pass  # it has just ended
+        return found
 
     def is_ready(self) -> bool:
         """Whether it says that it is ready."""
