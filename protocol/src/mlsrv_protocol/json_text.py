@@ -1,6 +1,5 @@
 """JSON text: parses it into plain data, strictly, and writes plain data with numpy arrays in it."""
 
-import gc
 import json
 import math
 import operator
@@ -12,6 +11,7 @@ import numpy.typing as npt
 import orjson
 
 from mlsrv_protocol.errors import InvalidPayload
+from mlsrv_protocol.json_chunks import CHUNK, load_in_chunks
 from mlsrv_protocol.json_literals import has_literals, loads_literals
 from mlsrv_protocol.json_size import check_json_size
 from mlsrv_protocol.large_json import load_arrays
@@ -27,8 +27,6 @@ _LETTERS = 16
 """Letters "l" of a long text that are looked at one by one, before it is taken for one of words."""
 _MAX_DEPTH = 250
 """Levels of nested values from which orjson refuses to write them, about."""
-_PAUSE_BYTES = 2**18
-"""Bytes from which the garbage collector is paused while a text is parsed."""
 
 
 def loads(body: Body) -> Any:
@@ -37,11 +35,12 @@ def loads(body: Body) -> Any:
     Raises:
         InvalidPayload: the text is not JSON in UTF-8, is nested too deep, or holds too many values.
     """
-    if len(body) >= _PAUSE_BYTES:
+    try:
+        if len(body) <= CHUNK:
+            return orjson.loads(body)
         body = _bytes(body)
         check_json_size(body)
-    try:
-        return orjson.loads(body) if len(body) < _PAUSE_BYTES else _parse_large(body)
+        return load_in_chunks(body, orjson.loads)
     except orjson.JSONDecodeError as error:
         problem = _problem_of(error)
     raise _not_json(body, problem)
@@ -63,18 +62,17 @@ def loads_message(body: Body, tensors: str) -> Any:
         message = load_arrays(body, tensors, brackets)
         if message is not None:
             return message
+    if len(body) <= CHUNK:
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError:
+            pass  # it may have bare words
     try:
-        return orjson.loads(body) if len(body) < _PAUSE_BYTES else _parse_large(body)
+        return load_in_chunks(_bytes(body), _parse)
     except orjson.JSONDecodeError as error:
         problem = _problem_of(error)
-    body = _bytes(body)
-    if has_literals(body):
-        try:
-            return loads_literals(body)
-        except orjson.JSONDecodeError as error:
-            problem = _problem_of(error)
-        except RecursionError:
-            problem = "it is nested too deep"
+    except RecursionError:
+        problem = "it is nested too deep"
     raise _not_json(body, problem)
 
 
@@ -132,16 +130,14 @@ def _with_plain_keys(data: Any, depth: int = 0) -> Any:
     return data
 
 
-def _parse_large(body: Body) -> Any:
-    if not gc.isenabled():
-        return orjson.loads(body)
-    # Each array that is made may start a collection, which visits all that were made before, and every thread
-    # waits for the parser meanwhile.
-    gc.disable()
+def _parse(body: bytes) -> Any:
+    """Parse a text that may have bare words."""
     try:
         return orjson.loads(body)
-    finally:
-        gc.enable()
+    except orjson.JSONDecodeError:
+        if not has_literals(body):
+            raise
+    return loads_literals(body)
 
 
 def _float_arrays(data: Any) -> Iterator[Array]:

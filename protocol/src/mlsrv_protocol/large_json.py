@@ -15,7 +15,9 @@ import orjson
 import simdjson
 
 from mlsrv_protocol.datatypes import Datatype
+from mlsrv_protocol.json_chunks import load_in_chunks
 from mlsrv_protocol.json_size import count_byte
+from mlsrv_protocol.pieces import PIECE, types_of
 
 _KINDS: dict[Any, tuple[Literal["d", "i", "u"], type[np.generic]]] = {
     datatype.value: ("d", np.float64)
@@ -114,7 +116,8 @@ def _unwrap(fields: dict[str, Any]) -> int:
     arrays = 0
     for name, value in fields.items():
         if isinstance(value, simdjson.Object | simdjson.Array):
-            fields[name] = orjson.loads(value.mini)
+            mini: Any = value.mini  # bytes, though it is said to be a text
+            fields[name] = load_in_chunks(mini, orjson.loads)
             arrays += _count_lists(fields[name])
     return arrays
 
@@ -125,7 +128,8 @@ def _count_lists(value: Any) -> int:
     if not isinstance(value, list):
         return 0
     # Most lists hold plain values, and may be long.
-    return 1 + (sum(map(_count_lists, value)) if {list, dict} & set(map(type, value)) else 0)
+    types = set(map(type, value)) if len(value) <= PIECE else types_of(value)
+    return 1 + (sum(map(_count_lists, value)) if {list, dict} & types else 0)
 
 
 def _count_arrays(data: simdjson.Array) -> int:
