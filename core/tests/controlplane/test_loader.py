@@ -1,8 +1,10 @@
 """Loads, reloads and unloads, alone and by many callers at once."""
 
 import asyncio
+import gc
 import logging
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -83,6 +85,41 @@ async def test_a_failed_load_keeps_its_reason(caplog: pytest.LogCaptureFixture) 
     assert record.name == "mlsrv.models"
     assert record.exc_info is not None  # the traceback is in the log, for the author of the model
     assert record.__dict__["model"] == "m"
+
+
+async def test_a_failed_load_keeps_nothing_that_it_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader.logger, "disabled", True)  # pytest keeps every record, with its traceback
+
+    class Weights:
+        pass
+
+    made: list[weakref.ref[Weights]] = []
+    fails = True
+
+    class Large(EchoModel):
+        async def load(self) -> bool:
+            weights = Weights()
+            made.append(weakref.ref(weights))
+            if fails:
+                raise ValueError("no such weights")
+            return True
+
+    async with shelved([model("m", Large)]) as kernel:
+        await kernel.loaded()
+        fails = False
+        await kernel.load("m")
+        fails = True
+        with pytest.raises(ModelLoadError):
+            await kernel.load("m")
+        assert kernel.handle("m").reason == (
+            "The last reload failed: Model m failed to load: ValueError: no such weights"
+        )
+        with pytest.raises(ModelLoadError):
+            await kernel.load("m")
+        await asyncio.sleep(0)  # the turn that got the error ends
+        gc.collect()
+        assert len(made) == 4
+        assert [ref() for ref in made] == [None] * 4
 
 
 async def test_a_listener_that_raises_fails_no_load() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
@@ -241,7 +242,8 @@ class Loader:
         else:
             handle.reason = f"The last reload failed: {reason}"
             logger.error("Model %s keeps its previous instance: %s", handle.name, reason, exc_info=cause)
-        handle.failure = error
+        # Not the error itself: the frames of its traceback hold what the load had made.
+        handle.failure = copy.copy(error)
 
     def _set(
         self, handle: ModelHandle, state: State, reason: str = "", cause: BaseException | None = None
