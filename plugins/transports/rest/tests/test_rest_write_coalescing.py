@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from mlsrv_rest.write_coalescing import CoalescingWriter
 
 HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
@@ -90,3 +92,13 @@ async def test_nothing_is_written_to_a_closing_transport() -> None:
 
 async def test_everything_else_is_delegated_to_the_target() -> None:
     assert CoalescingWriter(Target()).get_extra_info("socket") == "socket"
+
+
+@pytest.mark.parametrize("size", [4, 100_000])
+async def test_a_whole_response_comes_after_a_head_that_waits(size: int) -> None:
+    target = Target()
+    writer = CoalescingWriter(target)
+    writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    writer.write_whole(HEAD, bytes(size))
+    expected = [HEAD + bytes(size)] if size < 100_000 else [HEAD, bytes(size)]
+    assert target.calls == [b"HTTP/1.1 100 Continue\r\n\r\n", *expected]

@@ -47,6 +47,16 @@ class CoalescingWriter:
             return
         self._write(data)
 
+    def write_whole(self, head: bytes, body: bytes) -> None:
+        """Write a whole response."""
+        self._flush()
+        self._written += len(head) + len(body)
+        if len(body) <= _COPY_LIMIT:
+            self._write(head + body)
+        else:
+            self._write(head)
+            self._write(body)
+
     def sent_bytes(self) -> int | None:
         """Return how many bytes the client has received, or None if none wait to be sent."""
         transport = getattr(self.target, "transport", self.target)

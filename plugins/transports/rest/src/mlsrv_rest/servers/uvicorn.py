@@ -10,7 +10,9 @@ import logging
 import time
 from collections.abc import Hashable, Iterable, Iterator
 from email.utils import formatdate
+from functools import lru_cache
 from typing import Any, ClassVar
+from urllib.parse import unquote
 
 import httptools
 import uvicorn
@@ -21,6 +23,7 @@ from mlsrv_rest.access import CERTIFICATE
 from mlsrv_rest.app import RestApp
 from mlsrv_rest.asgi import DISCONNECTED, FLUSHED
 from mlsrv_rest.servers.base import DRAIN_SECONDS, Server
+from mlsrv_rest.servers.cycle import Cycle
 from mlsrv_rest.servers.request_head import (
     INVALID,
     MAX_HEAD_BYTES,
@@ -37,6 +40,9 @@ from mlsrv_rest.write_coalescing import CoalescingWriter
 from mlsrv_transport_kit import subject_of
 
 logger = logging.getLogger("mlsrv.rest")
+
+_LONG_TARGET = 256
+"""Bytes from which the parts of a target are not kept for the next request."""
 
 
 class UvicornServer(Server):
@@ -179,9 +185,30 @@ class Connection(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return  # the parser stops here, see `upgrade`
         self.url = origin_form(self.url)
-        super().on_headers_complete()
-        if self._server.is_last_response:
-            self.cycle.keep_alive = False
+        scope: Any = self.scope
+        scope["method"] = method.decode("ascii")
+        scope["http_version"] = version
+        parse = _known_target if len(self.url) < _LONG_TARGET else _target
+        scope["path"], scope["raw_path"], scope["query_string"] = parse(self.url)
+        latest = self.cycle
+        self.cycle = Cycle(
+            self.scope,
+            self.transport,
+            self.flow,
+            self.logger,
+            self.access_logger,
+            False,  # no access log
+            self.server_state.default_headers,
+            asyncio.Event(),
+            self.expect_100_continue,
+            version != "1.0" and self.parser.should_keep_alive() and not self._server.is_last_response,
+            self.on_response_complete,
+        )
+        if _is_answered(latest):
+            self._start_asgi_task(self.cycle, self.app)
+        else:  # it is answered after those that came before it
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
 
     def on_message_complete(self) -> None:
         if not self.parser.should_upgrade():
@@ -296,6 +323,21 @@ class Connection(HttpToolsProtocol):
             return
         self.transport.write(refusal.encoded())
         self.transport.close()
+
+
+def _target(url: bytes) -> tuple[str, bytes, bytes]:
+    """Return path, raw path and query of a target.
+
+    Raises:
+        HttpParserInvalidURLError: it is none.
+    """
+    parsed = httptools.parse_url(url)
+    raw: bytes = parsed.path
+    path = raw.decode("ascii")
+    return unquote(path) if "%" in path else path, raw, parsed.query or b""
+
+
+_known_target = lru_cache(256)(_target)
 
 
 def _is_answered(cycle: Any) -> bool:
