@@ -83,7 +83,12 @@ async def main():
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     await {"bare": bare, "mlsrv": ours}[kind](ended.wait, lambda url: print(url, flush=True))
 
-asyncio.run(main())
+try:
+    import uvloop  # as `mlsrv start` does, where it is installed
+except ModuleNotFoundError:
+    asyncio.run(main())
+else:
+    uvloop.run(main())
 """
 
 

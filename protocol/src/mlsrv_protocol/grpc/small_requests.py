@@ -43,7 +43,7 @@ def _decode(message: Any) -> tuple[InferenceRequest, bool]:
     tensor = tensors[0]
     if tensor.parameters or tensor.HasField("contents") is not typed:
         raise _FallBack
-    shape = list(tensor.shape)
+    shape = tensor.shape[:]  # a slice is a list, made in one go
     expected = check_shape(shape)
     datatype = _DATATYPES.get(tensor.datatype)
     if datatype is None:
@@ -70,4 +70,5 @@ def _decode_typed(contents: Any, datatype: Datatype, expected: int) -> TensorDat
     (field, values), (name, kind) = given[0], TYPED[datatype]
     if field.name != name or len(values) != expected:
         raise _FallBack
-    return list(values) if datatype is Datatype.BYTES else numeric(np.array(values, dtype=kind), datatype)
+    listed = values[:]
+    return listed if datatype is Datatype.BYTES else numeric(np.array(listed, dtype=kind), datatype)

@@ -1,7 +1,8 @@
 """Tensors over gRPC: `InferInputTensor` and `InferOutputTensor`, which have the same fields."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -285,9 +286,20 @@ def _serialized(name: str, values: Any) -> list[Raw]:
 
 
 def _tensor_fields(tensor: RequestInput | ResponseOutput, datatype: Datatype, shape: list[int]) -> bytes:
-    found = len_field(_NAME, utf8(check_name(tensor.name))) + _DATATYPE_FIELDS[datatype]
-    if shape:
-        found += len_field(_SHAPE, packed(shape))
+    name = check_name(tensor.name)
+    describe = _known_description if len(name) <= _LONGEST_KNOWN else _description
+    found = describe(name, datatype, *shape)
     if tensor.parameters is not None:
         found += encode_parameters(tensor.parameters, _PARAMETER)
     return found
+
+
+def _description(name: str, datatype: Datatype, *shape: int) -> bytes:
+    found = len_field(_NAME, utf8(name)) + _DATATYPE_FIELDS[datatype]
+    if shape:
+        found += len_field(_SHAPE, packed(shape))
+    return found
+
+
+_LONGEST_KNOWN: Final = 128
+_known_description = lru_cache(256)(_description)  # a model has the same tensors in each answer

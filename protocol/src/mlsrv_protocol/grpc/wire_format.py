@@ -5,7 +5,7 @@ the few fields by hand leaves large tensors where they are, and costs a small re
 Source: "Encoding", protobuf.dev.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mlsrv_protocol.errors import InvalidPayload
 
@@ -128,7 +128,7 @@ def varint(value: int) -> bytes:
     return bytes(found)
 
 
-def packed(values: list[int]) -> bytes:
+def packed(values: Sequence[int]) -> bytes:
     """Encode the content of a packed field of varints, none of them negative."""
     return bytes(values) if max(values, default=0) < 128 else b"".join(map(varint, values))
 

@@ -42,8 +42,9 @@ class ContextFactory:
             given, self._id = self._id, None
             request.id = given if given and len(given) <= MAX_ID_LENGTH else new_request_id()
         if request.parameters is None:
-            request.parameters = Parameters()
-        request.parameters.headers = headers
+            request.parameters = Parameters.construct(None, headers, {})
+        else:
+            request.parameters.headers = headers
         context = CallContext(request.id, deadline=self._deadline, headers=headers, transport="grpc")
         if "traceparent" in headers:
             context.trace = {key: headers[key] for key in _TRACE if key in headers}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from time import monotonic
 from typing import Any, Final
 
 from mlsrv.errors import Overloaded
@@ -37,14 +38,13 @@ class Delivery:
         Raises:
             Overloaded: those that wait leave no room for it.
         """
-        loop = asyncio.get_running_loop()
         size = len(answer) if isinstance(answer, bytes) else 0
         if self._held and self._held + size > self._limit:
             raise Overloaded.of("The server", f"{self._held} bytes of answers", "grpc_answers")
         self._held += size
-        self._waiting[task] = loop.time() + self._timeout + size / BYTES_PER_SECOND, rpc, size
+        self._waiting[task] = monotonic() + self._timeout + size / BYTES_PER_SECOND, rpc, size
         if self._timer is None:
-            self._timer = loop.call_later(self._timeout, self._check)
+            self._timer = asyncio.get_running_loop().call_later(self._timeout, self._check)
 
     def end(self, task: asyncio.Task[object]) -> None:
         """Note that the answer is written, or the call is over."""
@@ -55,7 +55,7 @@ class Delivery:
     def _check(self) -> None:
         self._timer = None
         loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = monotonic()
         late = [(task, rpc) for task, (end, rpc, _) in self._waiting.items() if end <= now]
         for task, rpc in late:
             self.end(task)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
 import grpc
@@ -128,10 +129,10 @@ class DrainableRouter(grpc.GenericRpcHandler):
         assert task is not None
         self._calls.add(task)
         # Not when the handler returns: its response has not been written then.
-        rpc.add_done_callback(lambda _: self._leave(task))  # type: ignore[arg-type]  # the stubs name a class
+        rpc.add_done_callback(partial(self._leave, task))  # type: ignore[arg-type]  # the stubs name a class
         return task
 
-    def _leave(self, task: asyncio.Task[object]) -> None:
+    def _leave(self, task: asyncio.Task[object], _: Rpc) -> None:
         self._calls.discard(task)
         self._delivery.end(task)
         if not self._calls:
