@@ -6,7 +6,6 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 import mlsrv
-from mlsrv_keys.settings import KeysSettings
 
 if TYPE_CHECKING:
     from mlsrv.authorization import Authorizer
@@ -16,12 +15,16 @@ if TYPE_CHECKING:
 @mlsrv.hookimpl
 def mlsrv_settings() -> mlsrv.SettingsOffer:
     """Offer the settings of keys, tokens and certificates."""
+    from mlsrv_keys.settings import KeysSettings  # `mlsrv --help` imports this module
+
     return mlsrv.SettingsOffer("server", KeysSettings)
 
 
 @mlsrv.hookimpl
 def mlsrv_lifespan(kernel: KernelAPI) -> AbstractAsyncContextManager[object] | None:
     """Watch the files of keys while the kernel runs."""
+    from mlsrv_keys.settings import KeysSettings
+
     if not kernel.settings.of(KeysSettings).is_used:
         return None
     from mlsrv_keys.authorizer import authorizer_of
@@ -32,6 +35,8 @@ def mlsrv_lifespan(kernel: KernelAPI) -> AbstractAsyncContextManager[object] | N
 @mlsrv.hookimpl
 def mlsrv_authorize(kernel: KernelAPI) -> Authorizer | None:
     """Decide by keys, if the settings say so."""
+    from mlsrv_keys.settings import KeysSettings
+
     if not kernel.settings.of(KeysSettings).is_used:
         return None
     from mlsrv_keys.authorizer import authorizer_of
