@@ -1,9 +1,13 @@
 """The JSON wire form against what one would write by hand: `orjson.loads`, `numpy.array`, `orjson.dumps`.
 
 Run it as a plain script. Both sides read and write the same bytes, turn by turn in one process; figures are
-medians. What counts are the ratios: times depend on the machine.
+medians. What counts are the ratios: times depend on the machine. At the end the same numbers go through
+`mlsrv start`, with one worker and without: the processor time of the server and its worker for a request,
+beside the least that reading and writing takes (simdjson into a buffer, orjson from the array), in turns.
 """
 
+import contextlib
+import http.client
 import statistics
 import sys
 import time
@@ -11,6 +15,8 @@ from collections.abc import Callable
 
 import numpy as np
 import orjson
+import simdjson
+from bench_default import Served, mlsrv
 
 from mlsrv_protocol import Datatype, InferenceResponse, ResponseOutput
 from mlsrv_protocol.json import decode_request, encode_response
@@ -18,6 +24,7 @@ from mlsrv_protocol.json import decode_request, encode_response
 REPEATS = 9
 ELEMENTS = 1_048_576
 SMALL_CALLS = 5_000
+SERVED_AIM = 2.5
 
 
 def main() -> int:
@@ -37,6 +44,8 @@ def main() -> int:
     print()
     print(f"one row of 4 FP32, microseconds a call, medians of {REPEATS} x {SMALL_CALLS} calls")
     small()
+    print()
+    served(floats)
     return 0
 
 
@@ -101,6 +110,52 @@ def small() -> None:
     for name, milliseconds in zip(names, figures, strict=True):
         print(f"{name:32}{milliseconds * 1000 / SMALL_CALLS:8.2f}")
     print(f"{'decode_request + encode_response':32}{(figures[0] + figures[1]) * 1000 / SMALL_CALLS:8.2f}")
+
+
+def served(array: np.ndarray) -> None:
+    """The processor time of one large request through REST."""
+    tensor = {"name": "x", "shape": list(array.shape), "datatype": "FP32", "data": array}
+    body = orjson.dumps({"inputs": [tensor]}, option=orjson.OPT_SERIALIZE_NUMPY)
+    parser = simdjson.Parser()
+    figures: dict[str, list[float]] = {"floor": [], "one worker": [], "in-process": []}
+
+    def floor() -> None:
+        data = parser.parse(body).at_pointer("/inputs/0/data")
+        read = np.frombuffer(memoryview(data.as_buffer(of_type="d"))).astype(np.float32)
+        orjson.dumps({"outputs": [{**tensor, "data": read}]}, option=orjson.OPT_SERIALIZE_NUMPY)
+
+    with contextlib.ExitStack() as stack:
+        servers = {
+            name: stack.enter_context(mlsrv("noop", sys.executable, workers))
+            for name, workers in (("one worker", 1), ("in-process", 0))
+        }
+        asking = {name: asker(server, body) for name, server in servers.items()}
+        for _ in range(REPEATS + 1):
+            before = time.process_time()
+            floor()
+            figures["floor"].append(time.process_time() - before)
+            for name, server in servers.items():
+                took = sum(server.seconds())
+                asking[name]()
+                figures[name].append(sum(server.seconds()) - took)
+    print(f"{len(array):,} FP32 through REST, milliseconds of CPU a request, means of {REPEATS}")
+    least = statistics.mean(figures["floor"][1:])
+    for name, seconds in figures.items():
+        mean = statistics.mean(seconds[1:])  # times of processes are counted in steps of 10 ms
+        aim = "" if name == "floor" else f"   aim {SERVED_AIM}"
+        print(f"{name:28}{mean * 1000:10.1f}{mean / least:8.2f}{aim}")
+
+
+def asker(server: Served, body: bytes) -> Callable[[], None]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+
+    def ask() -> None:
+        connection.request("POST", server.path, body)
+        answer = connection.getresponse()
+        found = answer.read()
+        assert answer.status == 200, found[:500]
+
+    return ask
 
 
 def turns(calls: list[Callable[[], object]]) -> list[float]:
