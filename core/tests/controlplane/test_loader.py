@@ -87,6 +87,36 @@ async def test_a_failed_load_keeps_its_reason(caplog: pytest.LogCaptureFixture) 
     assert record.__dict__["model"] == "m"
 
 
+class Refused(ModelLoadError):
+    """An error of a model's own, made of more than its sentence."""
+
+    def __init__(self, table: str, *, rows: int) -> None:
+        super().__init__(f"The table {table} has {rows} rows.")
+        self.what, self.raised = "The table is wrong", "Refused"
+
+
+class Refusing(EchoModel):
+    async def load(self) -> bool:
+        raise Refused("weights", rows=3)
+
+
+@pytest.mark.parametrize(
+    ("details", "told"),
+    [
+        ("full", "The table weights has 3 rows."),
+        ("class", "The table is wrong: Refused; the log has the details"),
+    ],
+)
+async def test_a_load_that_fails_by_an_error_of_its_own_class(details: str, told: str) -> None:
+    settings = {"error_details": details}
+    async with Kernel(settings, models=[model("m", Refusing)], discover=False) as kernel:
+        await kernel.loaded()
+        assert kernel.handle("m").reason == told
+        with pytest.raises(ModelLoadError):
+            await kernel.load("m")
+        assert kernel.handle("m").reason == told
+
+
 async def test_a_failed_load_keeps_nothing_that_it_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loader.logger, "disabled", True)  # pytest keeps every record, with its traceback
 

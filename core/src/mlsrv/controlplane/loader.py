@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
@@ -24,6 +23,7 @@ from mlsrv.placement import Placement
 from mlsrv.plugins.manager import Plugins
 from mlsrv.repository import BrokenModel, Listing
 from mlsrv.settings import KernelModelSettings, KernelSettings, ModelSettings
+from mlsrv.telemetry.error_details import copy_of
 from mlsrv_protocol.types import State
 from mlsrv_telemetry_kit.meters import Meters
 from mlsrv_telemetry_kit.metrics import MetricClash
@@ -243,7 +243,7 @@ class Loader:
             handle.reason = f"The last reload failed: {reason}"
             logger.error("Model %s keeps its previous instance: %s", handle.name, reason, exc_info=cause)
         # Not the error itself: the frames of its traceback hold what the load had made.
-        handle.failure = copy.copy(error)
+        handle.failure = copy_of(error)
 
     def _set(
         self, handle: ModelHandle, state: State, reason: str = "", cause: BaseException | None = None

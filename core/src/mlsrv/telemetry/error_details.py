@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,10 +58,17 @@ class ErrorDetails:
             return error
         text = f"{error.what}: {error.raised}" if self.level == "class" else error.what
         where = "" if context is None else f" (request {context.request_id})"
-        told = copy.copy(error)
+        told = copy_of(error)
         told.args = (f"{text}{where}; the log has the details",)
         told.__cause__ = error
         return told
+
+
+def copy_of(error: MLSrvError) -> MLSrvError:
+    """Return the error without its traceback and cause, whatever its class needs to be made."""
+    copied = type(error).__new__(type(error), *error.args)
+    copied.__dict__.update(error.__dict__)
+    return copied
 
 
 def is_loopback(host: str) -> bool:
