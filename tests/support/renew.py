@@ -74,6 +74,7 @@ def known_entries(room: Room) -> dict[str, Any]:
     codecs = offers_of(room, "mlsrv_codecs")
     settings = offers_of(room, "mlsrv_settings")
     names = ("repositories", "executors", "transports", "meters", "metrics")
+    for_all = room.where.startswith("plugins/codecs/")  # those of a runtime are for its own models
     entries: dict[str, Any] = {
         "default": room.distribution in root_project()["project"]["dependencies"],
         "security": room.where.startswith("plugins/security/"),
@@ -86,7 +87,12 @@ def known_entries(room: Room) -> dict[str, Any]:
         ),
         **{
             f"{kind}_codecs": sorted(
-                {name for offer in codecs if offer.kind == kind for name in (offer.name, *offer.payloads)}
+                {
+                    name
+                    for offer in codecs
+                    if offer.kind == kind
+                    for name in (offer.name, *(offer.payloads if for_all else ()))
+                }
             )
             for kind in ("input", "request")
         },

@@ -35,8 +35,8 @@ Kind: TypeAlias = Literal[
 """Entries of a distribution. ``runtimes`` holds names and aliases, ``artifacts``
 patterns of file names, ``parameters`` keys of the object of that
 name in model settings, ``samples`` a text for each content type that does not take the empty one.
-``input_codecs`` (of tensors) and ``request_codecs`` (of whole requests) hold content types, and classes as
-`class_names` has them."""
+``input_codecs`` (of tensors) and ``request_codecs`` (of whole requests) hold content types, and of plugins
+that are for codecs alone, classes as `class_names` has them."""
 
 _T = TypeVar("_T")
 
