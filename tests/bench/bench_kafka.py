@@ -25,6 +25,7 @@ from pathlib import Path
 
 import psutil
 from bench_default import peers
+from compared_models import NOOP, TRAIN_IRIS
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
@@ -101,33 +102,6 @@ while True:
             offsets = [TopicPartition(*place, mark) for place, mark in moved.items()]
             consumer.commit(offsets=offsets, asynchronous=True)
 """
-
-IRIS = """
-import sys
-import joblib
-from sklearn.datasets import load_iris
-from sklearn.linear_model import LogisticRegression
-joblib.dump(LogisticRegression(max_iter=500).fit(*load_iris(return_X_y=True)), sys.argv[1])
-"""
-
-NOOP = """
-{base}
-
-class Noop(MLModel):
-    async def load(self):
-        return True
-
-    async def predict(self, payload):
-        [tensor] = payload.inputs
-        output = ResponseOutput(
-            name=tensor.name, shape=tensor.shape, datatype=tensor.datatype, data=tensor.data
-        )
-        return InferenceResponse(model_name=self.name, id=payload.id, outputs=[output])
-"""
-BASES = {
-    "mlsrv": "from mlsrv import MLModel\nfrom mlsrv.types import InferenceResponse, ResponseOutput",
-    "mlserver": "from mlserver import MLModel\nfrom mlserver.types import InferenceResponse, ResponseOutput",
-}
 
 
 def main() -> int:
@@ -260,13 +234,13 @@ def models(folder: Path, name: str, broker: Broker, source: str, target: str, gr
     else:
         settings |= {"http_port": 18080, "grpc_port": 18081, "metrics_port": 18082}
     (place / "settings.json").write_text(json.dumps(settings))
-    model = {"name": "noop", "implementation": "noop_model.Noop"}
+    model = {"name": "noop", "implementation": "noop_model.Model"}
     if name.endswith("iris"):
         artifact = place / "noop" / "model.joblib"
-        subprocess.run([sys.executable, "-c", IRIS, str(artifact)], check=True)
+        subprocess.run([sys.executable, "-c", TRAIN_IRIS, str(artifact)], check=True)
         model = {"name": "noop", "implementation": "sklearn", "parameters": {"uri": "model.joblib"}}
     else:
-        (place / "noop" / "noop_model.py").write_text(NOOP.format(base=BASES[kind]))
+        (place / "noop" / "noop_model.py").write_text(NOOP.format(package=kind))
     (place / "noop" / "model-settings.json").write_text(json.dumps(model))
     return place
 

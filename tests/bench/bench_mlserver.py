@@ -20,33 +20,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench_default import Served, free_port, peers, print_heads, report, running
+from compared_models import NOOP, TRAIN_IRIS
 
 CONNECTIONS = (1, 32)
 AIM, OWN_AIM = 3.0, 4.0
 
-TRAIN = """
-import sys
-import joblib
-from sklearn.datasets import load_iris
-from sklearn.linear_model import LogisticRegression
-joblib.dump(LogisticRegression(max_iter=500).fit(*load_iris(return_X_y=True)), sys.argv[1])
-"""
-NOOP = """
-from {package} import MLModel
-from {package}.types import InferenceResponse, ResponseOutput
-
-
-class Model(MLModel):
-    async def load(self):
-        return True
-
-    async def predict(self, payload):
-        [tensor] = payload.inputs
-        output = ResponseOutput(
-            name=tensor.name, shape=tensor.shape, datatype=tensor.datatype, data=tensor.data
-        )
-        return InferenceResponse(model_name=self.name, id=payload.id, outputs=[output])
-"""
 IRIS = """
 import joblib
 from mlserver import MLModel
@@ -127,7 +105,7 @@ def serving(kind: str, python: str, command: str, code: str) -> Iterator[Served]
             "implementation": "served.Model" if code else "mlserver_sklearn.SKLearnModel",
         }
         if kind != "noop":
-            subprocess.run([python, "-c", TRAIN, str(folder / "model.joblib")], check=True)
+            subprocess.run([python, "-c", TRAIN_IRIS, str(folder / "model.joblib")], check=True)
             model["parameters"] = {"uri": "./model.joblib"}
         (folder / "model-settings.json").write_text(json.dumps(model))
         if code:

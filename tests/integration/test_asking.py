@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -103,20 +103,20 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "asking_models"
 
 
-def model(code: str, name: str, cls: str, executor: str = "workers", **extra: Any) -> ModelSettings:
-    return ModelSettings(
-        name=name, implementation=f"{code}.{cls}", executor=executor, parameters={"extra": extra}
-    )
-
-
-def batched(code: str, name: str, cls: str, executor: str, **extra: Any) -> ModelSettings:
+def model(
+    code: str,
+    name: str,
+    cls: str,
+    executor: str = "workers",
+    batching: Mapping[str, Any] = {},
+    **extra: Any,
+) -> ModelSettings:
     return ModelSettings(
         name=name,
         implementation=f"{code}.{cls}",
         executor=executor,
         parameters={"extra": extra},
-        max_batch_size=4,
-        max_batch_time=0.2,
+        **batching,
     )
 
 
@@ -174,9 +174,10 @@ async def test_in_a_stream(code: str, executor: str) -> None:
 
 @pytest.mark.parametrize("executor", ["inline", "workers"])
 async def test_with_batching(code: str, executor: str) -> None:
+    batching = {"max_batch_size": 4, "max_batch_time": 0.2}
     models = [
-        batched(code, "double", "Double", "workers"),
-        batched(code, "asks", "Asks", executor, model="double"),
+        model(code, "double", "Double", "workers", batching),
+        model(code, "asks", "Asks", executor, batching, model="double"),
     ]
     async with Kernel({"parallel_workers": 1}, models=models) as kernel:
         await kernel.loaded()

@@ -10,6 +10,7 @@ import mlsrv
 if TYPE_CHECKING:
     from mlsrv.authorization import Authorizer
     from mlsrv.kernel_api import KernelAPI
+    from mlsrv_keys.authorizer import KeysAuthorizer
 
 
 @mlsrv.hookimpl
@@ -23,28 +24,27 @@ def mlsrv_settings() -> mlsrv.SettingsOffer:
 @mlsrv.hookimpl
 def mlsrv_lifespan(kernel: KernelAPI) -> AbstractAsyncContextManager[object] | None:
     """Watch the files of keys while the kernel runs."""
-    from mlsrv_keys.settings import KeysSettings
-
-    if not kernel.settings.of(KeysSettings).is_used:
-        return None
-    from mlsrv_keys.authorizer import authorizer_of
-
-    return authorizer_of(kernel)
+    return _authorizer(kernel)
 
 
 @mlsrv.hookimpl
 def mlsrv_authorize(kernel: KernelAPI) -> Authorizer | None:
     """Decide by keys, if the settings say so."""
-    from mlsrv_keys.settings import KeysSettings
-
-    if not kernel.settings.of(KeysSettings).is_used:
-        return None
-    from mlsrv_keys.authorizer import authorizer_of
-
-    return authorizer_of(kernel)
+    return _authorizer(kernel)
 
 
 @mlsrv.hookimpl(optionalhook=True)
 def mlsrv_cli_commands(group: Any) -> None:
     """Add ``mlsrv keys``."""
     group.add("keys", "mlsrv_keys.commands:keys", help="Make, list, revoke and rotate API keys.")
+
+
+def _authorizer(kernel: KernelAPI) -> KeysAuthorizer | None:
+    """Return the authorizer of a kernel, or None if its settings use none."""
+    from mlsrv_keys.settings import KeysSettings
+
+    if not kernel.settings.of(KeysSettings).is_used:
+        return None
+    from mlsrv_keys.authorizer import authorizer_of
+
+    return authorizer_of(kernel)
