@@ -117,7 +117,7 @@ MEASURED = [*TOGETHER, Path("plugins/runtimes/mlflow"), Path("plugins/runtimes/s
 def with_extras(room: Path) -> str:
     """The room as pip takes it, with all its extras."""
     extras = nox.project.load_toml(ROOT / room / "pyproject.toml")["project"].get("optional-dependencies", {})
-    return f"./{room}[{','.join(extras)}]" if extras else f"./{room}"
+    return f"{room}[{','.join(extras)}]" if extras else str(room)
 
 
 def with_needed(chosen: list[Path]) -> list[Path]:
@@ -136,14 +136,20 @@ def with_needed(chosen: list[Path]) -> list[Path]:
 
 
 def install(session: nox.Session, *groups: str, more: tuple[Path, ...] = (), options: str = "") -> None:
-    """Install all light rooms (and more) in place, and dependency groups: the root's and the rooms' own."""
+    """Install all light rooms (and more) in place, and dependency groups: the root's and the rooms' own.
+
+    All are listed in a file. What is named on its command line, uv builds in each session anew, which takes
+    some twenty seconds of processor time; of what a file lists, it keeps the builds for the next session.
+    """
     chosen = [*LIGHT, *more]
-    editable = [part for room in chosen for part in ("-e", with_extras(room))]
+    editable = [f"-e {ROOT}/{with_extras(room)}" for room in chosen]
     wanted = dict.fromkeys(nox.project.dependency_groups(PROJECT, *groups))
     for room in chosen:
         for name in groups:
             wanted |= dict.fromkeys(group_of(room, name) or ())
-    session.install(*options.split(), *editable, *wanted)
+    listed = Path(session.virtualenv.location, "requirements.txt")
+    listed.write_text("\n".join([*editable, *wanted]))
+    session.install(*options.split(), "-r", str(listed))
 
 
 def need_program(session: nox.Session, name: str) -> None:
@@ -436,7 +442,7 @@ def alibi(session: nox.Session) -> None:
     session.install("hatchling", "editables")
     chosen = with_needed([*map(Path, SERVING), *HELD_BACK])
     editable = [
-        part for room in chosen for part in ("-e", with_extras(room) if room in HELD_BACK else f"./{room}")
+        part for room in chosen for part in ("-e", f"./{with_extras(room) if room in HELD_BACK else room}")
     ]
     tests = [one for one in nox.project.dependency_groups(PROJECT, "test") if not one.startswith("pillow")]
     heavy = [one for room in HELD_BACK for one in group_of(room, "heavy") or ()]
