@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -75,3 +76,31 @@ def test_answers_that_wait_leave_no_room_for_others(serve: Any, open_call: Any, 
             break
         except grpc.RpcError:
             assert time.monotonic() < end
+
+
+def test_answers_of_a_stream_count_while_they_wait_for_their_turn(serve: Any, open_call: Any) -> None:
+    model = ModelSettings(name="large", implementation=Large)
+    served = serve([model], grpc_send_timeout=60, grpc_max_unsent_bytes=1_900_000)
+    request = tensor_request("large", np.zeros(1))
+    body = encode_request(request)
+    with open_call(served.target, "ModelStreamInfer", body, end=False) as (client, connection):
+        for _ in range(3):
+            connection.send_data(1, b"\0" + len(body).to_bytes(4, "big") + body)
+        client.sendall(connection.data_to_send())  # and it reads nothing
+        wait_for(lambda: held(served) > 4 * 400_000)
+        call = served.method("ModelInfer").future(body, timeout=SECONDS)
+        assert call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    wait_for(lambda: held(served) == 0)
+    assert served.infer(request).outputs[0].shape == [50_000]
+
+
+def held(served: Any) -> int:
+    """The bytes of answers that count."""
+    return int(served.kernel.transports["grpc"]._services.router.delivery.held_bytes)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)

@@ -11,6 +11,7 @@ import grpc
 from mlsrv.kernel_api import Metrics
 from mlsrv.metrics import Recorder
 from mlsrv_grpc.metrics import GRPC_HANDLED, GRPC_RECEIVED, GRPC_SECONDS, GRPC_SENT, GRPC_STARTED
+from mlsrv_grpc.received_messages import received
 from mlsrv_grpc.status import Rpc
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
@@ -97,13 +98,14 @@ class MethodMetrics:
         if isinstance(request, bytes):
             self._received(1.0)
         else:
-            request = self._count_received(request)
+            request = self._count_received(received(request, rpc))
         return request, cast("Rpc", _CountingCall(rpc, self._sent))
 
     async def _count_received(self, requests: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
         async for request in requests:
             self._received(1.0)
             yield request
+            del request  # the next one may be long in coming
 
 
 class Unmeasured(MethodMetrics):

@@ -23,25 +23,40 @@ class Delivery:
     Args:
         timeout: seconds that an answer may take, and one more for each 256 KiB of it.
         limit: bytes that all answers together may have; one alone may have more.
+
+    Attributes:
+        held_bytes: bytes of answers that are held now.
     """
 
     def __init__(self, timeout: float, limit: int) -> None:
         self._timeout = timeout
         self._limit = limit
-        self._held = 0
+        self.held_bytes = 0
         self._waiting: dict[asyncio.Task[object], tuple[float, Rpc, int]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, task: asyncio.Task[object], rpc: Rpc, answer: Any) -> None:
-        """Note that a call has an answer to write.
+        """Note that a call has an answer to write. Raises as `hold`."""
+        size = len(answer) if isinstance(answer, bytes) else 0
+        self.hold(size)
+        self.watch(task, rpc, size)
+
+    def hold(self, size: int) -> None:
+        """Count the bytes of an answer.
 
         Raises:
             Overloaded: those that wait leave no room for it.
         """
-        size = len(answer) if isinstance(answer, bytes) else 0
-        if self._held and self._held + size > self._limit:
-            raise Overloaded.of("The server", f"{self._held} bytes of answers", "grpc_answers")
-        self._held += size
+        if self.held_bytes and self.held_bytes + size > self._limit:
+            raise Overloaded.of("The server", f"{self.held_bytes} bytes of answers", "grpc_answers")
+        self.held_bytes += size
+
+    def release(self, size: int) -> None:
+        """Stop counting bytes that `hold` counted."""
+        self.held_bytes -= size
+
+    def watch(self, task: asyncio.Task[object], rpc: Rpc, size: int) -> None:
+        """Note that an answer, whose bytes are counted, is being written."""
         self._waiting[task] = monotonic() + self._timeout + size / BYTES_PER_SECOND, rpc, size
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._timeout, self._check)
@@ -50,7 +65,7 @@ class Delivery:
         """Note that the answer is written, or the call is over."""
         found = self._waiting.pop(task, None)
         if found is not None:
-            self._held -= found[2]
+            self.held_bytes -= found[2]
 
     def _check(self) -> None:
         self._timer = None

@@ -23,6 +23,7 @@ from mlsrv_grpc.handler_wrapping import (
     WrappedHandlers,
     wrap_handler,
 )
+from mlsrv_grpc.message_budget import MessageBudget
 from mlsrv_grpc.status import Rpc, refuse
 
 _ABORT_SECONDS: Final = 3.0
@@ -36,10 +37,15 @@ class DrainableRouter(grpc.GenericRpcHandler):
     Args:
         handlers: the first that has the method of a call gets it.
         delivery: watches over answers that are to be written.
+        budget: counts the messages of calls that stream no requests.
     """
 
-    def __init__(self, handlers: Iterable[grpc.GenericRpcHandler], delivery: Delivery) -> None:
-        self._delivery = delivery
+    def __init__(
+        self, handlers: Iterable[grpc.GenericRpcHandler], delivery: Delivery, budget: MessageBudget
+    ) -> None:
+        self.delivery = delivery
+        self._budget = budget
+        self._counted: dict[asyncio.Task[object], int] = {}
         self._handlers = tuple(handlers)
         self._tracked = WrappedHandlers(self._track)
         self._calls: set[asyncio.Task[object]] = set()
@@ -89,8 +95,9 @@ class DrainableRouter(grpc.GenericRpcHandler):
             task = self._enter(rpc)
             problem: MLSrvError
             try:
+                self._hold(task, request)
                 answer = await behaviour(request, rpc)
-                self._delivery.begin(task, rpc, answer)
+                self.delivery.begin(task, rpc, answer)
                 return answer
             except Overloaded as error:
                 problem = error
@@ -108,11 +115,12 @@ class DrainableRouter(grpc.GenericRpcHandler):
             task = self._enter(rpc)
             problem: MLSrvError
             try:
+                self._hold(task, request)
                 async with closing(behaviour(request, rpc)) as answers:
                     async for answer in answers:
-                        self._delivery.begin(task, rpc, answer)
+                        self.delivery.begin(task, rpc, answer)
                         await rpc.write(answer)
-                        self._delivery.end(task)
+                        self.delivery.end(task)
                 return
             except Overloaded as error:
                 problem = error
@@ -132,9 +140,15 @@ class DrainableRouter(grpc.GenericRpcHandler):
         rpc.add_done_callback(partial(self._leave, task))  # type: ignore[arg-type]  # the stubs name a class
         return task
 
+    def _hold(self, task: asyncio.Task[object], request: object) -> None:
+        counted = self._budget.hold(request)
+        if counted:
+            self._counted[task] = counted
+
     def _leave(self, task: asyncio.Task[object], _: Rpc) -> None:
         self._calls.discard(task)
-        self._delivery.end(task)
+        self._budget.release(self._counted.pop(task, 0))
+        self.delivery.end(task)
         if not self._calls:
             self._call_ended.set()
 

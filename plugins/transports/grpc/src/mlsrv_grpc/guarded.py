@@ -20,6 +20,7 @@ from mlsrv.errors import InvalidPayload, Unsupported
 from mlsrv.kernel_api import Guard
 from mlsrv_grpc.access import host_of
 from mlsrv_grpc.handler_wrapping import WrappedHandlers, behaviour_of
+from mlsrv_grpc.message_budget import MessageBudget
 from mlsrv_grpc.metadata import request_headers
 from mlsrv_grpc.status import Rpc, refuse
 
@@ -72,6 +73,7 @@ class GuardedHandlers(grpc.GenericRpcHandler):
         handlers: the first that has the method of a call gets it.
         actions: of methods by their full name; those of others are marks of their behaviours.
         guard: asked about each call.
+        budget: counts the messages of calls that stream no requests.
     """
 
     def __init__(
@@ -79,8 +81,10 @@ class GuardedHandlers(grpc.GenericRpcHandler):
         handlers: Iterable[grpc.GenericRpcHandler],
         actions: Mapping[str, Action | None],
         guard: Guard,
+        budget: MessageBudget,
     ) -> None:
         self._handlers = tuple(handlers)
+        self._budget = budget
         self._actions = actions
         self._guard = guard
         self._guarded = WrappedHandlers(self._guard_handler)
@@ -106,14 +110,18 @@ class GuardedHandlers(grpc.GenericRpcHandler):
             if not generates and not awaits:
                 await refuse(rpc, Unsupported(f"{method} runs in a thread, where it cannot be guarded."))
             given = requests if handler.request_streaming else await _only(requests, rpc)
-            if generates:
-                async with aclosing(behaviour(given, rpc)) as answers:
-                    async for one in answers:
-                        yield one
-                return
-            result = await behaviour(given, rpc)
-            if not handler.response_streaming:
-                yield result
+            counted = self._budget.hold(given)  # the router refuses the call if that raises
+            try:
+                if generates:
+                    async with aclosing(behaviour(given, rpc)) as answers:
+                        async for one in answers:
+                            yield one
+                    return
+                result = await behaviour(given, rpc)
+                if not handler.response_streaming:
+                    yield result
+            finally:
+                self._budget.release(counted)
 
         return grpc.stream_stream_rpc_method_handler(
             answer,

@@ -20,6 +20,7 @@ from mlsrv_grpc.guarded import GuardedHandlers
 from mlsrv_grpc.handler_wrapping import behaviour_of
 from mlsrv_grpc.health import Health
 from mlsrv_grpc.infer import Infer
+from mlsrv_grpc.message_budget import MessageBudget
 from mlsrv_grpc.observer import CallObserver
 from mlsrv_grpc.reflection import Reflection
 from mlsrv_grpc.service import Service
@@ -64,6 +65,7 @@ def all_services(kernel: KernelAPI) -> Services:
     names = (*_OWN, *added)
     settings = kernel.settings.of(GrpcSettings)
     delivery = Delivery(settings.grpc_send_timeout, settings.grpc_max_unsent_bytes)
+    budget = MessageBudget(settings.total_limit, kernel)
     reader, health = StreamReader(), Health(kernel, names)
     descriptors = cache(partial(_descriptors, added))
     if added:
@@ -75,7 +77,7 @@ def all_services(kernel: KernelAPI) -> Services:
             "ModelInfer": grpc.unary_unary_rpc_method_handler(Infer(kernel).__call__),
             "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(
                 StreamInfer(
-                    kernel, reader, delivery, plain=settings.grpc_stream_responses == "plain"
+                    kernel, reader, delivery, budget, plain=settings.grpc_stream_responses == "plain"
                 ).__call__
             ),
         },
@@ -96,9 +98,9 @@ def all_services(kernel: KernelAPI) -> Services:
             for service, methods in own.items()
             for name, handler in methods.items()
         }
-        handlers = [GuardedHandlers(handlers, actions, kernel.guard)]
+        handlers = [GuardedHandlers(handlers, actions, kernel.guard, budget)]
     measured = measured_methods(kernel.metrics, own)
-    return Services(DrainableRouter(handlers, delivery), health, reader, measured)
+    return Services(DrainableRouter(handlers, delivery, budget), health, reader, measured)
 
 
 def all_interceptors(

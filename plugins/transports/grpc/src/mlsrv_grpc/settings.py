@@ -7,6 +7,7 @@ from typing import Literal
 from mlsrv.settings import setting, settings_class
 
 _MAX_INT32 = 2**31 - 1
+_MAX_MESSAGE = 2**32 - 1  # the length of a message has four bytes
 
 
 @settings_class
@@ -20,6 +21,12 @@ class GrpcSettings:
     )
     grpc_max_concurrent_calls: int | None = setting(
         2000, help="Calls that may be open at once, all methods together; null for no limit."
+    )
+    grpc_max_total_message_size: int = setting(
+        2**31,
+        help="Bytes that the messages of all requests may have together, from their last byte to the answer; "
+        "more ends with RESOURCE_EXHAUSTED. Not less than what one message may have.",
+        at_least=1,
     )
     grpc_send_timeout: float = setting(
         60.0,
@@ -68,3 +75,8 @@ class GrpcSettings:
             )
         if self.grpc_tls_cert is None and (self.grpc_tls_key or self.grpc_tls_ca):
             raise ValueError("grpc_tls_cert: expected a file, because other TLS settings are given")
+
+    @property
+    def total_limit(self) -> int:
+        """Return the bytes that the messages of all requests may have together."""
+        return max(self.grpc_max_total_message_size, self.grpc_max_message_length or _MAX_MESSAGE)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, Coroutine
 from contextlib import aclosing
+from functools import partial
 from typing import Final
 
 from attrs import frozen
@@ -21,7 +22,9 @@ from mlsrv.kernel_api import KernelAPI
 from mlsrv_grpc.call_context import ContextFactory, pop_empty_final
 from mlsrv_grpc.delivery import Delivery
 from mlsrv_grpc.guarded import check_model
+from mlsrv_grpc.message_budget import MessageBudget
 from mlsrv_grpc.metadata import trailing_metadata
+from mlsrv_grpc.received_messages import received
 from mlsrv_grpc.status import Failure, Rpc, abort, failure
 from mlsrv_grpc.stream_reader import StreamReader
 from mlsrv_grpc.threaded_codec import decode, encode
@@ -42,20 +45,29 @@ class StreamInfer:
         kernel: answers the requests.
         reader: reads them.
         delivery: notes what clients have not read yet.
+        budget: counts the messages whose requests are not answered yet.
         plain: whether a response is a message of its own, instead of a field of one.
     """
 
     def __init__(
-        self, kernel: KernelAPI, reader: StreamReader, delivery: Delivery, *, plain: bool = False
+        self,
+        kernel: KernelAPI,
+        reader: StreamReader,
+        delivery: Delivery,
+        budget: MessageBudget,
+        *,
+        plain: bool = False,
     ) -> None:
         self._kernel = kernel
         self._reader = reader
         self._delivery = delivery
+        self._budget = budget
         self._plain = plain
 
     @requires("infer")
     async def __call__(self, requests: AsyncIterable[bytes], rpc: Rpc) -> None:
-        await _Stream(self._kernel, self._reader, self._delivery, rpc, plain=self._plain).run(requests)
+        stream = _Stream(self._kernel, self._reader, self._delivery, self._budget, rpc, plain=self._plain)
+        await stream.run(requests)
 
 
 @frozen
@@ -65,13 +77,23 @@ class _Call:
     typed: bool
     streams: bool
     empty_final: bool
+    counted: int
 
 
 class _Stream:
     def __init__(
-        self, kernel: KernelAPI, reader: StreamReader, delivery: Delivery, rpc: Rpc, *, plain: bool
+        self,
+        kernel: KernelAPI,
+        reader: StreamReader,
+        delivery: Delivery,
+        budget: MessageBudget,
+        rpc: Rpc,
+        *,
+        plain: bool,
     ) -> None:
         self._delivery = delivery
+        self._budget = budget
+        self._unsent = 0
         self._kernel = kernel
         self._reader = reader
         self._rpc = rpc
@@ -100,33 +122,26 @@ class _Stream:
         read_task = asyncio.create_task(self._read(requests))
         try:
             while isinstance(message := await self._send_queue.get(), bytes):
-                self._delivery.begin(task, self._rpc, message)
+                self._unsent -= len(message)
+                self._delivery.watch(task, self._rpc, len(message))
                 await self._rpc.write(message)
                 self._delivery.end(task)
+                del message
             return message
-        except Overloaded as error:
-            return failure(error)
         finally:
             remaining = [read_task, *self._tasks]
             for task in remaining:
                 task.cancel()
             await asyncio.gather(*remaining, return_exceptions=True)
+            self._delivery.release(self._unsent)
 
     async def _read(self, requests: AsyncIterable[bytes]) -> None:
         before: asyncio.Task[None] | None = None
         try:
-            async for body in self._reader.read(requests):
+            async for body in self._reader.read(received(requests, self._rpc)):
                 await self._slots.acquire()
-                try:
-                    call = await self._open(body)
-                except Exception as error:  # any error is the failure of this request alone
-                    context = CallContext(request_id_of(body) or new_request_id())
-                    before = self._start(self._send_after(self._error_message(error, context), before))
-                    continue
-                if call.streams:
-                    self._start(self._answer_stream(call))
-                else:
-                    before = self._start(self._answer_once(call, before))
+                before = await self._begin(body, before)
+                del body  # the next one may be long in coming
             if self._tasks:
                 await asyncio.wait(self._tasks)
         except Exception as error:
@@ -134,23 +149,42 @@ class _Stream:
         else:
             await self._send_queue.put(None)
 
-    async def _open(self, body: bytes) -> _Call:
-        request, typed = await decode(body)
-        empty_final = pop_empty_final(request)
-        context = self._contexts.context(request)
-        check_model(request.model_name)
-        info = self._kernel.handle(request.model_name, request.model_version).info
-        return _Call(request, context, typed, info is not None and info.streams, empty_final)
+    async def _begin(self, body: bytes, before: asyncio.Task[None] | None) -> asyncio.Task[None] | None:
+        """Begin to answer a request; return the task after which the next answer is sent."""
+        try:
+            call = await self._open(body)
+        except Exception as error:  # any error is the failure of this request alone
+            context = CallContext(request_id_of(body) or new_request_id())
+            return self._start(self._send_after(self._error_message(error, context), before))
+        if not call.streams:
+            return self._start(self._answer_once(call, before), call.counted)
+        self._start(self._answer_stream(call), call.counted)
+        return before
 
-    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    async def _open(self, body: bytes) -> _Call:
+        counted = self._budget.hold(body)
+        try:
+            request, typed = await decode(body)
+            empty_final = pop_empty_final(request)
+            context = self._contexts.context(request)
+            check_model(request.model_name)
+            info = self._kernel.handle(request.model_name, request.model_version).info
+        except BaseException:
+            self._budget.release(counted)
+            raise
+        return _Call(request, context, typed, info is not None and info.streams, empty_final, counted)
+
+    def _start(self, work: Coroutine[None, None, None], counted: int = 0) -> asyncio.Task[None]:
+        """Start a task that answers a request, of whose message so many bytes are counted."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(partial(self._ended, counted))
         return task
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, counted: int, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._slots.release()
+        self._budget.release(counted)
 
     async def _answer_once(self, call: _Call, before: asyncio.Task[None] | None) -> None:
         message: bytes | Failure
@@ -162,25 +196,36 @@ class _Stream:
         await self._send_after(message, before)
 
     async def _send_after(self, message: bytes | Failure, before: asyncio.Task[None] | None) -> None:
+        message = self._held(message)
         if before is not None:
             await asyncio.wait({before})
         await self._send_queue.put(message)
+
+    def _held(self, message: bytes | Failure) -> bytes | Failure:
+        """Count a message that is to be sent; return the failure that ends the stream if there is no room."""
+        if isinstance(message, bytes):
+            try:
+                self._delivery.hold(len(message))
+            except Overloaded as error:
+                return failure(error)
+            self._unsent += len(message)
+        return message
 
     async def _answer_stream(self, call: _Call) -> None:
         try:
             responses = self._kernel.stream(call.request, call.context)
             async with aclosing(responses):  # type: ignore[type-var]  # it is an async generator
                 async for response in responses:
-                    await self._send_queue.put(await self._encode(response, call, final=False))
+                    await self._send_queue.put(self._held(await self._encode(response, call, final=False)))
         except Exception as error:
-            await self._send_queue.put(self._error_message(error, call.context))
+            await self._send_queue.put(self._held(self._error_message(error, call.context)))
             return
         if call.empty_final:
             request = call.request
             end = InferenceResponse(
                 model_name=request.model_name, model_version=request.model_version, id=request.id
             )
-            await self._send_queue.put(await self._encode(end, call, final=True))
+            await self._send_queue.put(self._held(await self._encode(end, call, final=True)))
 
     async def _encode(self, response: InferenceResponse, call: _Call, *, final: bool) -> bytes:
         if response.parameters is not None and response.parameters.headers:

@@ -35,6 +35,7 @@ class StreamReader:
             finally:
                 self._waiting.discard(task)
             yield request
+            del request  # the next one may be long in coming
 
     def close(self) -> None:
         """End every stream as if its client had sent the last request. Idempotent."""
