@@ -94,6 +94,7 @@ class _Stream:
         self._delivery = delivery
         self._budget = budget
         self._unsent = 0
+        self._over = False
         self._kernel = kernel
         self._reader = reader
         self._rpc = rpc
@@ -132,8 +133,11 @@ class _Stream:
             remaining = [read_task, *self._tasks]
             for task in remaining:
                 task.cancel()
-            await asyncio.gather(*remaining, return_exceptions=True)
-            self._delivery.release(self._unsent)
+            try:
+                await asyncio.gather(*remaining, return_exceptions=True)
+            finally:  # gRPC may cancel this task more than once
+                self._over = True
+                self._delivery.release(self._unsent)
 
     async def _read(self, requests: AsyncIterable[bytes]) -> None:
         before: asyncio.Task[None] | None = None
@@ -203,7 +207,7 @@ class _Stream:
 
     def _held(self, message: bytes | Failure) -> bytes | Failure:
         """Count a message that is to be sent; return the failure that ends the stream if there is no room."""
-        if isinstance(message, bytes):
+        if isinstance(message, bytes) and not self._over:
             try:
                 self._delivery.hold(len(message))
             except Overloaded as error:
