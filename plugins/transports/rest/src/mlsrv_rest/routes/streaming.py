@@ -158,15 +158,20 @@ async def _events(
         event = _event(body)
         waiting += len(event)
         await ready.put(event)
+        del body, event  # the client may take its time
         if waiting > AHEAD_BYTES:
             has_room.clear()
             await has_room.wait()
 
     async def produce() -> None:
+        nonlocal first
         try:
             async with aclosing(responses):  # type: ignore[type-var]  # as above
                 if first is not None:
-                    await put(first)
+                    body, first = first, None
+                    sending = put(body)
+                    del body
+                    await sending
                 async for response in responses:
                     await put(await _encoded(response, encode))
         except Exception as error:
@@ -184,8 +189,10 @@ async def _events(
             waiting = 0
             has_room.set()
             joined = b"".join(event for event in chunk if event is not None)
+            del chunk
             if joined:
                 yield joined
+            del joined
     finally:
         # The producer is cancelled once, so that it can close the responses undisturbed. This task may be
         # cancelled several times, which must not reach the producer.

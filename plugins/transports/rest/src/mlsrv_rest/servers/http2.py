@@ -9,11 +9,13 @@ from h2.errors import ErrorCodes
 from h2.events import DataReceived, RequestReceived, StreamEnded, StreamReset
 from h2.exceptions import ProtocolError
 from h2.stream import StreamState
-from hypercorn.events import Closed, RawData, Updated
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.events import Body, EndBody, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h2 import H2Protocol as HypercornH2Protocol
 from hyperframe.frame import GoAwayFrame
+
+from mlsrv_rest.servers.stream_buffer import StreamBuffer
 
 FREE_RESETS = 100
 """Streams of a connection that a client may reset; beyond, no more than half of all."""
@@ -34,6 +36,14 @@ class H2Protocol(HypercornH2Protocol):
     @property
     def idle(self) -> bool:
         return not self.streams and not any(buffer.buffer for buffer in self.stream_buffers.values())
+
+    async def handle(self, event: Event) -> None:
+        """Handle an event of the connection. Once it is closed, nothing waits to be sent any more."""
+        await super().handle(event)
+        if isinstance(event, Closed):
+            for buffer in self.stream_buffers.values():
+                await buffer.close()
+            self.stream_buffers.clear()
 
     async def say_goodbye(self) -> None:
         """Tell the client that streams after those that it has begun are not served, which it may therefore
@@ -108,6 +118,12 @@ class H2Protocol(HypercornH2Protocol):
             else:
                 await super()._handle_events([event])
         await self._flush()
+
+    async def _create_stream(self, request: RequestReceived) -> None:
+        await super()._create_stream(request)
+        buffer = self.stream_buffers.get(request.stream_id)
+        if buffer is not None and not buffer.buffer:  # the application has not begun
+            self.stream_buffers[request.stream_id] = StreamBuffer(self.context.event_class)
 
     async def _begin(self, event: RequestReceived) -> None:
         """Begin to serve a request, unless the client has been told that no more are served."""
