@@ -97,6 +97,13 @@ class Interceptor(ABC):
     pass by every cache and every batcher (phases CACHE and BATCH).
     """
 
+    skips_encoded: ClassVar[bool] = False
+    """True if it has nothing to do for a `mlsrv_protocol.encoded.EncodedRequest`, which has no parameters and
+    is compared with the declared tensors where the model is.
+
+    Such requests pass by it if that is true of all interceptors of the model; otherwise they are decoded.
+    """
+
     async def __aenter__(self) -> Interceptor:
         return self
 

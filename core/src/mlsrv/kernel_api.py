@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 from attrs import define, field
 
@@ -22,6 +22,7 @@ from mlsrv.placement import ModelInfo, Placement
 from mlsrv.plugin_resources import Shared
 from mlsrv.repository import Listing
 from mlsrv.settings import ModelSettings, Settings
+from mlsrv_protocol.encoded import EncodedRequest, EncodedResponse
 from mlsrv_protocol.types import (
     InferenceRequest,
     InferenceResponse,
@@ -270,8 +271,24 @@ class KernelAPI(Protocol):
 
     # --- data plane ---------------------------------------------------------------------------------------
 
-    async def infer(self, request: InferenceRequest, context: CallContext | None = None) -> InferenceResponse:
+    def takes_encoded(self, name: str, version: str | None = None) -> bool:
+        """Return whether `infer` takes encoded requests to a model: it is in another process, and nothing
+        before it looks into them."""
+
+    @overload
+    async def infer(
+        self, request: InferenceRequest, context: CallContext | None = None
+    ) -> InferenceResponse: ...
+
+    @overload
+    async def infer(self, request: EncodedRequest, context: CallContext) -> EncodedResponse | None: ...
+
+    async def infer(
+        self, request: InferenceRequest | EncodedRequest, context: CallContext | None = None
+    ) -> InferenceResponse | EncodedResponse | None:
         """Answer one request to the model that it names. Raises `mlsrv.errors.MLSrvError` only.
+
+        The answer to an encoded request is None if it is not valid: decode it for the error.
 
         A context with a principal needs its right ``infer`` for the model: here, in `stream` and in `call`.
         """

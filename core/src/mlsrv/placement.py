@@ -11,6 +11,7 @@ from attrs import field, frozen
 from mlsrv.context import CallContext
 from mlsrv.errors import Unsupported
 from mlsrv.handlers import Arguments, HandlerOptions
+from mlsrv_protocol.encoded import EncodedRequest, EncodedResponse
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, MetadataTensor, Parameters
 from mlsrv_telemetry_kit.metrics import Metric
 
@@ -57,6 +58,20 @@ class Placement(ABC):
     @abstractmethod
     async def infer(self, request: InferenceRequest, context: CallContext) -> InferenceResponse:
         """Answer one request. Raises an `MLSrvError` for any exception of the model."""
+
+    @property
+    def takes_encoded(self) -> bool:
+        """Whether `infer_encoded` saves work, because the model is in another process."""
+        return False
+
+    async def infer_encoded(self, request: EncodedRequest, context: CallContext) -> EncodedResponse | None:
+        """Answer a request that is decoded, compared with the declared tensors, and answered in JSON where
+        the model is. Called only where `takes_encoded` is true.
+
+        Returns:
+            None if it is not valid: the caller decodes it for the error. Raises as `infer`.
+        """
+        raise Unsupported(f"Model {context.model} takes no encoded requests.")
 
     async def stream(
         self, requests: AsyncIterator[InferenceRequest], context: CallContext

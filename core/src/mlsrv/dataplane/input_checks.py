@@ -9,6 +9,7 @@ from mlsrv.context import CallContext
 from mlsrv.errors import InferenceError, InputsNotFound, OutputNotFound
 from mlsrv.interceptor import CallNext, Interceptor, Phase, StreamNext
 from mlsrv.placement import ModelInfo
+from mlsrv.settings import KernelModelSettings, ModelSettings
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse, MetadataTensor, RequestInput
 
 
@@ -23,6 +24,7 @@ class DeclaredTensors(Interceptor):
 
     phase: ClassVar[Phase] = Phase.GUARD
     infer_only: ClassVar[bool] = True
+    skips_encoded: ClassVar[bool] = True
 
     def __init__(self, model: str, info: ModelInfo) -> None:
         self._model = model
@@ -77,6 +79,12 @@ class DeclaredTensors(Interceptor):
                     f'Model {self._model}, input "{tensor.name}": shape {list(tensor.shape)} was sent, '
                     f"the model takes {list(declared.shape)} (-1 is any size)."
                 )
+
+
+def declared_tensors(model: ModelSettings, info: ModelInfo) -> DeclaredTensors | None:
+    """Return the check of the requests to a model, or None if it wants none or declares nothing."""
+    wanted = model.of(KernelModelSettings).check_inputs and (info.inputs or info.outputs)
+    return DeclaredTensors(model.name, info) if wanted else None
 
 
 def _optional(tensor: MetadataTensor) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from time import perf_counter_ns
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from mlsrv.context import CallContext
 from mlsrv.dataplane.admission import Admission, size_of_arguments
@@ -24,6 +24,7 @@ from mlsrv.placement import Placement
 from mlsrv.settings import ModelSettings
 from mlsrv.utils import closing
 from mlsrv_hosting_kit.timeline import Timeline
+from mlsrv_protocol.encoded import EncodedRequest, EncodedResponse
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 from mlsrv_protocol.workload import size_in_turns, size_of
 
@@ -48,6 +49,10 @@ class Instance:
         statistics: counts requests and executions.
         meter: records them with the meters of the kernel, if there are any.
         request_timeout: seconds that a request may take, or None.
+
+    Attributes:
+        takes_encoded: whether `infer` takes encoded requests, because nothing before the placement looks into
+            them.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class Instance:
         self._observed = meter is not None or any(interceptor.observes for interceptor in interceptors)
         # Without interceptors, a request and its execution last equally long.
         self._is_bare = not interceptors
+        self.takes_encoded = placement.takes_encoded and all(each.skips_encoded for each in interceptors)
         self._infer = (
             compile_infer(interceptors, self._statistics.measured(placement.infer))
             if interceptors
@@ -91,14 +97,27 @@ class Instance:
         """Requests that are waiting or running now."""
         return self._admission.requests
 
-    async def infer(self, request: InferenceRequest, context: CallContext) -> InferenceResponse:
-        """Answer one request within its schedule; its context gets the model's name and version."""
+    @overload
+    async def infer(self, request: InferenceRequest, context: CallContext) -> InferenceResponse: ...
+
+    @overload
+    async def infer(self, request: EncodedRequest, context: CallContext) -> EncodedResponse | None: ...
+
+    async def infer(
+        self, request: InferenceRequest | EncodedRequest, context: CallContext
+    ) -> InferenceResponse | EncodedResponse | None:
+        """Answer one request within its schedule; its context gets the model's name and version. The answer
+        to an encoded one is None if it is not valid."""
         context.model, context.version = self._name, self._version
-        if request.parameters is not None:
-            apply_schedule(request, context)
-        size, rows = size_of(request.inputs), rows_of(request)
-        if size is None:
-            size = await size_in_turns(request.inputs)
+        size: int | None
+        if isinstance(request, EncodedRequest):
+            size, rows = len(request.body), 0
+        else:
+            if request.parameters is not None:
+                apply_schedule(request, context)
+            size, rows = size_of(request.inputs), rows_of(request)
+            if size is None:
+                size = await size_in_turns(request.inputs)
         try:
             self._admission.enter(size, context.principal)
         except MLSrvError as error:
@@ -111,7 +130,11 @@ class Instance:
         deadline = context.deadline
         limit = self._limit if self._limit is not None and self._limit.start(context) else None
         try:
-            answer = self._infer(request, context)
+            answer: Awaitable[InferenceResponse | EncodedResponse | None]
+            if isinstance(request, EncodedRequest):
+                answer = self.placement.infer_encoded(request, context)
+            else:
+                answer = self._infer(request, context)
             if limit is None and deadline is not None:
                 answer = self._in_time(answer, context)
             response = await answer
@@ -132,6 +155,9 @@ class Instance:
             if limit is not None:
                 limit.stop(context)
             ns = perf_counter_ns() - started
+            if response is None or isinstance(response, EncodedResponse):
+                self._count_encoded(response, context, ns)
+                return response
             self._statistics.answered(ns, rows, self._is_bare)
             if self._meter is not None:
                 sent = size_of(response.outputs)
@@ -147,6 +173,13 @@ class Instance:
             self._admission.leave(size, context.principal)
             if self._idle is not None:
                 self._left()
+
+    def _count_encoded(self, response: EncodedResponse | None, context: CallContext, ns: int) -> None:
+        if response is None:
+            return  # it was no valid request
+        self._statistics.answered(ns, response.rows, executed=True)
+        if self._meter is not None:
+            self._meter.answered(context.timeline, ns, response.received, response.sent)
 
     async def stream(
         self,

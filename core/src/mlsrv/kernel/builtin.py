@@ -40,11 +40,9 @@ class KernelPlugin:
     @hookimpl
     def mlsrv_interceptors(self, model: ModelSettings, info: ModelInfo) -> Interceptor | None:
         """Return the check of requests against declared tensors, for models that want it and declare some."""
-        from mlsrv.dataplane.input_checks import DeclaredTensors
-        from mlsrv.settings import KernelModelSettings
+        from mlsrv.dataplane.input_checks import declared_tensors
 
-        wanted = model.of(KernelModelSettings).check_inputs and (info.inputs or info.outputs)
-        return DeclaredTensors(model.name, info) if wanted else None
+        return declared_tensors(model, info)
 
 
 def kernel_plugin() -> PluginRow:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import get_running_loop
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, overload
 
 from mlsrv.authorization import AccessRequest, Principal
 from mlsrv.context import CallContext, new_request_id
@@ -20,6 +20,7 @@ from mlsrv.telemetry.error_details import ErrorDetails
 from mlsrv.telemetry.kernel_metrics import REJECTED
 from mlsrv.telemetry.request_logging import reported
 from mlsrv.utils import closing
+from mlsrv_protocol.encoded import EncodedRequest, EncodedResponse
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 from mlsrv_telemetry_kit.meters import Meters
 
@@ -39,8 +40,26 @@ class RequestCalls:
     _details: ErrorDetails
     _loop: asyncio.AbstractEventLoop | None
 
-    async def infer(self, request: InferenceRequest, context: CallContext | None = None) -> InferenceResponse:
+    def takes_encoded(self, name: str, version: str | None = None) -> bool:
+        """Return whether `infer` takes encoded requests to a model."""
+        instance = self.registry.live.get((name, version))
+        return instance is not None and instance.takes_encoded
+
+    @overload
+    async def infer(
+        self, request: InferenceRequest, context: CallContext | None = None
+    ) -> InferenceResponse: ...
+
+    @overload
+    async def infer(self, request: EncodedRequest, context: CallContext) -> EncodedResponse | None: ...
+
+    async def infer(
+        self, request: InferenceRequest | EncodedRequest, context: CallContext | None = None
+    ) -> InferenceResponse | EncodedResponse | None:
         """Answer one request to the model that ``request.model_name`` and ``request.model_version`` name.
+
+        The answer to an encoded request is None if it is not valid, or if the model takes none (any more):
+        the caller decodes it then.
 
         Raises:
             MLSrvError: with a transport-neutral code and a sentence for the client; never anything else. The
@@ -55,6 +74,8 @@ class RequestCalls:
         instance = self.registry.live.get((request.model_name, request.model_version))
         if instance is None:
             instance = self._instance(request.model_name, request.model_version)
+        if isinstance(request, EncodedRequest) and not instance.takes_encoded:
+            return None
         try:
             return await instance.infer(request, context)
         except Exception as error:

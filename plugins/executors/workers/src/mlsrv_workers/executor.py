@@ -19,6 +19,7 @@ from mlsrv.handlers import Arguments
 from mlsrv.metrics import Metric, ProcessMetric
 from mlsrv.settings import ModelSettings
 from mlsrv_executor_kit.plugin_specs import PluginSpecs
+from mlsrv_protocol.encoded import EncodedRequest, EncodedResponse
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 from mlsrv_workers.environments.environments import Environment, Environments, has_environment, source_of
 from mlsrv_workers.metrics import (
@@ -91,6 +92,18 @@ class PooledModel(Placement):
         if self._reason is not None:
             raise ModelNotReady(f"Model {self._model.name} is not ready: {self._reason}")
         return self._pool.infer(self._model, request, context)
+
+    @property
+    def takes_encoded(self) -> bool:
+        # Another version of Python may read JSON with another library, whose errors differ.
+        return self.key.environment is None
+
+    def infer_encoded(
+        self, request: EncodedRequest, context: CallContext
+    ) -> Coroutine[Any, Any, EncodedResponse | None]:
+        if self._reason is not None:
+            raise ModelNotReady(f"Model {self._model.name} is not ready: {self._reason}")
+        return self._pool.infer_encoded(self._model, request, context)
 
     def stream(
         self, requests: AsyncIterator[InferenceRequest], context: CallContext

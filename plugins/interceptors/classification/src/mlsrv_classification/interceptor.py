@@ -43,6 +43,7 @@ class Classification(Interceptor):
 
     phase: ClassVar[Phase] = Phase.GUARD
     infer_only: ClassVar[bool] = True
+    skips_encoded: ClassVar[bool] = True
 
     def __init__(self, info: ModelInfo) -> None:
         self._labels = {tensor.name: labels for tensor in info.outputs if (labels := _labels_of(tensor))}

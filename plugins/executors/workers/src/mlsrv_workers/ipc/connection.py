@@ -32,7 +32,7 @@ TRIM_INTERVAL = 10.0
 """Seconds for which shared memory that no block needs any more is kept for the next ones."""
 
 _NONE = dump(None)
-_MOST_SECONDS = 0.0005
+_MOST_SECONDS = 0.001
 """Seconds for which a frame waits at most while others of the same turn are made."""
 
 

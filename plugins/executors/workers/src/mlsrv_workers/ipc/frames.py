@@ -59,6 +59,7 @@ class FrameKind(IntEnum):
     SHORT = 21  # W: the calls of a model have moved to the event loop, or back
     ASK = 22  # W: code that answers the call has a question to another model, or gives one up
     ANSWER = 23  # S: the answer to the question whose number is the call id
+    INFER_ENCODED = 24  # S: answer a request that comes as its JSON
 
 
 FRAME_KINDS = {int(kind): kind for kind in FrameKind}

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 from mlsrv.context import CallContext
 from mlsrv.executor import ModelInfo
 from mlsrv_executor_kit import serialization
+from mlsrv_protocol.encoded import EncodedResponse
 from mlsrv_protocol.errors import InvalidPayload
 from mlsrv_protocol.types import InferenceResponse
 from mlsrv_workers.ipc.failures import unreadable
@@ -40,6 +41,30 @@ def response_of(frame: Frame, context: CallContext | None = None) -> InferenceRe
         if context is not None:
             serialization.load_timeline(spans[0], context)
         return serialization.load_response(answer, frame.buffers)
+    except InvalidPayload:
+        raise
+    except Exception as error:  # of any kind: the worker decides what it sends
+        raise unreadable(error) from error
+
+
+def encoded_of(frame: Frame, context: CallContext) -> EncodedResponse | None:
+    """Return the response to an encoded request in a frame, or None if the request was not valid. Raises as
+    `response_of`."""
+    try:
+        answer, spans, *counts = frame.plain()
+        serialization.load_timeline(spans, context)
+        if answer is None:
+            return None
+        [[rows, received, sent]] = counts
+        if not type(rows) is type(received) is type(sent) is int:
+            raise TypeError("the counts of a response are no whole numbers")
+        if len(answer) > 2:
+            response = serialization.load_response(answer, frame.buffers)
+            return EncodedResponse(b"", {}, rows, received, sent, response)
+        body, headers = answer
+        if type(body) is not bytes or type(headers) is not dict:
+            raise TypeError("an encoded response is bytes, with headers")
+        return EncodedResponse(body, headers, rows, received, sent)
     except InvalidPayload:
         raise
     except Exception as error:  # of any kind: the worker decides what it sends

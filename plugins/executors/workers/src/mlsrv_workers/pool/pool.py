@@ -17,9 +17,10 @@ from mlsrv.metrics import ProcessMetric, Recorder, nothing
 from mlsrv.settings import ModelSettings
 from mlsrv_executor_kit import serialization
 from mlsrv_executor_kit.plain_values import dump
+from mlsrv_protocol.encoded import EncodedRequest, EncodedResponse
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 from mlsrv_workers.ipc.frames import CREDIT_INTERVAL, Frame, FrameKind
-from mlsrv_workers.pool.answers import add_spans, read, response_of, result_of
+from mlsrv_workers.pool.answers import add_spans, encoded_of, read, response_of, result_of
 from mlsrv_workers.pool.crashes import PERIOD, Crashes
 from mlsrv_workers.pool.launch_spec import LaunchSpec
 from mlsrv_workers.pool.packing import pack_call, pack_input, pack_request
@@ -205,6 +206,14 @@ class Pool:
         frame = await self._run(FrameKind.INFER, model, body, context, buffers)
         return await read(response_of, frame, context)
 
+    async def infer_encoded(
+        self, model: ReplicatedModel, request: EncodedRequest, context: CallContext
+    ) -> EncodedResponse | None:
+        """Answer one request that is decoded in the worker; None if it is not valid."""
+        body = pack_call(model, (request.body, request.model_name, request.model_version), context)
+        frame = await self._run(FrameKind.INFER_ENCODED, model, body, context)
+        return await read(encoded_of, frame, context)
+
     async def process_metrics(self) -> dict[int, list[ProcessMetric] | None]:
         """Return the metrics that code in the workers made with `prometheus_client` alone, by process id."""
         workers = dict(self._supervisor.alive)
@@ -228,7 +237,7 @@ class Pool:
         context: CallContext,
         buffers: serialization.Buffers | None = None,
     ) -> Frame:
-        slot = self._slot(model) if kind is FrameKind.INFER else model.slot
+        slot = model.slot if kind is FrameKind.CALL else self._slot(model)
         worker = self._reserve(model, slot, context) or await self._wait(model, slot, context)
         pending = PendingCall(slot, context, model.id)
         call = worker.begin(kind, pending, body, buffers)

@@ -43,8 +43,11 @@ from mlsrv_telemetry_kit.default_registry import read_default_registry
 from mlsrv_workers.ipc.connection import Connection
 from mlsrv_workers.ipc.frames import CREDIT_INTERVAL, STREAM_WINDOW, Frame, FrameKind
 from mlsrv_workers.ipc.log_forwarding import ForwardingHandler
+from mlsrv_workers.worker.encoded_requests import EncodedRequests
 from mlsrv_workers.worker.questions import Questions
 
+_CALLS = (FrameKind.INFER, FrameKind.INFER_ENCODED, FrameKind.STREAM, FrameKind.CALL)
+"""Kinds of frames that have the context of a request."""
 _LARGE = 2**18
 """Bytes of a request beside its arrays from which it holds very many values."""
 
@@ -80,6 +83,7 @@ class Worker:
         self.questions: Questions
         self.ended = asyncio.Event()
         self._hosts: dict[int, ModelHost] = {}
+        self._encoded: dict[int, EncodedRequests] = {}
         self._calls: dict[int, tuple[asyncio.Task[None], CallContext | None]] = {}
         self._streams: dict[int, _StreamState] = {}
         self._threads = JoiningThreads((os.cpu_count() or 1) + 4, "mlsrv-worker")
@@ -119,7 +123,7 @@ class Worker:
         try:
             payload = frame.unpickled()
             context: CallContext | None = None
-            if kind in (FrameKind.INFER, FrameKind.STREAM, FrameKind.CALL):
+            if kind in _CALLS:
                 *payload, plain_context = payload
                 context = serialization.load_context(plain_context)
                 context.asker = partial(self.questions.ask, call)
@@ -137,6 +141,9 @@ class Worker:
         if kind is FrameKind.INFER:
             placement, plain = payload
             return self._infer(call, placement, plain, frame, context)
+        if kind is FrameKind.INFER_ENCODED:
+            placement, body, name, version = payload
+            return self._infer_encoded(call, placement, body, name, version, context)
         if kind is FrameKind.CALL:
             placement, method, arguments = payload
             return self._call(call, placement, method, arguments, context)
@@ -218,6 +225,7 @@ class Worker:
         short_calls = None if gate is None else ShortCalls(gate, partial(self._on_short, placement))
         host = ModelHost(settings, self._catalog, self._threads, self._record, snapshot, short_calls)
         info = await host.load()
+        self._encoded[placement] = EncodedRequests(settings, host)
         self._hosts[placement] = host
         self.connection.send(FrameKind.RESULT, call, dump_value(serialization.dump_info(info)))
 
@@ -226,13 +234,14 @@ class Worker:
 
     async def _unload(self, call: int, placement: int) -> None:
         host = self._hosts.pop(placement, None)
+        self._encoded.pop(placement, None)
         if host is not None:
             await host.unload()
         self.connection.send(FrameKind.RESULT, call)
 
     def _host(self, placement: int) -> ModelHost:
         if placement not in self._hosts:
-            raise ModelFailed("The model is not loaded here.")
+            raise _not_loaded()
         return self._hosts[placement]
 
     async def _infer(
@@ -245,6 +254,15 @@ class Worker:
         # So that `send` drops the last references, and releases blocks with the result.
         del plain, frame, request, response
         self.connection.send(FrameKind.RESULT, call, body, buffers)
+
+    async def _infer_encoded(
+        self, call: int, placement: int, body: bytes, name: str, version: str | None, context: CallContext
+    ) -> None:
+        if placement not in self._encoded:
+            raise _not_loaded()
+        buffers: serialization.Buffers = []
+        answer = await self._encoded[placement].answer(body, name, version, context, buffers)
+        self.connection.send(FrameKind.RESULT, call, answer, buffers)
 
     async def _call(
         self, call: int, placement: int, method: str, arguments: dict[str, Any], context: CallContext
@@ -289,6 +307,10 @@ async def _dump(response: InferenceResponse, buffers: serialization.Buffers, *mo
     if is_large(response):
         return await asyncio.to_thread(serialization.dump_response, response, buffers, *more)
     return serialization.dump_response(response, buffers, *more)
+
+
+def _not_loaded() -> ModelFailed:
+    return ModelFailed("The model is not loaded here.")
 
 
 def _internal_error(message: str, error: BaseException) -> MLSrvError:
