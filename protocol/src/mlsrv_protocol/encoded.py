@@ -6,7 +6,10 @@ import re
 
 from attrs import define
 
+from mlsrv_protocol.errors import MLSrvError
 from mlsrv_protocol.inference import InferenceResponse
+from mlsrv_protocol.json import decode_request
+from mlsrv_protocol.workload import size_of
 
 _ID = re.compile(rb'\s*\{\s*"id"\s*:\s*"([ !#-\[\]-~]{1,200})"\s*[,}]')
 
@@ -25,6 +28,13 @@ class EncodedRequest:
     id: str | None
     model_name: str
     model_version: str | None
+
+    def tensor_bytes(self) -> int:
+        """Decode the request; return the bytes of the data of its tensors, 0 if it is not valid."""
+        try:
+            return size_of(decode_request(self.body).inputs) or 0
+        except MLSrvError:
+            return 0
 
 
 @define(eq=False)

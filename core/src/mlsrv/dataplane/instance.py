@@ -145,7 +145,8 @@ class Instance:
             ns = perf_counter_ns() - started
             self._statistics.failed(ns)
             if self._meter is not None:
-                self._meter.failed(error, context, ns, size)
+                received = request.tensor_bytes() if isinstance(request, EncodedRequest) else size
+                self._meter.failed(error, context, ns, received)
             if late:
                 raise error from None
             if isinstance(error, asyncio.CancelledError):

@@ -12,6 +12,7 @@ import mlsrv_workers
 from mlsrv import CallContext, ModelSettings
 from mlsrv.errors import MLSrvError, ModelFailed
 from mlsrv.testing import tensor_request
+from mlsrv_protocol.encoded import EncodedRequest
 
 SOURCES = Path(mlsrv_workers.__file__).parent
 
@@ -66,6 +67,14 @@ class Hostile(mlsrv.MLModel):
 '''
 
 WRONG = ["code", 7, [["m", 1, 1, 1, 7], None]]
+WRONG_ENCODED = [
+    *WRONG,
+    [["no bytes", {}], None, [1, 1, 1]],
+    [[b"{}", None], None, [1, 1, 1]],
+    [[b"{}", {}], None, [1, "1", 1]],
+    [[b"{}", {}], None],
+    [[b"{}"], None, [1, 1, 1]],
+]
 
 
 @pytest.fixture
@@ -99,6 +108,18 @@ async def test_an_answer_that_is_none_is_an_error_of_its_call(
             with pytest.raises(ModelFailed, match="cannot be read"):
                 await call()
         assert (await kernel.infer(tensor_request("pid", [0.0]))).outputs
+    assert not (tmp_path / "sign").exists()
+
+
+@pytest.mark.parametrize("what", WRONG_ENCODED, ids=str)
+async def test_an_answer_to_an_encoded_request_that_is_none_is_an_error_of_its_call(
+    serve: Any, model: Any, hostile: Any, what: Any, tmp_path: Path
+) -> None:
+    async with serve(hostile(["RESULT"], what), model("Pid")) as kernel:
+        with pytest.raises(ModelFailed, match="cannot be read"):
+            await kernel.infer(EncodedRequest(b'{"inputs":[]}', None, "hostile", None), CallContext())
+        answer = await kernel.infer(EncodedRequest(b'{"inputs":[]}', None, "pid", None), CallContext())
+        assert answer.body.startswith(b'{"model_name":"pid"')
     assert not (tmp_path / "sign").exists()
 
 
