@@ -82,6 +82,7 @@ COLUMNS: dict[str, Any] = {
     ),
     "Int64": pd.Series([1, 2, 3], dtype="Int64"),
     "Int64 with NA": pd.Series([1, pd.NA, -(2**53)], dtype="Int64"),
+    "Int64 with NA and 0, beyond doubles": pd.Series([0, pd.NA, -(2**53) - 1], dtype="Int64"),
     "Int64 with NA, beyond doubles": pd.Series([1, pd.NA, 2**63 - 1], dtype="Int64"),
     "UInt8 of NA": pd.Series([pd.NA, pd.NA, pd.NA], dtype="UInt8"),
     "Float32 with NA": pd.Series([1.5, pd.NA, 2.5], dtype="Float32"),

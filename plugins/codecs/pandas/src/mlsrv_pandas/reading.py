@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from base64 import b64decode
 from collections.abc import Callable
 from datetime import datetime
@@ -171,11 +172,11 @@ def _restored(values: Any, marker: Any, parameters: Parameters) -> Column:
         return pd.Series(list(values), dtype=TEXT)
     if marker == "object":
         return pd.Series(list(values), dtype=object)
-    return (
-        pd.Series(values).astype(marker)
-        if isinstance(values, np.ndarray)
-        else pd.Series(values, dtype=marker)
-    )
+    if isinstance(values, np.ndarray):
+        return pd.Series(values).astype(marker)
+    # NaN beside whole numbers would make them floats first, which lose the last digits of large ones.
+    cells = [None if type(cell) is float and math.isnan(cell) else cell for cell in values]
+    return pd.Series(cells, dtype=marker)
 
 
 def _dates(values: Any, dtype: str) -> Column:
