@@ -61,7 +61,7 @@ class Placement(ABC):
 
     @property
     def takes_encoded(self) -> bool:
-        """Whether `infer_encoded` saves work, because the model is in another process."""
+        """True if `infer_encoded` saves work, because the model is in another process."""
         return False
 
     async def infer_encoded(self, request: EncodedRequest, context: CallContext) -> EncodedResponse | None:
