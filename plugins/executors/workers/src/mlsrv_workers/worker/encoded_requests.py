@@ -16,7 +16,7 @@ from mlsrv_protocol import bodies
 from mlsrv_protocol.binary import NONE
 from mlsrv_protocol.errors import MLSrvError
 from mlsrv_protocol.json import decode_request
-from mlsrv_protocol.types import InferenceRequest, InferenceResponse, Parameters
+from mlsrv_protocol.types import Parameters
 from mlsrv_protocol.workload import is_large, size_in_turns, size_of
 
 _NOT_VALID = dump_plain((None, None))
@@ -59,13 +59,15 @@ class EncodedRequests:
             return _NOT_VALID
         request.id = context.request_id
         request.model_name, request.model_version = name, version
-        request.parameters = Parameters(headers=dict(context.headers))
+        headers: Any = context.headers  # a dict, which has come with the call
+        request.parameters = Parameters.construct(None, headers, {})
         # Before the model, which may change its inputs.
-        rows, received = rows_of(request), await _size_of(request, context)
+        is_observed = context.timeline is not None
+        rows, received = rows_of(request), await _size_of(request.inputs) if is_observed else 0
         if self._checks is not None:
             self._checks.check(request)
         response = await self._host.infer(request, context)
-        counts = rows, received, await _size_of(response, context)
+        counts = rows, received, await _size_of(response.outputs) if is_observed else 0
         spans = serialization.dump_timeline(context)
         if not is_large(response, as_text=True):
             try:
@@ -79,10 +81,7 @@ class EncodedRequests:
         return serialization.dump_response(response, buffers, spans, counts)
 
 
-async def _size_of(message: InferenceRequest | InferenceResponse, context: CallContext) -> int:
-    """Return the bytes of the data of the tensors of a message, or 0 if nothing observes the request."""
-    if context.timeline is None:
-        return 0
-    tensors: Any = message.inputs if isinstance(message, InferenceRequest) else message.outputs
+async def _size_of(tensors: list[Any]) -> int:
+    """Return the bytes of the data of tensors."""
     size = size_of(tensors)
     return await size_in_turns(tensors) if size is None else size
