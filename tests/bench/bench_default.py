@@ -1,10 +1,10 @@
 """The default configuration as `mlsrv start` serves it, against its parts and against other servers.
 
 Run it as a plain script. It serves a model that does nothing, the iris model of tests/examples, and the same
-model with batching, in the server and in one worker, each in processes of its own. It asks all of them in
-turns over 1 and 32 connections (batches: 32), and prints the processor time of a request (user and system, of
-the server and all its children), the share of the front and of the worker, and the ratio to the first server
-of the table.
+model with batching, in the server and in one worker, each in processes of its own, and the least that a
+server in Python takes (`bare_server.py`). It asks all of them in turns over 1 and 32 connections (batches:
+32), and prints the processor time of a request (user and system, of the server and all its children), the
+share of the front and of the worker, and the ratio to the first server of the table.
 
 `MLSRV_BENCH_PEERS` names other servers to run in the same turns: ``mosec=/path/to/python`` names the
 interpreter of an environment with mosec and scikit-learn, ``before=/path/to/python`` one with another version
@@ -118,6 +118,8 @@ def main() -> int:
                 serve = mosec if name == "mosec" else mlsrv
                 workers = 0 if name == "in-process" else 1
                 served[name] = stack.enter_context(serve(kind, python, workers))
+            if kind == "noop":
+                served["bare"] = stack.enter_context(bare())
             for connections in numbers:
                 report(kind, connections, served)
     return 0
@@ -181,6 +183,15 @@ def model_of(kind: str) -> dict[str, Any]:
         return {"name": kind, "implementation": "mlsrv.testing.EchoModel"}
     batching = {"max_batch_size": BATCH, "max_batch_time": "auto"} if kind == "batch" else {}
     return {"name": kind, "implementation": "sklearn", "parameters": {"uri": str(IRIS)}, **batching}
+
+
+@contextlib.contextmanager
+def bare() -> Iterator[Served]:
+    """Serve with `bare_server.py`."""
+    port = free_port()
+    script = str(Path(__file__).with_name("bare_server.py"))
+    with running([sys.executable, script, str(port)], port, "/") as served:
+        yield served
 
 
 @contextlib.contextmanager
