@@ -419,6 +419,8 @@ def test_texts_whose_shape_counts_characters() -> None:
     text = '{"a": "é"}'.encode()
     for shape in ([len(text)], [1], [1, len(text)]):
         request, _ = decode_request(one("BYTES", shape, bytes_contents=[text]))
+        raw, _ = decode_request(one("BYTES", shape, len(text).to_bytes(4, "little") + text))
+        assert (raw.inputs[0].shape, raw.inputs[0].data) == (request.inputs[0].shape, [text])
         assert request.inputs[0].data == [text]
         assert math.prod(request.inputs[0].shape) == 1
     for typed in (False, True):

@@ -80,11 +80,13 @@ def ask_everything(url: str, asked: Mapping[str, Any]) -> dict[str, Any]:
             found[f"{name}[{index}]"] = comparable(ask(url, f"/v2/models/{name}/versions/v1/infer", body))
         metadata = ask(url, f"/v2/models/{name}/versions/v1", method="GET")
         found[f"{name} metadata"] = comparable(metadata)
-    path = "/v2/models/Streams/versions/v1/infer_stream"
-    status, text, _ = ask(url, path, asked["requests"]["Streams"][0])
-    found["stream"] = [comparable((status, event, "")) for event in _events(text)]
+    for name in ("Streams", "StreamsEncoded"):
+        path = f"/v2/models/{name}/versions/v1/infer_stream"
+        status, text, _ = ask(url, path, asked["requests"][name][0])
+        found[f"{name} stream"] = [comparable((status, event, "")) for event in _events(text)]
     for method, path, body in asked["handlers"]:
-        found[f"{method} {path}"] = comparable(ask(url, path, body, method))
+        key = f"{method} {path}" if f"{method} {path}" not in found else f"{method} {path} {json.dumps(body)}"
+        found[key] = comparable(ask(url, path, body, method))
     return found
 
 

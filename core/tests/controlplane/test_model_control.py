@@ -71,6 +71,18 @@ async def test_a_model_that_was_unloaded_through_the_api_does_not_make_the_serve
         assert await index(kernel) == [("m", None, "UNAVAILABLE", ""), ("n", None, "UNAVAILABLE", "")]
 
 
+async def test_a_model_that_was_unloaded_through_the_api_can_be_unknown_to_clients() -> None:
+    async with shelved([model("m")], unloaded_models="not_found") as kernel:
+        await kernel.loaded()
+        await kernel.unload("m")
+        for asked in (kernel.model_ready, kernel.model_metadata, kernel.handle):
+            with pytest.raises(ModelNotFound, match="Model m not found"):
+                asked("m")
+        assert await index(kernel) == [("m", None, "UNAVAILABLE", "")]
+        await kernel.load("m")
+        assert kernel.model_ready("m")
+
+
 async def test_a_failed_first_load_through_the_api_does_not_make_the_server_unready() -> None:
     async with shelved([model("m"), model("late", Failing)], load_models_at_startup=False) as kernel:
         await kernel.loaded()

@@ -113,3 +113,18 @@ def test_clear(registry: Registry) -> None:
     make_live(registry, "m", None)
     registry.clear()
     assert (registry.live, registry.names(), registry.complete) == ({}, [], False)
+
+
+def test_a_model_that_is_not_loaded_may_be_hidden_from_clients(registry: Registry) -> None:
+    handle = registry.ensure("m", "v1")
+    handle.wanted = False
+    assert registry.shown("m") is handle
+    hiding = Registry(hides_unloaded=True)
+    hiding.complete = True
+    hidden = hiding.ensure("m", "v1")
+    hidden.wanted = False
+    with pytest.raises(ModelNotFound, match="Model m not found"):
+        hiding.shown("m")
+    assert isinstance(hiding.why_not("m", "v1"), ModelNotFound)
+    hidden.wanted = True
+    assert hiding.shown("m", "v1") is hidden

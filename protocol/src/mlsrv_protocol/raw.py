@@ -45,7 +45,11 @@ def from_raw(
             tensor.
     """
     if datatype.itemsize is None:
-        elements = _split(body, start, stop, expected)
+        if expected * 4 > stop - start:
+            raise InvalidPayload(
+                f"its raw data has {stop - start} bytes, too few for the lengths of {expected} elements."
+            )
+        elements = _split(body, start, stop)
         check_count(len(elements), shape, expected)
         return elements
     size = expected * datatype.itemsize
@@ -57,6 +61,20 @@ def from_raw(
     if datatype is Datatype.BOOL:
         return booleans(np.frombuffer(body, np.uint8, expected, start))
     return np.frombuffer(body, datatype.dtype, expected, start)
+
+
+def texts_from_raw(
+    body: bytes | memoryview, start: int, stop: int, shape: list[int], expected: int
+) -> tuple[list[int], list[bytes]]:
+    """Return the shape and the elements of the BYTES tensor in `body[start:stop]`.
+
+    A shape that counts characters becomes one that counts elements, as `strings.fitting_shape` makes it. The
+    arguments are those of `from_raw`, and so is what is raised.
+    """
+    elements = _split(body, start, stop)
+    if len(elements) == expected:
+        return shape, elements
+    return strings.fitting_shape(elements, shape, expected), elements
 
 
 def to_raw(data: TensorData, datatype: Datatype, shape: list[int], expected: int) -> Raw:
@@ -109,11 +127,7 @@ def _join(elements: Sequence[bytes]) -> bytes:
     return b"".join(joined)
 
 
-def _split(body: bytes | memoryview, start: int, stop: int, expected: int) -> list[bytes]:
-    if expected * 4 > stop - start:
-        raise InvalidPayload(
-            f"its raw data has {stop - start} bytes, too few for the lengths of {expected} elements."
-        )
+def _split(body: bytes | memoryview, start: int, stop: int) -> list[bytes]:
     elements: list[bytes] = []
     read = _LENGTH.unpack_from
     at = start

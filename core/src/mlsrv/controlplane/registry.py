@@ -29,7 +29,7 @@ class Registry:
 
     Args:
         details: what clients are told of why a model failed.
-        hides_unloaded: whether a model that is not loaded and need not be counts as unknown to requests.
+        hides_unloaded: whether a model that is not loaded and need not be counts as unknown to clients.
 
     Attributes:
         live: the one lookup of the data plane: ``(name, version)``, and ``(name, None)`` for the default
@@ -96,14 +96,19 @@ class Registry:
             raise self._unknown(name, version)
         return found
 
+    def shown(self, name: str, version: str | None = None) -> ModelHandle:
+        """The handle that a client asks for. Raises as `handle`; a hidden one counts as unknown."""
+        handle = self.handle(name, version)
+        if self._hides_unloaded and not handle.wanted and handle.state is State.UNAVAILABLE:
+            raise ModelNotFound.of(name, version)
+        return handle
+
     def why_not(self, name: str, version: str | None) -> MLSrvError:
         """The error for a request that `live` has no instance for."""
         try:
-            handle = self.handle(name, version)
+            handle = self.shown(name, version)
         except MLSrvError as error:
             return error
-        if self._hides_unloaded and not handle.wanted and handle.state is State.UNAVAILABLE:
-            return ModelNotFound.of(name, version)
         return ModelNotReady.of(handle.name, handle.version, handle.state.value, handle.reason)
 
     def refresh(self, name: str) -> None:

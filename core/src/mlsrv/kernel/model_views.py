@@ -26,10 +26,11 @@ class ModelViews:
         """Return the handle of a model; without a version, of its default.
 
         Raises:
-            ModelNotFound: the model or the version is unknown.
+            ModelNotFound: the model or the version is unknown, or not loaded where the setting
+                ``unloaded_models`` is "not_found".
             ServerNotReady: the server does not know yet which models there are.
         """
-        return self.registry.handle(name, version or None)
+        return self.registry.shown(name, version or None)
 
     def model_ready(self, name: str, version: str | None = None) -> bool:
         """Return True if the model answers requests now. Raises as `handle`."""

@@ -26,7 +26,7 @@ class KernelSettings:
     host: str = setting("0.0.0.0", help="Address on which the transports listen.")
     unloaded_models: Literal["not_ready", "not_found"] = setting(
         "not_ready",
-        help="What a request to a model that is not loaded and need not be is told: that it is not ready "
+        help="What clients of a model that is not loaded and need not be are told: that it is not ready "
         "(503), or not found (404), for agents that then load it.",
     )
     admin_host: str | None = setting(

@@ -33,6 +33,7 @@ class Features:
         datatype: of all of them, if `datatypes` is empty.
         categories: of the features that have them, by number.
         spaces: what the framework writes for a space in a name; a request may have either.
+        takes_row: whether an array of one dimension, with as many elements as there are features, is one row.
     """
 
     count: int | None = None
@@ -41,6 +42,7 @@ class Features:
     datatype: Datatype = Datatype.FP32
     categories: Mapping[int, Categories] = field(factory=dict)
     spaces: str = " "
+    takes_row: bool = False
 
     def inputs(self) -> list[MetadataTensor]:
         """Return the metadata: a tensor of shape [-1, 1] for each named feature, else one matrix."""
@@ -61,8 +63,9 @@ class Features:
 
         Args:
             model: its name, for messages.
-            values: an array of shape [rows, features] (one of shape [rows] is a single column), or a
-                DataFrame, whose columns may come in any order if the names are known.
+            values: an array of shape [rows, features] (one of shape [rows] is a single column, or a row where
+                `takes_row` says so), or a DataFrame, whose columns may come in any order if the names are
+                known.
 
         Returns:
             An array of two dimensions, or a DataFrame.
@@ -79,7 +82,8 @@ class Features:
                 f'{type(values).__name__}; send the content type "np" or "pd".'
             )
         if values.ndim < 2:
-            values = values.reshape(-1, 1)
+            is_row = self.takes_row and values.size == self.count
+            values = values.reshape((1, -1) if is_row else (-1, 1))
         if values.ndim > 2:
             raise InferenceError(
                 f"Model {model} takes a table of rows and features, not the shape {list(values.shape)}."

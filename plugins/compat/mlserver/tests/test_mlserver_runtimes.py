@@ -14,6 +14,7 @@ from mlserver_sklearn.sklearn import SKLearnModel as SameModel
 from sklearn.linear_model import LogisticRegression
 
 import mlsrv
+from mlsrv.testing import tensor_request
 from mlsrv_mlserver.runtimes import Runtime
 from served import ask, kernel_of, reason
 
@@ -75,6 +76,13 @@ async def test_a_runtime_can_be_derived_from(implementation: type, expected: Any
         assert kernel.ready, kernel.problems()
         found = await ask(kernel, X[[0, 3]])
         assert found["predict"].reshape(-1, 1).tolist() == expected
+
+
+async def test_a_content_type_that_no_codec_has_counts_as_none(artifact: Path) -> None:
+    async with kernel_of(settings(Wrapped, artifact)) as kernel:
+        request = tensor_request("m", X[[0, 3]])
+        request.parameters = request.inputs[0].parameters = mlsrv.types.Parameters(content_type="unheard")
+        assert (await ask(kernel, request))["predict"].ravel().tolist() == [0, 10]
 
 
 async def test_a_model_of_a_framework_that_is_set_too_early(artifact: Path) -> None:

@@ -191,12 +191,18 @@ async def test_inputs_that_do_not_fit_the_model_are_refused(tmp_path: Path) -> N
     async with kernel_of(
         model(saved(classifier(), tmp_path / "m.cbm"), "catboost", {"threads": 1})
     ) as kernel:
-        for values in (ROWS[:, :3], np.hstack([ROWS, ROWS]), ROWS[0]):
+        for values in (ROWS[:, :3], np.hstack([ROWS, ROWS]), ROWS[0][:3], ROWS[:, 0]):
             with pytest.raises(InferenceError, match="takes 4 features, but the input has"):
                 await ask(kernel, values)
         with pytest.raises(OutputNotFound, match='no output "transform"'):
             await ask(kernel, ROWS, "transform")
         assert list(await ask(kernel, ROWS)) == ["predict"]
+
+
+async def test_a_row_may_come_without_the_dimension_of_rows(tmp_path: Path) -> None:
+    async with kernel_of(model(saved(classifier(), tmp_path / "m.cbm"), "catboost")) as kernel:
+        row, table = await ask(kernel, ROWS[0], "predict_proba"), await ask(kernel, ROWS[:1], "predict_proba")
+        np.testing.assert_array_equal(row["predict_proba"], table["predict_proba"])
 
 
 async def test_unusable_artifacts_say_what_to_do(tmp_path: Path) -> None:

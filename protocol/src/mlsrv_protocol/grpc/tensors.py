@@ -16,7 +16,7 @@ from mlsrv_protocol.message import TensorData
 from mlsrv_protocol.parameters import Parameters
 from mlsrv_protocol.pieces import pieces_of
 from mlsrv_protocol.quoting import clip
-from mlsrv_protocol.raw import Raw, from_raw, octets, to_raw
+from mlsrv_protocol.raw import Raw, from_raw, octets, texts_from_raw, to_raw
 from mlsrv_protocol.strings import fitting_shape
 from mlsrv_protocol.tensors import numeric
 from mlsrv_protocol.validation import (
@@ -223,6 +223,8 @@ def _has_empty_contents(tensor: _Tensor) -> bool:
 
 
 def _from_entry(body: bytes, entry: Span, tensor: _Tensor) -> tuple[list[int], TensorData]:
+    if tensor.datatype is Datatype.BYTES:
+        return texts_from_raw(body, *entry, tensor.shape, tensor.expected)
     return tensor.shape, from_raw(body, *entry, tensor.datatype, tensor.shape, tensor.expected)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from mlserver.codecs.errors import CodecError
@@ -16,12 +17,15 @@ from mlserver.types import (
     ResponseOutput,
 )
 
+from mlsrv.types import InferenceRequest as OurRequest
+from mlsrv.types import Parameters
 from mlsrv_mlserver.finding import (
     find_input_codec,
     find_input_codec_by_payload,
     find_request_codec,
     find_request_codec_by_payload,
 )
+from mlsrv_mlserver.messages import our_request
 from mlsrv_mlserver.wrapped_codecs import installed_input_codec, installed_request_codec
 
 
@@ -77,6 +81,19 @@ def decode_request(model: Model, request: InferenceRequest, default_codec: Any) 
     return request if codec is None else codec.decode_request(request)
 
 
+def tolerated_request(model: Model, request: InferenceRequest) -> OurRequest:
+    """Return a request as mlsrv has it, without content types that no codec has.
+
+    Raises:
+        InvalidPayload: its data does not fit its shape or datatype.
+    """
+    made = our_request(request)
+    _forget_unknown(made.parameters, lambda name: _request_codec(model, name))
+    for tensor in made.inputs:
+        _forget_unknown(tensor.parameters, lambda name: _find_input_codec(model, name))
+    return made
+
+
 def encode_output(
     model: Model, payload: Any, request_output: RequestOutput, default_codec: Any
 ) -> ResponseOutput:
@@ -103,6 +120,11 @@ def encode_response(model: Model, payload: Any, default_codec: Any) -> Inference
         raise CodecError(f"No codec encodes a response from a {type(payload).__name__}.")
     made: InferenceResponse = codec.encode_response(model.name, payload, model.version)
     return made
+
+
+def _forget_unknown(parameters: Parameters | None, find: Callable[[str], Any]) -> None:
+    if parameters is not None and parameters.content_type is not None and not find(parameters.content_type):
+        parameters.content_type = None
 
 
 def _input_codec(model: Model, request_input: RequestInput) -> Any:

@@ -12,7 +12,8 @@ import mlsrv
 from mlsrv.errors import ModelLoadError
 from mlsrv.plugins.offers import resolve_target
 from mlsrv_mlserver.calls import called
-from mlsrv_mlserver.messages import our_request, their_declared, their_response
+from mlsrv_mlserver.content import tolerated_request
+from mlsrv_mlserver.messages import their_declared, their_response
 from mlsrv_mlserver.settings import our_model_settings
 
 
@@ -72,7 +73,7 @@ class Runtime(MLModel):
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         """Answer one request."""
-        response = await called(self._made().predict, our_request(payload))
+        response = await called(self._made().predict, tolerated_request(self, payload))
         response.model_name, response.model_version = self.name, self.version
         return their_response(response)
 

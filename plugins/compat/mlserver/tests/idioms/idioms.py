@@ -3,8 +3,10 @@
 Everything here is imported by MLServer itself, too; it uses MLServer's names alone.
 """
 
+import asyncio
 import json
 import logging
+import os
 import typing
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import mlserver
 import numpy as np
 import pandas as pd
+import pydantic
 from mlserver import MLModel, ModelSettings, types
 from mlserver.codecs import (
     Base64Codec,
@@ -20,10 +23,12 @@ from mlserver.codecs import (
     NumpyCodec,
     NumpyRequestCodec,
     PandasCodec,
+    RequestCodec,
     StringCodec,
     StringRequestCodec,
     decode_args,
     register_input_codec,
+    register_request_codec,
 )
 from mlserver.codecs.utils import SingleInputRequestCodec, get_decoded_or_raw
 from mlserver.errors import InferenceError, MLServerError
@@ -41,6 +46,8 @@ from mlserver.types import (
     TensorData,
 )
 from mlserver.utils import generate_uuid, get_model_uri
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
 
 Texts_ = typing.List[str]  # noqa: UP006  # MLServer finds no codec for `list[str]`
 
@@ -639,10 +646,298 @@ class KeywordHelpers(MLModel):
         return told(self, {"extra": self.extra, "name": self.name, "version": self.version})
 
 
+@asked(
+    request(flat(1, 2, name="numbers"), parameters={"content_type": "nobody-knows"}),
+    request(flat(1, 2, name="numbers", parameters={"content_type": "nobody-knows"})),
+    request(flat(1, 2, name="numbers"), outputs=[{"name": "nobody-has"}]),
+    request(flat(1, 2, name="numbers"), outputs=[{"name": "output-1"}]),
+)
+class TwoResults(MLModel):
+    """Takes an argument, and answers with two values."""
+
+    @decode_args
+    async def predict(self, numbers: np.ndarray) -> (np.ndarray, Texts_):  # type: ignore[syntax]  # as MLServer reads it
+        return numbers * 2, ["a", "b"]
+
+
+@asked(request(flat(1, 2, name="left")), request(flat(1, 2, name="left"), flat(3, 4, name="right")))
+class OptionalArguments(MLModel):
+    """Takes arguments that requests may leave out."""
+
+    @decode_args
+    async def predict(
+        self,
+        left: typing.Optional[np.ndarray] = None,  # noqa: UP045  # as public code writes it
+        right: typing.Optional[np.ndarray] = None,  # noqa: UP045
+    ) -> np.ndarray:
+        return left if right is None else left + right
+
+
+@asked(request(flat(1, 2, name="a"), texts("x", "y", name="b")))
+class FrameArguments(MLModel):
+    """Takes a data frame, and answers with one."""
+
+    @decode_args
+    async def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.assign(c=frame["a"] * 2)
+
+
+class Options(pydantic.BaseModel):
+    """What ``parameters.extra`` holds."""
+
+    a: int
+    text: str = "none"
+
+
+@asked(request(MATRIX))
+class ParsedSettings(MLModel):
+    """Reads its extra parameters as a pydantic model, and its settings file by hand."""
+
+    async def load(self) -> bool:
+        folder = os.path.dirname(await get_model_uri(self.settings))
+        self._file = ModelSettings.parse_file(os.path.join(folder, "model-settings.json"))
+        self._options = Options(**self.settings.parameters.extra)
+        return True
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        again = ModelSettings.model_validate(
+            {"name": "other", "implementation": self._file.implementation_, "parameters": {"uri": "./x"}}
+        )
+        return told(
+            self,
+            {
+                "options": self._options.model_dump(),
+                "file": [self._file.name, self._file.parameters.version, self._file.parameters.extra],
+                "again": [again.name, again.parameters.uri, again.version, again.max_batch_time],
+                "copy": self.settings.model_copy(update={"name": "copied"}).name,
+            },
+        )
+
+
+@asked(request(MATRIX))
+class Chained(MLModel):
+    """Makes requests and responses of other models, as text and back."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        inner = InferenceRequest(
+            inputs=[
+                NumpyCodec.encode_input("x", np.array([[1.5, 2.5]])),
+                StringCodec.encode_input("words", ["a", "b"], use_bytes=False),
+                Base64Codec.encode_input("octets", [b"abc"], use_bytes=False),
+            ],
+            parameters=Parameters(content_type="np", more={"a": [1]}),
+        )
+        read = InferenceRequest.parse_raw(inner.json())
+        frame = PandasCodec.encode_request(pd.DataFrame({"a": [1, 2], "b": ["x", "y"]}), use_bytes=False)
+        response = InferenceResponse.model_validate_json(
+            '{"model_name": "m", "outputs": [{"name": "y", "shape": [1], "datatype": "FP64", "data": [1]}]}'
+        )
+        return told(
+            self,
+            {
+                "json": json.loads(inner.model_dump_json(exclude_none=True)),
+                "same": read == inner,
+                "frame": json.loads(frame.model_dump_json(exclude_none=True)),
+                "decoded": NumpyRequestCodec.decode_response(response).tolist(),
+                "dict": response.dict(exclude_unset=True)["outputs"][0]["shape"],
+            },
+        )
+
+
+@asked(request(MATRIX), request(flat(5, 6)))
+class Changed(MLModel):
+    """Changes the request before it reads it."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        kept = payload.model_copy(deep=True)
+        payload.inputs[0].data = [7] * len(NumpyCodec.decode_input(payload.inputs[0]).ravel())
+        payload.inputs.append(RequestInput(name="more", shape=[1], datatype="FP32", data=[0.5]))
+        first, more = (NumpyCodec.decode_input(tensor) for tensor in payload.inputs)
+        before = NumpyCodec.decode_input(kept.inputs[0])
+        return told(self, [first.tolist(), more.tolist(), before.tolist(), len(kept.inputs)])
+
+
+@asked(request(MATRIX), request(MATRIX, parameters={"content_type": "np", "k": 1}))
+class Inspected(MLModel):
+    """Looks at the parameters of messages."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        given = payload.parameters
+        return told(
+            self,
+            {
+                "content": given.content_type if given else None,
+                "headers": sorted(given.headers)[:0] if given and given.headers else None,
+                "k": getattr(given, "k", "no"),
+                "extra": given.model_dump(exclude={"headers"}, exclude_none=True) if given else None,
+                "input": payload.inputs[0].parameters is None,
+                "outputs": payload.outputs is None,
+            },
+        )
+
+
+@asked(request(MATRIX))
+class Platform(MLModel):
+    """Adds to the metadata of the base class."""
+
+    async def metadata(self) -> MetadataModelResponse:
+        found = await super().metadata()
+        found.platform = "made"
+        found.inputs = [MetadataTensor(name="x", datatype="INT32", shape=[-1, 2])]
+        return found
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        return told(self, (await self.metadata()).platform)
+
+
+@asked(request(MATRIX))
+class Threads(MLModel):
+    """Computes in threads and tasks."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        values = NumpyCodec.decode_input(payload.inputs[0])
+        loop = asyncio.get_event_loop()
+        total, largest = await asyncio.gather(
+            loop.run_in_executor(None, values.sum), asyncio.to_thread(values.max)
+        )
+        return told(self, [int(total), int(largest)])
+
+
+@asked(request(texts("one two")))
+class StreamsEncoded(MLModel):
+    """Answers with a stream, and with all of it at once."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        async def once() -> AsyncIterator[InferenceRequest]:
+            yield payload
+
+        words = [StringCodec.decode_output(part.outputs[0])[0] async for part in self.predict_stream(once())]
+        return StringRequestCodec.encode_response(self.name, [" ".join(words)], self.version)
+
+    async def predict_stream(
+        self, payloads: AsyncIterator[InferenceRequest]
+    ) -> AsyncIterator[InferenceResponse]:
+        async for payload in payloads:
+            (text,) = self.decode(payload.inputs[0], default_codec=StringCodec)
+            for word in text.split():
+                yield self.encode_response([word], default_codec=StringRequestCodec)
+
+
+class Pairs(dict):
+    """A value for which a codec is registered."""
+
+
+@register_request_codec
+class PairsCodec(RequestCodec):
+    """Inputs as a dict of lists."""
+
+    ContentType = "pairs"
+    TypeHint = Pairs
+
+    @classmethod
+    def can_encode(cls, payload: Any) -> bool:
+        return isinstance(payload, Pairs)
+
+    @classmethod
+    def decode_request(cls, request: InferenceRequest) -> Pairs:
+        return Pairs({tensor.name: list(tensor.data) for tensor in request.inputs})
+
+    @classmethod
+    def encode_response(
+        cls,
+        model_name: str,
+        payload: Pairs,
+        model_version: str | None = None,
+        **kwargs: Any,
+    ) -> InferenceResponse:
+        outputs = [
+            ResponseOutput(name=name, shape=[len(values)], datatype="INT64", data=values)
+            for name, values in payload.items()
+        ]
+        return InferenceResponse(model_name=model_name, model_version=model_version, outputs=outputs)
+
+
+@asked(
+    request(flat(1, 2, name="a"), flat(3, name="b"), parameters={"content_type": "pairs"}),
+    request(flat(1, 2, name="a")),
+)
+class PairsOfRequests(MLModel):
+    """Uses a request codec of its own by content type."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        found = self.decode_request(payload, default_codec=PairsCodec)
+        return self.encode_response(Pairs({name: values * 2 for name, values in found.items()}))
+
+
+@asked(request(flat(1, 2, name="a"), flat(3, name="b")))
+class PairsArguments(MLModel):
+    """Uses a request codec of its own by annotation."""
+
+    @decode_args
+    async def predict(self, pairs: Pairs) -> Pairs:
+        return Pairs({name: [*values, 0] for name, values in pairs.items()})
+
+
+class Question(pydantic.BaseModel):
+    """The body of an endpoint."""
+
+    text: str
+    top: int = 3
+
+
+class Reply(pydantic.BaseModel):
+    """The answer of an endpoint."""
+
+    texts: Texts_
+    count: int
+
+
+@asked(request(MATRIX))
+class Endpoints(MLModel):
+    """Has endpoints of many forms."""
+
+    @custom_handler(rest_path="/my-question")
+    async def question(self, payload: Question) -> Reply:
+        return Reply(texts=[payload.text] * payload.top, count=payload.top)
+
+    @custom_handler(rest_path="/my-list", rest_method="PUT")
+    async def numbers(self, payload: typing.List[int]) -> int:  # noqa: UP006
+        return sum(payload)
+
+    @custom_handler(rest_path="/my-search", rest_method="GET")
+    async def search(self, q: str, top: int = 3) -> dict:
+        return {"q": q, "top": top}
+
+    @custom_handler(rest_path="/my-raw")
+    async def raw(self, request: Request) -> Response:
+        body = await request.body()
+        text = f"{request.method} {request.url.path} {request.headers.get('x-custom')} {len(body)}"
+        return Response(text, status_code=202, media_type="text/csv", headers={"x-answer": "raw"})
+
+    @custom_handler(rest_path="/my-page", rest_method="GET")
+    async def page(self) -> HTMLResponse:
+        return HTMLResponse("<p>hello</p>", headers={"x-answer": "page"})
+
+    @custom_handler(rest_path="/my-nothing", rest_method="DELETE")
+    async def nothing(self) -> None:
+        return None
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        return told(self, "endpoints")
+
+
 HANDLERS = [
     ("POST", "/my-endpoint", {"a": [1, 2]}),
     ("POST", "/my-messages", request(MATRIX)),
     ("GET", "/my-health", None),
     ("POST", "/my-refusal", {}),
+    ("POST", "/my-question", {"text": "a", "top": 2}),
+    ("POST", "/my-question", {"text": "a"}),
+    ("PUT", "/my-list", [1, 2, 3]),
+    ("GET", "/my-search?q=a&top=5", None),
+    ("GET", "/my-search?q=b", None),
+    ("POST", "/my-raw", {"a": 1}),
+    ("GET", "/my-page", None),
+    ("DELETE", "/my-nothing", None),
 ]
 """Custom endpoints: verb, path and body."""

@@ -50,7 +50,7 @@ class Artifact:
         )
         if names == tuple(map(str, range(len(names)))):
             names = ()
-        return Features(len(datatypes), names, datatypes)
+        return Features(len(datatypes), names, datatypes, takes_row=True)  # as its own methods do
 
 
 def read(name: str, path: Path) -> Artifact:

@@ -18,12 +18,19 @@ def decode_args(predict: _F) -> _F:
     """Let a method ``predict`` or ``predict_stream`` take decoded inputs by name.
 
     The annotations are those of `mlsrv_arguments.decode_args`; a method may return an `InferenceResponse`.
+    The response has every output, whichever the request asks for, and an unknown content type counts as none.
 
     Raises:
         TypeError: the method cannot be called with inputs by name.
     """
     from mlsrv_arguments import decode_args as decorated
-    from mlsrv_mlserver.messages import our_request, our_response, their_response
+    from mlsrv_mlserver.content import tolerated_request
+    from mlsrv_mlserver.messages import our_response, their_response
+
+    def asked(self: Any, payload: InferenceRequest) -> Any:
+        made = tolerated_request(self, payload)
+        made.outputs = None
+        return made
 
     @functools.wraps(predict)
     async def answer(self: Any, **arguments: Any) -> Any:
@@ -43,7 +50,7 @@ def decode_args(predict: _F) -> _F:
 
         @functools.wraps(predict)
         async def wrapper(self: Any, payloads: AsyncIterator[InferenceRequest]) -> AsyncIterator[Any]:
-            requests = (our_request(payload) async for payload in payloads)
+            requests = (asked(self, payload) async for payload in payloads)
             async for response in stream(self, requests):
                 yield their_response(response)
 
@@ -52,7 +59,7 @@ def decode_args(predict: _F) -> _F:
 
         @functools.wraps(predict)
         async def wrapper(self: Any, payload: InferenceRequest) -> InferenceResponse:
-            return their_response(await called(self, our_request(payload)))
+            return their_response(await called(self, asked(self, payload)))
 
     made: _F = wrapper
     return made
