@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -259,14 +260,17 @@ def test_streams_of_sequences(load: Any, folders: Any, options: dict[str, Any]) 
 
 def test_sequences_stop_at_texts(load: Any) -> None:
     model = load("sequences")
-    (whole,) = ask(model, texts("args", TEXTS[:1]), max_new_tokens=12, num_beams=1)
-    text = whole["generated_text"]
-    stop = next(letter for letter in text[1:] if letter.isascii())
+    made = [
+        ask(model, texts("args", [one]), max_new_tokens=12, num_beams=1)[0]["generated_text"] for one in TEXTS
+    ]
+    # Random weights make other texts in each version of transformers, not all with a letter.
+    prompt, text = next(pair for pair in zip(TEXTS, made, strict=True) if re.search("[a-zA-Z]", pair[1][1:]))
+    stop = re.search("[a-zA-Z]", text[1:])[0]  # type: ignore[index]  # there is one
     expected = text[: text.index(stop)]
-    (cut,) = ask(model, texts("args", TEXTS[:1]), max_new_tokens=12, num_beams=1, stop=[stop])
+    (cut,) = ask(model, texts("args", [prompt]), max_new_tokens=12, num_beams=1, stop=[stop])
     assert cut["generated_text"] == expected
     parameters = Parameters(max_new_tokens=12, stop=[stop])
-    asked = InferenceRequest(inputs=[texts("args", TEXTS[:1])], parameters=parameters)
+    asked = InferenceRequest(inputs=[texts("args", [prompt])], parameters=parameters)
     pieces = [response.outputs[0].data[0] for response in model.predict_stream([asked])]
     assert "".join(pieces) == expected
     with pytest.raises(InferenceError, match='a stream has one text; leave "num_beams" out'):
