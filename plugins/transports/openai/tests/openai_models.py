@@ -163,4 +163,25 @@ MODELS = [
         [{"name": "x", "datatype": "FP32", "shape": [-1]}],
         [{"name": "y", "datatype": "FP32", "shape": [-1]}],
     ),
+    model(
+        "labels",  # a classifier: JSON texts, and the scores behind them
+        Plain,
+        [{"name": "args", **TEXT, "parameters": {"content_type": "str"}}],
+        [
+            {"name": "output", **TEXT, "parameters": {"content_type": "hg_jsonlist"}},
+            {"name": "logits", "datatype": "FP32", "shape": [-1, 3]},
+        ],
+    ),
+    model(
+        "objects",  # answers that are no texts
+        Plain,
+        [{"name": "args", **TEXT, "parameters": {"content_type": "str"}}],
+        [{"name": "output", **TEXT, "parameters": {"content_type": "hg_jsonlist"}}],
+    ),
+    model(
+        "images",
+        Plain,
+        [{"name": "x", **TEXT, "parameters": {"content_type": "pillow_image"}}],
+        [{"name": "answer", **TEXT}],
+    ),
 ]

@@ -12,6 +12,7 @@ import openai
 import openai_models
 import pytest
 
+from mlsrv_openai.errors import error_body
 from mlsrv_testing.contracts.running import eventually
 from served import Served
 
@@ -193,6 +194,11 @@ CHAT = {"model": "echo", "messages": QUESTION}
         ("chat/completions", {**CHAT, "n": 2}, 400, "n"),
         ("chat/completions", {**CHAT, "tools": [{}]}, 400, "tools"),
         ("chat/completions", {**CHAT, "response_format": {"type": "json_object"}}, 400, "response_format"),
+        ("chat/completions", {**CHAT, "audio": {"voice": "a"}}, 400, "audio"),
+        ("chat/completions", {**CHAT, "web_search_options": {}}, 400, "web_search_options"),
+        ("chat/completions", {**CHAT, "function_call": {"name": "f"}}, 400, "function_call"),
+        ("chat/completions", {**CHAT, "function_call": "auto"}, 200, None),
+        ("chat/completions", {**CHAT, "stop": []}, 200, None),
         ("chat/completions", {**CHAT, "temperature": "hot"}, 400, "temperature"),
         ("chat/completions", {**CHAT, "seed": 1.5}, 400, "seed"),
         ("chat/completions", {**CHAT, "max_tokens": 0}, 400, "max_tokens"),
@@ -201,6 +207,7 @@ CHAT = {"model": "echo", "messages": QUESTION}
         ("chat/completions", {**CHAT, "stream": "yes"}, 400, "stream"),
         ("chat/completions", {**CHAT, "stream": True, "stream_options": 1}, 400, "stream_options"),
         ("chat/completions", {**CHAT, "logprobs": True, "top_logprobs": 21}, 400, "top_logprobs"),
+        ("chat/completions", {**CHAT, "top_logprobs": 2}, 400, "top_logprobs"),
         ("completions", {"model": "echo"}, 400, "prompt"),
         ("completions", {"model": "echo", "prompt": [[1, 2]]}, 400, "prompt"),
         ("completions", {"model": "echo", "prompt": []}, 400, "prompt"),
@@ -213,6 +220,10 @@ CHAT = {"model": "echo", "messages": QUESTION}
         ("embeddings", {"model": "vectors", "input": "a", "dimensions": 4}, 400, "dimensions"),
         ("embeddings", {"model": "echo", "input": "a"}, 400, None),
         ("embeddings", {"model": "plain", "input": "a"}, 400, None),
+        ("embeddings", {"model": "labels", "input": "a"}, 400, None),
+        ("completions", {"model": "labels", "prompt": "a"}, 400, None),
+        ("completions", {"model": "objects", "prompt": "a"}, 400, None),
+        ("completions", {"model": "images", "prompt": "a"}, 400, None),
         ("rerank", {"model": "ranks", "documents": ["a"]}, 400, "query"),
         ("rerank", {"model": "ranks", "query": "a", "documents": "a"}, 200, None),
         ("rerank", {"model": "ranks", "query": "a", "documents": [{}]}, 400, "documents"),
@@ -231,6 +242,11 @@ async def test_refused(
         assert error["param"] == param
         assert error["type"] == "invalid_request_error"
         assert error["message"].endswith(".") or status == 404
+
+
+def test_errors_of_options_name_their_field() -> None:
+    told = error_body(400, 'Model writer: the option "top_p" must be a number from 0 to 1, not 2.')
+    assert told["error"]["param"] == "top_p"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"model": ' + b"[" * 3000], ids=range(5))

@@ -15,6 +15,10 @@ from mlsrv.codecs.elements import ElementsCodec
 from mlsrv.errors import CodecError
 from mlsrv.types import Datatype, Parameters, RequestInput, ResponseOutput
 from mlsrv_huggingface.plain import plain
+from mlsrv_protocol.json import dumps
+
+_SHORT = (np.dtype(np.float32), np.dtype(np.float64))
+"""Types of arrays that are written as JSON without a Python object for each number."""
 
 
 class JSONListCodec(ElementsCodec):
@@ -42,6 +46,8 @@ class JSONListCodec(ElementsCodec):
 
     @classmethod
     def encode_element(cls, value: Any) -> str:
+        if isinstance(value, np.ndarray) and value.dtype in _SHORT and np.isfinite(value).all():
+            return dumps(value).decode()  # each number with the digits that its type needs
         try:
             return json.dumps(plain(value), ensure_ascii=False)
         except TypeError as error:

@@ -23,12 +23,15 @@ _UNSUPPORTED = {
     "tools": None,
     "functions": None,
     "tool_choice": ("none", "auto"),
+    "function_call": ("none", "auto"),
     "logit_bias": ({},),
     "n": (1,),
     "best_of": (1,),
     "suffix": ("",),
     "modalities": (["text"],),
     "response_format": ({"type": "text"},),
+    "audio": None,
+    "web_search_options": None,
 }
 """Fields that change the answer in a way that is not supported, and values that do not."""
 
@@ -99,7 +102,7 @@ def sampling(body: Mapping[str, Any], limit: str | None) -> dict[str, Any]:
         found[field] = value
     if limit is not None and (tokens := whole(body, limit, 1, 2**31 - 1)) is not None:
         found["max_tokens"] = tokens
-    if body.get("stop") is not None:
+    if body.get("stop") not in (None, []):
         found["stop"] = texts(body, "stop", 16)
     return found
 

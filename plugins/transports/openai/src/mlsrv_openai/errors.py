@@ -17,7 +17,7 @@ _TYPES = {
     404: ("invalid_request_error", "model_not_found"),
     429: ("requests", "rate_limit_exceeded"),
 }
-_PARAM = re.compile(r"^(?:The body's field|Field) \"([\w.]+)\"")
+_PARAM = re.compile(r"^(?:The body's field|Field|Model [^ ]+: the option) \"([\w.]+)\"")
 _MOST = 2**16
 """Bytes of an error that is given another form; no longer one is made here."""
 

@@ -142,8 +142,11 @@ class OpenAI:
         body = await _body(request)
         limit = "max_completion_tokens" if body.get("max_completion_tokens") is not None else "max_tokens"
         parameters = sampling(body, limit)
+        top = whole(body, "top_logprobs", 0, 20)
         if flag(body, "logprobs"):
-            parameters["logprobs"] = whole(body, "top_logprobs", 0, 20) or 0
+            parameters["logprobs"] = top or 0
+        elif top:
+            raise BadField.of("top_logprobs", 'needs "logprobs" to be true')
         model, conversation = model_of(body), messages(body)
         asked = self._roles(request, model).generation(None, conversation, parameters)
         return await self._texts(request, body, [asked])

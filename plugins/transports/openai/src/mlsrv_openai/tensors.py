@@ -30,10 +30,11 @@ class Roles:
     """Roles of the declared tensors of a model; None for one that no tensor has.
 
     Attributes:
-        prompt: the input of texts: ``text_input``, or the only BYTES input that is needed.
+        prompt: the input of texts: ``text_input``, or the only one of texts that is needed.
         messages: the input of a conversation, the JSON text of its messages: ``messages``.
-        text: the output of made texts: ``text_output``, or the only BYTES output.
-        vector: the output of embeddings: ``embedding``, or the only output of floating-point rows.
+        text: the output of made texts: ``text_output``, or the only one of texts.
+        vector: the output of embeddings: ``embedding``, or the only one of floating-point rows. Unless they
+            have these names, a model with outputs of both kinds has neither role.
         query, documents: the inputs of texts to rank; ``scores`` is their output.
         details: outputs beside the text: ``finish_reason``, ``prompt_tokens`` and ``completion_tokens``.
     """
@@ -58,12 +59,16 @@ class Roles:
             if tensor.parameters is None or not tensor.parameters.get("optional")
         ]
         ranks = {"query", "documents"} <= inputs.keys() and "scores" in outputs
-        prompt = _named(inputs, "text_input") or _only(needed, (Datatype.BYTES,))
+        prompt = _named(inputs, "text_input") or _only_text(needed)
         rows = [tensor for tensor in metadata.outputs if len(tensor.shape) == 2]
-        vector = _named(outputs, "embedding", "embeddings") or _only(rows, _FLOATS)
-        text = _named(outputs, "text_output") or (
-            None if vector is not None else _only(metadata.outputs, (Datatype.BYTES,))
-        )
+        vector = _named(outputs, "embedding", "embeddings")
+        text = _named(outputs, "text_output")
+        if vector is None and text is None:
+            # A model with outputs of both kinds, such as labels and their scores, makes neither.
+            if not any(tensor.datatype is Datatype.BYTES for tensor in metadata.outputs):
+                vector = _only(rows, _FLOATS)
+            elif _only(rows, _FLOATS) is None:
+                text = _only_text(metadata.outputs)
         return cls(
             metadata.name,
             prompt,
@@ -198,6 +203,16 @@ def _named(tensors: Mapping[str, MetadataTensor], *names: str) -> str | None:
 def _only(tensors: Sequence[MetadataTensor], datatypes: Sequence[Datatype]) -> str | None:
     found = [tensor.name for tensor in tensors if tensor.datatype in datatypes]
     return found[0] if len(found) == 1 else None
+
+
+def _only_text(tensors: Sequence[MetadataTensor]) -> str | None:
+    """Return the only BYTES tensor, unless its content type says that it has something else than texts."""
+    name = _only(tensors, (Datatype.BYTES,))
+    for tensor in tensors:
+        content_type = tensor.parameters.content_type if tensor.parameters is not None else None
+        if tensor.name == name and content_type not in (None, "str"):
+            return None
+    return name
 
 
 def _texts(name: str, values: Sequence[str]) -> RequestInput:

@@ -67,7 +67,7 @@ class EmbeddingRunner(Runner):
                 vectors[indices] = pooled
             if OUTPUT in wanted:
                 for index, row, kept in zip(indices, states, mask, strict=True):
-                    every[index] = row[kept.astype(bool)][np.newaxis].tolist()
+                    every[index] = row[kept.astype(bool)][np.newaxis]
         counts = np.array([len(one) for one in tokens], np.int64)
         return {OUTPUT: every, "embedding": vectors, "prompt_tokens": counts}
 
