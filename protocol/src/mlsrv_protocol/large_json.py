@@ -17,6 +17,7 @@ import simdjson
 from mlsrv_protocol.datatypes import Datatype
 from mlsrv_protocol.json_chunks import load_in_chunks
 from mlsrv_protocol.json_size import count_byte
+from mlsrv_protocol.long_numbers import LongNumbers
 from mlsrv_protocol.pieces import PIECE, types_of
 
 _KINDS: dict[Any, tuple[Literal["d", "i", "u"], type[np.generic]]] = {
@@ -64,17 +65,30 @@ def load_arrays(body: bytes, key: str, brackets: int | None = None) -> dict[str,
         parser = _spare.pop()
     except IndexError:
         parser = simdjson.Parser()
+    long = LongNumbers(body)
     try:
-        message = _load(parser, body, key, brackets)
+        message = _load(parser, body, key, brackets, long)
     except _REFUSALS:
-        return None
+        if long.text is body:
+            return None
+        return _load_whole(body, key, brackets)
     if len(body) <= _KEEP and not _spare:
         _spare.append(parser)
     return message
 
 
-def _load(parser: simdjson.Parser, body: bytes, key: str, brackets: int | None) -> dict[str, Any]:
-    message = _fields(parser.parse(body))
+def _load_whole(body: bytes, key: str, brackets: int | None) -> dict[str, Any] | None:
+    """Parse a message at once whose long arrays are no flat `data`."""
+    try:
+        return _load(simdjson.Parser(), body, key, brackets, None)
+    except _REFUSALS:
+        return None
+
+
+def _load(
+    parser: simdjson.Parser, body: bytes, key: str, brackets: int | None, long: LongNumbers | None
+) -> dict[str, Any]:
+    message = _fields(parser.parse(body if long is None else long.text))
     tensors = message.pop(key, None)
     if not isinstance(tensors, simdjson.Array) or len(tensors) * _BYTES_PER_TENSOR > len(body):
         raise _FallBack
@@ -89,16 +103,27 @@ def _load(parser: simdjson.Parser, body: bytes, key: str, brackets: int | None) 
             arrays += found_arrays
             if found_arrays > 1:
                 tensor[NESTED] = True
-            of_type, dtype = kind
-            buffer = memoryview(data.as_buffer(of_type=of_type))
-            tensor["data"] = np.frombuffer(buffer, dtype) if buffer.nbytes else np.empty(0, dtype)
+            tensor["data"] = _numbers(data, long, *kind)
         arrays += _unwrap(tensor)
     # as_buffer flattens arrays of any nesting. Each array that was counted has one bracket in the text, so an
     # equal number of brackets means that no array was overlooked (a bracket in a string only adds to them).
     if (count_byte(body, b"[") if brackets is None else brackets) != arrays:
         raise _FallBack
+    if long is not None and long.unparsed:  # in another place than the data of a tensor
+        raise _FallBack
     message[key] = found
     return message
+
+
+def _numbers(
+    data: simdjson.Array, long: LongNumbers | None, of_type: Literal["d", "i", "u"], dtype: type[np.generic]
+) -> np.ndarray[Any, Any]:
+    if long is not None and long.unparsed:
+        found = long.parse(simdjson.Parser(), data, of_type, dtype)
+        if found is not None:
+            return found
+    buffer = memoryview(data.as_buffer(of_type=of_type))
+    return np.frombuffer(buffer, dtype) if buffer.nbytes else np.empty(0, dtype)
 
 
 def _fields(value: Any) -> dict[str, Any]:
