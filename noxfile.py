@@ -326,8 +326,8 @@ def helm(session: nox.Session) -> Path:
 def image(session: nox.Session) -> None:
     """Build an image of a folder of models with Buildah, start it and ask it: some ten minutes, as root.
 
-    No registry of images is asked: the base is made of Debian's packages, and has the wheels of this
-    repository. What the image needs beside them comes from the package index.
+    No registry of images is asked: the base is made of Debian's packages, and mlsrv comes from the wheels of
+    this repository. What the image needs beside them comes from the package index.
     """
     install(session, "test")
     for program in ("buildah", "mmdebstrap"):

@@ -117,6 +117,22 @@ def test_a_build_is_printed(folder: Path) -> None:
     assert done.stdout.startswith("podman build --tag 'a:1; rm -rf /' --file ")
 
 
+def test_wheels_of_a_folder_are_installed(folder: Path, tmp_path: Path) -> None:
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    for command in (["dockerfile", str(folder)], ["build", str(folder), "--tag", "a", "--builder", "docker"]):
+        refused = run(*command, "--wheels", str(wheels))
+        assert refused.returncode == 2, refused.stderr
+        assert "there is no wheel in" in refused.stderr
+    (wheels / "mlsrv-1-py3-none-any.whl").touch()
+    text = run("dockerfile", str(folder), "--wheels", str(wheels)).stdout
+    assert text.index("COPY --from=wheels . /tmp/wheels") < text.index("uv pip install --python")
+    assert "wheels" not in text.partition("FROM python")[2].partition("\nFROM ")[2]
+    assert "wheels" not in run("dockerfile", str(folder)).stdout
+    done = run("build", str(folder), "--tag", "a", "--wheels", str(wheels), "--print")
+    assert f" --build-context wheels={wheels} " in done.stdout
+
+
 def test_settings_that_cannot_be_read(folder: Path) -> None:
     (folder / "settings.json").write_text("{", encoding="utf-8")
     done = run("dockerfile", str(folder))

@@ -22,7 +22,6 @@ from brokers import free_ports
 from workspace import ROOT
 
 BASE, IMAGE = "localhost/python:test", "localhost/iris:test"
-WHEELS = "/opt/wheels"
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 PACKAGES = "ca-certificates,python3,python3-pip,python3-venv"
 STARTING = 120
@@ -57,19 +56,16 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def base(storage: None, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An image with Python and pip, as the usual one has them, and with the wheels of this repository."""
-    folder = tmp_path_factory.mktemp("base")
-    wheels, archive = folder / "wheels", folder / "debian.tar"
-    run(sys.executable, "-m", "uv", "build", "--quiet", "--wheel", "--all-packages", "--out-dir", str(wheels))
+    """An image with Python and pip, as the usual one has them."""
+    archive = tmp_path_factory.mktemp("base") / "debian.tar"
     run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}", "bookworm", str(archive))
     container = run("buildah", "from", "scratch")
     run("buildah", "add", "--quiet", container, str(archive), "/")
     # Debian's pip installs nothing beside the packages of the system, unlike that of the usual image.
     run("buildah", "run", container, "--", "sh", "-c", "rm /usr/lib/python3*/EXTERNALLY-MANAGED")
-    run("buildah", "copy", "--quiet", container, str(wheels), WHEELS)
     if Path(AUTHORITIES).exists():
         run("buildah", "copy", "--quiet", container, AUTHORITIES, AUTHORITIES)
-    variables = {"UV_FIND_LINKS": WHEELS, "SSL_CERT_FILE": AUTHORITIES, "PIP_CERT": AUTHORITIES}
+    variables = {"SSL_CERT_FILE": AUTHORITIES, "PIP_CERT": AUTHORITIES}
     given = [part for name, value in variables.items() for part in ("--env", f"{name}={value}")]
     run("buildah", "config", *given, "--env", "PATH=/usr/local/bin:/usr/bin:/bin", container)
     run("buildah", "commit", "--quiet", "--rm", container, BASE)
@@ -77,12 +73,20 @@ def base(storage: None, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def container(base: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder with the wheels of this repository."""
+    folder = str(tmp_path_factory.mktemp("wheels"))
+    run(sys.executable, "-m", "uv", "build", "--quiet", "--wheel", "--all-packages", "--out-dir", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def container(base: str, wheels: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A container of the image that `mlsrv build` makes of the first example; nothing runs in it."""
     folder = tmp_path_factory.mktemp("example") / "iris"
     shutil.copytree(ROOT / "tests/examples/iris", folder)
     (folder / ".env").write_text("SECRET=1\n", encoding="utf-8")
-    given = ["--tag", IMAGE, "--base", base, "--builder", "buildah"]
+    given = ["--tag", IMAGE, "--base", base, "--builder", "buildah", "--wheels", wheels]
     run(sys.executable, "-m", "mlsrv_cli", "build", str(folder), *given)
     name = run("buildah", "from", "--pull-never", IMAGE)
     yield name

@@ -20,6 +20,9 @@ IGNORED = (
 FOLDER = "/mnt/models"
 """Where the models are in an image."""
 
+WHEELS = "wheels"
+"""The name of the build context that holds wheels."""
+
 _HOME = "/opt/mlsrv"
 
 
@@ -29,6 +32,7 @@ def dockerfile(
     version: str,
     base: str = "python:3.12-slim-bookworm",
     requirements: bool = False,
+    wheels: bool = False,
     title: str = "mlsrv",
 ) -> str:
     """Return the text of a Dockerfile.
@@ -41,10 +45,12 @@ def dockerfile(
         version: of mlsrv.
         base: an image with Python and pip.
         requirements: whether the folder has a ``requirements.txt``.
+        wheels: whether wheels come from the further build context `WHEELS`, before those of an index.
         title: of the image.
     """
     packages = " ".join(json.dumps(f"{name}=={version}") for name in distributions)
     install = f"RUN --mount=type=cache,target=/root/.cache/uv \\\n    uv pip install --python {_HOME}/venv"
+    local = f"COPY --from={WHEELS} . /tmp/wheels\nENV UV_FIND_LINKS=/tmp/wheels\n" if wheels else ""
     own = f"\nCOPY requirements.txt /tmp/requirements.txt\n{install} -r /tmp/requirements.txt\n"
     labels = {
         "org.opencontainers.image.title": title,
@@ -58,7 +64,7 @@ FROM {base} AS build
 ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
 RUN --mount=type=cache,target=/root/.cache/pip \\
     pip install "uv>=0.9,<1" && uv venv {_HOME}/venv
-{install} {packages}
+{local}{install} {packages}
 {own if requirements else ""}RUN chmod -R g=u {_HOME}
 
 FROM {base}

@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.skipif("3.10" not in OTHERS, reason="these tests run on Python 3.10 themselves"),
 ]
 
-PACKAGES = ("numpy<2", "pandas", "pydantic>=2", "scikit-learn")
+PACKAGES = ("numpy<2", "pandas", "pydantic>=2", "scikit-learn", "starlette")
 
 TRAIN = """
 import sys

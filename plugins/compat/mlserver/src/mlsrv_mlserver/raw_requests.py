@@ -1,20 +1,25 @@
-"""Raw requests: those of starlette, for custom handlers that take the request itself."""
+"""Raw requests: those of starlette, for custom handlers that take the request itself.
+
+Environments of models need not have starlette; a model that names its class has imported it.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from starlette.requests import Request
-from starlette.types import Message
-
 from mlsrv.handlers import HandlerOptions
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
 
 
 def is_raw_request(hint: Any) -> bool:
     """Return whether an annotation means the request itself."""
-    return isinstance(hint, type) and issubclass(hint, Request)
+    found = sys.modules.get("starlette.requests")
+    return found is not None and isinstance(hint, type) and issubclass(hint, found.Request)
 
 
 def raw_request(
@@ -33,6 +38,8 @@ def raw_request(
         query: of the URL.
         values: of the segments of the path in braces.
     """
+    from starlette.requests import Request
+
     path = options.rest_path
     for name, value in values.items():
         path = path.replace(f"{{{name}}}", str(value))
@@ -48,7 +55,7 @@ def raw_request(
         "client": None,
     }
 
-    async def receive() -> Message:
+    async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return Request(scope, receive)

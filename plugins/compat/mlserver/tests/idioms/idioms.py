@@ -30,10 +30,24 @@ from mlserver.codecs import (
     register_input_codec,
     register_request_codec,
 )
-from mlserver.codecs.utils import SingleInputRequestCodec, get_decoded_or_raw
+from mlserver.codecs.errors import CodecNotFound, OutputNotFound
+from mlserver.codecs.json import decode_from_bytelike_json_to_dict, encode_to_json, encode_to_json_bytes
+from mlserver.codecs.lists import as_list, is_list_of
+from mlserver.codecs.numpy import convert_nan, to_datatype, to_dtype
+from mlserver.codecs.string import decode_str, encode_str
+from mlserver.codecs.utils import (
+    DefaultInputPrefix,
+    DefaultOutputPrefix,
+    SingleInputRequestCodec,
+    decode_request_input,
+    find_input_codec_by_payload,
+    get_decoded_or_raw,
+    inject_batch_dimension,
+)
 from mlserver.errors import InferenceError, MLServerError
 from mlserver.handlers import custom_handler
 from mlserver.logging import logger
+from mlserver.rest.responses import Response as JSONAnswer
 from mlserver.types import (
     InferenceRequest,
     InferenceResponse,
@@ -878,6 +892,38 @@ class PairsArguments(MLModel):
         return Pairs({name: [*values, 0] for name, values in pairs.items()})
 
 
+@asked(request(MATRIX), request(FLOATS), request(texts("a", "bc")))
+class Helpers(MLModel):
+    """Uses the helpers of codecs."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        first = payload.inputs[0]
+        shape = inject_batch_dimension([3])
+        return told(
+            self,
+            {
+                "dtype": str(to_dtype(first)),
+                "datatypes": [
+                    to_datatype(np.array(value).dtype).value for value in ([1], [0.5], ["a"], [True])
+                ],
+                "nan": [convert_nan(float("nan")), convert_nan(2.5), convert_nan(np.float32("nan"))],
+                "texts": [decode_str(encode_str("é")), decode_str("a")],
+                "json": decode_str(encode_to_json({"a": np.array([1, 2]), "b": np.float32(0.5)})),
+                "bytes": decode_from_bytelike_json_to_dict(encode_to_json_bytes({"a": b"b", "c": [1]})),
+                "shapes": [
+                    shape,
+                    inject_batch_dimension(shape),
+                    list(as_list("a")),
+                    is_list_of([b"a"], bytes),
+                ],
+                "names": [DefaultInputPrefix, DefaultOutputPrefix],
+                "found": find_input_codec_by_payload(np.array([1])).ContentType,
+                "decoded": type(decode_request_input(first, {})).__name__,
+                "errors": [issubclass(error, MLServerError) for error in (CodecNotFound, OutputNotFound)],
+            },
+        )
+
+
 class Question(pydantic.BaseModel):
     """The body of an endpoint."""
 
@@ -918,6 +964,10 @@ class Endpoints(MLModel):
     async def page(self) -> HTMLResponse:
         return HTMLResponse("<p>hello</p>", headers={"x-answer": "page"})
 
+    @custom_handler(rest_path="/my-response")
+    async def response(self, payload: dict) -> JSONAnswer:
+        return JSONAnswer({"got": payload, "octets": b"ab"}, status_code=201, headers={"x-answer": "json"})
+
     @custom_handler(rest_path="/my-nothing", rest_method="DELETE")
     async def nothing(self) -> None:
         return None
@@ -938,6 +988,7 @@ HANDLERS = [
     ("GET", "/my-search?q=b", None),
     ("POST", "/my-raw", {"a": 1}),
     ("GET", "/my-page", None),
+    ("POST", "/my-response", {"a": 1}),
     ("DELETE", "/my-nothing", None),
 ]
 """Custom endpoints: verb, path and body."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["as_list", "is_list_of"]
+__all__ = ["ListElement", "as_list", "is_list_of"]
+
+ListElement = bytes | str
 
 
 def is_list_of(payload: Any, instance_type: type) -> bool:

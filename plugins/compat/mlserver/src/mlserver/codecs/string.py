@@ -14,3 +14,13 @@ __getattr__ = partial(
         "StringRequestCodec",
     ),
 )
+
+
+def encode_str(elem: str) -> bytes:
+    """Return a text as UTF-8."""
+    return elem.encode()
+
+
+def decode_str(encoded: str | bytes | None, str_codec: str = "utf-8") -> str | None:
+    """Return a text; None stays."""
+    return encoded.decode(str_codec) if isinstance(encoded, bytes) else encoded

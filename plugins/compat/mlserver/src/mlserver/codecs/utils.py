@@ -13,18 +13,23 @@ from mlserver.types import (
     RequestInput,
     ResponseOutput,
 )
+from mlsrv.lazy import lazy_exports
 
 __all__ = [
     "DecodedParameterName",
+    "DefaultInputPrefix",
+    "DefaultOutputPrefix",
     "InputOrOutput",
     "SingleInputRequestCodec",
     "get_content_type",
     "get_decoded",
     "get_decoded_or_raw",
     "has_decoded",
+    "inject_batch_dimension",
 ]
 
 DecodedParameterName = "_decoded_payload"
+DefaultInputPrefix, DefaultOutputPrefix = "input-", "output-"
 InputOrOutput = RequestInput | ResponseOutput
 
 
@@ -51,6 +56,11 @@ def get_decoded_or_raw(parametrised_obj: Any) -> Any:
     """Return the value to which an input has been decoded, else its data; a request as it is."""
     found = get_decoded(parametrised_obj)
     return getattr(parametrised_obj, "data", parametrised_obj) if found is None else found
+
+
+def inject_batch_dimension(shape: list[int]) -> list[int]:
+    """Return a shape of one dimension with a second one of length 1, any other as it is."""
+    return shape if len(shape) > 1 else [*shape, 1]
 
 
 class SingleInputRequestCodec(RequestCodec):
@@ -98,3 +108,18 @@ def _only(tensors: list[Any], what: str) -> Any:
     if len(tensors) != 1:
         raise CodecError(f"This content type takes exactly one tensor, but there are {len(tensors)} {what}.")
     return tensors[0]
+
+
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "decode_inference_request": "mlsrv_mlserver.content",
+        "decode_request_input": "mlsrv_mlserver.content",
+        "encode_inference_response": "mlsrv_mlserver.content",
+        "encode_response_output": "mlsrv_mlserver.content",
+        "find_input_codec": "mlsrv_mlserver.finding",
+        "find_input_codec_by_payload": "mlsrv_mlserver.finding",
+        "find_request_codec": "mlsrv_mlserver.finding",
+        "find_request_codec_by_payload": "mlsrv_mlserver.finding",
+    },
+)

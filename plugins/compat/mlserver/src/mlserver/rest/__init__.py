@@ -1,0 +1,1 @@
+"""REST: answers of custom handlers."""
