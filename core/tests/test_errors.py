@@ -94,3 +94,14 @@ def test_sentences(error: MLSrvError, sentence: str) -> None:
 
 def test_every_code_is_used_by_some_error_or_by_a_transport() -> None:
     assert {cls.code for cls in classes()} | {Code.ALREADY_EXISTS} == set(Code)
+
+
+class _Silent(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def test_errors_of_models_need_no_text() -> None:
+    says = "_Silent: its text cannot be had (RuntimeError)"
+    assert str(errors.ModelFailed.of("m", None, _Silent())) == f"Model m failed: {says}"
+    assert str(errors.ModelLoadError.of_unexpected("It failed", _Silent())) == f"It failed: {says}"

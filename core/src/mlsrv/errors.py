@@ -53,6 +53,7 @@ from mlsrv_protocol.errors import (
     Unauthenticated,
     Unsupported,
     model_of,
+    text_of,
 )
 from mlsrv_settings_kit.errors import ConfigurationError
 from mlsrv_settings_kit.hints import explain_codec
@@ -170,7 +171,7 @@ class ModelFailed(MLSrvError):
     @classmethod
     def of(cls, name: str, version: str | None, error: BaseException) -> ModelFailed:
         """Return the error for an exception of a model, with up to 300 characters of its text."""
-        text = " ".join(str(error).split())[:300]
+        text = " ".join(text_of(error).split())[:300]
         made = cls(f"{model_of(name, version)} failed: {type(error).__name__}{': ' if text else ''}{text}")
         if not isinstance(error, MLSrvError):
             made.what, made.raised = f"{model_of(name, version)} failed", type(error).__name__
@@ -223,7 +224,8 @@ class ModelLoadError(MLSrvError):
     def of_unexpected(cls, what: str, error: BaseException, text: str | None = None) -> ModelLoadError:
         """Return the error for an exception that is no sentence of mlsrv, with its description `text`."""
         if text is None:
-            text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            text = text_of(error)
+            text = f"{type(error).__name__}: {text}" if text else type(error).__name__
         made = cls(f"{what}: {text}")
         made.what, made.raised = what, type(error).__name__
         return made

@@ -315,3 +315,23 @@ print("left")
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "left", "")
+
+
+class _Unspeakable(BaseException):
+    """What no text can be had of; asking for it would end a thread."""
+
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+async def test_an_exception_without_a_text_reaches_the_caller_and_the_thread_goes_on() -> None:
+    threads = Threads(1, "pool")
+
+    def fail() -> None:
+        raise _Unspeakable
+
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match=r"_Unspeakable: its text cannot be had \(SystemExit\)"):
+            await asyncio.wait_for(threads.run(fail), 10)
+    assert await asyncio.wait_for(threads.run(lambda: 1), 10) == 1
+    threads.close()

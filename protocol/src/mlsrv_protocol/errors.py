@@ -197,3 +197,11 @@ def model_of(name: str, version: str | None) -> str:
 
 def _clip(name: str) -> str:
     return name if len(name) <= 200 else name[:200] + "…"
+
+
+def text_of(error: BaseException) -> str:
+    """Return the text of an exception that anybody may have raised; its ``__str__`` may raise, too."""
+    try:
+        return str(error)
+    except BaseException as broken:  # whatever it is, it is no reason to leave the caller without an answer
+        return f"its text cannot be had ({type(broken).__name__})"

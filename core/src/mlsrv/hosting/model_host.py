@@ -33,6 +33,7 @@ from mlsrv_hosting_kit.code_snapshot import CodeSnapshot
 from mlsrv_hosting_kit.garbage import collect_pending, collect_soon
 from mlsrv_hosting_kit.pickle_aliases import current_code
 from mlsrv_hosting_kit.threads import Threads, run_in_own_thread
+from mlsrv_protocol.errors import text_of
 from mlsrv_protocol.types import (
     InferenceRequest,
     InferenceResponse,
@@ -320,7 +321,8 @@ def _mark_quoted(error: MLSrvError, what: str) -> None:
     cause = error.__cause__
     if not isinstance(error, ModelLoadError) or error.raised or isinstance(cause, MLSrvError | None):
         return
-    if str(cause) and str(cause) in str(error):
+    quoted = text_of(cause)
+    if quoted and quoted in str(error):
         error.what, error.raised = what, type(cause).__name__
 
 

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from mlsrv_protocol.errors import RequestCancelled
+from mlsrv_protocol.errors import RequestCancelled, text_of
 
 __all__ = ["Threads", "run_in_own_thread"]
 
@@ -208,6 +208,7 @@ def as_exception(error: BaseException) -> Exception:
     StopIteration, and exceptions such as SystemExit."""
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
-    wrapped = RuntimeError(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+    text = text_of(error)
+    wrapped = RuntimeError(f"{type(error).__name__}: {text}" if text else type(error).__name__)
     wrapped.__cause__ = error
     return wrapped

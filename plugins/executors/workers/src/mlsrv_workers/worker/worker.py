@@ -37,6 +37,7 @@ from mlsrv_executor_kit.short_calls import ShortCalls
 from mlsrv_hosting_kit.code_snapshot import CodeSnapshot
 from mlsrv_hosting_kit.free_memory import returning_free_memory
 from mlsrv_hosting_kit.garbage import freeze_libraries
+from mlsrv_protocol.errors import text_of
 from mlsrv_protocol.types import InferenceRequest, InferenceResponse
 from mlsrv_protocol.workload import is_large
 from mlsrv_telemetry_kit.default_registry import read_default_registry
@@ -314,7 +315,7 @@ def _not_loaded() -> ModelFailed:
 
 
 def _internal_error(message: str, error: BaseException) -> MLSrvError:
-    text = " ".join(str(error).split())[:300]
+    text = " ".join(text_of(error).split())[:300]
     wrapped = ModelFailed(f"{message}: {type(error).__name__}: {text}")
     wrapped.what, wrapped.raised = message, type(error).__name__
     wrapped.__cause__ = error
