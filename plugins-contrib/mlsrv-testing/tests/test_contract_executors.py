@@ -236,7 +236,6 @@ MUTANTS: dict[str, type] = {
 }
 PARAMETERS: dict[str, list[Any]] = {
     "test_answers_are_complete": ["mlsrv.testing.EchoModel"],
-    "test_every_datatype_survives": list(mlsrv.types.Datatype),
     "test_failures_read_the_same_as_in_process": ["raise", "refuse", "exit", "wrong"],
 }
 
@@ -275,8 +274,20 @@ def test_a_case_fails_for_its_mutant(case: str, tmp_path: Path, monkeypatch: pyt
     gc.collect()  # here, where what a mutant left open may be warned of
 
 
+@pytest.mark.parametrize("datatype", list(mlsrv.types.Datatype))
+def test_the_loss_of_one_datatype_is_told(datatype: mlsrv.types.Datatype) -> None:
+    class RoundsOne(Rounds):
+        async def infer(self, request: InferenceRequest, context: CallContext) -> InferenceResponse:
+            wrong = request.inputs[0].datatype is datatype
+            return await (super().infer if wrong else self.inner.infer)(request, context)
+
+    with pytest.raises(AssertionError, match=f"^{datatype} .* came back as"):
+        suite_of(RoundsOne).test_every_datatype_survives()
+
+
 def test_a_wrapper_that_changes_nothing_passes(tmp_path: Path) -> None:
     suite = suite_of(Around)
+    suite.test_every_datatype_survives()
     suite.test_a_cancelled_request_is_cancelled_there(tmp_path)
     suite.test_code_from_the_models_folder(tmp_path)
     suite.test_streams()
