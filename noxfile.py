@@ -2,8 +2,11 @@
 
 `nox` runs all, `nox -l` lists them, `nox -s quick` is the short check before a commit. `PARALLEL` sessions
 run side by side, and those with many tests spread them over `PROCESSES` of pytest: the tests wait for servers
-and processes more than they compute. The session ``faults`` measures time, and has the machine for itself. At
-the end there is a list of what each session took.
+and processes more than they compute. The session ``faults`` measures time, and has the machine for itself,
+after all others. At the end there is a list of what each session took.
+
+Sessions start in the order in which they are defined here. ``tests`` and ``lowest``, which take longest,
+stand apart, so that each runs beside sessions of one process.
 
 A room whose tests need more than the root's dependency group ``test`` has a group of that name in its own
 pyproject.toml, likewise ``types`` for type information. Two kinds of sessions come from the folders:
@@ -77,6 +80,14 @@ def group_of(room: Path, name: str) -> list[str] | None:
     return list(nox.project.dependency_groups(project, name))
 
 
+def calls_libraries(room: Path) -> bool:
+    """Whether a room depends on distributions that are not of this repository."""
+    project = nox.project.load_toml(ROOT / room / "pyproject.toml")["project"]
+    extras = project.get("optional-dependencies", {}).values()
+    wanted = [*project.get("dependencies", ()), *(one for extra in extras for one in extra)]
+    return any(not one.startswith("mlsrv") for one in wanted)
+
+
 HEAVY = [room for room in rooms() if group_of(room, "heavy") is not None]
 LIGHT = [room for room in rooms() if room not in HEAVY]
 TOGETHER = [room for room in HEAVY if (ROOT / "tests/examples/multi-model" / room.name).is_dir()]
@@ -91,9 +102,18 @@ VERSIONED = [
     "plugins/executors/workers/tests/ipc",
     "tests/integration/test_content_types_served.py",
     "tests/integration/test_content_types_wires.py",
-    *(str(room) for room in LIGHT if room not in SLOW),
+    *(str(room) for room in LIGHT if room not in SLOW and calls_libraries(room)),
 ]
 """Tests that depend on the versions of libraries."""
+OWN_LOGIC = [
+    "core/tests/controlplane",
+    "core/tests/hosting",
+    "core/tests/kernel",
+    "plugins/compat/mlserver/tests/test_mlserver_other_python.py",
+    "plugins/interceptors/drift/tests/test_drift_false_alarms.py",
+]
+"""Parts of these rooms that do not: what is loaded when and where, environments that are made for a test, and
+rates of errors of our own statistics over thousands of draws."""
 WITH_PIP = [Path("plugins/runtimes/huggingface")]
 """Heavy rooms whose framework uv may not find: pip reads configuration of indexes that uv does not."""
 HELD_BACK = [Path("plugins/runtimes/alibi-detect"), Path("plugins/runtimes/alibi-explain")]
@@ -244,19 +264,6 @@ def faults(session: nox.Session) -> None:
     run_tests(session, "tests/faults")
 
 
-@nox.session(venv_backend="uv")
-def lowest(session: nox.Session) -> None:
-    """With the oldest versions that we promise to work with: the tests that depend on versions.
-
-    These are the tests of the rooms that call libraries, with `VERSIONED` parts of the others: options and
-    tables of the command line (click, rich), what workers are sent (NumPy), content types over every wire
-    (pandas, grpcio, the HTTP servers). What is left out is our own logic around processes, signals and
-    faults, and the examples.
-    """
-    install(session, "test", options="--resolution lowest-direct")
-    run_in_processes(session, *VERSIONED)
-
-
 @nox.session(python=["3.12", "3.13"], default=False)
 def newer(session: nox.Session) -> None:
     """The same tests with newer Pythons, where they are installed."""
@@ -348,6 +355,19 @@ def docs(session: nox.Session) -> None:
     """All READMEs, guides and the reference as one site with search, in build/site; links are checked."""
     session.install(*nox.project.dependency_groups(PROJECT, "docs"))
     session.run("python", "tests/support/docs_site.py", "build/site")
+
+
+@nox.session(venv_backend="uv")
+def lowest(session: nox.Session) -> None:
+    """With the oldest versions that we promise to work with: the tests that depend on versions.
+
+    These are the tests of the rooms that call libraries, with `VERSIONED` parts of the others: options and
+    tables of the command line (click, rich), what workers are sent (NumPy), content types over every wire
+    (pandas, grpcio, the HTTP servers). What is left out is the examples, and our own logic around processes,
+    signals, faults, files and the order of events: the rooms that call no library, and `OWN_LOGIC` of others.
+    """
+    install(session, "test", options="--resolution lowest-direct")
+    run_in_processes(session, *VERSIONED, *(f"--ignore={part}" for part in OWN_LOGIC))
 
 
 @nox.session
