@@ -155,12 +155,8 @@ def with_needed(chosen: list[Path]) -> list[Path]:
     return list(found)
 
 
-def install(session: nox.Session, *groups: str, more: tuple[Path, ...] = (), options: str = "") -> None:
-    """Install all light rooms (and more) in place, and dependency groups: the root's and the rooms' own.
-
-    All are listed in a file. What is named on its command line, uv builds in each session anew, which takes
-    some twenty seconds of processor time; of what a file lists, it keeps the builds for the next session.
-    """
+def list_wanted(session: nox.Session, *groups: str, more: tuple[Path, ...] = ()) -> str:
+    """Write the requirements of `install` to a file of the session, and return its path."""
     chosen = [*LIGHT, *more]
     editable = [f"-e {ROOT}/{with_extras(room)}" for room in chosen]
     wanted = dict.fromkeys(nox.project.dependency_groups(PROJECT, *groups))
@@ -169,7 +165,16 @@ def install(session: nox.Session, *groups: str, more: tuple[Path, ...] = (), opt
             wanted |= dict.fromkeys(group_of(room, name) or ())
     listed = Path(session.virtualenv.location, "requirements.txt")
     listed.write_text("\n".join([*editable, *wanted]))
-    session.install(*options.split(), "-r", str(listed))
+    return str(listed.resolve())
+
+
+def install(session: nox.Session, *groups: str, more: tuple[Path, ...] = (), options: str = "") -> None:
+    """Install all light rooms (and more) in place, and dependency groups: the root's and the rooms' own.
+
+    All are listed in a file. What is named on its command line, uv builds in each session anew, which takes
+    some twenty seconds of processor time; of what a file lists, it keeps the builds for the next session.
+    """
+    session.install(*options.split(), "-r", list_wanted(session, *groups, more=more))
 
 
 def need_program(session: nox.Session, name: str) -> None:
@@ -259,9 +264,12 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(allow_parallel=False)
 def faults(session: nox.Session) -> None:
-    """Servers whose workers die, hang or run out of something, within limits of time: hence alone."""
+    """Servers whose workers die, hang or run out of something, within limits of time: hence alone.
+
+    Two at a time still have a core each, and mostly wait.
+    """
     install(session, "test")
-    run_tests(session, "tests/faults")
+    run_in_processes(session, "tests/faults")
 
 
 @nox.session(python=["3.12", "3.13"], default=False)
@@ -413,10 +421,11 @@ def soak(session: nox.Session) -> None:
 
 def install_with_pip(session: nox.Session, room: Path, *further: str) -> None:
     """Install a room of `WITH_PIP`, and all light ones, with what its tests need."""
-    # First what builds the rooms: in an environment of its own for each, that would take minutes.
-    session.install("hatchling", "editables", *(group_of(room, "heavy") or ()), *further)
+    # First what uv may not find. The rest with uv, which keeps the builds of rooms: pip would take minutes.
+    session.install("uv", *(group_of(room, "heavy") or ()), *further)
     session.install("--no-deps", TEXT_MODEL)
-    install(session, "test", more=(room,), options="--no-build-isolation")
+    listed = list_wanted(session, "test", more=(room,))
+    session.run_install("uv", "pip", "install", "--python", session.virtualenv.location, "-r", listed)
 
 
 def run_heavy_tests(session: nox.Session, room: Path) -> None:
