@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+import mlserver.errors
 import numpy as np
 import pytest
+from mlserver.codecs import NumpyCodec, NumpyRequestCodec
 from mlserver.types import InferenceRequest, InferenceResponse
 from mlserver_sklearn import SKLearnModel
+from mlserver_sklearn.sklearn import PREDICT_OUTPUT, PREDICT_PROBA_OUTPUT, VALID_OUTPUTS
 from mlserver_sklearn.sklearn import SKLearnModel as SameModel
 from sklearn.linear_model import LogisticRegression
 
@@ -76,6 +79,25 @@ async def test_a_runtime_can_be_derived_from(implementation: type, expected: Any
         assert kernel.ready, kernel.problems()
         found = await ask(kernel, X[[0, 3]])
         assert found["predict"].reshape(-1, 1).tolist() == expected
+
+
+class Chosen(SKLearnModel):
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        names = [output.name for output in payload.outputs or []] or [PREDICT_OUTPUT]
+        if not {*names}.issubset(VALID_OUTPUTS):
+            raise mlserver.errors.InferenceError("no such output")
+        values = self.decode_request(payload, default_codec=NumpyRequestCodec)
+        made = [NumpyCodec.encode_output(name, getattr(self._model, name)(values)) for name in names]
+        return InferenceResponse(model_name=self.name, outputs=made)
+
+
+async def test_a_model_may_ask_the_framework_for_its_outputs(artifact: Path) -> None:
+    async with kernel_of(settings(Chosen, artifact)) as kernel:
+        found = await ask(kernel, X[[0, 3]], PREDICT_OUTPUT, PREDICT_PROBA_OUTPUT)
+        assert found["predict"].ravel().tolist() == [0, 1]
+        assert found["predict_proba"].shape == (2, 2)
+        with pytest.raises(mlsrv.errors.ModelAnswered, match="no such output"):
+            await ask(kernel, X, "other")
 
 
 async def test_a_content_type_that_no_codec_has_counts_as_none(artifact: Path) -> None:

@@ -4,4 +4,6 @@ from __future__ import annotations
 
 from mlserver_catboost import CatboostModel
 
-__all__ = ["CatboostModel"]
+__all__ = ["WELLKNOWN_MODEL_FILENAMES", "CatboostModel"]
+
+WELLKNOWN_MODEL_FILENAMES = ["model.cbm", "model.bin"]

@@ -4,4 +4,6 @@ from __future__ import annotations
 
 from mlserver_lightgbm import LightGBMModel
 
-__all__ = ["LightGBMModel"]
+__all__ = ["WELLKNOWN_MODEL_FILENAMES", "LightGBMModel"]
+
+WELLKNOWN_MODEL_FILENAMES = ["model.bst"]
