@@ -256,9 +256,12 @@ async def test_bodies_that_are_no_objects(http: httpx.AsyncClient, content: byte
     assert answer.json()["error"]["type"] == "invalid_request_error"
 
 
-async def test_other_paths_keep_their_form(http: httpx.AsyncClient) -> None:
-    assert (await http.get("/v1/nothing")).json()["error"].startswith("There is nothing")
-    assert isinstance((await http.get("/v2/models/none")).json()["error"], str)
+async def test_other_paths(http: httpx.AsyncClient, client: Any) -> None:
+    with pytest.raises(openai.NotFoundError, match="There is nothing at /v1/responses") as raised:
+        await client.responses.create(model="echo", input="a")
+    assert (raised.value.code, raised.value.param) == ("unknown_url", None)
+    for path in ("/v2/models/none", "/v2/models/none/versions/v1/ready", "/nothing"):
+        assert isinstance((await http.get(path)).json()["error"], str)
     wrong = await http.get("/v1/chat/completions")
     assert wrong.status_code == 405
     assert wrong.json()["error"]["type"] == "invalid_request_error"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -57,7 +58,7 @@ class TokenLoop(Loop):
         self._ids = torch.tensor([list(ids)], device=model.device)
         self._prompt = len(ids)
         self._cache: Any = None
-        self._cache_name = cache_name(model)
+        self._cache_name = cache_name(type(model))
         self._logprobs = logprobs
         self._samples = samples(options)
         self._processors = processors_of(torch, model, options, self._prompt, self._samples)
@@ -154,9 +155,11 @@ def _of_sequences(config: Any, forced: int | None) -> list[Any]:
     return found
 
 
-def cache_name(model: Any) -> str:
-    """Return what a model calls its memory of earlier tokens; the name changed with transformers 5.24."""
-    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
+@functools.cache
+def cache_name(kind: Any) -> str:
+    """Return what a class of models calls its memory of earlier tokens; the name changed with transformers
+    5.24. A signature takes too long to be read for each request."""
+    return "cache" if "cache" in inspect.signature(kind.forward).parameters else "past_key_values"
 
 
 def processors_of(torch: Any, model: Any, options: dict[str, Any], prompt: int, draws: bool) -> Any:

@@ -10,7 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mlsrv_protocol.errors import InvalidPayload
 
-PATHS = re.compile(r"/v1/(models(/.*)?|embeddings|completions|chat/completions|rerank)$")
+PATHS = re.compile(r"^(?!.*/v2/).*/v1/")
+"""Paths whose errors get the form of OpenAI, unknown ones too: its clients show nothing of other errors."""
 _TYPES = {
     401: ("invalid_request_error", "invalid_api_key"),
     403: ("invalid_request_error", "permission_denied"),
@@ -34,13 +35,15 @@ class BadField(InvalidPayload):
 def error_body(status: int, message: str) -> dict[str, Any]:
     """Return the body of an error: ``{"error": {"message", "type", "param", "code"}}``."""
     kind, code = _TYPES.get(status, ("server_error" if status >= 500 else "invalid_request_error", None))
+    if code == "model_not_found" and not message.startswith("Model "):
+        code = "unknown_url"
     found = _PARAM.match(message)
     param = found[1] if found is not None else "model" if code == "model_not_found" else None
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 class ErrorForm:
-    """Middleware that turns errors of REST, ``{"error": text}``, into those of OpenAI, for its paths."""
+    """Middleware that turns errors of REST, ``{"error": text}``, into those of OpenAI, below ``/v1/``."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
