@@ -1,5 +1,6 @@
 """User calls: context variables, threads and translated exceptions around the code of a model."""
 
+import os
 import threading
 from collections.abc import Iterator
 
@@ -66,3 +67,14 @@ async def test_the_wait_for_a_thread_is_measured_apart(threads: Threads) -> None
     with UserCodeCall(CODE, CallContext("r1", timeline=timeline)):
         assert await as_async(lambda: 5, threads)() == 5
     assert [name for name, _, _ in timeline.spans] == ["queue", "predict"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("error", [None, ValueError("in the child"), SystemExit(0)])
+async def test_a_child_that_comes_back_from_asynchronous_code_ends(error: BaseException | None) -> None:
+    with UserCodeCall(CODE, CallContext()):
+        child = os.fork()
+        if not child and error is not None:
+            raise error
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import contextvars
 import gc
+import os
 import subprocess
 import sys
 import threading
@@ -334,4 +335,21 @@ async def test_an_exception_without_a_text_reaches_the_caller_and_the_thread_goe
         with pytest.raises(RuntimeError, match=r"_Unspeakable: its text cannot be had \(SystemExit\)"):
             await asyncio.wait_for(threads.run(fail), 10)
     assert await asyncio.wait_for(threads.run(lambda: 1), 10) == 1
+    threads.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_child_that_comes_back_from_a_call_ends(fails: bool) -> None:
+    threads = Threads(1, "pool")
+
+    def fork() -> int:
+        child = os.fork()
+        if fails and not child:
+            raise ValueError("in the child")
+        return child
+
+    child = await threads.run(fork)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
     threads.close()

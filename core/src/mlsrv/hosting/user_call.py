@@ -15,6 +15,7 @@ from mlsrv.context import Asker, CallContext, current_context
 from mlsrv.errors import MLSrvError, ModelFailed
 from mlsrv.hosting.call_scope import CallScope, CallScopes
 from mlsrv.hosting.fault import is_of_model, is_shutdown
+from mlsrv_hosting_kit import forks
 from mlsrv_hosting_kit.code_importer import CodeImporter
 from mlsrv_hosting_kit.pickle_aliases import current_code
 from mlsrv_hosting_kit.threads import Threads, run_in_own_thread
@@ -70,7 +71,17 @@ class UserCodeCall:
         ModelFailed: the code raised something that is no `MLSrvError`, or one that is the model's own fault.
     """
 
-    __slots__ = ("_around", "_call", "_code", "_context", "_is_step", "_metrics", "_modules", "_stopwatch")
+    __slots__ = (
+        "_around",
+        "_call",
+        "_code",
+        "_context",
+        "_forks",
+        "_is_step",
+        "_metrics",
+        "_modules",
+        "_stopwatch",
+    )
 
     def __init__(self, code: UserCode, context: CallContext, around: CallScope | None = None) -> None:
         self._code = code
@@ -80,6 +91,7 @@ class UserCodeCall:
 
     def __enter__(self) -> None:
         code = self._code
+        self._forks = forks.forks
         self._metrics = current_metrics.set(code.metrics)
         if code.asker is not None:
             self._context.asker = code.asker
@@ -98,6 +110,8 @@ class UserCodeCall:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._forks != forks.forks:
+            forks.end_if_forked(self._forks)
         if self._around is not None:
             self._around.leave(kind, error, trace)
             if not self._is_step:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from mlsrv_hosting_kit import forks
 from mlsrv_protocol.errors import RequestCancelled, text_of
 
 __all__ = ["Threads", "run_in_own_thread"]
@@ -178,9 +179,12 @@ class _Job:
         if work is None or self.future.cancelled():
             return end(self)
         self.began = True
+        before = forks.forks
         try:
             result = work()
+            forks.end_if_forked(before)
         except BaseException as error:  # user code; what it raises belongs to the caller
+            forks.end_if_forked(before)
             goes_on = end(self)
             self.refuse(as_exception(error))
             del self  # the traceback of the error holds this frame, and the future the error
