@@ -16,8 +16,11 @@ import mlsrv_prometheus.plugin
 import mlsrv_rest.plugin
 import mlsrv_workers.plugin
 from mlsrv import Kernel, ModelSettings, hookimpl
+from mlsrv.authorization import Limits, Principal
+from mlsrv.context import CallContext
 from mlsrv.interceptor import Interceptor, Phase
 from mlsrv_prometheus.meter import meter_of
+from mlsrv_protocol.encoded import EncodedRequest
 from mlsrv_rest import create_app
 from mlsrv_rest.routes import infer
 
@@ -122,7 +125,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @asynccontextmanager
 async def served(
-    folder: Path, workers: int, *more: object
+    folder: Path, workers: int, *more: object, **settings: Any
 ) -> AsyncIterator[tuple[Kernel, httpx.AsyncClient]]:
     models = [
         ModelSettings(name, f"encoded_models.{name.title()}", source=folder / "model-settings.json")
@@ -135,7 +138,7 @@ async def served(
         mlsrv_prometheus.plugin,
         *more,
     ]
-    settings = {"parallel_workers": workers}
+    settings |= {"parallel_workers": workers}
     async with Kernel(settings, models=models, plugins=plugins, discover=False) as kernel:
         await kernel.loaded()
         assert kernel.problems() == []
@@ -232,3 +235,21 @@ async def test_a_model_that_is_replaced_by_one_that_takes_none_answers_all_the_s
         )
         assert response.status_code == 200
         assert kernel.statistics("told")[0]["inference_stats"]["success"]["count"] == 1
+
+
+async def test_where_bytes_are_limited_those_of_the_data_count(folder: Path) -> None:
+    request = EncodedRequest(BODIES["usual"], None, "told", None)
+    async with served(folder, 1) as (kernel, _):
+        limits = Limits(in_flight_bytes=100)
+        rights: Any = {"infer": ["*"]}
+        for given, is_taken in ((None, True), (Limits(in_flight=9), True), (limits, False)):
+            principal = Principal("a", rights, limits=given)
+            context = CallContext(headers={"x-mine": "1"}, principal=principal)
+            assert (await kernel.infer(request, context) is not None) == is_taken
+    async with served(folder, 1, max_in_flight_bytes=8) as (kernel, client):
+        assert not kernel.takes_encoded("told")
+        headers = {"x-mine": "1"}
+        response = await client.post("/v2/models/told/infer", content=BODIES["usual"], headers=headers)
+        assert response.status_code == 200
+        response = await client.post("/v2/models/told/infer", content=body(0.5, 1, 2), headers=headers)
+        assert response.status_code == 413

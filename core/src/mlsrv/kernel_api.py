@@ -288,7 +288,7 @@ class KernelAPI(Protocol):
     ) -> InferenceResponse | EncodedResponse | None:
         """Answer one request to the model that it names. Raises `mlsrv.errors.MLSrvError` only.
 
-        The answer to an encoded request is None if it is not valid: decode it for the error.
+        The answer to an encoded request is None if it is not valid or not taken: decode it then.
 
         A context with a principal needs its right ``infer`` for the model: here, in `stream` and in `call`.
         """

@@ -15,6 +15,9 @@ LARGEST_SHARE = 0.9
 RECENT_SECONDS = 1.0
 """Seconds for which a principal counts as active after a request: its next ones find room, too."""
 
+_TIGHT = 2**24
+"""Bytes below which a limit must count the data of small requests exactly."""
+
 _NOTHING = (0, 0)
 
 
@@ -46,6 +49,11 @@ class Admission:
         self._whole = whole
         self._of: dict[str, list[int]] = {}
         self._recent: OrderedDict[str, float] = OrderedDict()
+
+    @property
+    def is_tight(self) -> bool:
+        """True if the JSON of small requests must not count for their data, which is shorter."""
+        return self._most_bytes < _TIGHT or (self._whole is not None and self._whole.is_tight)
 
     def enter(self, size: int, principal: Principal | None = None) -> None:
         """Let a request of `size` bytes in, until `leave`.

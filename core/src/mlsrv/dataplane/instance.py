@@ -52,7 +52,7 @@ class Instance:
 
     Attributes:
         takes_encoded: whether `infer` takes encoded requests, because nothing before the placement looks into
-            them.
+            them. They count the bytes of their JSON until they are answered.
     """
 
     def __init__(
@@ -77,7 +77,8 @@ class Instance:
         self._observed = meter is not None or any(interceptor.observes for interceptor in interceptors)
         # Without interceptors, a request and its execution last equally long.
         self._is_bare = not interceptors
-        self.takes_encoded = placement.takes_encoded and all(each.skips_encoded for each in interceptors)
+        skipped = all(interceptor.skips_encoded for interceptor in interceptors)
+        self.takes_encoded = placement.takes_encoded and skipped and not admission.is_tight
         self._infer = (
             compile_infer(interceptors, self._statistics.measured(placement.infer))
             if interceptors

@@ -58,8 +58,8 @@ class RequestCalls:
     ) -> InferenceResponse | EncodedResponse | None:
         """Answer one request to the model that ``request.model_name`` and ``request.model_version`` name.
 
-        The answer to an encoded request is None if it is not valid, or if the model takes none (any more):
-        the caller decodes it then.
+        The answer to an encoded request is None if it is not valid, or if it is not taken: the bytes of the
+        principal are limited, or the model has been replaced. The caller decodes it then.
 
         Raises:
             MLSrvError: with a transport-neutral code and a sentence for the client; never anything else. The
@@ -74,7 +74,9 @@ class RequestCalls:
         instance = self.registry.live.get((request.model_name, request.model_version))
         if instance is None:
             instance = self._instance(request.model_name, request.model_version)
-        if isinstance(request, EncodedRequest) and not instance.takes_encoded:
+        if isinstance(request, EncodedRequest) and not (
+            instance.takes_encoded and (context.principal is None or _has_no_byte_limit(context.principal))
+        ):
             return None
         try:
             return await instance.infer(request, context)
@@ -157,3 +159,7 @@ class RequestCalls:
             else:
                 which, advice = "another event loop", "asyncio.run_coroutine_threadsafe() reaches it there"
             raise ServerNotReady(f"This kernel was entered in {which}; {advice}.")
+
+
+def _has_no_byte_limit(principal: Principal) -> bool:
+    return principal.limits is None or principal.limits.in_flight_bytes is None
