@@ -200,7 +200,7 @@ def _clip(name: str) -> str:
 
 
 def text_of(error: BaseException) -> str:
-    """Return the text of an exception that anybody may have raised; its ``__str__`` may raise, too."""
+    """Return the text of an exception of any code; its ``__str__`` may raise, too."""
     try:
         return str(error)
     except BaseException as broken:  # whatever it is, it is no reason to leave the caller without an answer
