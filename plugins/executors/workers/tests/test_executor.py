@@ -429,6 +429,34 @@ async def test_workers_load_the_plugin_files_of_the_server(serve: Any, model: An
         assert await value(kernel, "pid") in executor(kernel).pids
 
 
+DYING = """
+import os, pathlib, signal
+
+sign = pathlib.Path(__file__).with_name("signs")
+starts = len(sign.read_text()) if sign.exists() else 0
+sign.write_text("x" * (starts + 1))
+if 0 < starts <= NUMBER:  # the first import is that of the server
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("deaths", [1, 2])
+async def test_a_worker_that_is_killed_while_it_starts_is_started_once_more(
+    serve: Any, model: Any, tmp_path: Path, deaths: int
+) -> None:
+    from mlsrv.plugins import load_plugin_file
+
+    (tmp_path / "dying.py").write_text(DYING.replace("NUMBER", str(deaths)))
+    plugin = load_plugin_file(tmp_path / "dying.py")
+    async with serve(model("Pid"), plugins=[plugin]) as kernel:
+        if deaths == 1:
+            assert kernel.problems() == []
+            assert await value(kernel, "pid") in executor(kernel).pids
+        else:
+            assert "SIGKILL" in kernel.handle("pid").reason
+    assert len((tmp_path / "signs").read_text()) == 3
+
+
 async def test_settings_that_cannot_be_sent_are_a_load_error(serve: Any) -> None:
     from mlsrv.settings import ModelParameters
 

@@ -216,7 +216,8 @@ class Supervisor:
                 if not isinstance(error, MLSrvError):
                     logger.exception("Worker %d of the pool %s cannot be started", number, self.name)
                 worker.kill(reason)
-                if not first_start.done():
+                # One that something else has killed once is no sign that workers cannot start.
+                if not first_start.done() and (failures or not worker.struck):
                     first_start.set_exception(error)
                     return
                 await worker.wait_ended()

@@ -84,6 +84,8 @@ class WorkerProcess:
         ended: set once the process has ended.
         reason: the reason of its end, a sentence.
         replaced: True if the pool ended it, and not the worker itself.
+        struck: True if a signal ended the process that the pool did not send, such as that of a system whose
+            memory is short.
         running_at_end: number of requests that it was running when it ended, by id of the placement.
     """
 
@@ -100,11 +102,13 @@ class WorkerProcess:
         self.ended = asyncio.Event()
         self.reason = ""
         self.replaced = False
+        self.struck = False
         self.running_at_end: Counter[int] = Counter()
         self._observer = observer
         self.alone = False
         self.answered = 0
         self._max_requests = max_requests
+        self._killed = False
         self._metrics_after = 0.0
         self._draining: asyncio.Event | None = None
         self._calls: dict[int, PendingCall] = {}
@@ -178,6 +182,7 @@ class WorkerProcess:
         self.reason = self.reason or reason
         self.replaced = self.replaced or replaced
         if self._process is not None:
+            self._killed = self._killed or not self._process.exited.done()
             self._process.kill()
         else:
             self._end()
@@ -359,8 +364,9 @@ class WorkerProcess:
             return
         asyncio.get_running_loop().call_later(EXIT_TIMEOUT, self._process.kill)
 
-    def _on_exit(self, _: asyncio.Future[int]) -> None:
+    def _on_exit(self, status: asyncio.Future[int]) -> None:
         """Handle the end of the process. The connection closes next, unless another process inherited it."""
+        self.struck = status.result() < 0 and not self._killed
         if self._connection is None or self._connection.closed:
             self._end()
         else:
