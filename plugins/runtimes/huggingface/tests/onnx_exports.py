@@ -55,7 +55,7 @@ class Writer(torch.nn.Module):
     def _cache_name(self) -> str:
         from mlsrv_huggingface.token_loop import cache_name
 
-        return cache_name(type(self.model))
+        return cache_name(type(self.model).forward)
 
 
 def export(

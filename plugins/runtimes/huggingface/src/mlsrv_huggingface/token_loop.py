@@ -58,7 +58,7 @@ class TokenLoop(Loop):
         self._ids = torch.tensor([list(ids)], device=model.device)
         self._prompt = len(ids)
         self._cache: Any = None
-        self._cache_name = cache_name(type(model))
+        self._cache_name = cache_name(type(model).forward)
         self._logprobs = logprobs
         self._samples = samples(options)
         self._processors = processors_of(torch, model, options, self._prompt, self._samples)
@@ -155,11 +155,11 @@ def _of_sequences(config: Any, forced: int | None) -> list[Any]:
     return found
 
 
-@functools.cache
-def cache_name(kind: Any) -> str:
-    """Return what a class of models calls its memory of earlier tokens; the name changed with transformers
-    5.24. A signature takes too long to be read for each request."""
-    return "cache" if "cache" in inspect.signature(kind.forward).parameters else "past_key_values"
+@functools.lru_cache(32)
+def cache_name(forward: Any) -> str:
+    """Return what the method `forward` of a class of models calls its memory of earlier tokens; the name
+    changed with transformers 5.24. A signature takes too long to be read for each request."""
+    return "cache" if "cache" in inspect.signature(forward).parameters else "past_key_values"
 
 
 def processors_of(torch: Any, model: Any, options: dict[str, Any], prompt: int, draws: bool) -> Any:
