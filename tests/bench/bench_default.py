@@ -32,6 +32,7 @@ import psutil
 from attrs import frozen
 
 CONNECTIONS = {"noop": (1, 32), "iris": (1, 32), "batch": (32,)}
+PEERS = "MLSRV_BENCH_PEERS"
 BATCH = 32
 """Requests that travel together at most where batching is on."""
 ROUNDS = 5
@@ -128,7 +129,7 @@ def main() -> int:
 
 def peers() -> dict[str, str]:
     """Return the interpreter of each other server that is to be measured."""
-    return dict(item.split("=", 1) for item in os.environ.get("MLSRV_BENCH_PEERS", "").split(",") if item)
+    return dict(item.split("=", 1) for item in os.environ.get(PEERS, "").split(",") if item)
 
 
 def print_heads() -> None:
@@ -212,7 +213,8 @@ def running(
     command: list[str], port: int, path: str, body: bytes = BODY, **variables: str
 ) -> Iterator[Served]:
     """Run a server until the block ends; enter the block once it answers a body."""
-    env = os.environ | variables
+    # Servers refuse variables with their prefix that they do not know.
+    env = {name: value for name, value in os.environ.items() if name != PEERS} | variables
     with (
         tempfile.TemporaryFile() as log,
         subprocess.Popen(command, stdout=log, stderr=log, env=env) as process,
