@@ -13,8 +13,9 @@ import simdjson
 
 from mlsrv_protocol.json_size import count_byte
 
-LONG = 2**23
-"""Bytes between two brackets from which an array is cut out."""
+LONG = 2**26
+"""Bytes between two brackets from which an array is cut out; to parse fewer at once takes a fifth of a second
+at most, and half the processor time."""
 
 _CHUNK = 2**22
 _PIECE = 2**18
