@@ -89,8 +89,7 @@ class PooledModel(Placement):
     def infer(
         self, request: InferenceRequest, context: CallContext
     ) -> Coroutine[Any, Any, InferenceResponse]:
-        if self._reason is not None:
-            raise ModelNotReady(f"Model {self._model.name} is not ready: {self._reason}")
+        self._check_ready()
         return self._pool.infer(self._model, request, context)
 
     @property
@@ -101,20 +100,17 @@ class PooledModel(Placement):
     def infer_encoded(
         self, request: EncodedRequest, context: CallContext
     ) -> Coroutine[Any, Any, EncodedResponse | None]:
-        if self._reason is not None:
-            raise ModelNotReady(f"Model {self._model.name} is not ready: {self._reason}")
+        self._check_ready()
         return self._pool.infer_encoded(self._model, request, context)
 
     def stream(
         self, requests: AsyncIterator[InferenceRequest], context: CallContext
     ) -> AsyncIterator[InferenceResponse]:
-        if self._reason is not None:
-            raise ModelNotReady(f"Model {self._model.name} is not ready: {self._reason}")
+        self._check_ready()
         return self._pool.stream(self._model, requests, context)
 
     async def call(self, method: str, arguments: Arguments, context: CallContext) -> Any:
-        if self._reason is not None:
-            raise ModelNotReady(f"Model {self._model.name} is not ready: {self._reason}")
+        self._check_ready()
         return await self._pool.call(self._model, method, arguments, context)
 
     async def unload(self) -> None:
@@ -128,6 +124,10 @@ class PooledModel(Placement):
     @property
     def problem(self) -> str | None:
         return self._reason or self._pool.problem_of(self._model)
+
+    def _check_ready(self) -> None:
+        if self._reason is not None:
+            raise ModelNotReady(f"Model {self._model.name} is not ready: {self._reason}")
 
     def isolate(self) -> None:
         """Move the model into a process of its own, because its requests keep ending workers of the pool.

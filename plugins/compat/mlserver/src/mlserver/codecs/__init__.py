@@ -16,6 +16,7 @@ from mlserver.codecs.decorator import decode_args
 from mlserver.codecs.errors import CodecError
 from mlserver.codecs.named import named_codec
 from mlserver.codecs.utils import (
+    FUNCTIONS,
     DecodedParameterName,
     SingleInputRequestCodec,
     get_decoded,
@@ -62,17 +63,7 @@ _CODECS = (
     "StringCodec",
     "StringRequestCodec",
 )
-_function = lazy_exports(
-    __name__,
-    {
-        "decode_inference_request": "mlsrv_mlserver.content",
-        "decode_request_input": "mlsrv_mlserver.content",
-        "encode_inference_response": "mlsrv_mlserver.content",
-        "encode_response_output": "mlsrv_mlserver.content",
-        "find_input_codec": "mlsrv_mlserver.finding",
-        "find_request_codec": "mlsrv_mlserver.finding",
-    },
-)
+_function = lazy_exports(__name__, FUNCTIONS)
 
 
 def __getattr__(name: str) -> Any:

@@ -110,16 +110,21 @@ def _only(tensors: list[Any], what: str) -> Any:
     return tensors[0]
 
 
+FUNCTIONS = {
+    "decode_inference_request": "mlsrv_mlserver.content",
+    "decode_request_input": "mlsrv_mlserver.content",
+    "encode_inference_response": "mlsrv_mlserver.content",
+    "encode_response_output": "mlsrv_mlserver.content",
+    "find_input_codec": "mlsrv_mlserver.finding",
+    "find_request_codec": "mlsrv_mlserver.finding",
+}
+"""Functions that `mlserver.codecs` has, too, with the modules that are imported when they are asked for."""
+
 __getattr__ = lazy_exports(
     __name__,
-    {
-        "decode_inference_request": "mlsrv_mlserver.content",
-        "decode_request_input": "mlsrv_mlserver.content",
-        "encode_inference_response": "mlsrv_mlserver.content",
-        "encode_response_output": "mlsrv_mlserver.content",
-        "find_input_codec": "mlsrv_mlserver.finding",
+    FUNCTIONS
+    | {
         "find_input_codec_by_payload": "mlsrv_mlserver.finding",
-        "find_request_codec": "mlsrv_mlserver.finding",
         "find_request_codec_by_payload": "mlsrv_mlserver.finding",
     },
 )
